@@ -1,0 +1,114 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Plugins that need nothing but PolicyKit: one word a plugin, its folder under Sources/Plugins.
+let standardPlugins = ["QuitFortune"]
+
+/// Plugins that ask the DNS, through libunbound.
+let dnsPlugins = ["ResolvableFromhost"]
+
+/// Plugins that talk to another server over a socket of their own.
+let networkPlugins: [String] = []
+
+func pluginTarget(
+    _ name: String,
+    folders: [String],
+    dependencies: [Target.Dependency]
+) -> Target {
+    let all = standardPlugins + dnsPlugins + networkPlugins
+    return .target(
+        name: name,
+        dependencies: ["PolicyKit"] + dependencies,
+        path: "Sources/Plugins",
+        exclude: all.filter { !folders.contains($0) } + folders.map { "\($0)/README.md" },
+        sources: folders
+    )
+}
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(
+    name: "ArgumentParser",
+    package: "swift-argument-parser"
+)
+let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "gatepost",
+    products: [
+        .executable(name: "gatepost", targets: ["Gatepost"]),
+        .executable(name: "gatepost-frontend", targets: ["Frontend"]),
+        .executable(name: "gatepost-worker", targets: ["PolicyWorker"]),
+        .library(name: "PolicyKit", targets: ["PolicyKit"]),
+        .library(name: "PolicyKitTesting", targets: ["PolicyKitTesting"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
+        .package(
+            url: "https://github.com/swift-server/swift-service-lifecycle.git",
+            exact: "2.13.0"
+        ),
+        .package(url: "https://github.com/LebJe/TOMLKit.git", exact: "0.6.0"),
+    ],
+    // Leaves first: a target names only targets above it.
+    targets: [
+        .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
+        .systemLibrary(
+            name: "CUnbound",
+            pkgConfig: "libunbound",
+            providers: [.apt(["libunbound-dev"])]
+        ),
+        .target(name: "JSON", dependencies: ["CJSONC"]),
+        .target(name: "PolicyProtocol", dependencies: ["JSON"]),
+        .target(name: "PolicyPool"),
+        .target(name: "SMTPCore"),
+        .target(name: "Configuration", dependencies: ["TOMLKit"]),
+        .target(
+            name: "PolicyKit",
+            dependencies: ["Configuration", "PolicyProtocol", logging, nioCore, nioPosix]
+        ),
+        .target(name: "PolicyKitTesting", dependencies: ["PolicyKit"]),
+        pluginTarget("StandardPlugins", folders: standardPlugins, dependencies: []),
+        pluginTarget("DNSPlugins", folders: dnsPlugins, dependencies: ["CUnbound"]),
+        .executableTarget(
+            name: "PolicyWorker",
+            dependencies: [
+                "Configuration", "PolicyKit", "StandardPlugins", "DNSPlugins",
+                arguments, logging, signals,
+            ]
+        ),
+        .executableTarget(
+            name: "Frontend",
+            dependencies: [
+                "Configuration", "PolicyPool", "PolicyProtocol", "SMTPCore",
+                arguments, logging, nioCore, nioPosix, signals,
+            ]
+        ),
+        .executableTarget(name: "Gatepost", dependencies: ["Configuration", arguments, signals]),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"]),
+        .testTarget(name: "PolicyProtocolTests", dependencies: ["PolicyProtocol"]),
+        .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
+        .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
+        .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),
+        .testTarget(
+            name: "PluginsTests",
+            dependencies: ["StandardPlugins", "DNSPlugins", "PolicyKitTesting"]
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings = [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .treatAllWarnings(as: .error),
+    ]
+}
