@@ -65,7 +65,7 @@ let package = Package(
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
-        .target(name: "Configuration", dependencies: ["TOMLKit"]),
+        .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
         .target(
             name: "PolicyKit",
             dependencies: ["Configuration", "PolicyProtocol", logging, nioCore, nioPosix]

@@ -1,0 +1,284 @@
+package import PolicyProtocol
+
+/// Everything that `config/frontend.toml` says, checked, with defaults filled in and paths absolute.
+///
+/// Immutable once loaded: SIGHUP loads another one. The names follow the keys; `…MS` is
+/// milliseconds, `…Octets` octets.
+package struct FrontendConfiguration: Sendable, Equatable {
+    /// The configuration folder, absolute.
+    package var directory: String
+    /// Where control files are looked for, best first: ``directory``, then `control_directories`.
+    package var controlDirectories: [String]
+
+    /// `id`: names this frontend's sockets and spool; letters, digits, `-`, `_` and `.`.
+    package var id = "frontend"
+    /// `hostname`: default the first line of the control file `me`, else the host's own name.
+    package var hostname: String
+    /// `runtime_directory`, absolute; sockets are `<it>/pools/<pool>/<id>.sock`.
+    package var runtimeDirectory: String
+    /// `spool_directory`, absolute; messages in `<it>/<id>/`.
+    package var spoolDirectory: String
+    /// `shutdown_ms`: how long transactions may go on after SIGTERM.
+    package var shutdownMS: Int64 = 30_000
+    /// `compat`: whose reply codes to use.
+    package var compatibility: Compatibility = .none
+    /// `bare_newline`: what a CR or LF on its own inside a message becomes.
+    package var bareNewline: BareNewline = .reject
+    /// `log_level`, overruled by `--log-level`.
+    package var logLevel: LogLevel = .info
+    /// `log_format`, overruled by `--log-format`.
+    package var logFormat: LogFormat = .text
+    /// `[limits]`.
+    package var limits = Limits()
+    /// `[[listener]]`, in the order of the file; at least one.
+    package var listeners: [Listener]
+    /// `[[pool]]`, in the order in which they are asked; at least one.
+    package var pools: [Pool]
+
+    /// A configuration without a file, for tests; every other key has its default.
+    package init(
+        directory: String,
+        hostname: String,
+        runtimeDirectory: String,
+        spoolDirectory: String,
+        listeners: [Listener],
+        pools: [Pool]
+    ) {
+        self.directory = directory
+        self.controlDirectories = [directory]
+        self.hostname = hostname
+        self.runtimeDirectory = runtimeDirectory
+        self.spoolDirectory = spoolDirectory
+        self.listeners = listeners
+        self.pools = pools
+    }
+
+    package enum Compatibility: String, Sendable, CaseIterable {
+        /// `""`: RFC 5321's codes, parity.md's table.
+        case none = ""
+        /// qpsmtpd's codes, for log parsers and habits that depend on them.
+        case qpsmtpd
+    }
+
+    package enum BareNewline: String, Sendable, CaseIterable {
+        /// Refuse the message: 554 5.5.2.
+        case reject
+        /// Turn each into CRLF before anything else sees it.
+        case normalize
+    }
+
+    /// `[limits]`: what one client may cost; 0 switches off those that say so.
+    package struct Limits: Sendable, Equatable {
+        /// `command_timeout_ms`: silence between commands (RFC 5321 §4.5.3.2.7).
+        package var commandTimeoutMS: Int64 = 300_000
+        /// `data_timeout_ms`: silence inside a message.
+        package var dataTimeoutMS: Int64 = 180_000
+        /// `session_timeout_ms`: the whole session.
+        package var sessionTimeoutMS: Int64 = 3_600_000
+        /// `max_recipients` a transaction, at least 100 (RFC 5321 §4.5.3.1.8).
+        package var maximumRecipients = 1_000
+        /// `max_errors` a session: replies 5yz to commands, then 421 and close; 0 is no limit.
+        package var maximumErrors = 10
+        /// `max_unrecognized` commands a session, should no worker count; 0 is no limit.
+        package var maximumUnrecognized = 10
+        /// `max_transactions` a session: then 421; 0 is no limit.
+        package var maximumTransactions = 1_000
+        /// `max_noop`: NOOPs in a row, then 421 and close; 0 is no limit.
+        package var maximumNoops = 100
+        /// `max_message_octets`, CRLFs counted; the control file `databytes` overrules it.
+        package var maximumMessageOctets = 26_214_400
+        /// `max_header_octets`: the header section of a message.
+        package var maximumHeaderOctets = 1_048_576
+        /// `max_line_octets`: one line of a message, CRLF included.
+        package var maximumLineOctets = 65_536
+        /// `max_received`: Received and Delivered-To fields, then 554 5.4.6.
+        package var maximumReceived = 100
+        /// `max_sessions` at once, of all clients; 0 is no limit.
+        package var maximumSessions = 2_000
+        /// `max_sessions_per_ip` at once, from one address (an IPv6 /64); 0 is no limit.
+        package var maximumSessionsPerIP = 200
+        /// `memory_message_octets`: a message up to this stays in memory until a worker wants it.
+        package var memoryMessageOctets = 65_536
+        /// `max_reply_delay_ms`: the longest tarpit that a worker may ask for.
+        package var maximumReplyDelayMS: Int64 = 30_000
+
+        package init() {}
+    }
+
+    /// `[[listener]]`.
+    package struct Listener: Sendable, Equatable {
+        /// `name`: stands in events as `session.listener`; default its address.
+        package var name: String
+        /// `address`.
+        package var address: ListenAddress
+        /// `tls`; only `none` can be loaded in this version.
+        package var tls: TLSMode = .none
+        /// `greeting_delay_ms`: how long to hold the banner and listen for a client that talks early.
+        package var greetingDelayMS: Int64 = 0
+        /// `greeting_delay_exempt`: clients that never wait.
+        package var greetingDelayExempt: [IPNetwork] = []
+        /// `greeting_pass_ttl_ms`: how long a client that waited once need not wait again.
+        package var greetingPassTTLMS: Int64 = 86_400_000
+        /// `extensions`: what EHLO offers.
+        package var extensions = Set(SMTPExtension.allCases)
+        /// `allow_missing_brackets`: `MAIL FROM:a@b` is taken.
+        package var allowMissingBrackets = false
+        /// `allow_space_after_colon`: `MAIL FROM: <a@b>` is taken.
+        package var allowSpaceAfterColon = false
+        /// `backlog` of the listening socket.
+        package var backlog = 1_024
+
+        package init(name: String, address: ListenAddress) {
+            self.name = name
+            self.address = address
+        }
+    }
+
+    package enum TLSMode: String, Sendable, CaseIterable {
+        case none
+        case starttls
+        case implicit
+    }
+
+    /// EHLO keywords, as they stand on the wire.
+    package enum SMTPExtension: String, Sendable, CaseIterable {
+        case pipelining = "PIPELINING"
+        case size = "SIZE"
+        case eightBitMIME = "8BITMIME"
+        case smtpUTF8 = "SMTPUTF8"
+        case enhancedStatusCodes = "ENHANCEDSTATUSCODES"
+    }
+
+    /// What the client gets when a pool could not answer.
+    package enum FailurePolicy: String, Sendable, CaseIterable {
+        /// 451 4.3.0; at connect 421.
+        case tempfail
+        /// As if every plugin had declined; logged and marked in the trace.
+        case skip
+        /// 554 5.3.0.
+        case reject
+    }
+
+    /// `on_failure`, `deadline_ms` and `max_deadline_ms` of one hook of one pool.
+    package struct HookPolicy: Sendable, Equatable {
+        package var onFailure: FailurePolicy
+        /// How long an event may take, waiting for a worker included.
+        package var deadlineMS: Int64
+        /// How long it may take in all when the worker says `progress`; at least ``deadlineMS``.
+        package var maximumDeadlineMS: Int64
+
+        package init(onFailure: FailurePolicy, deadlineMS: Int64, maximumDeadlineMS: Int64) {
+            self.onFailure = onFailure
+            self.deadlineMS = deadlineMS
+            self.maximumDeadlineMS = maximumDeadlineMS
+        }
+    }
+
+    /// `[[pool]]`.
+    package struct Pool: Sendable, Equatable {
+        /// `name`: letters, digits, `-` and `_`.
+        package var name: String
+        /// `minimum_workers`: the listeners open when so many are ready.
+        package var minimumWorkers = 1
+        /// What holds for hooks that ``hooks`` does not name.
+        package var policy = HookPolicy(
+            onFailure: .tempfail,
+            deadlineMS: 20_000,
+            maximumDeadlineMS: 120_000
+        )
+        /// `[pool.hooks.HOOK]`, completed from the pool's own values; data_post and queue, which
+        /// are slower by default, are always here.
+        package var hooks: [Hook: HookPolicy] = [:]
+        /// `zombie_ms`: past its deadline an answer may come so late; then its worker is closed.
+        package var zombieMS: Int64 = 30_000
+        /// `grace_ms`: after start, or after the last worker left, events wait so long.
+        package var graceMS: Int64 = 3_000
+        /// `queue_limit`: events that wait for a worker; one more fails by the policy.
+        package var queueLimit = 1_000
+        /// `max_connections` of workers.
+        package var maximumConnections = 64
+        /// `max_concurrency`: events outstanding on one worker, whatever it offers.
+        package var maximumConcurrency = 1_024
+        /// `max_frame_octets`: the longest line accepted from a worker.
+        package var maximumFrameOctets = 1_048_576
+        /// `allowed_users` as uids; empty: the frontend's own user and root.
+        package var allowedUserIDs: Set<UInt32> = []
+        /// `group` as gid: owns the socket and the pool's files; `nil`: the frontend's own.
+        package var groupID: UInt32?
+        /// `socket_mode`.
+        package var socketMode: UInt32 = 0o660
+        /// `failure_header`: a message that this pool skipped says so in a header field.
+        package var failureHeader = false
+        /// `shadow_of`: gets what that pool gets; its answers are compared and never used.
+        package var shadowOf: String?
+        /// `canary_of`: takes ``canaryPercent`` of that pool's sessions.
+        package var canaryOf: String?
+        /// `canary_percent`: 1 … 100.
+        package var canaryPercent = 0
+
+        package init(name: String) {
+            self.name = name
+        }
+
+        /// What holds for `hook`.
+        package func policy(for hook: Hook) -> HookPolicy {
+            self.hooks[hook] ?? self.policy
+        }
+    }
+}
+
+/// `log_level`: the words of swift-log.
+package enum LogLevel: String, Sendable, CaseIterable {
+    case trace
+    case debug
+    case info
+    case notice
+    case warning
+    case error
+    case critical
+}
+
+/// `log_format`.
+package enum LogFormat: String, Sendable, CaseIterable {
+    case text
+    case json
+}
+
+/// Where a listener listens: an address literal and a port, never a name to resolve.
+package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
+    /// `127.0.0.1`, `::`, …, without brackets; `::` listens on both families.
+    package let host: IPAddress
+    /// 0 lets the system choose.
+    package let port: Int
+
+    package init(host: IPAddress, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// Reads `127.0.0.1:2525` or `[::1]:2525`; `localhost` is 127.0.0.1, `*` is `[::]`.
+    ///
+    /// - Returns: `nil` if it is anything else.
+    package init?(parsing text: String) {
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let portText = text[text.index(after: colon)...]
+        var hostText = text[..<colon]
+        guard portText.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+            let port = UInt16(portText)
+        else { return nil }
+        if hostText == "localhost" { hostText = "127.0.0.1" }
+        if hostText == "*" { hostText = "[::]" }
+        if hostText.hasPrefix("["), hostText.hasSuffix("]") {
+            hostText = hostText.dropFirst().dropLast()
+            guard hostText.contains(":") else { return nil }
+        } else if hostText.contains(":") {
+            return nil
+        }
+        guard let host = IPAddress(parsing: String(hostText), mapped: .keep) else { return nil }
+        self.init(host: host, port: Int(port))
+    }
+
+    package var description: String {
+        self.host.isIPv6 ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
+    }
+}

@@ -1,0 +1,148 @@
+/// An IPv4 or IPv6 address; what compares and matches, not what is dialled.
+///
+/// An IPv4 address that arrived on an IPv6 socket (`::ffff:192.0.2.1`) is the IPv4 address, so that
+/// no list can be passed by coming in through the other family. RFC 4291 §2.5.5.2.
+package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
+    /// The address's bits, an IPv4 address in the lowest 32.
+    let bits: UInt128
+    package let isIPv6: Bool
+
+    /// What becomes of `::ffff:a.b.c.d`.
+    package enum MappedAddress: Sendable {
+        case unwrap
+        case keep
+    }
+
+    /// An IPv4 address, most significant octet first.
+    package init(ipv4 bits: UInt32) {
+        self.init(bits: UInt128(bits), isIPv6: false)
+    }
+
+    /// An IPv6 address, most significant octet first; an IPv4-mapped one becomes IPv4.
+    package init(ipv6 bits: UInt128) {
+        self.init(ipv6: bits, mapped: .unwrap)
+    }
+
+    private init(ipv6 bits: UInt128, mapped: MappedAddress) {
+        if mapped == .unwrap, bits >> 32 == 0xffff {
+            self.init(ipv4: UInt32(truncatingIfNeeded: bits))
+        } else {
+            self.init(bits: bits, isIPv6: true)
+        }
+    }
+
+    private init(bits: UInt128, isIPv6: Bool) {
+        self.bits = bits
+        self.isIPv6 = isIPv6
+    }
+
+    /// Reads a literal: `192.0.2.1` or `2001:db8::1`, without brackets, prefix or zone.
+    ///
+    /// - Returns: `nil` if it is anything else; `010.0.0.1` is refused, some read it as octal.
+    package init?(parsing text: String, mapped: MappedAddress = .unwrap) {
+        if text.utf8.contains(UInt8(ascii: ":")) {
+            guard let bits = Self.ipv6Bits(text[...]) else { return nil }
+            self.init(ipv6: bits, mapped: mapped)
+        } else {
+            guard let bits = Self.ipv4Bits(text[...]) else { return nil }
+            self.init(ipv4: bits)
+        }
+    }
+
+    /// RFC 5952 for IPv6: lower case, the longest run of zeros shortened.
+    package var description: String {
+        guard self.isIPv6 else {
+            return stride(from: 24, through: 0, by: -8)
+                .map { String((self.bits >> UInt128($0)) & 0xff) }
+                .joined(separator: ".")
+        }
+        let groups = stride(from: 112, through: 0, by: -16).map {
+            UInt16(truncatingIfNeeded: self.bits >> UInt128($0))
+        }
+        guard let zeros = Self.longestRunOfZeros(groups) else {
+            return groups.map { String($0, radix: 16) }.joined(separator: ":")
+        }
+        let head = groups[..<zeros.lowerBound].map { String($0, radix: 16) }
+        let tail = groups[zeros.upperBound...].map { String($0, radix: 16) }
+        return head.joined(separator: ":") + "::" + tail.joined(separator: ":")
+    }
+
+    private static func longestRunOfZeros(_ groups: [UInt16]) -> Range<Int>? {
+        var longest = 0..<0
+        var start = 0
+        for (index, group) in groups.enumerated() {
+            guard group == 0 else {
+                start = index + 1
+                continue
+            }
+            if index + 1 - start > longest.count { longest = start..<(index + 1) }
+        }
+        return longest.count >= 2 ? longest : nil
+    }
+
+    static func ipv4Bits(_ text: Substring) -> UInt32? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var bits: UInt32 = 0
+        for part in parts {
+            guard let octet = Self.decimalOctet(part) else { return nil }
+            bits = bits << 8 | UInt32(octet)
+        }
+        return bits
+    }
+
+    static func decimalOctet(_ text: Substring) -> UInt8? {
+        guard (1...3).contains(text.utf8.count), text.utf8.allSatisfy({ 0x30...0x39 ~= $0 }),
+            text == "0" || !text.hasPrefix("0")
+        else { return nil }
+        return UInt8(text)
+    }
+
+    static func ipv6Bits(_ text: Substring) -> UInt128? {
+        let halves = Self.splitAtDoubleColon(text)
+        guard let head = Self.groups(halves.head) else { return nil }
+        guard let tailText = halves.tail else {
+            return head.count == 8 ? Self.joined(head) : nil
+        }
+        guard let tail = Self.groups(tailText), head.count + tail.count <= 7 else { return nil }
+        let zeros = [UInt16](repeating: 0, count: 8 - head.count - tail.count)
+        return Self.joined(head + zeros + tail)
+    }
+
+    private static func splitAtDoubleColon(_ text: Substring) -> (head: Substring, tail: Substring?)
+    {
+        var index = text.startIndex
+        while index < text.endIndex {
+            let next = text.index(after: index)
+            if text[index] == ":", next < text.endIndex, text[next] == ":" {
+                return (text[..<index], text[text.index(after: next)...])
+            }
+            index = next
+        }
+        return (text, nil)
+    }
+
+    private static func joined(_ groups: [UInt16]) -> UInt128 {
+        groups.reduce(0) { $0 << 16 | UInt128($1) }
+    }
+
+    /// The 16-bit groups of `text`, where the last may be a dotted IPv4 address.
+    static func groups(_ text: Substring) -> [UInt16]? {
+        if text.isEmpty { return [] }
+        var groups: [UInt16] = []
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        for (index, part) in parts.enumerated() {
+            if index == parts.count - 1, part.contains(".") {
+                guard let bits = Self.ipv4Bits(part) else { return nil }
+                groups.append(UInt16(truncatingIfNeeded: bits >> 16))
+                groups.append(UInt16(truncatingIfNeeded: bits))
+                continue
+            }
+            guard (1...4).contains(part.utf8.count), part.utf8.allSatisfy({ $0 != 0x2b }),
+                let group = UInt16(part, radix: 16)
+            else { return nil }
+            groups.append(group)
+        }
+        return groups.count <= 8 ? groups : nil
+    }
+}

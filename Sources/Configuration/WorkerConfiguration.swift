@@ -1,0 +1,67 @@
+/// Everything that `config/worker.toml` says, checked, with defaults filled in and paths absolute.
+///
+/// `runtime_directory`, `control_directories`, `log_level` and `log_format` default to what
+/// `frontend.toml` in the same folder says, so that one machine says them once.
+package struct WorkerConfiguration: Sendable, Equatable {
+    /// The configuration folder, absolute.
+    package var directory: String
+    /// The folder that holds ``directory``; plugins resolve their relative paths here.
+    package var baseDirectory: String
+    /// Where control files are looked for, best first.
+    package var controlDirectories: [String]
+    /// `runtime_directory`, absolute; the pool's sockets are `<it>/pools/<pool>/*.sock`.
+    package var runtimeDirectory: String
+    /// `pool`: which pool to serve; overruled by `--pool`.
+    package var pool = "policy"
+    /// `concurrency`: events taken at once from one frontend.
+    package var concurrency = 64
+    /// `shutdown_ms`: how long running events may go on after SIGTERM.
+    package var shutdownMS: Int64 = 30_000
+    /// `log_level`, overruled by `--log-level`.
+    package var logLevel: LogLevel = .info
+    /// `log_format`, overruled by `--log-format`.
+    package var logFormat: LogFormat = .text
+    /// `[dns]`.
+    package var dns = DNS()
+    /// `[store]`.
+    package var store: Store
+
+    /// A configuration without a file, for tests; every other key has its default.
+    package init(
+        directory: String,
+        baseDirectory: String,
+        runtimeDirectory: String,
+        store: Store
+    ) {
+        self.directory = directory
+        self.baseDirectory = baseDirectory
+        self.controlDirectories = [directory]
+        self.runtimeDirectory = runtimeDirectory
+        self.store = store
+    }
+
+    /// `[dns]`: the resolver that plugins share.
+    package struct DNS: Sendable, Equatable {
+        /// `servers`; empty: the system's.
+        package var servers: [Server] = []
+        /// `timeout_ms` for one look-up, retries included.
+        package var timeoutMS: Int64 = 5_000
+
+        /// An address literal and a port.
+        package struct Server: Sendable, Equatable {
+            package let host: IPAddress
+            /// 53 when the file names none.
+            package let port: Int
+        }
+
+        package init() {}
+    }
+
+    /// `[store] url`.
+    package enum Store: Sendable, Equatable {
+        /// `sqlite:PATH`, absolute.
+        case sqlite(path: String)
+        /// `redis://HOST:PORT/DATABASE`, also Valkey; an optional password before the host.
+        case redis(host: String, port: Int, database: Int, password: String?)
+    }
+}
