@@ -1,0 +1,107 @@
+import Configuration
+
+/// A line of a control file: `badmailfrom`, `rcpthosts`, …
+public struct ControlLine: Sendable, Equatable {
+    /// The line, without the white space around it; comments and empty lines are gone already.
+    public let text: String
+    /// The file it stands in, which an `$include` may have named.
+    public let file: String
+    /// The number of the line, from 1.
+    public let number: Int
+
+    /// The line's words, separated by white space.
+    public var words: [String] {
+        self.text.split { $0 == " " || $0 == "\t" }.map { String($0) }
+    }
+
+    /// An error that names this line.
+    public func problem(_ message: String) -> PluginError {
+        PluginError("\(self.file):\(self.number): \(message)")
+    }
+}
+
+/// A control file as a value, read live: an edit counts for the sessions that start after it, so
+/// that one session is judged by one set of lists, whichever worker is asked.
+///
+/// A file that cannot be read or parsed any more keeps its last good content, and the log says so
+/// once for each edit. A file that is not there has no lines.
+///
+/// Made by ``PluginConfiguration/controlFile(_:parse:)`` and read by ``HookEvent/value(of:)``.
+public struct ControlFile<Value: Sendable>: Sendable {
+    private let files: ControlFiles
+    private let definition: ControlValue<Value>
+    private let empty: Value
+
+    init(
+        _ name: String,
+        in files: ControlFiles,
+        parse: @escaping @Sendable ([ControlLine]) throws -> Value
+    ) throws {
+        self.files = files
+        self.empty = try parse([])
+        self.definition = ControlValue(name) { lines throws(ConfigurationErrors) in
+            do {
+                return try parse(lines.map { ControlLine($0) })
+            } catch {
+                throw ConfigurationErrors([
+                    ConfigurationError(
+                        file: name,
+                        line: nil,
+                        key: nil,
+                        problem: "\(error)",
+                        remedy: ""
+                    )
+                ])
+            }
+        }
+        _ = try parse((files.snapshot().lines(name) ?? []).map { ControlLine($0) })
+    }
+
+    /// What the file said when the session began.
+    package func value(startedMilliseconds: Int64) -> Value {
+        self.files.snapshot(startedMS: startedMilliseconds).value(self.definition) ?? self.empty
+    }
+}
+
+extension ControlLine {
+    init(_ line: Configuration.ControlLine) {
+        self.init(text: line.text, file: line.file, number: line.line)
+    }
+}
+
+extension PluginConfiguration {
+    /// A control file, parsed as a whole whenever it changes.
+    ///
+    /// - Parameter parse: Makes the value of the file's lines; no lines, if there is no file.
+    /// - Throws: What `parse` throws about the file as it now is.
+    public func controlFile<Value>(
+        _ name: String,
+        parse: @escaping @Sendable ([ControlLine]) throws -> Value
+    ) throws -> ControlFile<Value> {
+        try ControlFile(name, in: self.shared.controlFiles, parse: parse)
+    }
+
+    /// A control file, one value a line.
+    ///
+    /// - Throws: The problem of the first line that is wrong as the file now is.
+    public func controlFile<Element>(
+        _ name: String,
+        line: @escaping @Sendable (ControlLine) throws -> Element
+    ) throws -> ControlFile<[Element]> {
+        try self.controlFile(name, parse: { try $0.map(line) })
+    }
+
+    /// A control file, the text of its lines.
+    ///
+    /// - Throws: Never, for any line will do.
+    public func controlFile(_ name: String) throws -> ControlFile<[String]> {
+        try self.controlFile(name, line: { $0.text })
+    }
+}
+
+extension HookEvent {
+    /// What a control file said when this session began.
+    public func value<Value>(of file: ControlFile<Value>) -> Value {
+        file.value(startedMilliseconds: self.session.startedMilliseconds)
+    }
+}

@@ -1,0 +1,36 @@
+package import Configuration
+public import Logging
+public import NIOCore
+
+/// What all plugins of a worker share: its loop, its folders, its control files.
+public struct SharedResources: Sendable {
+    /// The worker's one event loop. Plugins run on it and must not block it; clients that use it
+    /// need no hop between threads.
+    public let eventLoop: any EventLoop
+    /// The worker's logger.
+    public let logger: Logger
+
+    /// `config/worker.toml`, with the resolver and the store that plugins share.
+    package let configuration: WorkerConfiguration
+    package let controlFiles: ControlFiles
+
+    package init(
+        eventLoop: any EventLoop,
+        logger: Logger,
+        configuration: WorkerConfiguration,
+        controlFiles: ControlFiles
+    ) {
+        self.eventLoop = eventLoop
+        self.logger = logger
+        self.configuration = configuration
+        self.controlFiles = controlFiles
+    }
+
+    /// The folder that holds the configuration folder: relative paths begin here.
+    public var baseFolder: String { self.configuration.baseDirectory }
+
+    /// The name of this mail server: the first line of `me`, else the machine's.
+    public var hostname: String {
+        self.controlFiles.snapshot().first("me") ?? System.hostname
+    }
+}

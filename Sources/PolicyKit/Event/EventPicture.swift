@@ -1,0 +1,45 @@
+package import Logging
+
+/// An event as it came, each part decoded only when it is asked for.
+///
+/// The seam between the wire and the plugins: a worker has a received line behind it, a test has
+/// values.
+package protocol EventPicture {
+    var hook: Hook { get }
+    var key: String { get }
+    var attempt: Int { get }
+
+    func session() throws -> SessionSnapshot
+    func transaction() throws -> TransactionSnapshot?
+    func recipients() throws -> [Recipient]
+    func headers() throws -> [HeaderField]
+    func trace() throws -> [TraceEntry]
+    func notes(_ scope: NoteScope) throws -> [String: JSONValue]
+    func sender() throws -> Sender
+    func recipient() throws -> Recipient
+    func octets(_ argument: String) throws -> Bytes
+}
+
+/// What surrounds the handling of an event: time, log, folders.
+package struct EventEnvironment {
+    /// The worker's logger.
+    package var logger: Logger
+    /// When the event came, in Unix milliseconds.
+    package var nowMilliseconds: Int64
+    /// When its task is cancelled.
+    package var deadline: ContinuousClock.Instant
+    /// Where files that replace a message are written.
+    package var outFolder: String
+
+    package init(
+        logger: Logger,
+        nowMilliseconds: Int64,
+        deadline: ContinuousClock.Instant,
+        outFolder: String
+    ) {
+        self.logger = logger
+        self.nowMilliseconds = nowMilliseconds
+        self.deadline = deadline
+        self.outFolder = outFolder
+    }
+}

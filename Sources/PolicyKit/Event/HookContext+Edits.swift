@@ -1,0 +1,204 @@
+// The changes that plugins ask for. Each is recorded as an action and made at once in the decoded
+// copies, so that the next plugin sees it.
+
+extension HookContext {
+    func setRelay(_ value: Bool) {
+        self.append(.setRelay(value))
+    }
+
+    func setClientName(_ name: String) {
+        self.append(.setClientName(Bytes(name)))
+    }
+
+    func delayReply(by duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        let milliseconds = min(max(seconds, 0), 86_400) * 1_000 + attoseconds / 1_000_000_000_000_000
+        self.append(.delayReply(milliseconds: max(milliseconds, 0)))
+    }
+
+    func setHeader(id: Int64, to value: Bytes) {
+        self.change(
+            id: id,
+            revised: { action in
+                guard case .addHeader(let name, _, let atTop) = action else { return action }
+                return .addHeader(name: name, value: value, atTop: atTop)
+            },
+            otherwise: .setHeader(id: id, value: value)
+        )
+    }
+
+    func deleteHeader(id: Int64) {
+        self.change(id: id, revised: { _ in nil }, otherwise: .deleteHeader(id: id))
+    }
+
+    func removeRecipient(id: Int64) {
+        self.change(id: id, revised: { _ in nil }, otherwise: .removeRecipient(id: id))
+    }
+
+    func replaceRecipient(id: Int64, with address: Bytes) {
+        self.change(
+            id: id,
+            revised: { _ in .addRecipient(address: address) },
+            otherwise: .replaceRecipient(id: id, address: address)
+        )
+    }
+
+    func note(_ name: String, in scope: NoteScope) -> JSONValue? {
+        self.notes(scope)[name]
+    }
+
+    func adjustKarma(by change: Int) {
+        let karma = NoteKey<Int>.karma
+        let before = self.note(karma.name, in: .session).flatMap { Int(json: $0) } ?? 0
+        let (sum, overflow) = before.addingReportingOverflow(change)
+        self.setNote(karma.name, in: .session, to: .int(Int64(overflow ? before : sum)))
+        let changes = NoteKey<[KarmaChange]>.karmaChanges
+        var list = self.note(changes.name, in: .session).flatMap { [KarmaChange](json: $0) } ?? []
+        list.append(KarmaChange(plugin: self.plugin, change: change))
+        list.removeFirst(max(0, list.count - KarmaChange.maximumCount))
+        self.setNote(changes.name, in: .session, to: list.json)
+    }
+
+    func flagNaughty(_ text: String, _ type: RefusalType) {
+        let key = NoteKey<[NaughtyFlag]>.naughty
+        var flags = self.note(key.name, in: .session).flatMap { [NaughtyFlag](json: $0) } ?? []
+        guard flags.count < NaughtyFlag.maximumCount else { return }
+        flags.append(NaughtyFlag(plugin: self.plugin, text: text, type: type))
+        self.setNote(key.name, in: .session, to: flags.json)
+    }
+}
+
+/// Who changed a session's karma, and by how much.
+public struct KarmaChange: NoteValue, Sendable, Equatable {
+    /// The latest changes that a session remembers.
+    static let maximumCount = 64
+
+    /// The plugin.
+    public let plugin: String
+    /// What it added.
+    public let change: Int
+
+    init(plugin: String, change: Int) {
+        self.plugin = plugin
+        self.change = change
+    }
+
+    public init?(json: JSONValue) {
+        guard let plugin = json["plugin"].flatMap({ String(json: $0) }),
+            let change = json["change"].flatMap({ Int(json: $0) })
+        else { return nil }
+        self.init(plugin: plugin, change: change)
+    }
+
+    public var json: JSONValue {
+        .object(["plugin": .string(self.plugin), "change": .int(Int64(self.change))])
+    }
+}
+
+/// A refusal that was put off: `reject naughty`.
+public struct NaughtyFlag: NoteValue, Sendable, Equatable {
+    /// The most flags that a session remembers, and so the most lines of the reply.
+    static let maximumCount = 20
+
+    /// The plugin that would have refused.
+    public let plugin: String
+    /// Its reply.
+    public let text: String
+    /// How it would have refused.
+    public let type: RefusalType
+
+    init(plugin: String, text: String, type: RefusalType) {
+        self.plugin = plugin
+        self.text = text
+        self.type = type
+    }
+
+    public init?(json: JSONValue) {
+        guard let plugin = json["plugin"].flatMap({ String(json: $0) }),
+            let text = json["text"].flatMap({ String(json: $0) }),
+            let type = json["reject_type"].flatMap({ String(json: $0) })
+                .flatMap({ RefusalType(rawValue: $0) })
+        else { return nil }
+        self.init(plugin: plugin, text: text, type: type)
+    }
+
+    public var json: JSONValue {
+        .object([
+            "plugin": .string(self.plugin), "text": .string(self.text),
+            "reject_type": .string(self.type.rawValue),
+        ])
+    }
+}
+
+extension NoteKey<[KarmaChange]> {
+    /// The latest changes of ``NoteKey/karma``.
+    public static let karmaChanges = NoteKey("karma_changes", in: .session)
+}
+
+extension NoteKey<[NaughtyFlag]> {
+    /// The refusals that were put off in this session.
+    public static let naughty = NoteKey("naughty", in: .session)
+}
+
+extension SessionSnapshot {
+    /// Makes the changes of `action` that concern the session.
+    mutating func apply(_ action: PolicyAction) {
+        switch action {
+        case .setRelay(let value): self.relay = value
+        case .setClientName(let name): self.client.name = name
+        default: break
+        }
+    }
+}
+
+extension TransactionSnapshot {
+    /// Makes the changes of `action` that concern the sender.
+    mutating func apply(_ action: PolicyAction) {
+        guard case .replaceSender(let address) = action else { return }
+        self.sender = Sender(parts: EnvelopeAddress(address))
+    }
+}
+
+extension [Recipient] {
+    /// Makes the changes of `action` that concern recipients.
+    mutating func apply(_ action: PolicyAction, newID: Int) {
+        switch action {
+        case .addRecipient(let address):
+            self.append(Recipient(id: Int64(newID), parts: EnvelopeAddress(address)))
+
+        case .removeRecipient(let id):
+            self.removeAll { $0.id == id }
+
+        case .replaceRecipient(let id, let address):
+            guard let index = self.firstIndex(where: { $0.id == id }) else { return }
+            self[index] = Recipient(id: id, parts: EnvelopeAddress(address))
+
+        default:
+            break
+        }
+    }
+}
+
+extension [HeaderField] {
+    /// Makes the changes of `action` that concern the header.
+    mutating func apply(_ action: PolicyAction, newID: Int) {
+        switch action {
+        case .addHeader(let name, let value, let atTop):
+            let field = HeaderField(id: Int64(newID), name: name, value: value)
+            self.insert(field, at: atTop ? self.startIndex : self.endIndex)
+
+        case .setHeader(let id, let value):
+            guard let index = self.firstIndex(where: { $0.id == id }) else { return }
+            self[index].value = value
+
+        case .deleteHeader(let id):
+            self.removeAll { $0.id == id }
+
+        case .deleteHeaders(let name):
+            self.removeAll { $0.name.equalsIgnoringASCIICase(name) }
+
+        default:
+            break
+        }
+    }
+}

@@ -1,0 +1,202 @@
+import Logging
+
+/// One event while a worker's plugins answer it: what came, decoded when somebody asks, and what
+/// the plugins so far want changed.
+///
+/// Confined to the task that runs the chain. A part that was not sent, or that does not decode, is
+/// remembered in ``failure`` and the accessor returns something empty: the chain then ends with an
+/// error, so that nothing is ever decided on a picture with holes.
+package final class HookContext {
+    /// What the frontend sent.
+    let picture: any EventPicture
+    let hook: Hook
+    let key: String
+    let attempt: Int
+
+    /// The plugin being asked: the name in logs, karma changes and flags.
+    var plugin = ""
+    /// Its logger.
+    var pluginLogger: Logger
+    /// The first thing that was asked for and is not there.
+    package private(set) var failure: PluginError?
+    /// What the plugins so far want done, in order; `nil` where a later one took it back. What the
+    /// action at index *i* adds has the id −(*i* + 1) within this chain, so it never meets the
+    /// frontend's ids, which are positive.
+    private var recorded: [PolicyAction?] = []
+    /// Notes that the plugins so far have changed: a merge patch a scope.
+    package private(set) var sessionPatch: [String: JSONValue] = [:]
+    package private(set) var transactionPatch: [String: JSONValue] = [:]
+
+    let environment: EventEnvironment
+    private var decodedSession: SessionSnapshot?
+    private var decodedTransaction: TransactionSnapshot??
+    private var decodedRecipients: [Recipient]?
+    private var decodedHeaders: [HeaderField]?
+    private lazy var sessionNotes = self.decode([:]) { try $0.notes(.session) }
+    private lazy var transactionNotes = self.decode([:]) { try $0.notes(.transaction) }
+
+    package init(picture: any EventPicture, environment: EventEnvironment) {
+        self.picture = picture
+        self.hook = picture.hook
+        self.key = picture.key
+        self.attempt = picture.attempt
+        self.environment = environment
+        self.pluginLogger = environment.logger
+    }
+
+    // MARK: What came, as the plugins so far left it
+
+    var session: SessionSnapshot {
+        if let decodedSession { return decodedSession }
+        var session = self.decode(.empty) { try $0.session() }
+        for case .some(let action) in self.recorded {
+            session.apply(action)
+        }
+        self.decodedSession = session
+        return session
+    }
+
+    var transaction: TransactionSnapshot? {
+        if let decodedTransaction { return decodedTransaction }
+        var transaction = self.decode(nil) { try $0.transaction() }
+        for case .some(let action) in self.recorded {
+            transaction?.apply(action)
+        }
+        self.decodedTransaction = .some(transaction)
+        return transaction
+    }
+
+    var recipients: [Recipient] {
+        if let decodedRecipients { return decodedRecipients }
+        var recipients = self.decode([]) { try $0.recipients() }
+        for (index, action) in self.recorded.enumerated() {
+            action.map { recipients.apply($0, newID: -1 - index) }
+        }
+        self.decodedRecipients = recipients
+        return recipients
+    }
+
+    var headers: [HeaderField] {
+        if let decodedHeaders { return decodedHeaders }
+        var headers = self.decode([]) { try $0.headers() }
+        for (index, action) in self.recorded.enumerated() {
+            action.map { headers.apply($0, newID: -1 - index) }
+        }
+        self.decodedHeaders = headers
+        return headers
+    }
+
+    var trace: [TraceEntry] { self.decode([]) { try $0.trace() } }
+    var sender: Sender { self.decode(.empty) { try $0.sender() } }
+    var recipient: Recipient { self.decode(.empty) { try $0.recipient() } }
+    var nowMilliseconds: Int64 { self.environment.nowMilliseconds }
+    var outFolder: String { self.environment.outFolder }
+
+    var remainingTime: Duration {
+        max(.zero, ContinuousClock.now.duration(to: self.environment.deadline))
+    }
+
+    func octets(_ argument: String) -> Bytes {
+        self.decode(Bytes("")) { try $0.octets(argument) }
+    }
+
+    /// `value`, and a failure if there is none.
+    func required<Value>(_ value: Value?, _ name: String) -> Value? {
+        if value == nil {
+            self.fail("the event has no \(name)")
+        }
+        return value
+    }
+
+    func notes(_ scope: NoteScope) -> [String: JSONValue] {
+        switch scope {
+        case .session: self.sessionNotes
+        case .transaction: self.transactionNotes
+        }
+    }
+
+    /// Sets a note, `nil` deletes it.
+    func setNote(_ name: String, in scope: NoteScope, to value: JSONValue?) {
+        let before = self.note(name, in: scope)
+        let patch = JSONValue.mergePatch(from: before, to: value)
+        switch scope {
+        case .session:
+            self.sessionNotes[name] = value
+            self.sessionPatch[name] = patch
+        case .transaction:
+            self.transactionNotes[name] = value
+            self.transactionPatch[name] = patch
+        }
+    }
+
+    // MARK: Changes
+
+    /// Everything that the plugins so far want done, in order.
+    package var actions: [PolicyAction] { self.recorded.compactMap(\.self) }
+
+    /// Records an action, and makes it in what was decoded already.
+    func append(_ action: PolicyAction) {
+        self.recorded.append(action)
+        let newID = -self.recorded.count
+        self.decodedSession?.apply(action)
+        self.decodedTransaction??.apply(action)
+        self.decodedRecipients?.apply(action, newID: newID)
+        self.decodedHeaders?.apply(action, newID: newID)
+    }
+
+    /// Records what is to become of something that an action of this chain has added, or of
+    /// something that the frontend knows.
+    ///
+    /// - Parameters:
+    ///   - revised: The adding action as it would have been; `nil` takes it back.
+    ///   - action: The action on what the frontend knows.
+    func change(id: Int64, revised: (PolicyAction) -> PolicyAction?, otherwise action: PolicyAction) {
+        guard id < 0 else { return self.append(action) }
+        guard let index = Int(exactly: -1 - id), self.recorded.indices.contains(index) else { return }
+        self.recorded[index] = self.recorded[index].flatMap(revised)
+        self.decodedRecipients?.apply(action, newID: 0)
+        self.decodedHeaders?.apply(action, newID: 0)
+    }
+
+    // MARK: The log
+
+    var logger: Logger {
+        var logger = self.pluginLogger
+        logger[metadataKey: "hook"] = "\(self.hook.rawValue)"
+        logger[metadataKey: "session"] = "\(self.session.id)"
+        if let transaction = self.transaction {
+            logger[metadataKey: "transaction"] = "\(transaction.id)"
+        }
+        return logger
+    }
+
+    /// A plugin's line: the result word first, and as a field.
+    func log(_ result: ResultWord, _ text: () -> String) {
+        let level: Logger.Level = result == .pass || result == .skip ? .debug : .info
+        guard self.pluginLogger.logLevel <= level else { return }
+        let text = text()
+        self.logger.log(
+            level: level,
+            "\(text.isEmpty ? result.rawValue : "\(result.rawValue), \(text)")",
+            metadata: ["result": "\(result.rawValue)"]
+        )
+    }
+
+    // MARK: Decoding
+
+    private func fail(_ message: String) {
+        self.failure = self.failure ?? PluginError(message)
+    }
+
+    private func decode<Value>(
+        _ placeholder: Value,
+        _ body: (any EventPicture) throws -> Value
+    ) -> Value {
+        do {
+            return try body(self.picture)
+        } catch {
+            self.fail("\(error)")
+            return placeholder
+        }
+    }
+}

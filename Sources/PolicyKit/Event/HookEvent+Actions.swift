@@ -1,0 +1,94 @@
+// What a plugin may change, where it may. Plugins after this one see the change; the frontend
+// applies all of it with the verdict, or nothing.
+
+extension HookEvent where Stage: RelayStage {
+    /// Says whether this session may relay.
+    public func setRelay(_ value: Bool) {
+        self.context.setRelay(value)
+    }
+}
+
+extension HookEvent where Stage: ClientNameStage {
+    /// Gives the client its name.
+    public func setClientName(_ name: String) {
+        self.context.setClientName(name)
+    }
+}
+
+extension HookEvent where Stage: DelayStage {
+    /// Holds the reply back, within the frontend's limit. Nothing sleeps in the worker.
+    public func delayReply(by duration: Duration) {
+        self.context.delayReply(by: duration)
+    }
+}
+
+extension HookEvent where Stage: SenderStage {
+    /// Replaces the envelope's sender; an empty address is the null reverse-path.
+    public func replaceSender(with address: Bytes) {
+        self.context.append(.replaceSender(address: address))
+    }
+}
+
+extension HookEvent where Stage: RecipientStage {
+    /// Adds a recipient to the envelope.
+    public func addRecipient(_ address: Bytes) {
+        self.context.append(.addRecipient(address: address))
+    }
+
+    /// Takes a recipient off the envelope.
+    public func removeRecipient(_ recipient: Recipient) {
+        self.context.removeRecipient(id: recipient.id)
+    }
+
+    /// Replaces a recipient's address.
+    public func replaceRecipient(_ recipient: Recipient, with address: Bytes) {
+        self.context.replaceRecipient(id: recipient.id, with: address)
+    }
+}
+
+/// Where a header field is added.
+public enum HeaderEnd: Sendable {
+    case top
+    case bottom
+}
+
+extension HookEvent where Stage: HeaderStage {
+    /// Adds a header field.
+    ///
+    /// - Parameter value: What follows the colon; a leading space is added if there is no white
+    ///   space. Lines fold as CRLF and white space.
+    public func addHeader(_ name: String, _ value: String, at end: HeaderEnd = .top) {
+        let spaced = value.utf8.first.map { $0 == 0x20 || $0 == 0x09 } == true
+        self.addHeader(Bytes(name), Bytes(spaced ? value : " " + value), at: end)
+    }
+
+    /// Adds a header field, octet for octet: `value` is all that follows the colon.
+    public func addHeader(_ name: Bytes, _ value: Bytes, at end: HeaderEnd = .top) {
+        self.context.append(.addHeader(name: name, value: value, atTop: end == .top))
+    }
+
+    /// Replaces what follows the colon of a header field, octet for octet.
+    public func setHeader(_ field: HeaderField, to value: Bytes) {
+        self.context.setHeader(id: field.id, to: value)
+    }
+
+    /// Removes a header field.
+    public func deleteHeader(_ field: HeaderField) {
+        self.context.deleteHeader(id: field.id)
+    }
+
+    /// Removes every header field of a name, whatever its case.
+    public func deleteHeaders(named name: String) {
+        self.context.append(.deleteHeaders(name: Bytes(name)))
+    }
+}
+
+extension HookEvent where Stage: MessageStage {
+    /// Replaces the message by a file of the pool's `out` folder (``outFolder``).
+    public func replaceMessage(withFileAt path: String) {
+        self.context.append(.replaceMessage(path: path))
+    }
+
+    /// The folder for files that replace a message.
+    public var outFolder: String { self.context.outFolder }
+}

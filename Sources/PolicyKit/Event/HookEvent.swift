@@ -1,0 +1,129 @@
+public import Logging
+
+/// What happened, with the whole picture of session and transaction: what a plugin's method gets.
+///
+/// Each stage of the dialogue has its own members besides those every event has: `sender` at
+/// `mail`, `recipient` at `rcpt`, header edits where the protocol allows them. What is not allowed
+/// at a hook does not compile there.
+///
+/// An event belongs to the call it was passed to: it is not Sendable and nothing of it may be used
+/// after the method has returned. Values taken from it may.
+public struct HookEvent<Stage: HookStage> {
+    let context: HookContext
+
+    init(_ context: HookContext) {
+        self.context = context
+    }
+
+    /// The hook.
+    public var hook: Hook { self.context.hook }
+
+    /// The same for every try of this event and for no other: the key to do a thing only once.
+    public var key: String { self.context.key }
+
+    /// 1 at the first try.
+    public var attempt: Int { self.context.attempt }
+
+    /// The session as plugins before this one left it.
+    public var session: SessionSnapshot { self.context.session }
+
+    /// Notes of session and transaction, to read and to write.
+    public var notes: Notes { Notes(context: self.context) }
+
+    /// What is left of the event's time. At zero the task is cancelled.
+    public var remainingTime: Duration { self.context.remainingTime }
+
+    /// When the event came, in Unix milliseconds: the one clock a plugin should look at, for tests
+    /// set it.
+    public var nowMilliseconds: Int64 { self.context.nowMilliseconds }
+
+    /// The worker's logger, with session, transaction, hook and plugin as metadata and the
+    /// plugin's `loglevel` applied.
+    public var logger: Logger { self.context.logger }
+
+    /// What every plugin answered so far in this session. Needs ``Needs/trace``.
+    public var trace: [TraceEntry] { self.context.trace }
+
+    /// Whether checks leave this session alone: a relay client, or a host or sender on a whitelist.
+    /// It never means that relaying is allowed.
+    public var isImmune: Bool {
+        self.session.relay || self.isNoted(.whitelisthost) || self.isNoted(.whitelistsender)
+    }
+
+    private func isNoted(_ key: NoteKey<JSONValue>) -> Bool {
+        switch self.notes[key] {
+        case nil, .null, .bool(false), .int(0), .string(""): false
+        default: true
+        }
+    }
+
+    /// Adds to the note ``NoteKey/karma``, and records that this plugin did.
+    public func adjustKarma(by change: Int) {
+        self.context.adjustKarma(by: change)
+    }
+
+    /// The transaction; `nil` outside one.
+    public var currentTransaction: TransactionSnapshot? { self.context.transaction }
+}
+
+extension HookEvent where Stage: TransactionStage {
+    /// The transaction as plugins before this one left it.
+    public var transaction: TransactionSnapshot {
+        self.context.required(self.context.transaction, "transaction") ?? .empty
+    }
+
+    /// The recipients accepted so far. Needs ``Needs/recipients``.
+    public var recipients: [Recipient] { self.context.recipients }
+
+    /// The header fields as they now are, in order. Needs ``Needs/headers``.
+    public var headers: [HeaderField] { self.context.headers }
+
+    /// The file with the message as it came. Needs ``Needs/message``.
+    public var messageFile: MessageReference {
+        self.context.required(self.context.transaction?.message, "transaction.message") ?? .empty
+    }
+
+    /// The message as it now is: the current header fields, then the body from the file. Needs
+    /// ``Needs/wholeMessage``.
+    public var message: Message {
+        Message(headers: self.headers, file: self.messageFile)
+    }
+}
+
+extension HookEvent<MailStage> {
+    /// Who the client says the message is from.
+    public var sender: Sender { self.context.sender }
+}
+
+extension HookEvent<RcptStage> {
+    /// Who the client says the message is for.
+    public var recipient: Recipient { self.context.recipient }
+}
+
+extension HookEvent where Stage: HelloStage {
+    /// The name that the client gave.
+    public var name: Bytes { self.context.octets("name") }
+}
+
+extension HookEvent where Stage: ArgumentStage {
+    /// What follows the verb.
+    public var argument: Bytes { self.context.octets("argument") }
+}
+
+extension HookEvent<ReceivedLineStage> {
+    /// The value the frontend made.
+    public var value: Bytes { self.context.octets("value") }
+}
+
+extension HookEvent<QueueStage> {
+    /// The name under which the frontend logs the message.
+    public var queueID: String { self.context.octets("queue_id").string ?? "" }
+}
+
+extension HookEvent<UnrecognizedCommandStage> {
+    /// The first word of the line.
+    public var command: Bytes { self.context.octets("command") }
+
+    /// The line, without its end.
+    public var line: Bytes { self.context.octets("line") }
+}

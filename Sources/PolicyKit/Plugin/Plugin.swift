@@ -1,0 +1,98 @@
+/// A piece of policy: one small type that is asked at the hooks it conforms to.
+///
+/// A plugin says where it wants to be asked by conforming to one protocol a hook
+/// (``ConnectHook``, ``MailHook``, ``RcptHook``, …) and writing that protocol's one method. The
+/// conformance *is* the registration: without the method it does not compile, and the event types
+/// (`MailEvent`, …) have their names inside the hook protocols alone, so a method without the
+/// conformance does not compile either.
+///
+/// ```swift
+/// struct RefuseEve: RcptHook {
+///     static let name = "refuse_eve"
+///     init(configuration: PluginConfiguration) {}
+///
+///     func rcpt(_ event: RcptEvent) async throws -> Answer {
+///         event.recipient.address == "eve@example.com" ? .deny("Eve has left") : .declined
+///     }
+/// }
+/// ```
+///
+/// One value of the type serves every session of the worker, many at once: keep no session state
+/// in it, sessions have notes (``HookEvent/notes``). A method that throws, or that is cancelled at
+/// its deadline, answers no verdict: the frontend applies the failure policy of pool and hook.
+public protocol Plugin: Sendable {
+    /// The name in `config/plugins`: `badmailfrom`, `queue/maildir`.
+    static var name: String { get }
+
+    /// Older names that load this plugin as well, with one warning. None by default.
+    static var aliases: [String] { get }
+
+    /// Reads the arguments and control files of one line of `config/plugins`.
+    ///
+    /// Wrong arguments are recorded by `configuration`, all of them, and need no handling here.
+    ///
+    /// - Throws: Anything that keeps the plugin from working. The worker then does not start.
+    init(configuration: PluginConfiguration) throws
+
+    /// What this plugin wants at `hook`, one of the hooks it conforms to. Asked once, after loading.
+    ///
+    /// - Returns: `nil`: with these arguments it is not to be asked there. By default a plain
+    ///   ``Subscription``.
+    func subscription(at hook: Hook) -> Subscription?
+
+    /// Called once, after every plugin was loaded and before the worker says hello.
+    ///
+    /// - Throws: Anything that keeps the plugin from working. The worker then does not start.
+    func start() async throws
+
+    /// Called once, after the last answer, when the worker leaves.
+    func stop() async
+}
+
+extension Plugin {
+    public static var aliases: [String] { [] }
+
+    public func subscription(at hook: Hook) -> Subscription? { Subscription() }
+
+    public func start() async throws {}
+
+    public func stop() async {}
+}
+
+/// What a plugin wants at a hook beyond being asked.
+public struct Subscription: Sendable, Equatable {
+    /// The parts of the picture that cost something and are sent only on request.
+    public var needs: Needs
+
+    /// Whether the same event may be handled twice without harm (`HookEvent/key` tells that it is
+    /// the same). Decides at `queue` and `auth` whether an unanswered event is asked again
+    /// elsewhere; the other hooks are always asked again.
+    public var isIdempotent: Bool
+
+    /// A subscription to a hook.
+    public init(_ needs: Needs = [], isIdempotent: Bool = false) {
+        self.needs = needs
+        self.isIdempotent = isIdempotent
+    }
+}
+
+/// Parts of an event that are sent only to a worker that names them.
+public struct Needs: OptionSet, Sendable {
+    public let rawValue: UInt8
+
+    public init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    /// The list of recipients: ``HookEvent/recipients``.
+    public static let recipients = Self(rawValue: 1 << 0)
+    /// The header fields as they now are: ``HookEvent/headers``.
+    public static let headers = Self(rawValue: 1 << 1)
+    /// The message as a file: ``HookEvent/messageFile``.
+    public static let message = Self(rawValue: 1 << 2)
+    /// What every plugin answered so far: ``HookEvent/trace``.
+    public static let trace = Self(rawValue: 1 << 3)
+
+    /// What ``HookEvent/message`` takes: the header fields and the file.
+    public static let wholeMessage: Self = [.headers, .message]
+}

@@ -1,0 +1,12 @@
+import Glibc
+
+/// What only the machine knows.
+enum System {
+    /// The machine's name, `localhost` if it has none.
+    static var hostname: String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+        let octets = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        return String(validating: octets, as: UTF8.self) ?? "localhost"
+    }
+}
