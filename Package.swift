@@ -7,8 +7,8 @@ let standardPlugins = ["QuitFortune"]
 /// Plugins that ask the DNS, through libunbound.
 let dnsPlugins = ["ResolvableFromhost"]
 
-/// Plugins that talk to another server over a socket of their own.
-let networkPlugins: [String] = []
+/// Plugins that talk to another server over a socket of their own, or write files: NIO.
+let networkPlugins = ["SpamAssassin", "QueueSMTPForward", "QueueMaildir"]
 
 func pluginTarget(
     _ name: String,
@@ -56,13 +56,11 @@ let package = Package(
     // Leaves first: a target names only targets above it.
     targets: [
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
-        .systemLibrary(
-            name: "CUnbound",
-            pkgConfig: "libunbound",
-            providers: [.apt(["libunbound-dev"])]
-        ),
+        // No pkgConfig: Debian's libunbound.pc names private packages that a user does not need.
+        .systemLibrary(name: "CUnbound", providers: [.apt(["libunbound-dev"])]),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
+        .target(name: "DNSResolver", dependencies: ["CUnbound"]),
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
         .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
@@ -72,11 +70,17 @@ let package = Package(
         ),
         .target(name: "PolicyKitTesting", dependencies: ["PolicyKit"]),
         pluginTarget("StandardPlugins", folders: standardPlugins, dependencies: []),
-        pluginTarget("DNSPlugins", folders: dnsPlugins, dependencies: ["CUnbound"]),
+        pluginTarget("DNSPlugins", folders: dnsPlugins, dependencies: ["DNSResolver"]),
+        pluginTarget(
+            "NetworkPlugins",
+            folders: networkPlugins,
+            dependencies: [nioCore, nioPosix]
+        ),
         .executableTarget(
             name: "PolicyWorker",
             dependencies: [
                 "Configuration", "PolicyKit", "StandardPlugins", "DNSPlugins",
+                "NetworkPlugins",
                 arguments, logging, signals,
             ]
         ),
@@ -97,7 +101,10 @@ let package = Package(
         .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),
         .testTarget(
             name: "PluginsTests",
-            dependencies: ["StandardPlugins", "DNSPlugins", "PolicyKitTesting"]
+            dependencies: [
+                "StandardPlugins", "DNSPlugins", "NetworkPlugins", "DNSResolver",
+                "PolicyKitTesting",
+            ]
         ),
     ],
     swiftLanguageModes: [.v6]
