@@ -100,11 +100,14 @@ package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
 
     static func ipv6Bits(_ text: Substring) -> UInt128? {
         let halves = Self.splitAtDoubleColon(text)
-        guard let head = Self.groups(halves.head) else { return nil }
+        guard let head = Self.groups(halves.head, mayEndDotted: halves.tail == nil) else {
+            return nil
+        }
         guard let tailText = halves.tail else {
             return head.count == 8 ? Self.joined(head) : nil
         }
-        guard let tail = Self.groups(tailText), head.count + tail.count <= 7 else { return nil }
+        guard let tail = Self.groups(tailText, mayEndDotted: true), head.count + tail.count <= 7
+        else { return nil }
         let zeros = [UInt16](repeating: 0, count: 8 - head.count - tail.count)
         return Self.joined(head + zeros + tail)
     }
@@ -127,12 +130,12 @@ package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The 16-bit groups of `text`, where the last may be a dotted IPv4 address.
-    static func groups(_ text: Substring) -> [UInt16]? {
+    static func groups(_ text: Substring, mayEndDotted: Bool) -> [UInt16]? {
         if text.isEmpty { return [] }
         var groups: [UInt16] = []
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         for (index, part) in parts.enumerated() {
-            if index == parts.count - 1, part.contains(".") {
+            if mayEndDotted, index == parts.count - 1, part.contains(".") {
                 guard let bits = Self.ipv4Bits(part) else { return nil }
                 groups.append(UInt16(truncatingIfNeeded: bits >> 16))
                 groups.append(UInt16(truncatingIfNeeded: bits))

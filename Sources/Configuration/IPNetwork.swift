@@ -38,7 +38,8 @@ package struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
         } else if text.hasSuffix(".") {
             self.init(dottedPrefix: text.dropLast())
         } else if text.hasSuffix(":"), !text.hasSuffix("::") {
-            guard let groups = IPAddress.groups(text.dropLast()), (1...7).contains(groups.count)
+            guard let groups = IPAddress.groups(text.dropLast(), mayEndDotted: false),
+                (1...7).contains(groups.count)
             else { return nil }
             let bits = groups.reduce(UInt128(0)) { $0 << 16 | UInt128($1) }
             self.init(

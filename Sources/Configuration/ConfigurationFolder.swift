@@ -1,0 +1,119 @@
+import Glibc
+import TOMLKit
+
+/// The folder that `--config` names.
+struct ConfigurationFolder {
+    /// Absolute, links resolved.
+    let directory: String
+    /// What relative paths are relative to: the folder that holds the configuration folder.
+    let baseDirectory: String
+    private let given: String
+    private let problems: ConfigurationProblems
+
+    /// Reports if there is no such folder.
+    init(_ given: String, problems: ConfigurationProblems) {
+        let absolute = FilePath.absolute(given, in: FilePath.workingDirectory)
+        var directory = absolute
+        if let resolved = realpath(absolute, nil) {
+            directory = String(cString: resolved)
+            free(resolved)
+        }
+        self.directory = directory
+        self.baseDirectory = FilePath.parent(of: directory)
+        self.given = given.hasSuffix("/") && given != "/" ? String(given.dropLast()) : given
+        self.problems = problems
+        if FileStamp(path: directory)?.isDirectory != true {
+            problems.report(
+                ConfigurationError(
+                    file: given,
+                    line: nil,
+                    key: nil,
+                    problem: "there is no such folder",
+                    remedy: "name the folder that holds frontend.toml with --config"
+                )
+            )
+        }
+    }
+
+    /// Opens a TOML file of the folder.
+    ///
+    /// - Returns: `nil` if there is none, or after reporting that it cannot be read or parsed.
+    func reader(_ name: String) -> TOMLReader? {
+        let path = "\(self.directory)/\(name)"
+        do throws(FileOctets.Failure) {
+            let octets = try FileOctets.read(path).octets
+            return TOMLReader(
+                file: "\(self.given)/\(name)",
+                octets: octets,
+                problems: self.problems
+            )
+        } catch {
+            guard !error.isNoSuchFile else { return nil }
+            self.problems.report(
+                ConfigurationError(
+                    file: "\(self.given)/\(name)",
+                    line: nil,
+                    key: nil,
+                    problem: error.reason,
+                    remedy: "make it readable"
+                )
+            )
+            return nil
+        }
+    }
+
+    /// As if the file were empty.
+    func emptyReader(_ name: String) -> TOMLReader {
+        TOMLReader(emptyFile: "\(self.given)/\(name)", problems: self.problems)
+    }
+
+    /// A path, made absolute.
+    func path(_ reader: TOMLReader, _ key: String, default fallback: String) -> String {
+        let text = reader.string(key, default: fallback)
+        if text.isEmpty {
+            reader.report(key, "is empty", remedy: "write a path, or remove the line")
+        }
+        return FilePath.absolute(text, in: self.baseDirectory)
+    }
+
+    /// The folder itself, then `control_directories`.
+    func controlDirectories(_ reader: TOMLReader) -> [String] {
+        let more = reader.strings("control_directories") ?? []
+        return [self.directory] + more.map { FilePath.absolute($0, in: self.baseDirectory) }
+    }
+
+    static func isLetterOrDigit(_ octet: UInt8) -> Bool {
+        switch octet {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "A")...UInt8(ascii: "Z"):
+            true
+        default:
+            false
+        }
+    }
+}
+
+extension TOMLReader {
+    /// A name that stands in paths, logs and metrics.
+    func name(_ key: String, default fallback: String, isChecked: Bool = true) -> String {
+        let name = self.string(key, default: fallback)
+        let isName =
+            (1...64).contains(name.utf8.count) && !name.hasPrefix(".")
+            && name.utf8.allSatisfy {
+                ConfigurationFolder.isLetterOrDigit($0) || [0x2d, 0x2e, 0x5f].contains($0)
+            }
+        if isChecked, !isName {
+            self.report(
+                key,
+                "\"\(name)\" is not a name",
+                remedy: "write 1 to 64 letters, digits, hyphens, dots or underscores"
+            )
+        }
+        return name
+    }
+
+    /// A time of at most a day.
+    func milliseconds(_ key: String, default fallback: Int64) -> Int64 {
+        self.integer(key, default: fallback, in: 0...86_400_000, unit: "milliseconds")
+    }
+}

@@ -1,0 +1,139 @@
+import Glibc
+
+/// What identifies a file's content without reading it; equal stamps mean unchanged.
+struct FileStamp: Equatable, Sendable {
+    let device: UInt64
+    let inode: UInt64
+    let size: Int64
+    let modifiedNS: Int64
+    /// When content, name or rights last changed; cannot be set back, unlike the time of modification.
+    let changedNS: Int64
+    let mode: UInt32
+
+    var changedMS: Int64 { self.changedNS / 1_000_000 }
+
+    private init(_ status: stat) {
+        self.device = UInt64(status.st_dev)
+        self.inode = UInt64(status.st_ino)
+        self.size = Int64(status.st_size)
+        self.modifiedNS = Self.nanoseconds(status.st_mtim)
+        self.changedNS = Self.nanoseconds(status.st_ctim)
+        self.mode = UInt32(status.st_mode)
+    }
+
+    private static func nanoseconds(_ time: timespec) -> Int64 {
+        Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+    }
+
+    /// - Returns: `nil` if there is no such file; any other trouble is found when it is opened.
+    init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    fileprivate init?(descriptor: Int32) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    var isDirectory: Bool { self.mode & S_IFMT == S_IFDIR }
+    var isRegular: Bool { self.mode & S_IFMT == S_IFREG }
+}
+
+/// Reads files whole, without Foundation.
+enum FileOctets {
+    /// A configuration file longer than this is a mistake.
+    static let maximumOctets = 64 * 1_048_576
+
+    struct Failure: Error, Equatable {
+        let code: Int32
+        let reason: String
+
+        init(code: Int32 = errno) {
+            self.code = code
+            self.reason = String(cString: strerror(code))
+        }
+
+        init(code: Int32, reason: String) {
+            self.code = code
+            self.reason = reason
+        }
+
+        var isNoSuchFile: Bool { self.code == ENOENT || self.code == ENOTDIR }
+    }
+
+    /// Opens, reads and closes `path`; the stamp is that of what was read.
+    static func read(_ path: String) throws(Failure) -> (octets: [UInt8], stamp: FileStamp) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        guard descriptor >= 0 else { throw Failure() }
+        defer { close(descriptor) }
+        guard let stamp = FileStamp(descriptor: descriptor) else { throw Failure() }
+        guard stamp.isRegular else { throw Failure(code: EINVAL, reason: "is not a plain file") }
+        var octets: [UInt8] = []
+        let step = 65_536
+        while true {
+            var count = 0
+            let chunk = [UInt8](unsafeUninitializedCapacity: step) { buffer, initialized in
+                count = Glibc.read(descriptor, buffer.baseAddress, step)
+                initialized = max(0, count)
+            }
+            if count == 0 { return (octets, stamp) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw Failure()
+            }
+            octets += chunk
+            guard octets.count <= Self.maximumOctets else {
+                throw Failure(code: EFBIG, reason: "is longer than \(Self.maximumOctets) octets")
+            }
+        }
+    }
+
+    /// The names in a folder that are regular files and do not begin with a dot, sorted by octets.
+    static func regularFiles(in directory: String) throws(Failure) -> [String] {
+        guard let stream = opendir(directory) else { throw Failure() }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard !name.hasPrefix("."),
+                FileStamp(path: "\(directory)/\(name)")?.isRegular == true
+            else { continue }
+            names.append(name)
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+}
+
+/// Paths, as text.
+enum FilePath {
+    /// `path` if it is absolute, else `path` in `directory`; `.` and `..` resolved as text.
+    static func absolute(_ path: String, in directory: String) -> String {
+        let whole = path.hasPrefix("/") ? path : "\(directory)/\(path)"
+        var parts: [Substring] = []
+        for part in whole.split(separator: "/") where part != "." {
+            if part == ".." {
+                _ = parts.popLast()
+            } else {
+                parts.append(part)
+            }
+        }
+        return "/" + parts.joined(separator: "/")
+    }
+
+    /// Where the program was started.
+    static var workingDirectory: String {
+        guard let path = getcwd(nil, 0) else { return "/" }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    static func parent(of path: String) -> String {
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+}

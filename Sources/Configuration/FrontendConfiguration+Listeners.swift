@@ -1,0 +1,116 @@
+extension FrontendConfiguration {
+    /// `[[listener]]`; one on 127.0.0.1:2525 if the file has none.
+    static func listeners(_ reader: TOMLReader) -> [Listener] {
+        let hasAny = reader.has("listener")
+        let listeners = reader.tables("listener").compactMap { table in
+            let listener = Self.listener(table)
+            table.finish()
+            return listener
+        }
+        Self.reportRepeated(listeners, reader)
+        if !hasAny {
+            return ListenAddress(parsing: "127.0.0.1:2525").map {
+                [Listener(name: "default", address: $0)]
+            }
+                ?? []
+        }
+        return listeners
+    }
+
+    private static func listener(_ reader: TOMLReader) -> Listener? {
+        let text = reader.string("address")
+        let address = text.flatMap(ListenAddress.init(parsing:))
+        if address == nil {
+            reader.report(
+                "address",
+                text.map { "\"\($0)\" is not an address and a port" } ?? "is missing",
+                remedy: "write \"127.0.0.1:2525\", or \"[::]:25\" for both families"
+            )
+        }
+        var listener = Listener(
+            name: reader.name("name", default: text ?? "default", isChecked: reader.has("name")),
+            address: address ?? ListenAddress(host: IPAddress(ipv4: 0), port: 0)
+        )
+        listener.tls = reader.choice("tls", default: .none)
+        if listener.tls != .none {
+            reader.report(
+                "tls",
+                "\"\(listener.tls.rawValue)\" is not in this version",
+                remedy: "write \"none\", or put a TLS proxy in front"
+            )
+        }
+        listener.greetingDelayMS = reader.integer(
+            "greeting_delay_ms",
+            default: 0,
+            in: 0...60_000,
+            unit: "milliseconds"
+        )
+        listener.greetingPassTTLMS = reader.integer(
+            "greeting_pass_ttl_ms",
+            default: listener.greetingPassTTLMS,
+            in: 0...(366 * 86_400_000),
+            unit: "milliseconds"
+        )
+        listener.greetingDelayExempt = Self.networks(reader, "greeting_delay_exempt")
+        listener.extensions = Self.extensions(reader) ?? listener.extensions
+        listener.allowMissingBrackets = reader.bool("allow_missing_brackets", default: false)
+        listener.allowSpaceAfterColon = reader.bool("allow_space_after_colon", default: false)
+        listener.backlog = reader.integer("backlog", default: listener.backlog, in: 1...65_535)
+        return address == nil ? nil : listener
+    }
+
+    private static func networks(_ reader: TOMLReader, _ key: String) -> [IPNetwork] {
+        (reader.strings(key) ?? []).compactMap { text in
+            let network = IPNetwork(parsing: text)
+            if network == nil {
+                reader.report(
+                    key,
+                    "\"\(text)\" is not an address or a network",
+                    remedy: "write \"192.0.2.0/24\" or \"2001:db8::/32\""
+                )
+            }
+            return network
+        }
+    }
+
+    private static func extensions(_ reader: TOMLReader) -> Set<SMTPExtension>? {
+        let words = SMTPExtension.allCases.map(\.rawValue)
+        return reader.strings("extensions").map { texts in
+            Set(
+                texts.compactMap { text in
+                    let found = SMTPExtension(rawValue: text)
+                    if found == nil {
+                        reader.report(
+                            "extensions",
+                            "\"\(text)\" is not an extension of this version",
+                            remedy: NearestWord.suggestion(for: text, among: words)
+                        )
+                    }
+                    return found
+                }
+            )
+        }
+    }
+
+    private static func reportRepeated(_ listeners: [Listener], _ reader: TOMLReader) {
+        for (index, listener) in listeners.enumerated() {
+            let earlier = listeners[..<index]
+            if earlier.contains(where: { $0.name == listener.name }) {
+                reader.report(
+                    "listener[\(index)].name",
+                    "\"\(listener.name)\" names two listeners",
+                    remedy: "give each a name of its own"
+                )
+            }
+            if listener.address.port != 0,
+                earlier.contains(where: { $0.address == listener.address })
+            {
+                reader.report(
+                    "listener[\(index)].address",
+                    "\(listener.address) is taken by a listener above",
+                    remedy: "remove one"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+import Glibc
+
+extension FrontendConfiguration {
+    /// Reads and checks `<directory>/frontend.toml`; without that file everything is default.
+    ///
+    /// - Parameter directory: The configuration folder; relative paths in the file are relative to
+    ///   the folder that holds it.
+    /// - Returns: What the file says, complete.
+    /// - Throws: Everything that is wrong, at once.
+    package static func load(directory: String) throws(ConfigurationErrors) -> Self {
+        let problems = ConfigurationProblems()
+        let folder = ConfigurationFolder(directory, problems: problems)
+        let reader = folder.reader("frontend.toml") ?? folder.emptyReader("frontend.toml")
+        try problems.throwIfAny()
+        let configuration = Self(reading: reader, folder: folder)
+        reader.finish()
+        try problems.throwIfAny()
+        return configuration
+    }
+
+    private init(reading reader: TOMLReader, folder: ConfigurationFolder) {
+        let controlDirectories = folder.controlDirectories(reader)
+        self.init(
+            directory: folder.directory,
+            hostname: Self.hostname(reader, controlDirectories: controlDirectories),
+            runtimeDirectory: folder.path(reader, "runtime_directory", default: "var/run"),
+            spoolDirectory: folder.path(reader, "spool_directory", default: "var/spool"),
+            listeners: [],
+            pools: []
+        )
+        self.controlDirectories = controlDirectories
+        self.id = reader.name("id", default: self.id)
+        self.shutdownMS = reader.integer(
+            "shutdown_ms",
+            default: self.shutdownMS,
+            in: 0...3_600_000,
+            unit: "milliseconds"
+        )
+        self.compatibility = reader.choice("compat", default: self.compatibility)
+        self.bareNewline = reader.choice("bare_newline", default: self.bareNewline)
+        self.logLevel = reader.choice("log_level", default: self.logLevel)
+        self.logFormat = reader.choice("log_format", default: self.logFormat)
+        let limits = reader.subtable("limits")
+        self.limits = Limits(reading: limits)
+        limits.finish()
+        self.listeners = Self.listeners(reader)
+        self.pools = Self.pools(reader)
+        self.checkSockets(reader)
+    }
+
+    private static func hostname(_ reader: TOMLReader, controlDirectories: [String]) -> String {
+        if let name = reader.string("hostname") {
+            if !Self.isHostname(name) {
+                reader.report(
+                    "hostname",
+                    "\"\(name)\" is not a host name",
+                    remedy: "write letters, digits, hyphens and dots, as mx1.example.org"
+                )
+            }
+            return name
+        }
+        let file = ControlFileReader("me", directories: controlDirectories)
+        reader.problems.report(contentsOf: file.errors)
+        if let line = file.lines.first {
+            if !Self.isHostname(line.text) {
+                let error = line.error(
+                    "\"\(line.text)\" is not a host name",
+                    remedy: "write it as mx1.example.org"
+                )
+                reader.problems.report(error)
+            }
+            return line.text
+        }
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, 255) == 0 else { return "localhost" }
+        let octets = name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
+        return String(decoding: octets, as: UTF8.self)
+    }
+
+    /// RFC 5321 §4.1.2 `Domain`, in ASCII.
+    private static func isHostname(_ name: String) -> Bool {
+        name.utf8.count <= 255
+            && name.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
+                (1...63).contains(label.utf8.count) && !label.hasPrefix("-")
+                    && !label.hasSuffix("-")
+                    && label.utf8.allSatisfy {
+                        ConfigurationFolder.isLetterOrDigit($0) || $0 == 0x2d
+                    }
+            }
+    }
+
+    /// A Unix socket's path has 107 octets, which deep folders exceed.
+    private func checkSockets(_ reader: TOMLReader) {
+        for (index, pool) in self.pools.enumerated() {
+            let path = "\(self.runtimeDirectory)/pools/\(pool.name)/\(self.id).sock"
+            guard path.utf8.count > 107 else { continue }
+            reader.report(
+                "pool[\(index)].name",
+                "its socket \(path) has \(path.utf8.count) octets, a socket's path may have 107",
+                remedy: "shorten runtime_directory, for example to /run/gatepost"
+            )
+        }
+    }
+}
+
+extension FrontendConfiguration.Limits {
+    fileprivate init(reading reader: TOMLReader) {
+        func duration(_ key: String, _ value: Int64, from low: Int64 = 1_000) -> Int64 {
+            reader.integer(key, default: value, in: low...86_400_000, unit: "milliseconds")
+        }
+        func count(_ key: String, _ value: Int, in range: ClosedRange<Int> = 0...1_000_000) -> Int {
+            reader.integer(key, default: value, in: range)
+        }
+        func octets(_ key: String, _ value: Int, in range: ClosedRange<Int>) -> Int {
+            reader.integer(key, default: value, in: range, unit: "octets")
+        }
+        self.init()
+        self.commandTimeoutMS = duration("command_timeout_ms", self.commandTimeoutMS)
+        self.dataTimeoutMS = duration("data_timeout_ms", self.dataTimeoutMS)
+        self.sessionTimeoutMS = duration("session_timeout_ms", self.sessionTimeoutMS)
+        self.maximumReplyDelayMS = duration(
+            "max_reply_delay_ms",
+            self.maximumReplyDelayMS,
+            from: 0
+        )
+        self.maximumRecipients = count(
+            "max_recipients",
+            self.maximumRecipients,
+            in: 100...1_000_000
+        )
+        self.maximumErrors = count("max_errors", self.maximumErrors)
+        self.maximumUnrecognized = count("max_unrecognized", self.maximumUnrecognized)
+        self.maximumTransactions = count("max_transactions", self.maximumTransactions)
+        self.maximumNoops = count("max_noop", self.maximumNoops)
+        self.maximumReceived = count("max_received", self.maximumReceived, in: 1...10_000)
+        self.maximumSessions = count("max_sessions", self.maximumSessions)
+        self.maximumSessionsPerIP = count("max_sessions_per_ip", self.maximumSessionsPerIP)
+        self.maximumMessageOctets = octets(
+            "max_message_octets",
+            self.maximumMessageOctets,
+            in: 65_536...(1 << 40)
+        )
+        self.maximumHeaderOctets = octets(
+            "max_header_octets",
+            self.maximumHeaderOctets,
+            in: 1_024...(1 << 26)
+        )
+        self.maximumLineOctets = octets(
+            "max_line_octets",
+            self.maximumLineOctets,
+            in: 1_000...(1 << 26)
+        )
+        self.memoryMessageOctets = octets(
+            "memory_message_octets",
+            self.memoryMessageOctets,
+            in: 0...(1 << 26)
+        )
+    }
+}

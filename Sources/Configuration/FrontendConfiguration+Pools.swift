@@ -1,0 +1,220 @@
+import Glibc
+import PolicyProtocol
+
+extension FrontendConfiguration {
+    /// `[[pool]]`; one named policy if the file has none.
+    static func pools(_ reader: TOMLReader) -> [Pool] {
+        guard reader.has("pool") else { return [Pool(name: "policy", defaultsFor: .tempfail)] }
+        let pools = reader.tables("pool").map { table in
+            let pool = Self.pool(table)
+            table.finish()
+            return pool
+        }
+        Self.checkRelations(pools, reader)
+        return pools
+    }
+
+    private static func pool(_ reader: TOMLReader) -> Pool {
+        let name = reader.name("name", default: "policy")
+        if !reader.has("name") {
+            reader.report("name", "is missing", remedy: "workers of this pool say it in hello")
+        }
+        var pool = Pool(
+            name: name,
+            defaultsFor: reader.choice("on_failure", default: FailurePolicy.tempfail)
+        )
+        pool.minimumWorkers = reader.integer("minimum_workers", default: 1, in: 0...10_000)
+        pool.zombieMS = reader.milliseconds("zombie_ms", default: pool.zombieMS)
+        pool.graceMS = reader.milliseconds("grace_ms", default: pool.graceMS)
+        pool.queueLimit = reader.integer(
+            "queue_limit",
+            default: pool.queueLimit,
+            in: 0...1_000_000,
+            unit: "events"
+        )
+        pool.maximumConnections = reader.integer(
+            "max_connections",
+            default: pool.maximumConnections,
+            in: 1...10_000
+        )
+        pool.maximumConcurrency = reader.integer(
+            "max_concurrency",
+            default: pool.maximumConcurrency,
+            in: 1...100_000,
+            unit: "events"
+        )
+        pool.maximumFrameOctets = reader.integer(
+            "max_frame_octets",
+            default: pool.maximumFrameOctets,
+            in: 65_536...(1 << 26),
+            unit: "octets"
+        )
+        pool.failureHeader = reader.bool("failure_header", default: false)
+        Self.readPolicies(reader, into: &pool)
+        Self.readAccess(reader, into: &pool)
+        pool.shadowOf = reader.string("shadow_of")
+        pool.canaryOf = reader.string("canary_of")
+        pool.canaryPercent = reader.integer(
+            "canary_percent",
+            default: 0,
+            in: 1...100,
+            unit: "percent of the sessions"
+        )
+        return pool
+    }
+
+    /// `deadline_ms` and `max_deadline_ms` of the pool, then those of its hooks.
+    private static func readPolicies(_ reader: TOMLReader, into pool: inout Pool) {
+        pool.policy = Self.policy(reader, defaults: pool.policy)
+        for (hook, defaults) in pool.hooks {
+            pool.hooks[hook] = Self.policy(reader, defaults: defaults)
+        }
+        let hooks = reader.subtable("hooks")
+        for key in hooks.keys {
+            let table = hooks.subtable(key)
+            guard let hook = Hook(rawValue: key), Self.decisionHooks.contains(hook) else {
+                let words = Self.decisionHooks.map(\.rawValue)
+                hooks.report(
+                    key,
+                    Hook(rawValue: key) == nil ? "is not a hook" : "is a hook that only tells",
+                    remedy: NearestWord.suggestion(for: key, among: words)
+                )
+                continue
+            }
+            var policy = Self.policy(table, defaults: pool.policy(for: hook))
+            policy.onFailure = table.choice("on_failure", default: policy.onFailure)
+            pool.hooks[hook] = policy
+            table.finish()
+        }
+    }
+
+    private static func policy(_ reader: TOMLReader, defaults: HookPolicy) -> HookPolicy {
+        var policy = defaults
+        policy.deadlineMS = reader.integer(
+            "deadline_ms",
+            default: policy.deadlineMS,
+            in: 1...600_000,
+            unit: "milliseconds"
+        )
+        policy.maximumDeadlineMS = reader.integer(
+            "max_deadline_ms",
+            default: max(policy.maximumDeadlineMS, policy.deadlineMS),
+            in: 1...600_000,
+            unit: "milliseconds"
+        )
+        if policy.maximumDeadlineMS < policy.deadlineMS {
+            reader.report(
+                "max_deadline_ms",
+                "\(policy.maximumDeadlineMS) is less than deadline_ms, \(policy.deadlineMS)",
+                remedy: "raise it, or lower deadline_ms"
+            )
+        }
+        return policy
+    }
+
+    /// Hooks that want an answer; the others cannot fail.
+    static let decisionHooks: [Hook] = [
+        .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .received_line, .data_headers_end,
+        .data_post_headers, .data_post, .queue_pre, .queue, .quit, .vrfy, .help, .noop,
+        .unrecognized_command,
+    ]
+
+    private static func readAccess(_ reader: TOMLReader, into pool: inout Pool) {
+        for user in reader.strings("allowed_users") ?? [] {
+            if let id = UInt32(user) ?? Self.userID(user) {
+                pool.allowedUserIDs.insert(id)
+            } else {
+                reader.report(
+                    "allowed_users",
+                    "there is no user \"\(user)\"",
+                    remedy: "make the user, or write its number"
+                )
+            }
+        }
+        if let group = reader.string("group") {
+            pool.groupID = UInt32(group) ?? Self.groupID(group)
+            if pool.groupID == nil {
+                reader.report(
+                    "group",
+                    "there is no group \"\(group)\"",
+                    remedy: "make the group, or write its number"
+                )
+            }
+        }
+        if let mode = reader.string("socket_mode") {
+            if let bits = UInt32(mode, radix: 8), bits <= 0o777, bits & 0o600 == 0o600 {
+                pool.socketMode = bits
+            } else {
+                reader.report(
+                    "socket_mode",
+                    "\"\(mode)\" is not a mode that its owner can use",
+                    remedy: "write octal digits, as \"0660\""
+                )
+            }
+        }
+    }
+
+    private static func userID(_ name: String) -> UInt32? {
+        getpwnam(name).map { UInt32($0.pointee.pw_uid) }
+    }
+
+    private static func groupID(_ name: String) -> UInt32? {
+        getgrnam(name).map { UInt32($0.pointee.gr_gid) }
+    }
+
+    private static func checkRelations(_ pools: [Pool], _ reader: TOMLReader) {
+        for (index, pool) in pools.enumerated() {
+            let place = "pool[\(index)]"
+            if pools[..<index].contains(where: { $0.name == pool.name }) {
+                reader.report(
+                    "\(place).name",
+                    "\"\(pool.name)\" names two pools",
+                    remedy: "give each a name of its own"
+                )
+            }
+            if pool.shadowOf != nil, pool.canaryOf != nil {
+                reader.report(
+                    "\(place).canary_of",
+                    "a pool cannot be a shadow and a canary",
+                    remedy: "remove one of the two"
+                )
+            }
+            if (pool.canaryOf != nil) != (pool.canaryPercent > 0) {
+                reader.report(
+                    "\(place).canary_percent",
+                    "canary_of and canary_percent go together",
+                    remedy: "write both, or neither"
+                )
+            }
+            for (key, target) in [("shadow_of", pool.shadowOf), ("canary_of", pool.canaryOf)] {
+                guard let target else { continue }
+                let isPlain = pools.contains {
+                    $0.name == target && $0.shadowOf == nil && $0.canaryOf == nil
+                }
+                if !isPlain || target == pool.name {
+                    let words = pools.map(\.name).filter { $0 != pool.name }
+                    reader.report(
+                        "\(place).\(key)",
+                        "\"\(target)\" is no pool that decides",
+                        remedy: NearestWord.suggestion(for: target, among: words)
+                    )
+                }
+            }
+        }
+    }
+}
+
+extension FrontendConfiguration.Pool {
+    /// A pool with the defaults of protocol §8: data_post and queue may take longer.
+    init(name: String, defaultsFor onFailure: FrontendConfiguration.FailurePolicy) {
+        self.init(name: name)
+        self.policy.onFailure = onFailure
+        for hook in [Hook.data_post, .queue] {
+            self.hooks[hook] = FrontendConfiguration.HookPolicy(
+                onFailure: onFailure,
+                deadlineMS: 60_000,
+                maximumDeadlineMS: 300_000
+            )
+        }
+    }
+}

@@ -1,0 +1,115 @@
+extension WorkerConfiguration {
+    /// Reads and checks `<directory>/worker.toml`; without that file everything is default.
+    ///
+    /// - Parameter directory: The configuration folder; relative paths in the file are relative to
+    ///   the folder that holds it.
+    /// - Returns: What the file says, complete.
+    /// - Throws: Everything that is wrong, at once.
+    package static func load(directory: String) throws(ConfigurationErrors) -> Self {
+        let problems = ConfigurationProblems()
+        let folder = ConfigurationFolder(directory, problems: problems)
+        let frontend = folder.reader("frontend.toml") ?? folder.emptyReader("frontend.toml")
+        let reader = folder.reader("worker.toml") ?? folder.emptyReader("worker.toml")
+        try problems.throwIfAny()
+        let configuration = Self(reading: reader, frontend: frontend, folder: folder)
+        reader.finish()
+        try problems.throwIfAny()
+        return configuration
+    }
+
+    private init(reading reader: TOMLReader, frontend: TOMLReader, folder: ConfigurationFolder) {
+        func source(_ key: String) -> TOMLReader { reader.has(key) ? reader : frontend }
+        self.init(
+            directory: folder.directory,
+            baseDirectory: folder.baseDirectory,
+            runtimeDirectory: folder.path(
+                source("runtime_directory"),
+                "runtime_directory",
+                default: "var/run"
+            ),
+            store: Self.store(reader, folder: folder)
+        )
+        self.controlDirectories = folder.controlDirectories(source("control_directories"))
+        self.logLevel = source("log_level").choice("log_level", default: self.logLevel)
+        self.logFormat = source("log_format").choice("log_format", default: self.logFormat)
+        self.pool = reader.name("pool", default: self.pool)
+        self.concurrency = reader.integer(
+            "concurrency",
+            default: self.concurrency,
+            in: 1...100_000,
+            unit: "events"
+        )
+        self.shutdownMS = reader.milliseconds("shutdown_ms", default: self.shutdownMS)
+        let dns = reader.subtable("dns")
+        self.dns.servers = Self.servers(dns)
+        self.dns.timeoutMS = dns.integer(
+            "timeout_ms",
+            default: self.dns.timeoutMS,
+            in: 100...60_000,
+            unit: "milliseconds"
+        )
+        dns.finish()
+    }
+
+    private static func servers(_ reader: TOMLReader) -> [DNS.Server] {
+        (reader.strings("servers") ?? []).compactMap { text in
+            if let host = IPAddress(parsing: text) { return DNS.Server(host: host, port: 53) }
+            if let address = ListenAddress(parsing: text), address.port > 0 {
+                return DNS.Server(host: address.host, port: address.port)
+            }
+            reader.report(
+                "servers",
+                "\"\(text)\" is not an address",
+                remedy: "write \"127.0.0.1:5353\", \"192.0.2.53\" or \"[2001:db8::53]:53\""
+            )
+            return nil
+        }
+    }
+
+    private static func store(_ parent: TOMLReader, folder: ConfigurationFolder) -> Store {
+        let reader = parent.subtable("store")
+        defer { reader.finish() }
+        let url = reader.string("url", default: "sqlite:var/state/gatepost.db")
+        if let store = Self.store(url, folder: folder) { return store }
+        reader.report(
+            "url",
+            "\"\(url)\" is not a store",
+            remedy: "write \"sqlite:PATH\" or \"redis://HOST:PORT/DATABASE\""
+        )
+        return .sqlite(path: "")
+    }
+
+    private static func store(_ url: String, folder: ConfigurationFolder) -> Store? {
+        if url.hasPrefix("sqlite:") {
+            let path = String(url.dropFirst("sqlite:".count))
+            guard !path.isEmpty else { return nil }
+            return .sqlite(path: FilePath.absolute(path, in: folder.baseDirectory))
+        }
+        guard url.hasPrefix("redis://") else { return nil }
+        var rest = url.dropFirst("redis://".count)
+        var password: String?
+        if let at = rest.lastIndex(of: "@") {
+            password = rest[..<at].split(separator: ":", maxSplits: 1).last.map(String.init)
+            rest = rest[rest.index(after: at)...]
+        }
+        let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        let database = parts.count == 2 && !parts[1].isEmpty ? Int(parts[1]) : 0
+        let authority = parts[0]
+        let colon = authority.lastIndex(of: ":")
+        let isLiteralOnly = authority.hasSuffix("]")
+        let port = colon.flatMap {
+            isLiteralOnly ? nil : UInt16(authority[authority.index(after: $0)...])
+        }
+        let host = colon.map { isLiteralOnly ? authority : authority[..<$0] } ?? authority
+        guard let database, !host.isEmpty, colon == nil || isLiteralOnly || port != nil else {
+            return nil
+        }
+        let isLiteral = host.hasPrefix("[") && host.hasSuffix("]")
+        return .redis(
+            host: String(isLiteral ? host.dropFirst().dropLast() : host),
+            port: Int(port ?? 6379),
+            database: database,
+            password: password
+        )
+    }
+}

@@ -1,0 +1,263 @@
+import PolicyProtocol
+import Testing
+
+@testable import Configuration
+
+@Suite struct FrontendConfigurationTests {
+    let folder = TestFolder()
+
+    func load(_ toml: String) throws -> FrontendConfiguration {
+        self.folder.write("frontend.toml", toml)
+        return try FrontendConfiguration.load(directory: self.folder.path)
+    }
+
+    func problems(_ toml: String) -> [String] {
+        self.folder.write("frontend.toml", toml)
+        return ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
+            try FrontendConfiguration.load(directory: self.folder.path)
+        }
+    }
+
+    @Test func `without a file everything is default`() throws {
+        let configuration = try FrontendConfiguration.load(directory: self.folder.path)
+        #expect(configuration.id == "frontend")
+        #expect(configuration.spoolDirectory == "\(self.folder.base)/var/spool")
+        #expect(configuration.runtimeDirectory == "\(self.folder.base)/var/run")
+        #expect(configuration.listeners.map(\.address.description) == ["127.0.0.1:2525"])
+        #expect(configuration.pools.map(\.name) == ["policy"])
+        #expect(configuration.pools[0].policy(for: .rcpt).deadlineMS == 20_000)
+        #expect(configuration.pools[0].policy(for: .queue).deadlineMS == 60_000)
+        #expect(configuration.pools[0].policy(for: .data_post).onFailure == .tempfail)
+        #expect(!configuration.hostname.isEmpty)
+    }
+
+    @Test func `every key is read`() throws {
+        let configuration = try self.load(
+            """
+            id = "mx1"
+            hostname = "mx1.example.org"
+            runtime_directory = "/run/gatepost"
+            spool_directory = "spool/../spool2"
+            control_directories = ["/var/qmail/control"]
+            shutdown_ms = 1
+            compat = "qpsmtpd"
+            bare_newline = "normalize"
+            log_level = "debug"
+            log_format = "json"
+            [limits]
+            command_timeout_ms = 1001
+            max_recipients = 100
+            max_message_octets = 1_000_000
+            [[listener]]
+            name = "mx"
+            address = "[::]:25"
+            tls = "none"
+            greeting_delay_ms = 1000
+            greeting_delay_exempt = ["192.0.2.0/24", "::1"]
+            greeting_pass_ttl_ms = 5
+            extensions = ["SIZE"]
+            allow_missing_brackets = true
+            [[pool]]
+            name = "policy"
+            minimum_workers = 2
+            on_failure = "reject"
+            deadline_ms = 7000
+            socket_mode = "0600"
+            allowed_users = ["root", "65533"]
+            group = "root"
+            failure_header = true
+            [pool.hooks.connect]
+            on_failure = "skip"
+            deadline_ms = 5000
+            [pool.hooks.queue]
+            max_deadline_ms = 600000
+            [[pool]]
+            name = "new"
+            canary_of = "policy"
+            canary_percent = 5
+            """
+        )
+        #expect(configuration.id == "mx1")
+        #expect(configuration.hostname == "mx1.example.org")
+        #expect(configuration.runtimeDirectory == "/run/gatepost")
+        #expect(configuration.spoolDirectory == "\(self.folder.base)/spool2")
+        #expect(configuration.controlDirectories == [self.folder.path, "/var/qmail/control"])
+        #expect(configuration.compatibility == .qpsmtpd)
+        #expect(configuration.bareNewline == .normalize)
+        #expect(configuration.logFormat == .json)
+        #expect(configuration.limits.commandTimeoutMS == 1_001)
+        #expect(configuration.limits.maximumMessageOctets == 1_000_000)
+        let listener = try #require(configuration.listeners.first)
+        #expect(listener.name == "mx")
+        #expect(listener.greetingDelayMS == 1_000)
+        #expect(listener.greetingDelayExempt.map(\.description) == ["192.0.2.0/24", "::1/128"])
+        #expect(listener.extensions == [.size])
+        #expect(listener.allowMissingBrackets)
+        let pool = try #require(configuration.pools.first)
+        #expect(pool.minimumWorkers == 2)
+        #expect(pool.socketMode == 0o600)
+        #expect(pool.allowedUserIDs == [0, 65_533])
+        #expect(pool.groupID == 0)
+        #expect(pool.policy(for: .connect).onFailure == .skip)
+        #expect(pool.policy(for: .connect).deadlineMS == 5_000)
+        #expect(pool.policy(for: .mail).deadlineMS == 7_000)
+        #expect(pool.policy(for: .mail).onFailure == .reject)
+        #expect(pool.policy(for: .queue).maximumDeadlineMS == 600_000)
+        #expect(pool.policy(for: .queue).deadlineMS == 7_000)
+        #expect(configuration.pools[1].canaryPercent == 5)
+    }
+
+    @Test func `all mistakes are found at once, each with its line`() {
+        let found = self.problems(
+            """
+            idd = "mx1"
+            shutdown_ms = "soon"
+
+            [limits]
+            max_recipients = 99   # RFC 5321 §4.5.3.1.8
+            max_erors = 3
+
+            [[listener]]
+            address = "mx.example.org:25"
+            tls = "starttls"
+
+            [[pool]]
+            name = "policy"
+            on_failure = "ignore"
+            [pool.hooks.conect]
+            deadline_ms = 1
+            [pool.hooks.queue_post]
+            [[pool]]
+            name = "policy"
+            allowed_users = ["nobody-of-that-name", 7]
+            """
+        )
+        #expect(
+            found == [
+                #"config/frontend.toml:1: idd: is not a key; did you mean "id"?"#,
+                "config/frontend.toml:2: shutdown_ms: is a string; write an integer",
+                "config/frontend.toml:5: limits.max_recipients: 99 is out of range; "
+                    + "write 100 to 1000000",
+                #"config/frontend.toml:6: limits.max_erors: is not a key; "#
+                    + #"did you mean "max_errors"?"#,
+                #"config/frontend.toml:9: listener[0].address: "mx.example.org:25" is not an "#
+                    + #"address and a port; write "127.0.0.1:2525", or "[::]:25" for both families"#,
+                #"config/frontend.toml:10: listener[0].tls: "starttls" is not in this version; "#
+                    + #"write "none", or put a TLS proxy in front"#,
+                #"config/frontend.toml:14: pool[0].on_failure: "ignore" is not one of its words; "#
+                    + #"write "tempfail", "skip", "reject""#,
+                #"config/frontend.toml:15: pool[0].hooks.conect: is not a hook; "#
+                    + #"did you mean "connect"?"#,
+                "config/frontend.toml:17: pool[0].hooks.queue_post: is a hook that only tells; "
+                    + #"did you mean "queue_pre"?"#,
+                #"config/frontend.toml:19: pool[1].name: "policy" names two pools; "#
+                    + "give each a name of its own",
+                "config/frontend.toml:20: pool[1].allowed_users: element 2 is an integer; "
+                    + "write an array of strings",
+                #"config/frontend.toml:20: pool[1].allowed_users: there is no user "#
+                    + #""nobody-of-that-name"; make the user, or write its number"#,
+            ]
+        )
+    }
+
+    @Test func `what is no TOML names its line`() {
+        let found = self.problems("id = \"mx1\"\nhostname = \n")
+        #expect(found.count == 1)
+        #expect(found.first?.hasPrefix("config/frontend.toml:2: is not TOML: ") == true)
+    }
+
+    @Test func `a key written twice is a mistake`() {
+        #expect(self.problems("id = \"a\"\nid = \"b\"\n").count == 1)
+    }
+
+    @Test func `a folder that is not there is named`() {
+        let found = ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
+            try FrontendConfiguration.load(directory: "/nonexistent/config")
+        }
+        #expect(
+            found == [
+                "/nonexistent/config: there is no such folder; "
+                    + "name the folder that holds frontend.toml with --config"
+            ]
+        )
+    }
+
+    @Test func `a socket's path that is too long is found before it is bound`() {
+        let deep = String(repeating: "x", count: 100)
+        let found = self.problems("runtime_directory = \"/run/\(deep)\"\n[[pool]]\nname = \"p\"\n")
+        #expect(found.count == 1)
+        #expect(found.first?.contains("107") == true)
+    }
+
+    @Test func `the host name comes from me`() throws {
+        self.folder.write("me", "# us\nmx7.example.org\n")
+        #expect(try self.load("").hostname == "mx7.example.org")
+        self.folder.write("me", "not a name\n")
+        #expect(self.problems("").count == 1)
+    }
+
+    @Test(arguments: [
+        "shadow_of = \"nobody\"", "shadow_of = \"p\"\ncanary_of = \"p\"\ncanary_percent = 3",
+        "canary_of = \"p\"", "canary_percent = 3", "shadow_of = \"q\"",
+        "canary_of = \"p\"\ncanary_percent = 101",
+    ])
+    func `a shadow or a canary that makes no sense is refused`(lines: String) {
+        #expect(
+            !self.problems("[[pool]]\nname = \"p\"\n[[pool]]\nname = \"q\"\n\(lines)\n").isEmpty
+        )
+    }
+
+    @Test func `limits are taken at their ends and refused past them`() throws {
+        #expect(try self.load("[limits]\nmax_recipients = 100\n").limits.maximumRecipients == 100)
+        #expect(self.problems("[limits]\nmax_recipients = 1000001\n").count == 1)
+        #expect(try self.load("[limits]\nmax_recipients = 1000000\n").limits.maximumRecipients > 0)
+        #expect(self.problems("[limits]\ncommand_timeout_ms = -1\n").count == 1)
+    }
+}
+
+@Suite struct TOMLLocatorTests {
+    @Test func `keys are found past strings, arrays and comments`() {
+        let source = """
+            a = "x # [b]"
+            c = '''
+            d = 1
+            ''' # e = 2
+            f = [ # g = 1
+              "h = 3",
+              ["]"],
+            ]
+            i.j = 1
+            "k l".m = 2
+            [t]
+            n = { o = 1, p = "}" }
+            q = \"\"\"x\\\"\"\"\"
+            [[u]]
+            r = 1
+            [u.v]
+            s = 1
+            [[u]]
+            r = 2
+            [[u.w]]
+            x = 1
+            """
+        let locator = TOMLLocator(Array(source.utf8))
+        let expected = [
+            "a": 1, "c": 2, "f": 5, "i.j": 9, "k l.m": 10, "t": 11, "t.n": 12, "t.n.o": 12,
+            "t.q": 13, "u[0]": 14, "u[0].r": 15, "u[0].v": 16, "u[0].v.s": 17, "u[1]": 18,
+            "u[1].r": 19, "u[1].w[0]": 20, "u[1].w[0].x": 21, "u[1].zzz": 18,
+        ]
+        for (path, line) in expected {
+            #expect(locator.line(of: path) == line, "\(path)")
+        }
+        #expect(locator.line(of: "zzz") == nil)
+    }
+
+    @Test func `no input makes it read past its end`() {
+        let source = Array("[[a.b]] \"c\\\" = '''x''' [ { \"\"\"\\".utf8)
+        for length in 0...source.count {
+            for start in 0...length {
+                _ = TOMLLocator(Array(source[start..<length]))
+            }
+        }
+    }
+}
