@@ -2,7 +2,10 @@
 import PackageDescription
 
 /// Plugins that need nothing but PolicyKit: one word a plugin, its folder under Sources/Plugins.
-let standardPlugins = ["QuitFortune"]
+let standardPlugins = [
+    "BadMailFrom", "BadRcptTo", "CountUnrecognizedCommands", "EarlyTalker", "Headers", "HostsAllow",
+    "Loop", "QueueDiscard", "QuitFortune", "RcptOK", "Relay", "SessionLog",
+]
 
 /// Plugins that ask the DNS, through libunbound.
 let dnsPlugins = ["ResolvableFromhost"]
@@ -58,6 +61,11 @@ let package = Package(
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"])]),
         // No pkgConfig: Debian's libunbound.pc names private packages that a user does not need.
         .systemLibrary(name: "CUnbound", providers: [.apt(["libunbound-dev"])]),
+        .systemLibrary(
+            name: "CPCRE2",
+            pkgConfig: "libpcre2-8",
+            providers: [.apt(["libpcre2-dev"])]
+        ),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "DNSResolver", dependencies: ["CUnbound"]),
@@ -68,8 +76,13 @@ let package = Package(
             name: "PolicyKit",
             dependencies: ["Configuration", "PolicyProtocol", logging, nioCore, nioPosix]
         ),
+        .target(name: "Patterns", dependencies: ["CPCRE2"]),
         .target(name: "PolicyKitTesting", dependencies: ["PolicyKit"]),
-        pluginTarget("StandardPlugins", folders: standardPlugins, dependencies: []),
+        pluginTarget(
+            "StandardPlugins",
+            folders: standardPlugins,
+            dependencies: ["Configuration", "Patterns"]
+        ),
         pluginTarget("DNSPlugins", folders: dnsPlugins, dependencies: ["DNSResolver"]),
         pluginTarget(
             "NetworkPlugins",

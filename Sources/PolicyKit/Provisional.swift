@@ -31,7 +31,7 @@ public struct MessageReference: Sendable, Equatable {
 public struct TraceEntry: Sendable, Equatable { public var plugin: String }
 public struct SessionSnapshot: Sendable, Equatable {
     public struct Client: Sendable, Equatable { public var ip: String, port: Int, name: Bytes? }
-    public struct Hello: Sendable, Equatable { public var verb: String, name: Bytes }
+    public struct Hello: Sendable, Equatable { public var verb: String, name: Bytes; package var isExtended: Bool { verb == "EHLO" } }
     public var id: String, startedMilliseconds: Int64, client: Client, hello: Hello?, relay: Bool, earlyTalker: Bool
     static let empty = SessionSnapshot(id: "", startedMilliseconds: 0, client: Client(ip: "", port: 0, name: nil), hello: nil, relay: false, earlyTalker: false)
 }

@@ -1,0 +1,32 @@
+public import PolicyKit
+
+/// Refuses senders that `badmailfrom` names. See README.md.
+public struct BadMailFrom: MailHook {
+    public static let name = "badmailfrom"
+    public static let aliases = ["check_badmailfrom", "check_badmailfrom_patterns"]
+
+    private let senders: ControlFile<[BadAddress]>
+    private let refusal: Refusal
+
+    public init(configuration: PluginConfiguration) throws {
+        self.refusal = configuration.refusal()
+        self.senders = try configuration.controlFile("badmailfrom", line: BadAddress.init)
+    }
+
+    public func mail(_ event: MailEvent) async throws -> Answer {
+        if event.isImmune { return event.skip("immune") }
+        let sender = event.sender
+        if sender.isNull { return event.skip("null sender") }
+        let address = sender.address.asciiLowercased
+        for entry in event.value(of: self.senders)
+        where try entry.matches(address, domain: sender.domain.asciiLowercased) {
+            event.adjustKarma(by: -1)
+            return event.refuse(
+                self.refusal,
+                entry.text ?? "Your envelope sender is in my badmailfrom list",
+                detail: "7.1"
+            )
+        }
+        return event.pass("no match")
+    }
+}

@@ -1,0 +1,33 @@
+public import PolicyKit
+
+/// Refuses recipients that `badrcptto` names. See README.md.
+public struct BadRcptTo: RcptHook {
+    public static let name = "badrcptto"
+    public static let aliases = ["check_badrcptto", "check_badrcptto_patterns"]
+
+    private let recipients: ControlFile<[BadAddress]>
+    private let refusal: Refusal
+
+    public init(configuration: PluginConfiguration) throws {
+        self.refusal = configuration.refusal()
+        self.recipients = try configuration.controlFile("badrcptto", line: BadAddress.init)
+    }
+
+    public func rcpt(_ event: RcptEvent) async throws -> Answer {
+        let recipient = event.recipient
+        let address = recipient.address.asciiLowercased
+        for entry in event.value(of: self.recipients)
+        where try entry.matches(address, domain: recipient.domain.asciiLowercased) {
+            event.adjustKarma(by: -2)
+            guard let text = entry.text else {
+                return event.refuse(
+                    self.refusal,
+                    "mail to \(entry.word) not accepted here",
+                    detail: "1.1"
+                )
+            }
+            return event.refuse(self.refusal, text, detail: "7.1")
+        }
+        return event.pass("no match")
+    }
+}

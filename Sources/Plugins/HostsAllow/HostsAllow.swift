@@ -1,0 +1,93 @@
+import struct Configuration.IPAddress
+import struct Configuration.IPNetwork
+public import PolicyKit
+
+/// Refuses or admits clients by their address, as `hosts_allow` says. See README.md.
+public struct HostsAllow: ConnectHook {
+    private enum Match: String, CaseIterable {
+        case first
+        case longest
+    }
+
+    public static let name = "hosts_allow"
+
+    private let hosts: ControlFile<[HostRule]>
+    private let match: Match
+    private let refusal: Refusal
+
+    public init(configuration: PluginConfiguration) throws {
+        self.match = configuration.argument(
+            "match",
+            as: ArgumentType<Match>.choice,
+            default: .first
+        )
+        self.refusal = configuration.refusal()
+        self.hosts = try configuration.controlFile("hosts_allow", line: HostRule.init)
+    }
+
+    public func connect(_ event: ConnectEvent) async throws -> Answer {
+        let ip = event.session.client.ip
+        guard let address = IPAddress(parsing: ip) else {
+            throw PluginError("client address \(ip) is none")
+        }
+        let rules = event.value(of: self.hosts).lazy.filter { $0.network.contains(address) }
+        let found =
+            switch self.match {
+            case .first: rules.first
+            case .longest: rules.max { $0.network.prefixLength < $1.network.prefixLength }
+            }
+        guard let rule = found else { return event.pass("not listed") }
+        switch rule.decision {
+        case .declined:
+            return event.pass("listed")
+
+        case .ok:
+            event.pass("listed")
+            return .ok
+
+        case .refuse(let type):
+            let refusal = Refusal(self.refusal.mode, type ?? self.refusal.type)
+            return event.refuse(refusal, rule.text ?? "Connection refused", detail: "7.1")
+        }
+    }
+}
+
+/// A line of `hosts_allow`: address or block, code, text.
+private struct HostRule: Sendable {
+    enum Decision: Sendable {
+        case declined
+        case ok
+        /// `nil`: plain DENY, so the plugin's `reject_type`.
+        case refuse(RefusalType?)
+    }
+
+    let network: IPNetwork
+    let decision: Decision
+    let text: String?
+
+    @Sendable
+    init(_ line: ControlLine) throws {
+        let parts = line.text.split(maxSplits: 2) { $0 == " " || $0 == "\t" }.map { String($0) }
+        guard parts.count >= 2 else {
+            throw line.problem("\(line.text) has no code after the address")
+        }
+        guard let network = IPNetwork(parsing: parts[0]) else {
+            throw line.problem("\(parts[0]) is no address, block (192.0.2.0/24) or prefix (10.)")
+        }
+        self.network = network
+        self.text = parts.count > 2 ? parts[2] : nil
+        switch parts[1].uppercased() {
+        case "DECLINED": self.decision = .declined
+        case "OK": self.decision = .ok
+        case "DENY": self.decision = .refuse(nil)
+        case "DENYSOFT": self.decision = .refuse(.temp)
+        case "DENY_DISCONNECT": self.decision = .refuse(.disconnect)
+        case "DENYSOFT_DISCONNECT": self.decision = .refuse(.tempDisconnect)
+        default:
+            throw line.problem(
+                "code \(parts[1]) is none of OK, DECLINED, DENY, DENYSOFT, DENY_DISCONNECT, "
+                    + "DENYSOFT_DISCONNECT"
+            )
+        }
+    }
+}

@@ -1,0 +1,67 @@
+public import PolicyKit
+
+/// Accepts recipients of local domains, and every recipient of a relay client. See README.md.
+public struct RcptOK: RcptHook {
+    public static let name = "rcpt_ok"
+
+    private let me: ControlFile<LocalDomains>
+    private let domains: ControlFile<LocalDomains>
+    private let moreDomains: ControlFile<LocalDomains>
+    private let refusal: Refusal
+
+    public init(configuration: PluginConfiguration) throws {
+        self.refusal = configuration.refusal()
+        self.me = try configuration.controlFile("me", parse: LocalDomains.init)
+        self.domains = try configuration.controlFile("rcpthosts", parse: LocalDomains.init)
+        self.moreDomains = try configuration.controlFile("morercpthosts", parse: LocalDomains.init)
+    }
+
+    public func rcpt(_ event: RcptEvent) async throws -> Answer {
+        if event.session.relay {
+            event.pass("relay client")
+            return .ok
+        }
+        let recipient = event.recipient
+        if recipient.domain.octets.isEmpty {
+            guard recipient.local.equalsIgnoringASCIICase("postmaster") else {
+                return self.refuse(event)
+            }
+            event.pass("postmaster")
+            return .ok
+        }
+        let domain = recipient.domain.asciiLowercased.octets
+        guard
+            event.value(of: self.me).contains(domain)
+                || event.value(of: self.domains).contains(domain)
+                || event.value(of: self.moreDomains).contains(domain)
+        else { return self.refuse(event) }
+        event.pass("local domain")
+        return .ok
+    }
+
+    private func refuse(_ event: RcptEvent) -> Answer {
+        event.refuse(self.refusal, "Relaying denied", detail: "7.1")
+    }
+}
+
+/// The domains of a control file: `example.com` alone, `.example.com` for everything below.
+struct LocalDomains: Sendable {
+    private let names: Set<[UInt8]>
+    private let suffixes: Set<[UInt8]>
+
+    @Sendable
+    init(_ lines: [ControlLine]) {
+        let names = lines.compactMap(\.words.first).map { Bytes($0).asciiLowercased.octets }
+        self.names = Set(names.filter { $0.first != UInt8(ascii: ".") })
+        self.suffixes = Set(names.filter { $0.first == UInt8(ascii: ".") })
+    }
+
+    /// Whether `domain`, in lower case, is one of them.
+    func contains(_ domain: [UInt8]) -> Bool {
+        if self.names.contains(domain) { return true }
+        if self.suffixes.isEmpty { return false }
+        return domain.indices.contains { index in
+            domain[index] == UInt8(ascii: ".") && self.suffixes.contains(Array(domain[index...]))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+package import Configuration
+import Logging
+
+/// The plugins of a worker, loaded in the order of `config/plugins`: who is asked what.
+package struct LoadedPlugins: Sendable {
+    /// A plugin and the line that it was loaded from.
+    package struct Entry: Sendable {
+        /// `relay:0`: the name in logs, traces and metrics.
+        package let instance: String
+        package let file: String
+        package let line: Int
+        package let hooks: [Hook: Subscription]
+        let plugin: any Plugin
+        let logger: Logger
+        let handlers: [Hook: HookHandler]
+        let observed: Set<Hook>
+    }
+
+    package let entries: [Entry]
+
+    /// Loads one plugin a line of `lines`.
+    ///
+    /// - Throws: ``PluginProblems`` with everything that is wrong in all lines.
+    package init(
+        _ lines: [PluginLine],
+        from registry: PluginRegistry,
+        shared: SharedResources
+    ) throws(PluginProblems) {
+        var entries: [Entry] = []
+        var problems: [PluginProblem] = []
+        for line in lines {
+            switch Self.load(line, from: registry, shared: shared) {
+            case .success(let entry): entries.append(entry)
+            case .failure(let found): problems += found.problems
+            }
+        }
+        guard problems.isEmpty else { throw PluginProblems(problems) }
+        self.entries = entries
+    }
+
+    private static func load(
+        _ line: PluginLine,
+        from registry: PluginRegistry,
+        shared: SharedResources
+    ) -> Result<Entry, PluginProblems> {
+        guard let type = registry[line.name] else {
+            return .failure(
+                PluginProblems([
+                    line.problem(
+                        "unknown plugin; this worker knows \(registry.names.joined(separator: ", "))"
+                    )
+                ])
+            )
+        }
+        let configuration = PluginConfiguration(line, of: type, shared: shared)
+        if type.name != line.name {
+            shared.logger.warning(
+                "old plugin name",
+                metadata: ["file": "\(line.file)", "line": "\(line.line)", "use": "\(type.name)"]
+            )
+        }
+        var made: (any Plugin)?
+        do {
+            made = try type.init(configuration: configuration)
+        } catch {
+            configuration.record("\(error)")
+        }
+        configuration.finish()
+        guard let plugin = made, configuration.problems.isEmpty else {
+            return .failure(PluginProblems(configuration.problems))
+        }
+        return .success(Entry(plugin, configuration))
+    }
+
+    /// Starts every plugin, in order.
+    ///
+    /// - Throws: ``PluginProblems`` with everything that could not start.
+    package func start() async throws(PluginProblems) {
+        var problems: [PluginProblem] = []
+        for entry in self.entries {
+            do {
+                try await entry.plugin.start()
+            } catch {
+                problems.append(entry.problem("\(error)"))
+            }
+        }
+        guard problems.isEmpty else { throw PluginProblems(problems) }
+    }
+
+    /// Stops every plugin, last first.
+    package func stop() async {
+        for entry in self.entries.reversed() {
+            await entry.plugin.stop()
+        }
+    }
+
+    /// The plugins that are asked or told at `hook`, in order.
+    package func instances(at hook: Hook) -> [String] {
+        self.entries.filter { $0.hooks[hook] != nil || $0.observed.contains(hook) }.map(\.instance)
+    }
+}
+
+extension LoadedPlugins.Entry {
+    init(_ plugin: any Plugin, _ configuration: PluginConfiguration) {
+        self.instance = configuration.instance
+        self.file = configuration.file
+        self.line = configuration.line
+        self.plugin = plugin
+        self.logger = configuration.logger
+        var hooks: [Hook: Subscription] = [:]
+        var handlers: [Hook: HookHandler] = [:]
+        for (hook, handler) in HookHandler.all(of: plugin) {
+            guard let subscription = plugin.subscription(at: hook) else { continue }
+            hooks[hook] = subscription
+            handlers[hook] = handler
+        }
+        self.hooks = hooks
+        self.handlers = handlers
+        self.observed = (plugin as? any ObserverHook)?.observedHooks ?? []
+    }
+
+    func problem(_ message: String) -> PluginProblem {
+        PluginProblem(file: self.file, line: self.line, plugin: self.instance, message: message)
+    }
+}
+
+extension PluginLine {
+    func problem(_ message: String) -> PluginProblem {
+        PluginProblem(file: self.file, line: self.line, plugin: self.name, message: message)
+    }
+}
+
+extension PluginConfiguration {
+    convenience init(_ line: PluginLine, of type: any Plugin.Type, shared: SharedResources) {
+        self.init(
+            name: type.name,
+            writtenName: line.name,
+            instance: line.instance.map { "\(type.name):\($0)" } ?? type.name,
+            arguments: line.arguments,
+            file: line.file,
+            line: line.line,
+            shared: shared
+        )
+    }
+}
+
+/// Everything that is wrong in `config/plugins`, all of it at once; never empty when thrown.
+package struct PluginProblems: Error, Sendable, Equatable, CustomStringConvertible {
+    package let problems: [PluginProblem]
+
+    package init(_ problems: [PluginProblem]) {
+        self.problems = problems
+    }
+
+    /// One line a problem.
+    package var description: String {
+        self.problems.map(\.description).joined(separator: "\n")
+    }
+}
