@@ -77,7 +77,7 @@ let package = Package(
             dependencies: ["Configuration", "PolicyProtocol", logging, nioCore, nioPosix]
         ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
-        .target(name: "PolicyKitTesting", dependencies: ["PolicyKit"]),
+        .target(name: "PolicyKitTesting", dependencies: ["Configuration", "PolicyKit", logging, nioPosix]),
         pluginTarget(
             "StandardPlugins",
             folders: standardPlugins,

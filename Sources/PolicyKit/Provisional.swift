@@ -23,20 +23,23 @@ public struct Recipient: Sendable, Equatable {
     public var id: Int64, address: Bytes, local: Bytes, domain: Bytes
     static let empty = Recipient(id: 0, address: "", local: "", domain: "")
 }
-public struct HeaderField: Sendable, Equatable { public var id: Int64, name: Bytes, value: Bytes }
+public struct HeaderField: Sendable, Equatable { public var id: Int64, name: Bytes, value: Bytes; package init(id: Int64, name: Bytes, value: Bytes) { self.id = id; self.name = name; self.value = value } }
 public struct MessageReference: Sendable, Equatable {
     public var path: String, size: Int64, bodyOffset: Int64
+    package init(path: String, size: Int64, bodyOffset: Int64) { self.path = path; self.size = size; self.bodyOffset = bodyOffset }
     static let empty = MessageReference(path: "", size: 0, bodyOffset: 0)
 }
-public struct TraceEntry: Sendable, Equatable { public var plugin: String }
+public struct TraceEntry: Sendable, Equatable { public var plugin: String, verdict: Verdict, microseconds: Int64 }
 public struct SessionSnapshot: Sendable, Equatable {
-    public struct Client: Sendable, Equatable { public var ip: String, port: Int, name: Bytes? }
-    public struct Hello: Sendable, Equatable { public var verb: String, name: Bytes; package var isExtended: Bool { verb == "EHLO" } }
+    public struct Client: Sendable, Equatable { public var ip: String, port: Int, name: Bytes?; package init(ip: String, port: Int, name: Bytes?) { self.ip = ip; self.port = port; self.name = name } }
+    public struct Hello: Sendable, Equatable { public var verb: String, name: Bytes; package var isExtended: Bool { verb == "EHLO" }; package init(verb: String, name: Bytes) { self.verb = verb; self.name = name } }
     public var id: String, startedMilliseconds: Int64, client: Client, hello: Hello?, relay: Bool, earlyTalker: Bool
+    package init(id: String, startedMilliseconds: Int64, client: Client, hello: Hello?, relay: Bool, earlyTalker: Bool) { self.id = id; self.startedMilliseconds = startedMilliseconds; self.client = client; self.hello = hello; self.relay = relay; self.earlyTalker = earlyTalker }
     static let empty = SessionSnapshot(id: "", startedMilliseconds: 0, client: Client(ip: "", port: 0, name: nil), hello: nil, relay: false, earlyTalker: false)
 }
 public struct TransactionSnapshot: Sendable, Equatable {
     public var id: String, sender: Sender, recipientCount: Int, message: MessageReference?
+    package init(id: String, sender: Sender, recipientCount: Int, message: MessageReference?) { self.id = id; self.sender = sender; self.recipientCount = recipientCount; self.message = message }
     static let empty = TransactionSnapshot(id: "", sender: .empty, recipientCount: 0, message: nil)
 }
 public struct PolicyReply: Sendable, Equatable {

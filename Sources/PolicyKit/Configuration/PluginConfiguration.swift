@@ -58,7 +58,21 @@ public final class PluginConfiguration {
         return self.read(self.remaining.removeFirst(), of: name, as: type)
     }
 
+    /// Takes the next word of the line if it is of this type; else leaves it where it is.
+    ///
+    /// - Returns: `nil` if it is not, or if the line has ended.
+    public func positional<Value>(
+        _ name: String,
+        ifFits type: ArgumentType<Value>
+    ) -> Value? {
+        self.known.append("<\(name)>")
+        guard let word = self.remaining.first, let value = type.read(word) else { return nil }
+        self.remaining.removeFirst()
+        return value
+    }
+
     /// Takes the next word of the line, `default` if there is none.
+    ///
     public func positional<Value>(
         _ name: String,
         as type: ArgumentType<Value>,

@@ -19,7 +19,19 @@ extension Sender {
     }
 }
 
+extension Sender {
+    /// A sender without parameters, cut at the address's last `@`.
+    package init(address: String) {
+        self.init(parts: EnvelopeAddress(Bytes(address)))
+    }
+}
+
 extension Recipient {
+    /// A recipient without parameters, cut at the address's last `@`.
+    package init(id: Int64, address: String) {
+        self.init(id: id, parts: EnvelopeAddress(Bytes(address)))
+    }
+
     init(id: Int64, parts: EnvelopeAddress) {
         self.init(id: id, address: parts.address, local: parts.local, domain: parts.domain)
     }

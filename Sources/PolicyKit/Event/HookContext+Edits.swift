@@ -140,6 +140,27 @@ extension NoteKey<[NaughtyFlag]> {
     public static let naughty = NoteKey("naughty", in: .session)
 }
 
+extension HookContext {
+    /// What the recorded actions make of headers and recipients, each new one with an id that has
+    /// not been used: what a frontend does with a verdict, for tests.
+    package func edited(headers: [HeaderField], recipients: [Recipient]) -> (
+        headers: [HeaderField], recipients: [Recipient]
+    ) {
+        var headers = headers
+        var recipients = recipients
+        for action in self.actions {
+            headers.apply(action, newID: Int(headers.map(\.id).max() ?? 0) + 1)
+            recipients.apply(action, newID: Int(recipients.map(\.id).max() ?? 0) + 1)
+        }
+        return (headers, recipients)
+    }
+
+    /// The notes as plugins so far left them.
+    package func currentNotes(_ scope: NoteScope) -> [String: JSONValue] {
+        self.notes(scope)
+    }
+}
+
 extension SessionSnapshot {
     /// Makes the changes of `action` that concern the session.
     mutating func apply(_ action: PolicyAction) {

@@ -17,6 +17,9 @@ package final class HookContext {
     var plugin = ""
     /// Its logger.
     var pluginLogger: Logger
+    private var begun = ContinuousClock.now
+    /// What the plugins so far answered, and how long it took them.
+    package private(set) var ownTrace: [TraceEntry] = []
     /// The first thing that was asked for and is not there.
     package private(set) var failure: PluginError?
     /// What the plugins so far want done, in order; `nil` where a later one took it back. What the
@@ -42,6 +45,25 @@ package final class HookContext {
         self.attempt = picture.attempt
         self.environment = environment
         self.pluginLogger = environment.logger
+    }
+
+    /// The next plugin is about to be asked.
+    func begin(_ plugin: String, _ logger: Logger) {
+        self.plugin = plugin
+        self.pluginLogger = logger
+        self.begun = .now
+    }
+
+    /// The plugin that was asked has answered.
+    func end(_ verdict: Verdict) {
+        let microseconds = self.begun.duration(to: .now) / .microseconds(1)
+        self.ownTrace.append(
+            TraceEntry(
+                plugin: self.plugin,
+                verdict: verdict,
+                microseconds: Int64(microseconds)
+            )
+        )
     }
 
     // MARK: What came, as the plugins so far left it
@@ -86,7 +108,7 @@ package final class HookContext {
         return headers
     }
 
-    var trace: [TraceEntry] { self.decode([]) { try $0.trace() } }
+    var trace: [TraceEntry] { self.decode([]) { try $0.trace() } + self.ownTrace }
     var sender: Sender { self.decode(.empty) { try $0.sender() } }
     var recipient: Recipient { self.decode(.empty) { try $0.recipient() } }
     var nowMilliseconds: Int64 { self.environment.nowMilliseconds }

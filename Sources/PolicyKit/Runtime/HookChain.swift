@@ -1,0 +1,145 @@
+import Logging
+
+/// Who is asked and who is told at one hook, in the order of `config/plugins`.
+package struct HookChain: Sendable {
+    struct Asked: Sendable {
+        let instance: String
+        let logger: Logger
+        let ask: @Sendable (HookContext) async throws -> Answer
+    }
+
+    struct Told: Sendable {
+        let instance: String
+        let logger: Logger
+        let tell: @Sendable (HookContext) async throws -> Void
+    }
+
+    var asked: [Asked] = []
+    var told: [Told] = []
+    /// What any of them needs.
+    package var needs: Needs = []
+    /// Whether all of them are idempotent.
+    package var isIdempotent = true
+
+    /// Whether the frontend need not wait for an answer.
+    package var isObserver: Bool { self.asked.isEmpty }
+}
+
+/// What came of asking a chain.
+package enum ChainOutcome: Sendable {
+    /// A plugin decided, or none did; `plugin` is the last one asked.
+    case answered(Answer, plugin: String?)
+    /// The plugin named answered no verdict.
+    case failed(plugin: String?, code: ErrorCode, message: String)
+}
+
+/// Why there is no verdict: the `code` of an `error`.
+package enum ErrorCode: String, Sendable {
+    /// The plugin threw.
+    case pluginFailed = "plugin_failed"
+    /// The plugin was still at work when the event's time was over.
+    case deadline
+    /// The frontend took the event back.
+    case cancelled
+    /// The plugin's answer is not allowed at this hook.
+    case invalidVerdict = "invalid_verdict"
+    /// The event cannot be read.
+    case badEvent = "bad_event"
+    /// The worker was full, or leaving; nothing has begun.
+    case overloaded
+    case draining
+}
+
+extension HookChain {
+    /// Asks the plugins in order until one does not decline.
+    ///
+    /// - Returns: Always something: whatever a plugin does, the event gets its one answer.
+    package func ask(_ context: HookContext) async -> ChainOutcome {
+        for step in self.asked {
+            context.begin(step.instance, step.logger)
+            let answer: Answer
+            do {
+                answer = try await step.ask(context)
+            } catch {
+                let failure = context.failure ?? PluginError("\(error)")
+                return .failed(
+                    plugin: step.instance,
+                    code: .pluginFailed,
+                    message: failure.description
+                )
+            }
+            if let failure = context.failure {
+                return .failed(
+                    plugin: step.instance,
+                    code: .pluginFailed,
+                    message: failure.description
+                )
+            }
+            context.end(answer.verdict)
+            guard answer.verdict == .declined else {
+                return .answered(answer, plugin: step.instance)
+            }
+        }
+        return .answered(.declined, plugin: nil)
+    }
+
+    /// Tells the plugins in order; one that throws is logged and keeps nothing from the next.
+    package func tell(_ context: HookContext) async {
+        for step in self.told {
+            context.begin(step.instance, step.logger)
+            do {
+                try await step.tell(context)
+            } catch {
+                step.logger.error(
+                    "notification failed",
+                    metadata: ["hook": "\(context.hook.rawValue)", "error": "\(error)"]
+                )
+            }
+        }
+    }
+}
+
+extension LoadedPlugins {
+    /// The chain of each hook that somebody wants.
+    package func chains() -> HookTable<HookChain> {
+        var table = HookTable<HookChain>()
+        for hook in Hook.allCases {
+            var chain = HookChain()
+            for entry in self.entries {
+                entry.join(&chain, at: hook)
+            }
+            if !chain.asked.isEmpty || !chain.told.isEmpty {
+                table[hook] = chain
+            }
+        }
+        return table
+    }
+}
+
+extension LoadedPlugins.Entry {
+    fileprivate func join(_ chain: inout HookChain, at hook: Hook) {
+        if let subscription = self.hooks[hook], let handler = self.handlers[hook] {
+            chain.needs.formUnion(subscription.needs)
+            switch handler {
+            case .ask(let ask):
+                chain.isIdempotent = chain.isIdempotent && subscription.isIdempotent
+                chain.asked.append(
+                    HookChain.Asked(instance: self.instance, logger: self.logger, ask: ask)
+                )
+
+            case .tell(let tell):
+                chain.told.append(
+                    HookChain.Told(instance: self.instance, logger: self.logger, tell: tell)
+                )
+            }
+        }
+        if self.observed.contains(hook), let observer = self.plugin as? any ObserverHook {
+            chain.needs.formUnion(observer.subscription(at: hook)?.needs ?? [])
+            chain.told.append(
+                HookChain.Told(instance: self.instance, logger: self.logger) { context in
+                    try await observer.observe(HookEvent(context))
+                }
+            )
+        }
+    }
+}

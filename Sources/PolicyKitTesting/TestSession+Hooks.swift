@@ -1,0 +1,171 @@
+public import PolicyKit
+
+/// A plugin answered no verdict.
+public struct TestFailure: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The plugin.
+    public let plugin: String?
+    /// What it said.
+    public let description: String
+}
+
+extension TestSession {
+    /// The client connects.
+    ///
+    /// - Returns: What the plugins answer together, as at each of these functions.
+    /// - Throws: ``TestFailure`` if a plugin answered no verdict, as at each of these functions.
+    @discardableResult
+    public func connect() async throws -> Answer {
+        try await self.ask(.connect)
+    }
+
+    /// The client says HELO.
+    @discardableResult
+    public func helo(_ name: String) async throws -> Answer {
+        self.hello = ("HELO", name)
+        return try await self.ask(.helo, arguments: ["name": Bytes(name)])
+    }
+
+    /// The client says EHLO.
+    @discardableResult
+    public func ehlo(_ name: String) async throws -> Answer {
+        self.hello = ("EHLO", name)
+        return try await self.ask(.ehlo, arguments: ["name": Bytes(name)])
+    }
+
+    /// The client names the sender; an empty address is the null reverse-path.
+    @discardableResult
+    public func mail(from address: String) async throws -> Answer {
+        self.resetTransaction()
+        let sender = Sender(address: address)
+        self.sender = sender
+        return try await self.ask(.mail, sender: sender)
+    }
+
+    /// The client names a recipient, who stays if nobody refuses.
+    @discardableResult
+    public func rcpt(to address: String) async throws -> Answer {
+        let recipient = Recipient(id: Int64(self.recipients.count) + 1, address: address)
+        let answer = try await self.ask(.rcpt, recipient: recipient)
+        if answer.verdict == .ok {
+            self.recipients.append(recipient)
+        }
+        return answer
+    }
+
+    /// The client says DATA.
+    @discardableResult
+    public func data() async throws -> Answer {
+        try await self.ask(.data)
+    }
+
+    /// The message arrives: its octets as they are, lines with CRLF.
+    ///
+    /// - Parameter hook: Which of the hooks from `data_headers_end` to `queue` is asked.
+    @discardableResult
+    public func message(_ text: String, at hook: Hook = .data_post) async throws -> Answer {
+        try await self.message(Array(text.utf8), at: hook)
+    }
+
+    /// The message arrives: its octets as they are, lines with CRLF.
+    ///
+    /// - Parameter hook: Which of the hooks from `data_headers_end` to `queue` is asked.
+    @discardableResult
+    public func message(_ octets: [UInt8], at hook: Hook = .data_post) async throws -> Answer {
+        let header = TestHeader(octets)
+        try self.folder.write(octets, to: "spool/message")
+        self.headers = header.fields
+        self.message = MessageReference(
+            path: self.folder.path + "/spool/message",
+            size: Int64(octets.count),
+            bodyOffset: Int64(header.octets)
+        )
+        return try await self.ask(hook)
+    }
+
+    /// The message that arrived goes on to another hook, with the edits so far.
+    @discardableResult
+    public func messageReached(_ hook: Hook) async throws -> Answer {
+        try await self.ask(hook)
+    }
+
+    /// The client says VRFY, HELP or NOOP.
+    @discardableResult
+    public func command(_ hook: Hook, _ argument: String) async throws -> Answer {
+        try await self.ask(hook, arguments: ["argument": Bytes(argument)])
+    }
+
+    /// The client says something that is no command.
+    @discardableResult
+    public func unrecognizedCommand(_ line: String) async throws -> Answer {
+        let command = line.split(separator: " ").first.map { String($0) } ?? ""
+        return try await self.ask(
+            .unrecognized_command,
+            arguments: ["command": Bytes(command), "line": Bytes(line)]
+        )
+    }
+
+    /// The client says QUIT.
+    @discardableResult
+    public func quit() async throws -> Answer {
+        try await self.ask(.quit)
+    }
+
+    /// The transaction ends: its notes, sender, recipients and message are gone.
+    public func resetTransaction() {
+        self.sender = nil
+        self.recipients = []
+        self.headers = []
+        self.message = nil
+        self.transactionNotes = [:]
+    }
+
+    private func ask(
+        _ hook: Hook,
+        sender: Sender? = nil,
+        recipient: Recipient? = nil,
+        arguments: [String: Bytes] = [:]
+    ) async throws -> Answer {
+        self.events += 1
+        guard let chain = self.chains[hook] else { return .declined }
+        let picture = self.picture(hook, chain.needs, sender, recipient, arguments)
+        let context = HookContext(
+            picture: picture,
+            environment: EventEnvironment(
+                logger: self.logger,
+                nowMilliseconds: self.nowMilliseconds,
+                deadline: .now + self.deadline,
+                outFolder: self.folder.path + "/out"
+            )
+        )
+        let outcome = await chain.ask(context)
+        await chain.tell(context)
+        switch outcome {
+        case .failed(let plugin, _, let message):
+            throw TestFailure(plugin: plugin, description: message)
+
+        case .answered(let answer, _):
+            self.apply(context)
+            return answer
+        }
+    }
+
+    /// Does to the session what the frontend does with a verdict.
+    private func apply(_ context: HookContext) {
+        self.trace += context.ownTrace
+        self.sessionNotes = context.currentNotes(.session)
+        self.transactionNotes = context.currentNotes(.transaction)
+        let edited = context.edited(headers: self.headers, recipients: self.recipients)
+        self.headers = edited.headers
+        self.recipients = edited.recipients
+        for action in context.actions {
+            switch action {
+            case .setRelay(let value): self.relay = value
+            case .setClientName(let name): self.clientName = name.string
+            case .replaceSender(let address): self.sender = Sender(address: address.string ?? "")
+            case .delayReply(let milliseconds): self.delayMilliseconds = milliseconds
+            case .replaceMessage(let path): self.replacementPath = path
+            default: break
+            }
+        }
+    }
+}
