@@ -66,6 +66,7 @@ let package = Package(
             pkgConfig: "libpcre2-8",
             providers: [.apt(["libpcre2-dev"])]
         ),
+        .systemLibrary(name: "CLinux"),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "DNSResolver", dependencies: ["CUnbound"]),
@@ -104,12 +105,16 @@ let package = Package(
                 arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
-        .executableTarget(name: "Gatepost", dependencies: ["Configuration", arguments, signals]),
+        .executableTarget(
+            name: "Gatepost",
+            dependencies: ["CLinux", "Configuration", "PolicyProtocol", arguments]
+        ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
         .testTarget(name: "PolicyProtocolTests", dependencies: ["PolicyProtocol"]),
         .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
         .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),
         .testTarget(

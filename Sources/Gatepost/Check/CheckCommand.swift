@@ -1,0 +1,104 @@
+import ArgumentParser
+import Configuration
+import Glibc
+import PolicyProtocol
+
+/// `gatepost check`: everything that is wrong at once, else who is asked what, in which order.
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Validates a configuration and prints who is asked what, in which order.",
+        discussion: "Exit code 0: it can run; 78: it cannot, and every reason was printed."
+    )
+
+    @Option(help: "The configuration folder.")
+    var config: String
+
+    func run() throws {
+        var (report, problems) = ConfigurationReport.load(directory: self.config)
+        var lines = problems.map(\.description)
+        let plugins = WorkerCheck.run(config: self.config)
+        lines += plugins.problems.filter { !lines.contains($0) }
+        if !lines.isEmpty || report == nil {
+            for line in lines { StandardError.write(line) }
+            let count = lines.count == 1 ? "1 problem" : "\(lines.count) problems"
+            StandardError.write("gatepost check: \(count)")
+            throw ExitCode(SystemExit.configuration)
+        }
+        guard let found = report.take() else { return }
+        for line in CheckListing(report: found, served: plugins.served).lines {
+            StandardOutput.write(line)
+        }
+        for warning in found.warnings + plugins.warnings {
+            StandardError.write("warning: \(warning)")
+        }
+    }
+}
+
+/// Asks the worker, which alone knows its plugins, by `gatepost-worker --check`.
+struct WorkerCheck {
+    /// One line a hook: its name, then the plugins in their order.
+    var served: [[String]] = []
+    var warnings: [String] = []
+    var problems: [String] = []
+
+    static func run(config: String) -> Self {
+        var check = Self()
+        guard Program.worker.isInstalled else {
+            check.problems.append("\(Program.worker.path) is not there; build or install it")
+            return check
+        }
+        let (output, errors, status) = Self.capture(
+            [Program.worker.path, "--config", config, "--check"])
+        check.served = output.map { $0.split(separator: " ").map(String.init) }
+            .filter { !$0.isEmpty }
+        let prefix = "warning: "
+        check.warnings = errors.filter { $0.hasPrefix(prefix) }
+            .map { String($0.dropFirst(prefix.count)) }
+        let problems = errors.filter { !$0.hasPrefix(prefix) }
+        if status != 0 {
+            check.problems =
+                problems.isEmpty ? ["gatepost-worker --check ended with \(status)"] : problems
+        } else {
+            check.warnings += problems
+        }
+        return check
+    }
+
+    /// Runs a program to its end; both streams go to files, so that neither can fill a pipe.
+    private static func capture(_ words: [String]) -> (out: [String], err: [String], status: Int32)
+    {
+        guard let out = tmpfile(), let err = tmpfile() else {
+            return ([], [String(cString: strerror(errno))], -1)
+        }
+        defer {
+            fclose(out)
+            fclose(err)
+        }
+        var files = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&files)
+        defer { posix_spawn_file_actions_destroy(&files) }
+        posix_spawn_file_actions_adddup2(&files, fileno(out), 1)
+        posix_spawn_file_actions_adddup2(&files, fileno(err), 2)
+        var processID = pid_t()
+        let code = CStrings.withPointers(words) { argv in
+            posix_spawn(&processID, words[0], &files, nil, argv, environ)
+        }
+        guard code == 0 else { return ([], [String(cString: strerror(code))], -1) }
+        var status: Int32 = 0
+        while waitpid(processID, &status, 0) < 0, errno == EINTR {}
+        let exit = status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
+        return (Self.lines(out), Self.lines(err), exit)
+    }
+
+    private static func lines(_ stream: UnsafeMutablePointer<FILE>) -> [String] {
+        rewind(stream)
+        var octets: [UInt8] = []
+        while true {
+            let octet = getc(stream)
+            guard octet != EOF else { break }
+            octets.append(UInt8(truncatingIfNeeded: octet))
+        }
+        return String(decoding: octets, as: UTF8.self).split(separator: "\n").map(String.init)
+    }
+}

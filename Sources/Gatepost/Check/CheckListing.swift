@@ -1,0 +1,67 @@
+import Configuration
+import PolicyProtocol
+
+/// What `gatepost check` prints about a configuration that can run.
+struct CheckListing {
+    let report: ConfigurationReport
+    /// One line a hook: its name, then the plugins in their order.
+    let served: [[String]]
+
+    var lines: [String] {
+        let frontend = self.report.frontend
+        var lines = ["\(frontend.id) (\(frontend.hostname))"]
+        for listener in frontend.listeners {
+            let delay = listener.greetingDelayMS
+            let wait = delay > 0 ? ", banner after \(delay) ms" : ""
+            lines.append("listener \(listener.name): \(listener.address)\(wait)")
+        }
+        for pool in frontend.pools {
+            let socket = "\(frontend.runtimeDirectory)/pools/\(pool.name)/\(frontend.id).sock"
+            var text = "pool \(pool.name): \(socket), "
+            text +=
+                "opens with \(pool.minimumWorkers) worker\(pool.minimumWorkers == 1 ? "" : "s"), "
+            text += "on failure \(pool.policy.onFailure.rawValue)"
+            if let target = pool.shadowOf { text += ", shadow of \(target)" }
+            if let target = pool.canaryOf { text += ", \(pool.canaryPercent) % of \(target)" }
+            lines.append(text)
+        }
+        lines.append("asked, in this order:")
+        return lines + self.order.map { "  \($0)" }
+    }
+
+    /// A line a hook, in the order of a session.
+    private var order: [String] {
+        let deciding = self.report.frontend.pools.filter {
+            $0.shadowOf == nil && $0.canaryOf == nil
+        }
+        return Self.hooks.compactMap { hook in
+            let plugins = self.served.first { $0.first == hook.rawValue }?.dropFirst() ?? []
+            let parts = deciding.compactMap { pool -> String? in
+                if pool.name != self.report.worker.pool {
+                    return "\(pool.name): as its workers say"
+                }
+                return plugins.isEmpty
+                    ? nil : "\(pool.name): \(plugins.joined(separator: ", "))"
+            }
+            let whole = parts.isEmpty ? Self.nobody(hook) : parts.joined(separator: "; ")
+            guard let whole else { return nil }
+            let padding = String(repeating: " ", count: max(1, 21 - hook.rawValue.count))
+            return "\(hook.rawValue)\(padding)\(whole)"
+        }
+    }
+
+    /// What it means that no plugin serves a hook; `nil`: nothing worth a line.
+    private static func nobody(_ hook: Hook) -> String? {
+        switch hook {
+        case .rcpt: "nobody: every recipient gets 450"
+        case .queue: "nobody: every message gets 451"
+        default: nil
+        }
+    }
+
+    private static let hooks: [Hook] = [
+        .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .data_headers_end, .received_line,
+        .data_post_headers, .data_post, .queue_pre, .queue, .queue_post, .vrfy, .help, .noop,
+        .unrecognized_command, .reset_transaction, .quit, .disconnect, .ok, .deny,
+    ]
+}

@@ -1,0 +1,87 @@
+import Configuration
+import PolicyProtocol
+
+/// The files of a configuration folder, loaded together.
+struct ConfigurationReport {
+    let frontend: FrontendConfiguration
+    let worker: WorkerConfiguration
+    let plugins: PluginsFile
+
+    /// Loads everything that can be checked without starting a plugin.
+    ///
+    /// - Parameter directory: The configuration folder.
+    /// - Returns: The report, if each file could be loaded, and all that is wrong.
+    static func load(directory: String) -> (report: Self?, problems: [ConfigurationError]) {
+        var problems: [ConfigurationError] = []
+        func collect<Value>(_ body: () throws(ConfigurationErrors) -> Value) -> Value? {
+            do throws(ConfigurationErrors) {
+                return try body()
+            } catch {
+                problems += error.errors.filter { !problems.contains($0) }
+                return nil
+            }
+        }
+        let frontend = collect { () throws(ConfigurationErrors) in
+            try FrontendConfiguration.load(directory: directory)
+        }
+        let worker = collect { () throws(ConfigurationErrors) in
+            try WorkerConfiguration.load(directory: directory)
+        }
+        let directories = worker?.controlDirectories ?? frontend?.controlDirectories
+        let plugins = collect { () throws(ConfigurationErrors) in
+            try PluginsFile.load(directories: directories ?? [directory])
+        }
+        if let directories {
+            let files = ControlFiles(directories: directories) { _ in }
+            problems += FrontendControls.problems(in: files).filter { !problems.contains($0) }
+        }
+        guard let frontend, let worker, let plugins else { return (nil, problems) }
+        return (Self(frontend: frontend, worker: worker, plugins: plugins), problems)
+    }
+
+    /// What is allowed and yet looks like a mistake.
+    var warnings: [String] {
+        var warnings: [String] = []
+        if !self.frontend.pools.contains(where: { $0.name == self.worker.pool }) {
+            warnings.append(
+                "worker.toml serves the pool \"\(self.worker.pool)\", which frontend.toml does not have"
+            )
+        }
+        for pool in self.frontend.pools {
+            let hooks = pool.hooks.filter { $0.value.onFailure == .skip }.keys.map(\.rawValue)
+                .sorted()
+            if pool.policy.onFailure == .skip {
+                warnings.append(
+                    "pool \(pool.name): on_failure = \"skip\": its failures count as consent"
+                )
+            } else if !hooks.isEmpty {
+                let list = hooks.joined(separator: ", ")
+                warnings.append("pool \(pool.name): failures at \(list) count as consent (skip)")
+            }
+        }
+        return warnings + self.greetingWarnings
+    }
+
+    /// The frontend waits and the plugin decides: `wait` in the plugin's line changes nothing.
+    private var greetingWarnings: [String] {
+        let delays = Set(self.frontend.listeners.map(\.greetingDelayMS))
+        return self.plugins.lines.compactMap { line in
+            guard ["earlytalker", "check_earlytalker"].contains(line.name) else { return nil }
+            let place = "\(line.file):\(line.line): \(line.label)"
+            if delays == [0] {
+                return "\(place): no listener has greeting_delay_ms, so nobody can talk too early"
+            }
+            guard let index = line.arguments.firstIndex(of: "wait"),
+                index + 1 < line.arguments.count,
+                let seconds = Double(line.arguments[index + 1]), seconds.isFinite,
+                delays != [Int64(seconds.clampedToDay * 1_000)]
+            else { return nil }
+            return "\(place): wait \(line.arguments[index + 1]) differs from greeting_delay_ms, "
+                + "which counts"
+        }
+    }
+}
+
+extension Double {
+    fileprivate var clampedToDay: Double { min(max(self, 0), 86_400) }
+}

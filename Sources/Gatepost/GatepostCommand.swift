@@ -1,0 +1,30 @@
+import ArgumentParser
+
+/// `gatepost`: the person's tool.
+@main
+struct GatepostCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gatepost",
+        abstract:
+            "Runs Gatepost, an SMTP server that people program, and checks its configuration.",
+        subcommands: [RunCommand.self, CheckCommand.self, LaunchCommand.self]
+    )
+
+    /// Exit codes are those of sysexits, also for arguments.
+    static func main() {
+        do {
+            var command = try Self.parseAsRoot()
+            try command.run()
+        } catch {
+            Self.exit(withError: error)
+        }
+    }
+}
+
+/// The exit codes that Gatepost's programs use, from sysexits.h.
+enum SystemExit {
+    static let usage: Int32 = 64
+    static let unavailable: Int32 = 69
+    static let software: Int32 = 70
+    static let configuration: Int32 = 78
+}

@@ -1,0 +1,33 @@
+import ArgumentParser
+import CLinux
+import Glibc
+
+/// Becomes another program, which the kernel kills when the parent dies.
+///
+/// `gatepost run` starts its children through this, because posix_spawn cannot ask for it. SIGKILL,
+/// not SIGTERM: who kills the supervisor wants everything gone, a child that hangs would never obey,
+/// and a kill loses no message.
+struct LaunchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "launch",
+        abstract: "Starts a program that ends with its parent.",
+        shouldDisplay: false
+    )
+
+    /// The process that must still be the parent: it may have died before the kernel was asked.
+    @Option var parent: Int32
+
+    @Argument(parsing: .captureForPassthrough) var command: [String]
+
+    func run() throws {
+        let words = self.command.first == "--" ? Array(self.command.dropFirst()) : self.command
+        guard let program = words.first else { throw ExitCode(SystemExit.usage) }
+        guard gatepost_die_with_parent(SIGKILL) == 0, getppid() == self.parent else {
+            throw ExitCode(SystemExit.software)
+        }
+        CStrings.withPointers(words) { argv in _ = execv(program, argv) }
+        let reason = String(cString: strerror(errno))
+        StandardError.write("gatepost: \(program): \(reason)")
+        throw ExitCode(SystemExit.unavailable)
+    }
+}

@@ -1,0 +1,57 @@
+import ArgumentParser
+import Configuration
+
+/// `gatepost run`: a frontend and its workers under one roof, for one machine.
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Starts a frontend and its workers, and starts again those that die.",
+        discussion: """
+            SIGTERM drains: no new session, running transactions finish; a second one ends at once. \
+            SIGHUP reads frontend.toml again and replaces the workers, one for one, without losing \
+            an event. Prints one line that starts with "ready" when mail is accepted.
+            """
+    )
+
+    @Option(help: "The configuration folder.")
+    var config: String
+
+    @Option(help: "Listen here instead of where frontend.toml says (HOST:PORT).")
+    var listen: String?
+
+    @Option(help: "How many workers.")
+    var workers = 2
+
+    func validate() throws {
+        guard (0...1_000).contains(self.workers) else {
+            throw ValidationError("--workers is 0 to 1000")
+        }
+        if let listen = self.listen, ListenAddress(parsing: listen) == nil {
+            throw ValidationError("--listen is an address and a port, as 127.0.0.1:2525")
+        }
+    }
+
+    func run() throws {
+        for program in [Program.frontend, .worker] where !program.isInstalled {
+            StandardError.write("gatepost: \(program.path) is not there; build or install it")
+            throw ExitCode(SystemExit.unavailable)
+        }
+        let (configuration, problems) = ConfigurationReport.load(directory: self.config)
+        guard let configuration, problems.isEmpty else {
+            for problem in problems { StandardError.write(problem.description) }
+            throw ExitCode(SystemExit.configuration)
+        }
+        ServiceManager.prepare()
+        var settings = Supervision.Settings()
+        settings.workers = self.workers
+        // The frontend keeps this time itself; what is killed here does not obey.
+        settings.shutdownMS = configuration.frontend.shutdownMS + 5_000
+        let common = ["--config", self.config]
+        var supervisor = Supervisor(
+            settings: settings,
+            frontendArguments: common + (self.listen.map { ["--listen", $0] } ?? []),
+            workerArguments: common
+        )
+        throw ExitCode(supervisor.run())
+    }
+}

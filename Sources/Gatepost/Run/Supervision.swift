@@ -1,0 +1,317 @@
+/// Keeps a frontend and its workers running: told what happened, answers with what to do.
+///
+/// Pure: no process, no clock, no signal. A child that dies is started again, after 50 ms the first
+/// time, then with a longer and longer pause, and never given up; only before the first `ready` does
+/// a mistake in the configuration end everything, because then a person is looking.
+///
+/// Stopping goes from the client to the queue: the frontend drains first, since its transactions
+/// still need workers, and the workers when it is gone. A second request kills.
+struct Supervision {
+    /// Names one start of one program; never used again.
+    typealias ChildID = Int
+
+    enum Role: Equatable, Sendable {
+        case frontend
+        /// Counted from 1.
+        case worker(Int)
+    }
+
+    enum Signal: Equatable, Sendable {
+        case terminate
+        case hangup
+        case kill
+    }
+
+    enum Action: Equatable, Sendable {
+        case spawn(ChildID, Role)
+        case signal(ChildID, Signal)
+        /// The frontend accepts mail; said once a start of the frontend.
+        case announce(String)
+        case log(String)
+        /// Everything has ended: leave with this code.
+        case exit(Int32)
+    }
+
+    /// How a child ended.
+    enum Ending: Equatable, Sendable {
+        case exited(Int32)
+        case killed(signal: Int32)
+        /// It could not even be started.
+        case notStarted(reason: String)
+    }
+
+    struct Settings {
+        var workers = 2
+        /// How long the frontend may drain before it is killed; workers get the same again.
+        var shutdownMS: Int64 = 30_000
+        /// How long a new worker may take to become ready in a rolling restart.
+        var replacementMS: Int64 = 30_000
+    }
+
+    private struct Child {
+        let id: ChildID
+        let startedMS: Int64
+        var isReady = false
+    }
+
+    /// One place where a program is to run.
+    private struct Slot {
+        let role: Role
+        var current: Child?
+        /// Started to take over from ``current``; it does so when it is ready.
+        var replacement: Child?
+        /// Told to go, still finishing.
+        var retired: [ChildID] = []
+        /// Deaths in a row, each before it had lived ``Supervision/wellMS``.
+        var deaths = 0
+        var startAtMS: Int64?
+    }
+
+    private enum Phase {
+        case starting
+        case running
+        case drainingFrontend(untilMS: Int64)
+        case drainingWorkers(untilMS: Int64)
+        case killing
+        case ended
+    }
+
+    /// Who has lived so long is well: its next death is the first again.
+    static let wellMS: Int64 = 10_000
+    static let longestPauseMS: Int64 = 5_000
+
+    private let settings: Settings
+    private var slots: [Slot]
+    private var phase = Phase.starting
+    private var lastID = 0
+    private var exitCode: Int32 = 0
+
+    init(settings: Settings) {
+        self.settings = settings
+        self.slots =
+            [Slot(role: .frontend)]
+            + (0..<settings.workers).map { Slot(role: .worker($0 + 1)) }
+    }
+
+    /// Pause before a start: 50 ms · 2ⁿ⁻¹, at most 5 s.
+    ///
+    /// 1st: 50 ms, 4th: 400 ms, 8th on: 5 s.
+    static func pauseMS(deaths: Int) -> Int64 {
+        min(50 << Int64(min(max(deaths, 1) - 1, 10)), Self.longestPauseMS)
+    }
+
+    /// When ``timePassed(nowMS:)`` is to be called; `nil`: not before something else happens.
+    var nextDeadlineMS: Int64? {
+        var deadlines = self.slots.compactMap(\.startAtMS)
+        for slot in self.slots {
+            if let replacement = slot.replacement {
+                deadlines.append(replacement.startedMS + self.settings.replacementMS)
+            }
+        }
+        switch self.phase {
+        case .drainingFrontend(let untilMS), .drainingWorkers(let untilMS):
+            deadlines.append(untilMS)
+        case .starting, .running, .killing, .ended:
+            break
+        }
+        return deadlines.min()
+    }
+
+    // MARK: - What happened
+
+    mutating func started(nowMS: Int64) -> [Action] {
+        self.slots.indices.map { self.spawn(at: $0, nowMS: nowMS) }
+    }
+
+    mutating func timePassed(nowMS: Int64) -> [Action] {
+        var actions: [Action] = []
+        for index in self.slots.indices {
+            if let startAt = self.slots[index].startAtMS, startAt <= nowMS {
+                actions.append(self.spawn(at: index, nowMS: nowMS))
+            }
+            if let replacement = self.slots[index].replacement,
+                replacement.startedMS + self.settings.replacementMS <= nowMS
+            {
+                self.slots[index].replacement = nil
+                self.slots[index].retired.append(replacement.id)
+                actions.append(
+                    .log("\(self.name(index)): the new one is not ready; the old one stays")
+                )
+                actions.append(.signal(replacement.id, .kill))
+            }
+        }
+        switch self.phase {
+        case .drainingFrontend(let untilMS) where untilMS <= nowMS,
+            .drainingWorkers(let untilMS) where untilMS <= nowMS:
+            actions.append(.log("still running after its time: killed"))
+            actions += self.kill()
+        case .starting, .running, .drainingFrontend, .drainingWorkers, .killing, .ended:
+            break
+        }
+        return actions
+    }
+
+    /// A child printed its `ready` line.
+    mutating func readyReceived(_ id: ChildID, line: String) -> [Action] {
+        guard let index = self.index(of: id) else { return [] }
+        if self.slots[index].current?.id == id { self.slots[index].current?.isReady = true }
+        if var replacement = self.slots[index].replacement, replacement.id == id {
+            replacement.isReady = true
+            self.slots[index].replacement = nil
+            let old = self.slots[index].current
+            self.slots[index].current = replacement
+            self.slots[index].startAtMS = nil
+            guard let old else { return [] }
+            self.slots[index].retired.append(old.id)
+            return [
+                .log("\(self.name(index)): replaced"), .signal(old.id, .terminate),
+            ]
+        }
+        guard self.slots[index].role == .frontend else { return [] }
+        if case .starting = self.phase { self.phase = .running }
+        return [.announce(line)]
+    }
+
+    mutating func childEnded(_ id: ChildID, _ ending: Ending, nowMS: Int64) -> [Action] {
+        guard let index = self.index(of: id) else { return [] }
+        if let position = self.slots[index].retired.firstIndex(of: id) {
+            self.slots[index].retired.remove(at: position)
+            return self.afterEnding(nowMS: nowMS)
+        }
+        if self.slots[index].replacement?.id == id {
+            self.slots[index].replacement = nil
+            let reason = "the new one \(Self.words(ending)); the old one stays"
+            return [.log("\(self.name(index)): \(reason)")] + self.afterEnding(nowMS: nowMS)
+        }
+        let startedMS = self.slots[index].current?.startedMS ?? nowMS
+        self.slots[index].current = nil
+        switch self.phase {
+        case .starting:
+            if case .exited(let code) = ending, Self.isHopeless(code) {
+                self.exitCode = code
+                return [.log("\(self.name(index)) \(Self.words(ending)); see above")]
+                    + self.kill() + self.afterEnding(nowMS: nowMS)
+            }
+            return self.restart(at: index, ending, livedMS: nowMS - startedMS, nowMS: nowMS)
+        case .running:
+            return self.restart(at: index, ending, livedMS: nowMS - startedMS, nowMS: nowMS)
+        case .drainingFrontend, .drainingWorkers, .killing, .ended:
+            return self.afterEnding(nowMS: nowMS)
+        }
+    }
+
+    /// SIGTERM or SIGINT: the first drains, the second kills.
+    mutating func terminationRequested(nowMS: Int64) -> [Action] {
+        switch self.phase {
+        case .starting, .running:
+            for index in self.slots.indices { self.slots[index].startAtMS = nil }
+            self.phase = .drainingFrontend(untilMS: nowMS + self.settings.shutdownMS)
+            return self.signalAll(.terminate) { $0 == .frontend } + self.afterEnding(nowMS: nowMS)
+        case .drainingFrontend, .drainingWorkers:
+            return self.kill() + self.afterEnding(nowMS: nowMS)
+        case .killing, .ended:
+            return []
+        }
+    }
+
+    /// SIGHUP: the frontend reads its configuration again, every worker is replaced.
+    mutating func reloadRequested(nowMS: Int64) -> [Action] {
+        guard case .running = self.phase else { return [] }
+        var actions = self.signalAll(.hangup) { $0 == .frontend }
+        for index in self.slots.indices where self.slots[index].role != .frontend {
+            guard self.slots[index].current != nil, self.slots[index].replacement == nil else {
+                continue
+            }
+            self.lastID += 1
+            self.slots[index].replacement = Child(id: self.lastID, startedMS: nowMS)
+            actions.append(.spawn(self.lastID, self.slots[index].role))
+        }
+        return actions
+    }
+
+    // MARK: - Steps
+
+    /// Usage, an address in use, configuration: a person has to look.
+    private static func isHopeless(_ code: Int32) -> Bool {
+        [SystemExit.usage, SystemExit.unavailable, SystemExit.configuration].contains(code)
+    }
+
+    private mutating func spawn(at index: Int, nowMS: Int64) -> Action {
+        self.lastID += 1
+        self.slots[index].startAtMS = nil
+        self.slots[index].current = Child(id: self.lastID, startedMS: nowMS)
+        return .spawn(self.lastID, self.slots[index].role)
+    }
+
+    private mutating func restart(
+        at index: Int,
+        _ ending: Ending,
+        livedMS: Int64,
+        nowMS: Int64
+    ) -> [Action] {
+        let deaths = livedMS >= Self.wellMS ? 1 : self.slots[index].deaths + 1
+        self.slots[index].deaths = deaths
+        let pause = Self.pauseMS(deaths: deaths)
+        self.slots[index].startAtMS = nowMS + pause
+        return [.log("\(self.name(index)) \(Self.words(ending)); started again in \(pause) ms")]
+    }
+
+    /// Goes on to the next phase when those that were waited for are gone.
+    private mutating func afterEnding(nowMS: Int64) -> [Action] {
+        switch self.phase {
+        case .drainingFrontend:
+            guard self.isGone({ $0 == .frontend }) else { return [] }
+            self.phase = .drainingWorkers(untilMS: nowMS + self.settings.shutdownMS)
+            return self.signalAll(.terminate) { $0 != .frontend } + self.afterEnding(nowMS: nowMS)
+        case .drainingWorkers, .killing:
+            guard self.isGone({ _ in true }) else { return [] }
+            self.phase = .ended
+            return [.exit(self.exitCode)]
+        case .starting, .running, .ended:
+            return []
+        }
+    }
+
+    private mutating func kill() -> [Action] {
+        self.phase = .killing
+        for index in self.slots.indices { self.slots[index].startAtMS = nil }
+        return self.signalAll(.kill) { _ in true }
+    }
+
+    private func signalAll(_ signal: Signal, where isMeant: (Role) -> Bool) -> [Action] {
+        self.slots.filter { isMeant($0.role) }
+            .flatMap { slot in
+                [slot.current?.id, slot.replacement?.id].compactMap(\.self)
+                    + (signal == .kill ? slot.retired : [])
+            }
+            .map { .signal($0, signal) }
+    }
+
+    private func isGone(_ isMeant: (Role) -> Bool) -> Bool {
+        self.slots.allSatisfy { slot in
+            !isMeant(slot.role)
+                || slot.current == nil && slot.replacement == nil && slot.retired.isEmpty
+        }
+    }
+
+    private func index(of id: ChildID) -> Int? {
+        self.slots.firstIndex { slot in
+            slot.current?.id == id || slot.replacement?.id == id || slot.retired.contains(id)
+        }
+    }
+
+    private func name(_ index: Int) -> String {
+        switch self.slots[index].role {
+        case .frontend: "frontend"
+        case .worker(let number): "worker \(number)"
+        }
+    }
+
+    private static func words(_ ending: Ending) -> String {
+        switch ending {
+        case .exited(let code): "exited with \(code)"
+        case .killed(let signal): "was killed by signal \(signal)"
+        case .notStarted(let reason): "could not be started (\(reason))"
+        }
+    }
+}
