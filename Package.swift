@@ -113,7 +113,10 @@ let package = Package(
         .testTarget(name: "PolicyProtocolTests", dependencies: ["PolicyProtocol"]),
         .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
-        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(
+            name: "ConfigurationTests",
+            dependencies: ["Configuration", "PolicyProtocol"]
+        ),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
         .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),
