@@ -11,7 +11,9 @@ let standardPlugins = [
 let dnsPlugins = ["ResolvableFromhost"]
 
 /// Plugins that talk to another server over a socket of their own, or write files: NIO.
-let networkPlugins = ["SpamAssassin", "QueueSMTPForward", "QueueMaildir"]
+///
+/// The last folder is what they share.
+let networkPlugins = ["SpamAssassin", "QueueSMTPForward", "QueueMaildir", "NetworkSupport"]
 
 func pluginTarget(
     _ name: String,
@@ -78,13 +80,20 @@ let package = Package(
             dependencies: ["Configuration", "PolicyProtocol", logging, nioCore, nioPosix]
         ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
-        .target(name: "PolicyKitTesting", dependencies: ["Configuration", "PolicyKit", logging, nioPosix]),
+        .target(
+            name: "PolicyKitTesting",
+            dependencies: ["Configuration", "PolicyKit", logging, nioPosix]
+        ),
         pluginTarget(
             "StandardPlugins",
             folders: standardPlugins,
             dependencies: ["Configuration", "Patterns"]
         ),
-        pluginTarget("DNSPlugins", folders: dnsPlugins, dependencies: ["DNSResolver"]),
+        pluginTarget(
+            "DNSPlugins",
+            folders: dnsPlugins,
+            dependencies: ["Configuration", "DNSResolver"]
+        ),
         pluginTarget(
             "NetworkPlugins",
             folders: networkPlugins,
@@ -113,10 +122,7 @@ let package = Package(
         .testTarget(name: "PolicyProtocolTests", dependencies: ["PolicyProtocol"]),
         .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
-        .testTarget(
-            name: "ConfigurationTests",
-            dependencies: ["Configuration", "PolicyProtocol"]
-        ),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
         .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),

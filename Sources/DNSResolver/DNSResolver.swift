@@ -30,6 +30,26 @@ package final class DNSResolver: Sendable {
 
     deinit { self.inbox.close() }
 
+    /// The resolver that everybody in this process shares who wants this configuration.
+    ///
+    /// It lives as long as somebody keeps it; nobody may shut it down.
+    package static func shared(
+        _ configuration: DNSConfiguration
+    ) throws(DNSSetupError) -> DNSResolver {
+        try Self.resolvers.withLock { resolvers throws(DNSSetupError) in
+            if let resolver = resolvers[configuration]?.resolver { return resolver }
+            let resolver = try DNSResolver(configuration)
+            resolvers[configuration] = Weak(resolver: resolver)
+            return resolver
+        }
+    }
+
+    private struct Weak {
+        weak var resolver: DNSResolver?
+    }
+
+    private static let resolvers = Mutex<[DNSConfiguration: Weak]>([:])
+
     /// Answers everything under way with `.failure(.closed)` and ends the thread.
     package func shutdown() { self.inbox.close() }
 

@@ -1,7 +1,7 @@
 import CUnbound
 
 /// Where and how to ask.
-package struct DNSConfiguration: Sendable {
+package struct DNSConfiguration: Sendable, Hashable {
     /// Recursive resolvers, each an address, with a port as `192.0.2.1:53` or `[2001:db8::1]:53`.
     ///
     /// Empty: those of `/etc/resolv.conf`.

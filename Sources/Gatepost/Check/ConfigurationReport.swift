@@ -27,13 +27,14 @@ struct ConfigurationReport {
         let worker = collect { () throws(ConfigurationErrors) in
             try WorkerConfiguration.load(directory: directory)
         }
-        let directories =
-            worker?.controlDirectories ?? frontend?.controlDirectories ?? [directory]
+        let directories = worker?.controlDirectories ?? frontend?.controlDirectories
         let plugins = collect { () throws(ConfigurationErrors) in
-            try PluginsFile.load(directories: directories)
+            try PluginsFile.load(directories: directories ?? [directory])
         }
-        let files = ControlFiles(directories: directories) { _ in }
-        problems += FrontendControls.problems(in: files).filter { !problems.contains($0) }
+        if let directories {
+            let files = ControlFiles(directories: directories) { _ in }
+            problems += FrontendControls.problems(in: files).filter { !problems.contains($0) }
+        }
         guard let frontend, let worker, let plugins else { return (nil, problems) }
         return (Self(frontend: frontend, worker: worker, plugins: plugins), problems)
     }

@@ -1,1 +1,256 @@
-// Placeholder.
+import Glibc
+import NIOCore
+package import PolicyKit
+
+/// Asks spamd about a message: adds what it says to the header, marks the subject, refuses.
+///
+/// See the folder's README for arguments, files and replies. Trouble with spamd is thrown, and so
+/// left to the failure policy of the pool: an unscanned message is never taken for a clean one.
+package struct SpamAssassin: DataPostHook {
+    package static let name = "spamassassin"
+
+    /// Connecting, sending, scanning and the reply together.
+    static let totalTime: Duration = .seconds(60)
+    /// What is left of the event's own time for the answer to travel.
+    static let margin: Duration = .milliseconds(500)
+
+    /// What becomes of `X-Spam-*` fields that came with the message.
+    enum OldHeaders: String, CaseIterable, Sendable {
+        case drop
+        case rename
+        case keep
+    }
+
+    private let rejectThreshold: Double?
+    private let refusalType: RefusalType
+    private let mungeThreshold: Double?
+    private let subjectPrefix: String?
+    private let subjectPrefixFile: ControlFile<[String]>
+    private let addsHeaders: Bool
+    private let oldHeaders: OldHeaders
+    private let user: String
+    private let scansRelayClients: Bool
+    private let sizeLimit: Int
+    private let client: SpamdClient
+
+    package init(configuration: PluginConfiguration) throws {
+        let reject = configuration.argument("reject", as: .threshold)
+        let oldReject = configuration.argument("reject_threshold", as: .threshold)
+        if reject != nil, oldReject != nil {
+            configuration.record("reject and reject_threshold are the same; write one")
+        }
+        self.rejectThreshold = (reject ?? oldReject)?.number
+        self.refusalType = configuration.refusalType(default: .perm)
+        self.mungeThreshold =
+            configuration.argument("munge_subject_threshold", as: .threshold)?.number
+        self.subjectPrefix = configuration.argument("subject_prefix", as: .headerText)
+        self.subjectPrefixFile = try configuration.controlFile("subject_prefix") { line in
+            guard HeaderText(line.text) != nil else { throw line.problem("not printable ASCII") }
+            return line.text
+        }
+        self.addsHeaders = configuration.argument(
+            "headers",
+            as: .choice(["none": false, "all": true]),
+            default: true
+        )
+        self.oldHeaders = configuration.argument("leave_old_headers", as: .choice, default: .rename)
+        self.user = configuration.argument("spamd_user", as: .userName) ?? Self.ownUser
+        self.scansRelayClients = configuration.argument(
+            "relayclient",
+            as: .choice(["skip": false, "scan": true]),
+            default: false
+        )
+        self.sizeLimit = configuration.argument(
+            "size_limit",
+            as: .integer(in: 1...33_554_432),
+            default: 500_000
+        )
+        self.client = SpamdClient(
+            loop: configuration.shared.eventLoop,
+            address: configuration.argument(
+                "spamd_socket",
+                as: .spamdAddress,
+                default: .tcp(host: "localhost", port: 783)
+            )
+        )
+    }
+
+    package func subscription(at hook: Hook) -> Subscription? {
+        Subscription(self.user == "vpopmail" ? [.wholeMessage, .recipients] : .wholeMessage)
+    }
+
+    package func dataPost(_ event: DataPostEvent) async throws -> Answer {
+        if event.isImmune, !(event.session.relay && self.scansRelayClients) {
+            return event.skip("immune")
+        }
+        let message = event.message
+        guard message.size <= self.sizeLimit else {
+            return event.skip("too large (\(message.size))")
+        }
+        let user = self.user(for: event)
+        let request = try await SpamdRequest(
+            user: user,
+            sender: event.transaction.sender.address.octets,
+            message: message
+        ).encoded()
+        let octets = try await self.client.ask(
+            request,
+            limit: 2 * message.header.count + 262_144,  // the header comes back, and the report
+            time: max(.zero, min(Self.totalTime, event.remainingTime - Self.margin))
+        )
+        let reply = try SpamdReply(octets)
+        return self.answer(reply, user: user, event)
+    }
+
+    private func answer(_ reply: SpamdReply, user: String, _ event: DataPostEvent) -> Answer {
+        let status = reply.fields.first { $0.name.lowercased() == "x-spam-status" }
+            .map { SpamStatus($0.value) }
+        self.note(reply, status, event)
+        let summary = "\(reply.isSpam ? "Spam" : "Ham"), \(reply.score)"
+        if let rejectThreshold, reply.score >= rejectThreshold {
+            return event.refuse(
+                Refusal(.reject, self.refusalType),
+                "spam score exceeded threshold",
+                detail: "7.1"
+            )
+        }
+        self.cleanHeader(event)
+        if self.addsHeaders { self.addHeader(reply, user: user, event) }
+        self.mungeSubject(reply, event)
+        return reply.isSpam ? event.info("fail, tolerated, \(summary)") : event.pass(summary)
+    }
+
+    private func note(_ reply: SpamdReply, _ status: SpamStatus?, _ event: DataPostEvent) {
+        var note: [String: JSONValue] = [
+            "is_spam": .string(reply.isSpam ? "Yes" : "No"),
+            "score": .double(reply.score), "required": .double(reply.required),
+        ]
+        note["autolearn"] = status?.autolearn.map { .string($0) }
+        note["tests"] = status?.tests.map { .string($0) }
+        note["version"] = status?.version.map { .string($0) }
+        event.notes[.spamassassin] = .object(note)
+        if reply.isSpam { event.adjustKarma(by: -1) }
+        switch status?.autolearn {
+        case "ham"?: event.adjustKarma(by: 1)
+        case "spam"?: event.adjustKarma(by: -1)
+        default: break
+        }
+    }
+
+    // MARK: The header
+
+    /// No field that a sender wrote may pass for one of ours.
+    private func cleanHeader(_ event: DataPostEvent) {
+        guard self.oldHeaders != .keep else { return }
+        for field in event.headers where SpamdReply.isSpamField(field.name.octets + [0x3A]) {
+            if self.oldHeaders == .rename {
+                let name = Bytes(octets: Array("X-Old-".utf8) + field.name.octets.dropFirst(2))
+                event.addHeader(name, field.value, at: .bottom)
+            }
+            event.deleteHeader(field)
+        }
+    }
+
+    private func addHeader(_ reply: SpamdReply, user: String, _ event: DataPostEvent) {
+        if event.transaction.recipientCount > 1 {
+            event.addHeader("X-Spam-User", user)
+        }
+        // Each goes to the top, so the last is added first.
+        for field in reply.fields.reversed() {
+            event.addHeader(Bytes(field.name), Bytes(octets: field.value))
+        }
+    }
+
+    private func mungeSubject(_ reply: SpamdReply, _ event: DataPostEvent) {
+        guard let mungeThreshold, reply.score > reply.required, reply.score > mungeThreshold
+        else { return }
+        let prefix =
+            self.subjectPrefix ?? event.value(of: self.subjectPrefixFile).first
+            ?? "*** SPAM ***"
+        let subject = event.headers.first { field in
+            field.name.equalsIgnoringASCIICase("Subject")
+        }
+        guard let subject else { return event.addHeader("Subject", prefix, at: .bottom) }
+        let value = subject.value.octets
+        let hasSpace = value.first == 0x20 || value.first == 0x09
+        event.setHeader(
+            subject,
+            to: Bytes(octets: Array(" \(prefix)\(hasSpace ? "" : " ")".utf8) + value)
+        )
+    }
+
+    // MARK: The user
+
+    /// Whose preferences count: `vpopmail` stands for the recipient, if there is only one.
+    private func user(for event: DataPostEvent) -> String {
+        guard self.user == "vpopmail", event.recipients.count == 1,
+            let address = event.recipients.first?.address.string,
+            UserName(address) != nil
+        else { return self.user }
+        return address
+    }
+
+    private static var ownUser: String {
+        guard let entry = getpwuid(geteuid()), let name = entry.pointee.pw_name else {
+            return "nobody"
+        }
+        return String(cString: name)
+    }
+}
+
+extension NoteKey<JSONValue> {
+    /// What spamd said: `is_spam` (`Yes` or `No`), `score`, `required`, `autolearn`, `tests`, `version`.
+    static let spamassassin = NoteKey("spamassassin", in: .transaction)
+}
+
+/// A score, or never.
+private struct Threshold: Sendable {
+    /// `nil`: never.
+    let number: Double?
+}
+
+/// Text that may stand in a header field.
+private struct HeaderText: Sendable {
+    let text: String
+
+    init?(_ text: String) {
+        guard !text.isEmpty, text.utf8.count <= 200,
+            text.utf8.allSatisfy({ 0x20...0x7E ~= $0 })
+        else { return nil }
+        self.text = text
+    }
+}
+
+/// A name that may stand in a line of spamd's protocol.
+private struct UserName: Sendable {
+    init?(_ text: String) {
+        guard !text.isEmpty, text.utf8.count <= 320,
+            text.utf8.allSatisfy({ 0x21...0x7E ~= $0 })
+        else { return nil }
+    }
+}
+
+extension ArgumentType<Threshold> {
+    fileprivate static var threshold: Self {
+        Self("a score, or userprefs (never), or 0 (never)") { word in
+            if word.lowercased() == "userprefs" { return Threshold(number: nil) }
+            return SpamdReply.number(word).map { Threshold(number: $0 == 0 ? nil : $0) }
+        }
+    }
+}
+
+extension ArgumentType<String> {
+    fileprivate static var headerText: Self {
+        Self("printable ASCII, at most 200 characters") { HeaderText($0)?.text }
+    }
+
+    fileprivate static var userName: Self {
+        Self("a user's name, printable ASCII") { UserName($0) == nil ? nil : $0 }
+    }
+}
+
+extension ArgumentType<SpamdAddress> {
+    fileprivate static var spamdAddress: Self {
+        Self("a path that begins with /, or HOST:PORT") { SpamdAddress($0) }
+    }
+}

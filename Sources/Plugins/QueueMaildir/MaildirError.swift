@@ -1,0 +1,36 @@
+import Glibc
+
+/// Why a message could not be put into a Maildir.
+struct MaildirError: Error, Equatable, CustomStringConvertible {
+    /// What was tried: `fsync var/mail/new`.
+    let action: String
+    /// `errno`, or one of ours below 0.
+    let code: Int32
+
+    /// The spool file is shorter than the event says.
+    static let messageTruncated: Int32 = -1
+    /// The event's time was up before the copy was safe; there is none.
+    static let deadlinePassed: Int32 = -2
+    /// Another message has the name that belongs to this event.
+    static let nameTaken: Int32 = -3
+
+    init(_ action: String, code: Int32 = errno) {
+        self.action = action
+        self.code = code
+    }
+
+    var description: String {
+        switch self.code {
+        case Self.messageTruncated: "\(self.action): the spool file is too short"
+        case Self.deadlinePassed: "\(self.action): no time left"
+        case Self.nameTaken: "\(self.action): there is another message of this name"
+        default: "\(self.action): \(String(cString: strerror(self.code)))"
+        }
+    }
+
+    /// Whether the disk or the owner's share of it is full.
+    var isStorageFull: Bool { self.code == ENOSPC || self.code == EDQUOT }
+
+    /// Whether it will not get better by itself.
+    var isPermanent: Bool { self.code == ENAMETOOLONG }
+}

@@ -1,0 +1,81 @@
+import Glibc
+import Synchronization
+
+/// Maildirs that are known to exist, and to exist after a crash.
+///
+/// A file that was synced is not safe in a folder that was not. So the first delivery into a
+/// Maildir makes what is missing and syncs the chain of folders down to it, whoever made them.
+///
+/// May be used from any thread.
+final class MaildirFolders: Sendable {
+    /// How many are remembered; then the next delivery to each looks again.
+    static let maximumKnown = 10_000
+
+    /// The folder of the configuration: its parents are made if missing, and synced once.
+    private let root: String
+    private let mode: mode_t
+    private let known = Mutex<Set<String>>([])
+
+    init(root: String, mode: mode_t) {
+        self.root = root
+        self.mode = mode
+    }
+
+    /// Makes sure that `maildir` and its `tmp`, `new` and `cur` are there and safe.
+    ///
+    /// - Parameter maildir: ``root`` or a path below it.
+    /// - Throws: ``MaildirError``, and then it is looked at again next time.
+    func prepare(_ maildir: String) throws(MaildirError) {
+        guard !self.known.withLock({ $0.contains(maildir) }) else { return }
+        try self.make(maildir)
+        for name in ["tmp", "new", "cur"] {
+            try self.makeOne("\(maildir)/\(name)")
+        }
+        try Self.sync(maildir)
+        var path = maildir
+        while let parent = Self.parent(of: path), path.utf8.count >= self.root.utf8.count {
+            try Self.sync(parent)
+            path = parent
+        }
+        self.known.withLock { known in
+            if known.count >= Self.maximumKnown { known.removeAll() }
+            known.insert(maildir)
+        }
+    }
+
+    /// Somebody removed it: look again.
+    func forget(_ maildir: String) {
+        self.known.withLock { _ = $0.remove(maildir) }
+    }
+
+    static func sync(_ folder: String) throws(MaildirError) {
+        try Descriptor(opening: folder, O_RDONLY | O_DIRECTORY).sync()
+    }
+
+    /// Makes a folder and its parents; what the parents need is synced where it was made.
+    private func make(_ folder: String) throws(MaildirError) {
+        var status = stat()
+        if stat(folder, &status) == 0 { return }
+        if let parent = Self.parent(of: folder) {
+            try self.make(parent)
+            try self.makeOne(folder)
+            try Self.sync(parent)
+        } else {
+            try self.makeOne(folder)
+        }
+    }
+
+    private func makeOne(_ folder: String) throws(MaildirError) {
+        guard mkdir(folder, self.mode) == 0 else {
+            if errno == EEXIST { return }
+            throw MaildirError("mkdir \(folder)")
+        }
+        // The mask of the process is not to narrow what the operator wrote.
+        guard chmod(folder, self.mode) == 0 else { throw MaildirError("chmod \(folder)") }
+    }
+
+    private static func parent(of path: String) -> String? {
+        guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return nil }
+        return String(path[..<slash])
+    }
+}

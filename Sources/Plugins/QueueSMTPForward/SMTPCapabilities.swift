@@ -1,0 +1,53 @@
+/// What the next hop can do, as it said after EHLO: nothing, after HELO.
+struct SMTPCapabilities: Sendable, Equatable {
+    var hasPipelining = false
+    var has8BitMIME = false
+    var hasSMTPUTF8 = false
+    /// The hop knows `SIZE=`.
+    var hasSize = false
+    /// The largest message it takes, `nil` if it did not say (RFC 1870 §4).
+    var maximumSize: Int64?
+
+    init() {}
+
+    /// Reads the lines after the first (RFC 5321 §4.1.1.1); what is not known is ignored.
+    init(_ reply: SMTPServerReply) {
+        for line in reply.lines.dropFirst() {
+            let words = line.split(separator: 0x20).map { String(decoding: $0, as: UTF8.self) }
+            switch words.first?.uppercased() {
+            case "PIPELINING": self.hasPipelining = true
+            case "8BITMIME": self.has8BitMIME = true
+            case "SMTPUTF8": self.hasSMTPUTF8 = true
+            case "SIZE":
+                self.hasSize = true
+                if words.count > 1, let size = Int64(words[1]), size > 0 { self.maximumSize = size }
+            default: break
+            }
+        }
+    }
+}
+
+/// Who a message is from and for, and what it needs.
+struct SMTPEnvelope: Sendable, Equatable {
+    /// Without angle brackets; empty for the null reverse-path.
+    var sender: [UInt8]
+    var recipients: [[UInt8]]
+    /// Octets of header and body.
+    var size: Int64
+    /// The client said `BODY=8BITMIME`.
+    var is8BitMIME: Bool
+    /// The client said `SMTPUTF8`.
+    var isSMTPUTF8: Bool
+
+    /// `MAIL` and each `RCPT`, with the parameters that the hop knows.
+    func commands(_ capabilities: SMTPCapabilities) -> [[UInt8]] {
+        var mail = Array("MAIL FROM:<".utf8) + self.sender + Array(">".utf8)
+        if capabilities.hasSize { mail += " SIZE=\(self.size)".utf8 }
+        if self.is8BitMIME, capabilities.has8BitMIME { mail += " BODY=8BITMIME".utf8 }
+        if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
+        let recipients = self.recipients.map { recipient in
+            Array("RCPT TO:<".utf8) + recipient + Array(">\r\n".utf8)
+        }
+        return [mail + [0x0D, 0x0A]] + recipients
+    }
+}

@@ -1,0 +1,195 @@
+import NIOCore
+
+/// One connection to the next hop: performs what ``SMTPClientMachine`` says.
+///
+/// Confined to its channel's event loop.
+final class SMTPClientHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// How far a transaction has come.
+    enum Step: Sendable, Equatable {
+        /// The content is wanted.
+        case content
+        case outcome(SMTPOutcome)
+    }
+
+    private var machine: SMTPClientMachine
+    private var parser = SMTPServerReplyParser()
+    private var replies: [SMTPServerReply] = []
+    private let pool: SMTPConnectionPool
+    private var greeting: EventLoopPromise<Void>?
+    private var step: EventLoopPromise<Step>?
+    /// A transaction has begun and its owner does not know its end yet.
+    private var isOpen = false
+    /// What the hop said in the middle of the content, before anybody asked.
+    private var earlyStep: Result<Step, SMTPForwardError>?
+    private var timer: Scheduled<Void>?
+    private(set) var channel: (any Channel)?
+
+    init(machine: SMTPClientMachine, pool: SMTPConnectionPool, greeting: EventLoopPromise<Void>) {
+        self.machine = machine
+        self.pool = pool
+        self.greeting = greeting
+    }
+
+    var isIdle: Bool { self.machine.isIdle && self.channel?.isActive == true }
+    var capabilities: SMTPCapabilities { self.machine.capabilities }
+    var wasMailAccepted: Bool { self.machine.wasMailAccepted }
+
+    /// Whether sending the rest of the content would be in vain.
+    var isContentUnwanted: Bool { self.earlyStep != nil || self.channel?.isActive != true }
+
+    // MARK: Asked by the owner of the lease
+
+    /// Says `MAIL` and `RCPT`, and `DATA` if all goes well.
+    func begin(_ envelope: SMTPEnvelope, until deadline: NIODeadline) -> EventLoopFuture<Step> {
+        guard let channel = self.channel else { return self.pool.failed(.closed, "no connection") }
+        let promise = channel.eventLoop.makePromise(of: Step.self)
+        self.step = promise
+        self.isOpen = true
+        self.earlyStep = nil
+        self.setTimer(deadline, "no answer in time")
+        self.perform(self.machine.transactionWanted(envelope))
+        return promise.futureResult
+    }
+
+    /// Sends the last piece of the content and its end, and waits for what becomes of it.
+    func end(_ lastPiece: [UInt8]) -> EventLoopFuture<Step> {
+        if let early = self.earlyStep {
+            self.earlyStep = nil
+            self.isOpen = false
+            return self.pool.completed(early)
+        }
+        guard let channel = self.channel else { return self.pool.failed(.closed, "no connection") }
+        let promise = channel.eventLoop.makePromise(of: Step.self)
+        self.step = promise
+        channel.write(channel.allocator.buffer(bytes: lastPiece), promise: nil)
+        self.perform(self.machine.contentSent())
+        return promise.futureResult
+    }
+
+    /// Closes the connection in the middle of whatever it does.
+    func abandon() { self.channel?.close(promise: nil) }
+
+    /// Says goodbye and closes; for a connection that nobody has.
+    func quit() {
+        self.write(Array("QUIT\r\n".utf8))
+        self.channel?.close(promise: nil)
+    }
+
+    /// Closes an idle connection at its time.
+    func setIdleTimer(_ time: TimeAmount) {
+        self.timer?.cancel()
+        self.timer = self.channel?.eventLoop.assumeIsolated().scheduleTask(in: time) {
+            self.pool.expired(self)
+        }
+    }
+
+    // MARK: The channel
+
+    func handlerAdded(context: ChannelHandlerContext) { self.channel = context.channel }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let octets = self.unwrapInboundIn(data)
+        do {
+            try self.parser.received(octets.readableBytesView, into: &self.replies)
+        } catch {
+            return self.lost(error)
+        }
+        let replies = self.replies
+        self.replies.removeAll(keepingCapacity: true)
+        for reply in replies { self.perform(self.machine.replyReceived(reply)) }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.perform(self.machine.connectionLost(SMTPForwardError(.closed, "the hop closed")))
+        self.timer?.cancel()
+        self.channel = nil
+        self.pool.closed(self)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.lost(SMTPForwardError(.closed, "\(error)"))
+    }
+
+    /// The time for the greeting.
+    func setTimer(_ deadline: NIODeadline, _ text: String) {
+        self.timer?.cancel()
+        self.timer = self.channel?.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) {
+            self.lost(SMTPForwardError(.timedOut, text))
+        }
+    }
+
+    private func lost(_ error: SMTPForwardError) {
+        self.perform(self.machine.connectionLost(error))
+        self.channel?.close(promise: nil)
+    }
+
+    // MARK: Actions
+
+    private func perform(_ action: SMTPClientMachine.Action) {
+        switch action {
+        case .none:
+            break
+
+        case .write(let octets):
+            self.write(octets)
+
+        case .ready:
+            self.timer?.cancel()
+            self.greeting?.succeed()
+            self.greeting = nil
+
+        case .goAhead:
+            self.resume(.success(.content))
+
+        case .completed(let outcome):
+            self.timer?.cancel()
+            self.resume(.success(.outcome(outcome)))
+            self.pool.freed(self)
+
+        case .completedWriting(let outcome, let octets):
+            self.write(octets)
+            self.resume(.success(.outcome(outcome)))
+
+        case .completedThenClose(let outcome):
+            self.resume(.success(.outcome(outcome)))
+            self.channel?.close(promise: nil)
+
+        case .free:
+            self.timer?.cancel()
+            self.pool.freed(self)
+
+        case .fail(let error):
+            self.resume(.failure(error))
+            self.channel?.close(promise: nil)
+        }
+    }
+
+    private func write(_ octets: [UInt8]) {
+        guard let channel = self.channel else { return }
+        channel.writeAndFlush(channel.allocator.buffer(bytes: octets), promise: nil)
+    }
+
+    private func resume(_ result: Result<Step, SMTPForwardError>) {
+        if let greeting = self.greeting, case .failure(let error) = result {
+            self.greeting = nil
+            greeting.fail(error)
+        }
+        guard let step = self.step else {
+            if self.isOpen { self.earlyStep = result }
+            return
+        }
+        self.step = nil
+        if result != .success(.content) { self.isOpen = false }
+        switch result {
+        case .success(let value): step.succeed(value)
+        case .failure(let error): step.fail(error)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension SMTPClientHandler: Sendable {}

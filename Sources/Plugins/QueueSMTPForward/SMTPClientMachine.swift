@@ -1,0 +1,270 @@
+/// The client's side of SMTP on one connection, for one transaction after the other.
+///
+/// No I/O: it is told what happened and answers with one action. The hop gets `DATA` only when it took
+/// every recipient (or, if allowed, refused some for good), so that a refusal is known while the
+/// message can still be refused as a whole: after `DATA` nobody could be told any more.
+///
+/// - Note: RFC 5321 §3.3, RFC 2920 §3.1 (`MAIL` and `RCPT` in one group; `DATA` waits).
+struct SMTPClientMachine: Sendable {
+    /// What is to be done now.
+    enum Action: Sendable, Equatable {
+        case none
+        case write([UInt8])
+        /// The greeting is over: transactions may begin.
+        case ready(SMTPCapabilities)
+        /// Send the content, then call ``contentSent()``.
+        case goAhead
+        /// The transaction has its answer.
+        case completed(SMTPOutcome)
+        /// The same, after this was written; the connection is free after ``Action/free``.
+        case completedWriting(SMTPOutcome, [UInt8])
+        /// The same, and the connection is of no further use.
+        case completedThenClose(SMTPOutcome)
+        /// The connection can be used again.
+        case free
+        /// The connection cannot go on, and a transaction (or the greeting) fails with it.
+        case fail(SMTPForwardError)
+    }
+
+    private enum Phase: Sendable {
+        case awaitingGreeting
+        case saidEHLO
+        case saidHELO
+        case idle
+        case sendingEnvelope(Progress)
+        case saidData(refused: [SMTPRefusal])
+        case sendingContent(refused: [SMTPRefusal])
+        case saidDot(refused: [SMTPRefusal])
+        case resetting
+        case closed
+    }
+
+    /// `MAIL` and `RCPT` under way.
+    private struct Progress: Sendable {
+        let envelope: SMTPEnvelope
+        var unsent: ArraySlice<[UInt8]>
+        var replies: [SMTPServerReply] = []
+    }
+
+    /// The name for EHLO.
+    let name: String
+    /// Whether a message goes to the recipients that the hop takes if it refuses others for good.
+    let deliversPartially: Bool
+    private var phase = Phase.awaitingGreeting
+    private(set) var capabilities = SMTPCapabilities()
+    /// Whether the hop accepted the `MAIL` of the transaction under way.
+    ///
+    /// Until then, it can be tried on another connection.
+    private(set) var wasMailAccepted = false
+
+    init(name: String, deliversPartially: Bool) {
+        self.name = name
+        self.deliversPartially = deliversPartially
+    }
+
+    /// Whether a transaction may begin.
+    var isIdle: Bool { if case .idle = self.phase { true } else { false } }
+
+    // MARK: What happened
+
+    /// A transaction is wanted.
+    mutating func transactionWanted(_ envelope: SMTPEnvelope) -> Action {
+        guard case .idle = self.phase else {
+            return .fail(SMTPForwardError(.busy, "a transaction on a busy connection"))
+        }
+        self.wasMailAccepted = false
+        let commands = envelope.commands(self.capabilities)
+        if self.capabilities.hasPipelining {
+            self.phase = .sendingEnvelope(Progress(envelope: envelope, unsent: []))
+            return .write(Array(commands.joined()))
+        }
+        self.phase = .sendingEnvelope(Progress(envelope: envelope, unsent: commands.dropFirst()))
+        return .write(commands.first ?? [])
+    }
+
+    /// The whole content is on its way, dots doubled, its last line ended.
+    mutating func contentSent() -> Action {
+        guard case .sendingContent(let refused) = self.phase else { return .none }
+        self.phase = .saidDot(refused: refused)
+        return .write(Array(".\r\n".utf8))
+    }
+
+    /// The connection ended, or its time.
+    mutating func connectionLost(_ error: SMTPForwardError) -> Action {
+        switch self.phase {
+        case .idle, .resetting, .closed:
+            self.phase = .closed
+            return .none
+
+        case .awaitingGreeting, .saidEHLO, .saidHELO, .sendingEnvelope, .saidData, .sendingContent,
+            .saidDot:
+            self.phase = .closed
+            return .fail(error)
+        }
+    }
+
+    /// A whole reply came.
+    mutating func replyReceived(_ reply: SMTPServerReply) -> Action {
+        switch self.phase {
+        case .awaitingGreeting, .saidEHLO, .saidHELO:
+            return self.greetingReceived(reply)
+
+        case .sendingEnvelope(let progress):
+            return self.envelopeReplyReceived(reply, progress)
+
+        case .saidData(let refused):
+            if reply.code == 354 {
+                self.phase = .sendingContent(refused: refused)
+                return .goAhead
+            }
+            guard reply.replyClass > 3 else { return self.confused("to DATA", reply) }
+            return self.reset(.refused(reply))
+
+        case .sendingContent:
+            // It does not want to hear the rest; nobody waits for an end of data that never comes.
+            guard reply.replyClass > 3 else { return self.confused("before the dot", reply) }
+            self.phase = .closed
+            return .completedThenClose(.refused(reply))
+
+        case .saidDot(let refused):
+            guard reply.replyClass != 3 else { return self.confused("to the dot", reply) }
+            let outcome =
+                reply.isPositive
+                ? SMTPOutcome.accepted(reply, refused: refused) : .refused(reply)
+            return self.finish(outcome, after: reply)
+
+        case .resetting:
+            guard reply.isPositive else {
+                self.phase = .closed
+                return .fail(SMTPForwardError(.closed, "\(reply.code) to RSET"))
+            }
+            self.phase = .idle
+            return .free
+
+        case .idle:  // 421, most likely: the hop is about to close
+            self.phase = .closed
+            return .fail(SMTPForwardError(.closed, "\(reply.code) out of turn"))
+
+        case .closed:
+            return .none
+        }
+    }
+
+    // MARK: Greeting
+
+    /// A refusal here is about us, not about the message: always an error, never an outcome.
+    private mutating func greetingReceived(_ reply: SMTPServerReply) -> Action {
+        switch (self.phase, reply.replyClass) {
+        case (.awaitingGreeting, 2):
+            self.phase = .saidEHLO
+            return .write(Array("EHLO \(self.name)\r\n".utf8))
+
+        case (.saidEHLO, 2):
+            self.capabilities = SMTPCapabilities(reply)
+            self.phase = .idle
+            return .ready(self.capabilities)
+
+        case (.saidEHLO, 5):
+            self.phase = .saidHELO
+            return .write(Array("HELO \(self.name)\r\n".utf8))
+
+        case (.saidHELO, 2):
+            self.phase = .idle
+            return .ready(self.capabilities)
+
+        case (_, _):
+            self.phase = .closed
+            return .fail(SMTPForwardError(.unreachable, "\(reply.code) in the greeting"))
+        }
+    }
+
+    // MARK: Envelope
+
+    private mutating func envelopeReplyReceived(
+        _ reply: SMTPServerReply,
+        _ before: Progress
+    ) -> Action {
+        guard reply.replyClass != 3 else { return self.confused("in the envelope", reply) }
+        var progress = before
+        progress.replies.append(reply)
+        if progress.replies.count == 1 { self.wasMailAccepted = reply.isPositive }
+        if reply.code == 421 {  // it closes, and what was pipelined gets no answer
+            self.phase = .closed
+            return .completedThenClose(.refused(reply))
+        }
+        if !self.wasMailAccepted { progress.unsent = [] }
+        if let command = progress.unsent.popFirst() {
+            self.phase = .sendingEnvelope(progress)
+            return .write(command)
+        }
+        let isPipelined = self.capabilities.hasPipelining
+        let expected =
+            isPipelined || self.wasMailAccepted ? progress.envelope.recipients.count + 1 : 1
+        guard progress.replies.count >= expected else {
+            self.phase = .sendingEnvelope(progress)
+            return .none
+        }
+        return self.envelopeAnswered(progress)
+    }
+
+    private mutating func envelopeAnswered(_ progress: Progress) -> Action {
+        guard let mail = progress.replies.first, mail.isPositive else {
+            self.phase = .idle
+            return .completed(progress.replies.first.map { .refused($0) } ?? .recipientsRefused([]))
+        }
+        var refused: [SMTPRefusal] = []
+        for (recipient, reply) in zip(progress.envelope.recipients, progress.replies.dropFirst())
+        where !reply.isPositive {
+            refused.append(SMTPRefusal(recipient: recipient, reply: reply))
+        }
+        let someAccepted = refused.count < progress.envelope.recipients.count
+        let allForGood = refused.allSatisfy { $0.reply.replyClass == 5 }
+        let mayGoOn = refused.isEmpty || self.deliversPartially && allForGood
+        guard someAccepted, mayGoOn else {
+            return self.reset(.recipientsRefused(refused))
+        }
+        self.phase = .saidData(refused: refused)
+        return .write(Array("DATA\r\n".utf8))
+    }
+
+    // MARK: Ends
+
+    private mutating func reset(_ outcome: SMTPOutcome) -> Action {
+        if case .refused(let reply) = outcome, reply.code == 421 {
+            self.phase = .closed
+            return .completedThenClose(outcome)
+        }
+        self.phase = .resetting
+        return .completedWriting(outcome, Array("RSET\r\n".utf8))
+    }
+
+    private mutating func finish(_ outcome: SMTPOutcome, after reply: SMTPServerReply) -> Action {
+        if reply.code == 421 {
+            self.phase = .closed
+            return .completedThenClose(outcome)
+        }
+        self.phase = .idle
+        return .completed(outcome)
+    }
+
+    private mutating func confused(_ place: String, _ reply: SMTPServerReply) -> Action {
+        self.phase = .closed
+        return .fail(SMTPForwardError(.malformed, "\(reply.code) \(place)"))
+    }
+}
+
+/// A recipient that the next hop does not take.
+struct SMTPRefusal: Sendable, Equatable {
+    let recipient: [UInt8]
+    let reply: SMTPServerReply
+}
+
+/// What became of a transaction.
+enum SMTPOutcome: Sendable, Equatable {
+    /// The hop has the message, but not for the recipients named.
+    case accepted(SMTPServerReply, refused: [SMTPRefusal])
+    /// It does not, for everybody.
+    case refused(SMTPServerReply)
+    /// It does not take these recipients, and so it got no message for anybody.
+    case recipientsRefused([SMTPRefusal])
+}

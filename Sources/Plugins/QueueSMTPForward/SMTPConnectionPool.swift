@@ -1,0 +1,201 @@
+import NIOCore
+import NIOPosix
+
+/// The connections of one plugin to its next hop: kept open, used again, bounded.
+///
+/// Confined to the worker's event loop.
+final class SMTPConnectionPool {
+    struct Limits: Sendable {
+        /// Connections at once, idle ones included.
+        var connections = 20
+        /// How long an unused connection is kept.
+        var idleTime: TimeAmount = .seconds(30)
+        /// How long connecting and the greeting may take.
+        var connectTime: TimeAmount = .seconds(10)
+    }
+
+    /// A connection for one transaction.
+    struct Lease: Sendable {
+        let handler: NIOLoopBound<SMTPClientHandler>
+        let channel: any Channel
+        let capabilities: SMTPCapabilities
+        /// It was used before, so the hop may have closed it without our knowing yet.
+        let isUsed: Bool
+    }
+
+    private struct Waiter {
+        let id: UInt64
+        let promise: EventLoopPromise<Lease>
+        let deadline: NIODeadline
+        let timer: Scheduled<Void>
+    }
+
+    private let loop: any EventLoop
+    private let host: String
+    private let port: Int
+    private let limits: Limits
+    private let machine: SMTPClientMachine
+    /// Connections that nobody uses; the last one used is used next.
+    private var idle: [SMTPClientHandler] = []
+    /// Every connection there is or is being made.
+    private var count = 0
+    private var waiters: [Waiter] = []
+    private var lastWaiter: UInt64 = 0
+    private var isStopped = false
+
+    init(
+        loop: any EventLoop,
+        host: String,
+        port: Int,
+        limits: Limits,
+        machine: SMTPClientMachine
+    ) {
+        self.loop = loop
+        self.host = host
+        self.port = port
+        self.limits = limits
+        self.machine = machine
+    }
+
+    /// Lends a connection that can begin a transaction.
+    ///
+    /// - Parameters:
+    ///   - isNew: Only one that was never used will do.
+    ///   - deadline: How long to wait for it.
+    /// - Returns: The connection; fails with ``SMTPForwardError``.
+    func lease(isNew: Bool, until deadline: NIODeadline) -> EventLoopFuture<Lease> {
+        guard !self.isStopped else { return self.failed(.unreachable, "stopped") }
+        if !isNew {
+            while let handler = self.idle.popLast() {
+                guard let lease = self.lease(of: handler, isUsed: true) else { continue }
+                return self.loop.makeSucceededFuture(lease)
+            }
+        } else if self.count >= self.limits.connections, !self.idle.isEmpty {
+            self.idle.removeFirst().quit()
+        }
+        guard self.count < self.limits.connections else { return self.wait(until: deadline) }
+        return self.connect(until: deadline)
+    }
+
+    /// Closes what is idle; what is in use is closed when it is done.
+    func stop() {
+        self.isStopped = true
+        for handler in self.idle { handler.quit() }
+        self.idle = []
+        for waiter in self.waiters {
+            waiter.timer.cancel()
+            waiter.promise.fail(SMTPForwardError(.unreachable, "stopped"))
+        }
+        self.waiters = []
+    }
+
+    func failed<Value>(_ code: SMTPForwardError.Code, _ detail: String) -> EventLoopFuture<Value> {
+        self.loop.makeFailedFuture(SMTPForwardError(code, detail))
+    }
+
+    func completed<Value: Sendable>(
+        _ result: Result<Value, SMTPForwardError>
+    ) -> EventLoopFuture<Value> {
+        self.loop.makeCompletedFuture { try result.get() }
+    }
+
+    private func lease(of handler: SMTPClientHandler, isUsed: Bool) -> Lease? {
+        guard handler.isIdle, let channel = handler.channel else { return nil }
+        return Lease(
+            handler: NIOLoopBound(handler, eventLoop: self.loop),
+            channel: channel,
+            capabilities: handler.capabilities,
+            isUsed: isUsed
+        )
+    }
+
+    // MARK: Told by connections
+
+    /// A transaction is over and the connection can have another.
+    func freed(_ handler: SMTPClientHandler) {
+        guard !self.isStopped else { return handler.quit() }
+        if !self.waiters.isEmpty, let lease = self.lease(of: handler, isUsed: true) {
+            let waiter = self.waiters.removeFirst()
+            waiter.timer.cancel()
+            return waiter.promise.succeed(lease)
+        }
+        self.idle.append(handler)
+        handler.setIdleTimer(self.limits.idleTime)
+    }
+
+    /// Nobody used it for its time.
+    func expired(_ handler: SMTPClientHandler) {
+        guard let index = self.idle.firstIndex(where: { $0 === handler }) else { return }
+        self.idle.remove(at: index)
+        handler.quit()
+    }
+
+    /// The connection is gone.
+    func closed(_ handler: SMTPClientHandler) {
+        self.count -= 1
+        self.idle.removeAll { $0 === handler }
+        self.serveNext()
+    }
+
+    // MARK: Making connections
+
+    private func wait(until deadline: NIODeadline) -> EventLoopFuture<Lease> {
+        let promise = self.loop.makePromise(of: Lease.self)
+        self.lastWaiter += 1
+        let id = self.lastWaiter
+        let timer = self.loop.assumeIsolated().scheduleTask(deadline: deadline) {
+            self.waiters.removeAll { $0.id == id }
+            promise.fail(SMTPForwardError(.busy, "no connection free in time"))
+        }
+        self.waiters.append(Waiter(id: id, promise: promise, deadline: deadline, timer: timer))
+        return promise.futureResult
+    }
+
+    private func serveNext() {
+        guard !self.waiters.isEmpty, self.count < self.limits.connections else { return }
+        let waiter = self.waiters.removeFirst()
+        waiter.timer.cancel()
+        self.connect(until: waiter.deadline).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let lease): waiter.promise.succeed(lease)
+            case .failure(let error): waiter.promise.fail(error)
+            }
+        }
+    }
+
+    private func connect(until deadline: NIODeadline) -> EventLoopFuture<Lease> {
+        self.count += 1
+        let latest = min(deadline, .now() + self.limits.connectTime)
+        let greeting = self.loop.makePromise(of: Void.self)
+        let handler = SMTPClientHandler(machine: self.machine, pool: self, greeting: greeting)
+        let promise = self.loop.makePromise(of: Lease.self)
+        ClientBootstrap(group: self.loop)
+            .connectTimeout(max(latest - .now(), .milliseconds(1)))
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // Nothing is read before the handler is there; of several addresses one gets it.
+            .channelOption(.autoRead, value: false)
+            .connect(host: self.host, port: self.port)
+            .assumeIsolated()
+            .flatMapThrowing { channel in
+                try channel.pipeline.syncOperations.addHandler(handler)
+                handler.setTimer(latest, "no greeting in time")
+                try channel.syncOptions?.setOption(.autoRead, value: true)
+            }
+            .whenFailure { error in
+                self.count -= 1
+                greeting.fail(SMTPForwardError(.unreachable, "\(error)"))
+                self.serveNext()
+            }
+        greeting.futureResult.assumeIsolated().whenComplete { result in
+            switch (result, self.lease(of: handler, isUsed: false)) {
+            case (.success, let lease?): promise.succeed(lease)
+            case (.success, nil): promise.fail(SMTPForwardError(.closed, "the hop closed"))
+            case (.failure(let error), _): promise.fail(error)
+            }
+        }
+        return promise.futureResult
+    }
+}
+
+@available(*, unavailable)
+extension SMTPConnectionPool: Sendable {}

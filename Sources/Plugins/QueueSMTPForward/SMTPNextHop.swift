@@ -1,0 +1,180 @@
+import NIOCore
+import PolicyKit
+
+/// Takes a message to the next hop, on a connection that is kept.
+struct SMTPNextHop: Sendable {
+    private let loop: any EventLoop
+    private let pool: NIOLoopBoundBox<SMTPConnectionPool>
+
+    init(
+        loop: any EventLoop,
+        host: String,
+        port: Int,
+        limits: SMTPConnectionPool.Limits,
+        machine: SMTPClientMachine
+    ) {
+        self.loop = loop
+        self.pool = NIOLoopBoundBox.makeBoxSendingValue(
+            SMTPConnectionPool(
+                loop: loop,
+                host: host,
+                port: port,
+                limits: limits,
+                machine: machine
+            ),
+            eventLoop: loop
+        )
+    }
+
+    /// Closes the connections that nobody uses.
+    func stop() async throws {
+        try await self.loop.submit { self.pool.value.stop() }.get()
+    }
+
+    /// Delivers, or says why not.
+    ///
+    /// A connection that was kept may be dead without our knowing. If it proves so before the hop
+    /// has accepted `MAIL`, the message goes to a new one; later never, so nothing is sent twice.
+    ///
+    /// - Throws: ``SMTPForwardError``, or what the spool file's reading threw.
+    func deliver(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        until deadline: NIODeadline
+    ) async throws -> SMTPDelivery {
+        let first = try await self.lease(isNew: false, until: deadline)
+        guard first.isUsed else {
+            return try await self.deliver(envelope, message, on: first, deadline)
+        }
+        do {
+            let delivery = try await self.deliver(envelope, message, on: first, deadline)
+            guard delivery.isClosing, try await !self.wasMailAccepted(first) else {
+                return delivery
+            }
+        } catch let error as SMTPForwardError where error.code == .closed {
+            guard try await !self.wasMailAccepted(first) else { throw error }
+        }
+        let second = try await self.lease(isNew: true, until: deadline)
+        return try await self.deliver(envelope, message, on: second, deadline)
+    }
+
+    private func deliver(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        on lease: SMTPConnectionPool.Lease,
+        _ deadline: NIODeadline
+    ) async throws -> SMTPDelivery {
+        try await withTaskCancellationHandler {
+            do {
+                if let obstacle = try await self.obstacle(envelope, message, lease.capabilities) {
+                    try await self.giveBack(lease)
+                    return .impossible(obstacle)
+                }
+                return .attempted(try await self.transact(envelope, message, lease, deadline))
+            } catch {
+                lease.channel.close(promise: nil)
+                throw error
+            }
+        } onCancel: {
+            lease.channel.close(promise: nil)
+        }
+    }
+
+    private func transact(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        _ lease: SMTPConnectionPool.Lease,
+        _ deadline: NIODeadline
+    ) async throws -> SMTPOutcome {
+        let begun = try await self.loop.flatSubmit {
+            lease.handler.value.begin(envelope, until: deadline)
+        }.get()
+        if case .outcome(let outcome) = begun { return outcome }
+        var content = SMTPContent(message)
+        while true {
+            let before = content
+            let (piece, after) = try await withBlockingThread {
+                var content = before
+                return (try content.next(), content)
+            }
+            content = after
+            if content.isFinished || !lease.channel.isActive {
+                return try await self.end(lease, content.isFinished ? piece : [])
+            }
+            do {
+                try await lease.channel.writeAndFlush(ByteBuffer(bytes: piece)).get()
+            } catch {
+                return try await self.end(lease, [])  // says why
+            }
+        }
+    }
+
+    private func end(
+        _ lease: SMTPConnectionPool.Lease,
+        _ lastPiece: [UInt8]
+    ) async throws -> SMTPOutcome {
+        let step = try await self.loop.flatSubmit { lease.handler.value.end(lastPiece) }.get()
+        guard case .outcome(let outcome) = step else {
+            throw SMTPForwardError(.malformed, "354 to the dot")
+        }
+        return outcome
+    }
+
+    /// What the message needs and the hop does not offer.
+    private func obstacle(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        _ capabilities: SMTPCapabilities
+    ) async throws -> SMTPObstacle? {
+        if let maximum = capabilities.maximumSize, envelope.size > maximum { return .size }
+        if !capabilities.hasSMTPUTF8 {
+            let addresses = [envelope.sender] + envelope.recipients
+            if addresses.contains(where: { $0.contains { $0 > 0x7F } }) { return .address }
+            if envelope.isSMTPUTF8, message.header.contains(where: { $0 > 0x7F }) { return .header }
+        }
+        guard envelope.is8BitMIME, !capabilities.has8BitMIME else { return nil }
+        let isNeeded = try await withBlockingThread { try SMTPContent.has8BitOctets(message) }
+        return isNeeded ? .content : nil
+    }
+
+    private func lease(
+        isNew: Bool,
+        until deadline: NIODeadline
+    ) async throws -> SMTPConnectionPool.Lease {
+        try await self.loop.flatSubmit {
+            self.pool.value.lease(isNew: isNew, until: deadline)
+        }.get()
+    }
+
+    private func giveBack(_ lease: SMTPConnectionPool.Lease) async throws {
+        try await self.loop.submit { self.pool.value.freed(lease.handler.value) }.get()
+    }
+
+    private func wasMailAccepted(_ lease: SMTPConnectionPool.Lease) async throws -> Bool {
+        try await self.loop.submit { lease.handler.value.wasMailAccepted }.get()
+    }
+}
+
+/// What became of a message.
+enum SMTPDelivery: Sendable, Equatable {
+    case attempted(SMTPOutcome)
+    /// It was not offered: the hop cannot take such a message.
+    case impossible(SMTPObstacle)
+
+    /// The hop said 421.
+    var isClosing: Bool {
+        if case .attempted(.refused(let reply)) = self { reply.code == 421 } else { false }
+    }
+}
+
+/// What a hop lacks.
+enum SMTPObstacle: Sendable, Equatable {
+    /// It says in EHLO that it takes no message of this size.
+    case size
+    /// An address needs SMTPUTF8.
+    case address
+    /// A header field needs SMTPUTF8.
+    case header
+    /// The content needs 8BITMIME.
+    case content
+}
