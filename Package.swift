@@ -77,7 +77,9 @@ let package = Package(
         .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
         .target(
             name: "PolicyKit",
-            dependencies: ["Configuration", "PolicyProtocol", logging, nioCore, nioPosix]
+            dependencies: [
+                "Configuration", "PolicyProtocol", arguments, logging, nioCore, nioPosix, signals,
+            ]
         ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
         .target(
@@ -101,11 +103,12 @@ let package = Package(
         ),
         .executableTarget(
             name: "PolicyWorker",
-            dependencies: [
-                "Configuration", "PolicyKit", "StandardPlugins", "DNSPlugins",
-                "NetworkPlugins",
-                arguments, logging, signals,
-            ]
+            dependencies: ["PolicyKit", "StandardPlugins", "DNSPlugins", "NetworkPlugins"]
+        ),
+        .executableTarget(
+            name: "BenchWorker",
+            dependencies: ["PolicyKit"],
+            path: "bench/BenchWorker"
         ),
         .executableTarget(
             name: "Frontend",

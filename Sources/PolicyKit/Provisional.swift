@@ -33,6 +33,8 @@ public struct TraceEntry: Sendable, Equatable { public var plugin: String, verdi
 public struct SessionSnapshot: Sendable, Equatable {
     public struct Client: Sendable, Equatable { public var ip: String, port: Int, name: Bytes?; package init(ip: String, port: Int, name: Bytes?) { self.ip = ip; self.port = port; self.name = name } }
     public struct Hello: Sendable, Equatable { public var verb: String, name: Bytes; package var isExtended: Bool { verb == "EHLO" }; package init(verb: String, name: Bytes) { self.verb = verb; self.name = name } }
+    public struct Counters: Sendable, Equatable { public var transactions = 0 }
+    public var counters = Counters()
     public var id: String, startedMilliseconds: Int64, client: Client, hello: Hello?, relay: Bool, earlyTalker: Bool
     package init(id: String, startedMilliseconds: Int64, client: Client, hello: Hello?, relay: Bool, earlyTalker: Bool) { self.id = id; self.startedMilliseconds = startedMilliseconds; self.client = client; self.hello = hello; self.relay = relay; self.earlyTalker = earlyTalker }
     static let empty = SessionSnapshot(id: "", startedMilliseconds: 0, client: Client(ip: "", port: 0, name: nil), hello: nil, relay: false, earlyTalker: false)

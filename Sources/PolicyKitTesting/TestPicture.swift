@@ -16,6 +16,7 @@ struct TestPicture: EventPicture {
     let givenSender: Sender?
     let givenRecipient: Recipient?
     let arguments: [String: Bytes]
+    let facts: [String: JSONValue]
 
     func session() throws -> SessionSnapshot { self.givenSession }
 
@@ -47,6 +48,8 @@ struct TestPicture: EventPicture {
     func octets(_ argument: String) throws -> Bytes {
         try self.argument(self.arguments[argument], argument)
     }
+
+    func value(_ argument: String) throws -> JSONValue? { self.facts[argument] }
 
     /// What only a plugin that asked for it gets.
     private func part<Value>(_ value: Value, _ need: Needs, _ name: String) throws -> Value {

@@ -110,6 +110,16 @@ extension TestSession {
         try await self.ask(.quit)
     }
 
+    /// Plugins are told what happened: `queue_post`, `reset_transaction`, `deny`, `ok`, `disconnect` or
+    /// `status`.
+    ///
+    /// - Parameter facts: The event's `args`.
+    public func notify(_ hook: Hook, _ facts: [String: JSONValue]) async throws {
+        guard let chain = self.chains[hook] else { return }
+        let picture = self.picture(hook, chain.needs, nil, nil, [:], facts)
+        await chain.tell(HookContext(picture: picture, environment: self.environment))
+    }
+
     /// The transaction ends: its notes, sender, recipients and message are gone.
     public func resetTransaction() {
         self.sender = nil
@@ -128,15 +138,7 @@ extension TestSession {
         self.events += 1
         guard let chain = self.chains[hook] else { return .declined }
         let picture = self.picture(hook, chain.needs, sender, recipient, arguments)
-        let context = HookContext(
-            picture: picture,
-            environment: EventEnvironment(
-                logger: self.logger,
-                nowMilliseconds: self.nowMilliseconds,
-                deadline: .now + self.deadline,
-                outFolder: self.folder.path + "/out"
-            )
-        )
+        let context = HookContext(picture: picture, environment: self.environment)
         let outcome = await chain.ask(context)
         await chain.tell(context)
         switch outcome {
@@ -147,6 +149,15 @@ extension TestSession {
             self.apply(context)
             return answer
         }
+    }
+
+    private var environment: EventEnvironment {
+        EventEnvironment(
+            logger: self.logger,
+            nowMilliseconds: self.nowMilliseconds,
+            deadline: .now + self.deadline,
+            outFolder: self.folder.path + "/out"
+        )
     }
 
     /// Does to the session what the frontend does with a verdict.

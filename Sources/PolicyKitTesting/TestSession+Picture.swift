@@ -6,7 +6,8 @@ extension TestSession {
         _ needs: Needs,
         _ sender: Sender?,
         _ recipient: Recipient?,
-        _ arguments: [String: Bytes]
+        _ arguments: [String: Bytes],
+        _ facts: [String: JSONValue] = [:]
     ) -> TestPicture {
         TestPicture(
             hook: hook,
@@ -21,7 +22,8 @@ extension TestSession {
             transactionNotes: self.transactionNotes,
             givenSender: sender,
             givenRecipient: recipient,
-            arguments: arguments.merging(["queue_id": "test"], uniquingKeysWith: { first, _ in first })
+            arguments: arguments.merging(["queue_id": "test"]) { first, _ in first },
+            facts: facts
         )
     }
 

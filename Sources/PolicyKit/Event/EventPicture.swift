@@ -18,6 +18,7 @@ package protocol EventPicture {
     func sender() throws -> Sender
     func recipient() throws -> Recipient
     func octets(_ argument: String) throws -> Bytes
+    func value(_ argument: String) throws -> JSONValue?
 }
 
 /// What surrounds the handling of an event: time, log, folders.

@@ -122,6 +122,10 @@ package final class HookContext {
         self.decode(Bytes("")) { try $0.octets(argument) }
     }
 
+    func value<Value: NoteValue>(_ argument: String, as type: Value.Type = Value.self) -> Value? {
+        self.decode(nil) { try $0.value(argument) }.flatMap { Value(json: $0) }
+    }
+
     /// `value`, and a failure if there is none.
     func required<Value>(_ value: Value?, _ name: String) -> Value? {
         if value == nil {

@@ -84,9 +84,11 @@ extension HookEvent where Stage: HeaderStage {
 }
 
 extension HookEvent where Stage: MessageStage {
-    /// Replaces the message by a file of the pool's `out` folder (``outFolder``).
-    public func replaceMessage(withFileAt path: String) {
-        self.context.append(.replaceMessage(path: path))
+    /// Replaces the message by a file of the folder ``outFolder``.
+    ///
+    /// - Parameter name: The file's name, without a folder.
+    public func replaceMessage(withFileNamed name: String) {
+        self.context.append(.replaceMessage(path: name))
     }
 
     /// The folder for files that replace a message.

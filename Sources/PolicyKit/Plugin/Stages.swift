@@ -31,6 +31,9 @@ public protocol HeaderStage: HookStage {}
 /// A hook where the whole message may be replaced.
 public protocol MessageStage: HookStage {}
 
+/// The end of a hook: `deny` or `ok`.
+public protocol OutcomeStage: HookStage {}
+
 /// The hook `connect`.
 public enum ConnectStage: RelayStage, ClientNameStage, DelayStage {}
 
@@ -56,7 +59,7 @@ public enum DataStage: TransactionStage, SenderStage, RecipientStage {}
 public enum DataHeadersEndStage: TransactionStage, SenderStage, RecipientStage, HeaderStage {}
 
 /// The hook `received_line`.
-public enum ReceivedLineStage: TransactionStage, SenderStage, RecipientStage {}
+public enum ReceivedLineStage: TransactionStage {}
 
 /// The hook `data_post_headers`.
 public enum DataPostHeadersStage:
@@ -90,16 +93,16 @@ public enum UnrecognizedCommandStage: HookStage {}
 public enum QuitStage: HookStage {}
 
 /// The hook `queue_post`.
-public enum QueuePostStage: HookStage {}
+public enum QueuePostStage: TransactionStage {}
 
 /// The hook `reset_transaction`.
-public enum ResetTransactionStage: HookStage {}
+public enum ResetTransactionStage: TransactionStage {}
 
 /// The hook `deny`.
-public enum DenyStage: HookStage {}
+public enum DenyStage: OutcomeStage {}
 
 /// The hook `ok`.
-public enum OkStage: HookStage {}
+public enum OkStage: OutcomeStage {}
 
 /// The hook `disconnect`.
 public enum DisconnectStage: HookStage {}

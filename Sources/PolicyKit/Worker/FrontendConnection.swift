@@ -1,0 +1,361 @@
+import Logging
+import NIOCore
+
+/// A connection to a frontend: events in, answers out.
+///
+/// One event, one answer, whatever a plugin does: it is written when the chain has ended, by a
+/// verdict, a plugin's error, a deadline or a cancellation. All answers of one read leave in one
+/// write.
+///
+/// Confined to the channel's event loop, which is the worker's.
+final class FrontendConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private enum Phase {
+        case awaitingWelcome(timeout: Scheduled<Void>?)
+        case serving
+        /// One side has asked to drain. Left when the other has agreed and nothing runs any more.
+        case draining(agreed: Bool)
+        case closed
+    }
+
+    /// An event whose chain did not end at once.
+    struct Running {
+        var task: Task<Void, Never>
+        var timer: Scheduled<Void>
+        var ended: ErrorCode?
+    }
+
+    /// How long a frontend may take to answer hello.
+    private static let welcomeTimeout = TimeAmount.seconds(5)
+    /// The most notifications that plugins work on at a time; more are dropped, and counted.
+    private static let maximumTold = 256
+
+    let service: WorkerService
+    private var phase = Phase.awaitingWelcome(timeout: nil)
+    private var context: ChannelHandlerContext?
+    private var wire: WireCodec
+    private var running: [Int64: Running] = [:]
+    /// The event whose chain is running for the first time, before it waits for anything.
+    private var startingID: Int64?
+    private var told = 0
+    private var droppedNotifications = 0
+    private var concurrency = 0
+    private var outFolder = ""
+    private var isReading = false
+    private var isFlushPending = false
+
+    /// Whether the frontend has taken this worker.
+    private(set) var wasWelcome = false
+    /// How long the frontend wants to be left alone.
+    private(set) var retryDelay = Duration.zero
+
+    init(_ service: WorkerService) {
+        self.service = service
+        self.wire = WireCodec()
+    }
+
+    // MARK: The channel
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.context = context
+        self.wire.writeHello(self.service)
+        self.flush()
+        let timeout = context.eventLoop.assumeIsolated().scheduleTask(in: Self.welcomeTimeout) {
+            self.leave("timeout", "no welcome")
+        }
+        self.phase = .awaitingWelcome(timeout: timeout)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.isReading = true
+        let buffer = Self.unwrapInboundIn(data)
+        do {
+            try buffer.withUnsafeReadableBytes { octets in
+                try self.wire.receive(octets) { self.received($0) }
+            }
+        } catch {
+            self.service.logger.error("bad message from frontend", metadata: ["error": "\(error)"])
+            self.leave("bad_message", "\(error)")
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.isReading = false
+        self.flush()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        if case .awaitingWelcome(let timeout) = self.phase {
+            timeout?.cancel()
+        }
+        self.phase = .closed
+        self.context = nil
+        self.cancelAll()
+        if self.wasWelcome {
+            self.service.logger.info("frontend left")
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.service.logger.debug("connection failed", metadata: ["error": "\(error)"])
+        context.close(promise: nil)
+    }
+
+    // MARK: What the service wants
+
+    /// Takes no more events, and closes when the last answer is out.
+    func drain() {
+        switch self.phase {
+        case .serving:
+            self.phase = .draining(agreed: false)
+            self.wire.writeDrain(reason: "shutdown")
+            self.flushSoon()
+
+        case .awaitingWelcome:
+            self.leave("shutdown", "leaving")
+
+        case .draining, .closed:
+            break
+        }
+    }
+
+    /// Cancels what runs; each event still gets its answer.
+    func cancelAll() {
+        for id in self.running.keys {
+            self.cancel(id, .cancelled)
+        }
+    }
+
+    func close() {
+        self.phase = .closed
+        self.context?.close(promise: nil)
+    }
+
+    // MARK: Messages
+
+    private func received(_ message: IncomingMessage) {
+        switch message {
+        case .welcome(let welcome): self.welcomed(welcome)
+        case .reject(let code, let message, let delay): self.rejected(code, message, delay)
+        case .event(let event): self.eventReceived(event)
+        case .notify(let event): self.notificationReceived(event)
+        case .cancel(let id): self.cancel(id, .cancelled)
+        case .ping(let number): self.wire.writePong(number)
+        case .pong: break
+        case .drain: self.drainReceived()
+
+        case .bye(let code, let message):
+            self.service.logger.notice(
+                "frontend says bye",
+                metadata: ["code": "\(code)", "message": "\(message)"]
+            )
+            self.close()
+        }
+    }
+
+    private func welcomed(_ welcome: WelcomeFacts) {
+        guard case .awaitingWelcome(let timeout) = self.phase else { return }
+        timeout?.cancel()
+        self.phase = .serving
+        self.wasWelcome = true
+        self.concurrency = welcome.concurrency
+        self.outFolder = "\(welcome.spool)/out/\(self.service.pool)"
+        self.service.logger.info(
+            "serving",
+            metadata: [
+                "frontend": "\(welcome.frontend)", "connection": "\(welcome.connection)",
+                "pool": "\(self.service.pool)",
+            ]
+        )
+        self.service.welcomed()
+    }
+
+    private func rejected(_ code: String, _ message: String, _ delay: Duration) {
+        self.retryDelay = min(max(delay, .zero), .seconds(600))
+        self.service.logger.error(
+            "frontend refuses this worker",
+            metadata: ["code": "\(code)", "message": "\(message)"]
+        )
+        self.close()
+    }
+
+    private func drainReceived() {
+        switch self.phase {
+        case .serving:
+            self.wire.writeDrain(reason: "asked")
+            self.phase = .draining(agreed: true)
+
+        case .draining:
+            self.phase = .draining(agreed: true)
+
+        case .awaitingWelcome, .closed:
+            break
+        }
+        self.leaveIfDone()
+    }
+
+    // MARK: Events
+
+    private func eventReceived(_ event: WirePicture) {
+        let id = event.id
+        guard self.running.count < self.concurrency else {
+            self.wire.writeError(id, .overloaded, started: false, plugin: nil, "too many events")
+            return
+        }
+        guard let chain = self.service.chains[event.hook], !chain.asked.isEmpty else {
+            self.wire.writeError(id, .badEvent, started: false, plugin: nil, "hook not subscribed")
+            return
+        }
+        let limit = Self.pluginTime(of: event.deadline)
+        let connection = NIOLoopBound(self, eventLoop: self.service.loop)
+        let environment = self.environment(limit)
+        self.startingID = id
+        let task = Task.immediate(executorPreference: self.service.executor) {
+            let context = HookContext(picture: event, environment: environment)
+            let outcome = await chain.ask(context)
+            connection.value.answered(id, event.hook, outcome, context)
+            if !chain.told.isEmpty, connection.value.beginTelling() {
+                await chain.tell(context)
+                connection.value.endTelling()
+            }
+        }
+        guard self.startingID == id else { return }  // it has answered
+        self.startingID = nil
+        let timer = self.service.loop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) {
+            self.cancel(id, .deadline)
+        }
+        self.running[id] = Running(task: task, timer: timer, ended: nil)
+    }
+
+    /// A little less than the frontend waits, so that it still hears who was too slow.
+    private static func pluginTime(of deadline: Duration) -> Duration {
+        deadline - min(deadline / 20, .milliseconds(250))
+    }
+
+    private func environment(_ limit: Duration) -> EventEnvironment {
+        EventEnvironment(
+            logger: self.service.logger,
+            nowMilliseconds: System.nowMilliseconds,
+            deadline: .now + limit,
+            outFolder: self.outFolder
+        )
+    }
+
+    private func cancel(_ id: Int64, _ reason: ErrorCode) {
+        guard let running = self.running[id] else { return }
+        self.running[id]?.ended = running.ended ?? reason
+        running.task.cancel()
+    }
+
+    /// A chain has ended: exactly once for each event.
+    private func answered(
+        _ id: Int64,
+        _ hook: Hook,
+        _ outcome: ChainOutcome,
+        _ context: HookContext
+    ) {
+        var ended: ErrorCode?
+        if self.startingID == id {
+            self.startingID = nil
+        } else if let running = self.running.removeValue(forKey: id) {
+            running.timer.cancel()
+            ended = running.ended
+        }
+        guard self.context != nil else { return }
+        switch outcome {
+        case .answered(let answer, let plugin):
+            if let violation = self.wire.writeVerdict(id, hook, answer, plugin, context) {
+                self.fail(id, .invalidVerdict, plugin, violation, hook)
+            }
+
+        case .failed(let plugin, let code, let message):
+            self.fail(id, ended ?? code, plugin, message, hook)
+        }
+        self.flushSoon()
+        self.leaveIfDone()
+    }
+
+    private func fail(
+        _ id: Int64,
+        _ code: ErrorCode,
+        _ plugin: String?,
+        _ message: String,
+        _ hook: Hook
+    ) {
+        self.service.logger.error(
+            "no verdict",
+            metadata: [
+                "code": "\(code.rawValue)", "plugin": "\(plugin ?? "")", "hook": "\(hook.rawValue)",
+                "error": "\(message)",
+            ]
+        )
+        self.wire.writeError(id, code, started: true, plugin: plugin, message)
+    }
+
+    private func notificationReceived(_ event: WirePicture) {
+        guard let chain = self.service.chains[event.hook], !chain.told.isEmpty,
+            self.beginTelling()
+        else { return }
+        let connection = NIOLoopBound(self, eventLoop: self.service.loop)
+        let environment = self.environment(.seconds(60))
+        Task.immediate(executorPreference: self.service.executor) {
+            await chain.tell(HookContext(picture: event, environment: environment))
+            connection.value.endTelling()
+        }
+    }
+
+    private func beginTelling() -> Bool {
+        guard self.told < Self.maximumTold else {
+            self.droppedNotifications += 1
+            if self.droppedNotifications.nonzeroBitCount == 1 {  // the 1st, 2nd, 4th, 8th …
+                self.service.logger.warning(
+                    "notifications dropped: plugins are too slow",
+                    metadata: ["dropped": "\(self.droppedNotifications)"]
+                )
+            }
+            return false
+        }
+        self.told += 1
+        return true
+    }
+
+    private func endTelling() {
+        self.told -= 1
+    }
+
+    // MARK: Out
+
+    /// Writes what has been answered: at the end of the read, or of the loop's turn.
+    private func flushSoon() {
+        guard !self.isReading, !self.isFlushPending, let context = self.context else { return }
+        self.isFlushPending = true
+        context.eventLoop.assumeIsolated().execute {
+            self.isFlushPending = false
+            self.flush()
+        }
+    }
+
+    private func flush() {
+        guard let context = self.context, let buffer = self.wire.takeOutput(context.channel.allocator)
+        else { return }
+        context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
+    }
+
+    private func leaveIfDone() {
+        guard case .draining(agreed: true) = self.phase, self.running.isEmpty,
+            self.startingID == nil
+        else { return }
+        self.leave("drained", "all answered")
+    }
+
+    /// Says bye and closes.
+    private func leave(_ code: String, _ message: String) {
+        guard let context = self.context else { return }
+        self.phase = .closed
+        self.wire.writeBye(code, message)
+        self.flush()
+        context.close(promise: nil)
+    }
+}

@@ -1,0 +1,46 @@
+import ArgumentParser
+import Configuration
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import UnixSignals
+
+/// A worker as a program: what `gatepost-worker` is, with plugins of one's own.
+///
+/// ```swift
+/// import PolicyKit
+///
+/// @main struct MyWorker {
+///     static func main() async {
+///         await Worker.main(name: "my-worker", plugins: [RefuseEve.self])
+///     }
+/// }
+/// ```
+///
+/// The command line is that of `gatepost-worker`: `--config DIR [--pool NAME] [--log-level LEVEL]
+/// [--log-format text|json] [--check]`. It loads the plugins that `config/plugins` names, dials every
+/// frontend of its pool, prints one line that starts with `ready` when the first has taken it, and
+/// drains on SIGTERM or SIGINT; the second such signal ends it at once. Exit codes follow sysexits:
+/// 64 usage, 69 a plugin could not start, 78 configuration.
+public enum Worker {
+    /// Runs the program. Called once, from the program's entry point.
+    ///
+    /// - Parameters:
+    ///   - name: What the worker is, for frontends and logs: workers of one name do the same work.
+    ///   - version: The version of the program.
+    ///   - plugins: The plugins that `config/plugins` may name.
+    public static func main(
+        name: String,
+        version: String = "0.1.0",
+        plugins: [any Plugin.Type]
+    ) async -> Never {
+        let options = WorkerOptions.parseOrExit()
+        let program = WorkerProgram(
+            identity: WorkerIdentity(name: name, version: version),
+            registry: PluginRegistry(plugins),
+            options: options
+        )
+        exit(await program.run())
+    }
+}

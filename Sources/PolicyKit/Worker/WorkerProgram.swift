@@ -1,0 +1,202 @@
+import Configuration
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+import UnixSignals
+
+/// The steps of a worker's life, from its command line to its exit code.
+struct WorkerProgram: Sendable {
+    /// sysexits.h
+    private enum ExitCode {
+        static let success: Int32 = 0
+        static let unavailable: Int32 = 69
+        static let configuration: Int32 = 78
+    }
+
+    let identity: WorkerIdentity
+    let registry: PluginRegistry
+    let options: WorkerOptions
+
+    /// - Returns: The exit code.
+    func run() async -> Int32 {
+        let configuration: WorkerConfiguration
+        do {
+            configuration = try self.loadConfiguration()
+        } catch {
+            Self.complain(error.description)
+            return ExitCode.configuration
+        }
+        let logger = self.makeLogger(configuration)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let failures = ControlFileFailures(logger)
+        let shared = SharedResources(
+            eventLoop: group.next(),
+            logger: logger,
+            configuration: configuration,
+            controlFiles: ControlFiles(directories: configuration.controlDirectories) {
+                failures.report($0)
+            }
+        )
+        let plugins: LoadedPlugins
+        do {
+            plugins = try self.loadPlugins(shared, failures)
+        } catch {
+            Self.complain(error.description)
+            return ExitCode.configuration
+        }
+        if self.options.check {
+            self.printChains(plugins)
+            return ExitCode.success
+        }
+        return await self.serve(plugins, shared)
+    }
+
+    // MARK: Start
+
+    private func loadConfiguration() throws(ConfigurationErrors) -> WorkerConfiguration {
+        var configuration = try WorkerConfiguration.load(directory: self.options.config)
+        configuration.pool = self.options.pool ?? configuration.pool
+        configuration.logLevel = self.options.logLevel ?? configuration.logLevel
+        configuration.logFormat = self.options.logFormat ?? configuration.logFormat
+        return configuration
+    }
+
+    private func makeLogger(_ configuration: WorkerConfiguration) -> Logger {
+        var logger = Logger(label: self.identity.name) {
+            StreamLogHandler.standardError(label: $0)
+        }
+        logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+        return logger
+    }
+
+    /// Loads every plugin; what is wrong with control files is a reason not to start as well.
+    private func loadPlugins(
+        _ shared: SharedResources,
+        _ failures: ControlFileFailures
+    ) throws(Problems) -> LoadedPlugins {
+        var problems: [String] = []
+        var loaded: LoadedPlugins?
+        do {
+            let file = try PluginsFile.load(directories: shared.configuration.controlDirectories)
+            loaded = try LoadedPlugins(file.lines, from: self.registry, shared: shared)
+        } catch let error as ConfigurationErrors {
+            problems += error.errors.map(\.description)
+        } catch let error as PluginProblems {
+            problems += error.problems.map(\.description)
+        } catch {
+            problems.append("\(error)")
+        }
+        problems += failures.endStart()
+        guard let plugins = loaded, problems.isEmpty else { throw Problems(lines: problems) }
+        return plugins
+    }
+
+    /// One line a hook that somebody serves: `HOOK LABEL LABEL(observes) …`, in the order of asking.
+    private func printChains(_ plugins: LoadedPlugins) {
+        let chains = plugins.chains()
+        for hook in Hook.allCases {
+            guard let chain = chains[hook] else { continue }
+            let labels = chain.asked.map(\.instance) + chain.told.map { "\($0.instance)(observes)" }
+            print(hook.rawValue, labels.joined(separator: " "))
+        }
+    }
+
+    // MARK: Service
+
+    private func serve(_ plugins: LoadedPlugins, _ shared: SharedResources) async -> Int32 {
+        let loop = shared.eventLoop
+        let executor = LoopExecutor(loop)
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        let start = Task(executorPreference: executor) { () -> PluginProblems? in
+            do throws(PluginProblems) {
+                try await plugins.start()
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let problems = await start.value {
+            Self.complain(problems.description)
+            return ExitCode.unavailable
+        }
+        let ended = loop.makePromise(of: Void.self)
+        let service = NIOLoopBoundBox.makeEmptyBox(valueType: WorkerService.self, eventLoop: loop)
+        loop.execute {
+            let made = self.makeService(plugins, shared) { ended.succeed() }
+            service.value = made
+            made.start()
+        }
+        let limit = Duration.milliseconds(shared.configuration.shutdownMS)
+        let watch = Task {
+            var isDraining = false
+            for await _ in signals {
+                if isDraining { _exit(ExitCode.success) }
+                isDraining = true
+                loop.execute { service.value?.drain(within: limit) }
+            }
+        }
+        try? await ended.futureResult.get()
+        await Task(executorPreference: executor) { await plugins.stop() }.value
+        watch.cancel()
+        return ExitCode.success
+    }
+
+    private func makeService(
+        _ plugins: LoadedPlugins,
+        _ shared: SharedResources,
+        onEnd: @escaping () -> Void
+    ) -> WorkerService {
+        WorkerService(
+            loop: shared.eventLoop,
+            logger: shared.logger,
+            identity: self.identity,
+            pool: shared.configuration.pool,
+            runtimeDirectory: shared.configuration.runtimeDirectory,
+            concurrency: shared.configuration.concurrency,
+            plugins: plugins,
+            onReady: { Readiness.announce(self.identity.name, shared.configuration.pool) },
+            onEnd: onEnd
+        )
+    }
+
+    private static func complain(_ text: String) {
+        let octets = Array("\(text)\n".utf8)
+        _ = write(STDERR_FILENO, octets, octets.count)
+    }
+}
+
+/// Everything that keeps a worker from starting, one line each.
+private struct Problems: Error, CustomStringConvertible {
+    let lines: [String]
+
+    var description: String { self.lines.joined(separator: "\n") }
+}
+
+/// What is wrong with control files: at the start a reason not to, later a line of the log.
+private final class ControlFileFailures: Sendable {
+    private let logger: Logger
+    private let atStart = Mutex<[String]?>([])
+
+    init(_ logger: Logger) {
+        self.logger = logger
+    }
+
+    func report(_ error: ConfigurationError) {
+        let isKept = self.atStart.withLock { lines in
+            lines?.append(error.description)
+            return lines != nil
+        }
+        guard !isKept else { return }
+        self.logger.error("control file keeps its last good content", metadata: ["error": "\(error)"])
+    }
+
+    /// The failures so far; later ones are logged.
+    func endStart() -> [String] {
+        self.atStart.withLock { lines in
+            defer { lines = nil }
+            return lines ?? []
+        }
+    }
+}
