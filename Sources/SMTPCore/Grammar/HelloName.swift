@@ -1,0 +1,16 @@
+/// The name that a client gives at HELO or EHLO.
+///
+/// What it is worth is policy's to say; here only what could harm is refused: an empty name, white
+/// space, control octets, and more than 255 octets.
+///
+/// - Note: RFC 5321 §4.1.1.1, §4.5.3.1.2.
+enum HelloName {
+    static func isAcceptable(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> Bool {
+        guard !range.isEmpty, range.count <= SMTPLimits.helloNameOctets else { return false }
+        for index in range {
+            let octet = octets[index]
+            guard octet > .space, octet != .delete else { return false }
+        }
+        return true
+    }
+}

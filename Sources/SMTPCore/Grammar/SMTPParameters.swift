@@ -1,0 +1,172 @@
+/// The parameters of MAIL or RCPT, as the client wrote them.
+///
+/// - Note: RFC 5321 §4.1.2 (`Mail-parameters`, `Rcpt-parameters`).
+package struct SMTPParameters: Hashable, Sendable {
+    /// Everything behind the path, without the spaces around it; empty if there is none.
+    package let octets: [UInt8]
+
+    package static let none = Self(octets: [])
+
+    /// Whether there is no parameter.
+    package var isEmpty: Bool { self.octets.isEmpty }
+
+    /// Keyword and value of each, in order; the value is `nil` where no "=" stands.
+    package var entries: [(keyword: ArraySlice<UInt8>, value: ArraySlice<UInt8>?)] {
+        self.octets.split(separator: .space).map { part in
+            guard let equals = part.firstIndex(of: .equals) else { return (part, nil) }
+            return (part[..<equals], part[(equals + 1)...])
+        }
+    }
+}
+
+/// The parameters of MAIL that we know.
+package struct MailParameters: Hashable, Sendable {
+    /// All of them, for policy.
+    package var all: SMTPParameters = .none
+    /// SIZE: what the client thinks the message measures, in octets. RFC 1870 §6.
+    package var declaredSize: Int?
+    /// BODY. `nil` if the client did not say. RFC 6152 §3.
+    package var body: Body?
+    /// SMTPUTF8. RFC 6531 §3.4.
+    package var isSMTPUTF8 = false
+
+    package enum Body: Hashable, Sendable {
+        case sevenBit
+        case eightBitMIME
+    }
+
+    package init() {}
+}
+
+/// Why parameters were refused.
+enum ParameterError: Error, Equatable {
+    /// A keyword or value that the grammar does not allow: 501.
+    case syntax
+    /// A keyword that we do not offer: 555.
+    case unknown
+    case repeated
+    /// SIZE beyond what an integer or the server holds: 552.
+    case tooBig
+}
+
+/// Reads parameters off a command line.
+enum ParameterGrammar {
+    /// Reads the parameters of MAIL in `range`, which begins with a space unless it is empty.
+    static func mail(
+        in octets: borrowing Span<UInt8>,
+        _ range: Range<Int>,
+        offered: SMTPExtensions
+    ) throws(ParameterError) -> MailParameters {
+        var parameters = MailParameters()
+        var index = range.lowerBound
+        while let next = try self.next(octets, &index, range.upperBound) {
+            if octets.equals("SIZE", in: next.keyword), offered.contains(.size) {
+                guard parameters.declaredSize == nil else { throw .repeated }
+                parameters.declaredSize = try self.size(octets, next.value)
+            } else if octets.equals("BODY", in: next.keyword), offered.contains(.eightBitMIME) {
+                guard parameters.body == nil else { throw .repeated }
+                parameters.body = try self.body(octets, next.value)
+            } else if octets.equals("SMTPUTF8", in: next.keyword), offered.contains(.smtpUTF8) {
+                guard !parameters.isSMTPUTF8 else { throw .repeated }
+                guard next.value == nil else { throw .syntax }
+                parameters.isSMTPUTF8 = true
+            } else {
+                throw .unknown
+            }
+        }
+        parameters.all = self.all(octets, range)
+        return parameters
+    }
+
+    /// Reads the parameters of RCPT in `range`: we offer none yet.
+    static func recipient(
+        in octets: borrowing Span<UInt8>,
+        _ range: Range<Int>
+    ) throws(ParameterError) -> SMTPParameters {
+        var index = range.lowerBound
+        guard try self.next(octets, &index, range.upperBound) == nil else { throw .unknown }
+        return .none
+    }
+
+    private static func all(
+        _ octets: borrowing Span<UInt8>,
+        _ range: Range<Int>
+    ) -> SMTPParameters {
+        var start = range.lowerBound
+        while start < range.upperBound, octets[start] == .space { start += 1 }
+        guard start < range.upperBound else { return .none }
+        return SMTPParameters(octets: octets.octets(start..<range.upperBound))
+    }
+
+    private struct Entry: Equatable {
+        let keyword: Range<Int>
+        let value: Range<Int>?
+    }
+
+    /// Reads one parameter and the spaces before it.
+    private static func next(
+        _ octets: borrowing Span<UInt8>,
+        _ index: inout Int,
+        _ end: Int
+    ) throws(ParameterError) -> Entry? {
+        guard index < end else { return nil }
+        guard octets[index] == .space else { throw .syntax }
+        while index < end, octets[index] == .space { index += 1 }
+        guard index < end else { return nil }
+
+        let start = index
+        while index < end, self.isKeyword(octets[index], isFirst: index == start) { index += 1 }
+        let keyword = start..<index
+        guard !keyword.isEmpty else { throw .syntax }
+        guard index < end, octets[index] == .equals else {
+            guard index == end || octets[index] == .space else { throw .syntax }
+            return Entry(keyword: keyword, value: nil)
+        }
+        index += 1
+        let valueStart = index
+        while index < end, octets[index] != .space {
+            guard self.isValue(octets[index]) else { throw .syntax }
+            index += 1
+        }
+        guard index > valueStart, octets.isUTF8(from: valueStart, to: index) else { throw .syntax }
+        return Entry(keyword: keyword, value: valueStart..<index)
+    }
+
+    private static func isKeyword(_ octet: UInt8, isFirst: Bool) -> Bool {
+        octet.isLetterOrDigit || (!isFirst && octet == .hyphen)
+    }
+
+    /// Any octet but controls, space and "="; beyond ASCII by RFC 6531 §3.3.
+    private static func isValue(_ octet: UInt8) -> Bool {
+        octet > .space && octet != .equals && octet != .delete
+    }
+
+    /// One to twenty digits. RFC 1870 §4.
+    private static func size(
+        _ octets: borrowing Span<UInt8>,
+        _ value: Range<Int>?
+    ) throws(ParameterError) -> Int {
+        guard let value, value.count <= SMTPLimits.sizeDigits else { throw .syntax }
+        for index in value {
+            guard octets[index].isDigit else { throw .syntax }
+        }
+        var size = 0
+        for index in value {
+            let (product, isOver) = size.multipliedReportingOverflow(by: 10)
+            let (sum, isOverToo) = product.addingReportingOverflow(Int(octets[index] &- 0x30))
+            guard !isOver, !isOverToo else { throw .tooBig }
+            size = sum
+        }
+        return size
+    }
+
+    private static func body(
+        _ octets: borrowing Span<UInt8>,
+        _ value: Range<Int>?
+    ) throws(ParameterError) -> MailParameters.Body {
+        guard let value else { throw .syntax }
+        if octets.equals("7BIT", in: value) { return .sevenBit }
+        if octets.equals("8BITMIME", in: value) { return .eightBitMIME }
+        throw .syntax
+    }
+}

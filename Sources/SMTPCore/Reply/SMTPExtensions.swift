@@ -1,0 +1,37 @@
+/// The service extensions that a listener offers.
+package struct SMTPExtensions: OptionSet, Sendable {
+    package let rawValue: UInt16
+
+    package init(rawValue: UInt16) {
+        self.rawValue = rawValue
+    }
+
+    package static let pipelining = Self(rawValue: 1 << 0)  // RFC 2920
+    package static let size = Self(rawValue: 1 << 1)  // RFC 1870
+    package static let eightBitMIME = Self(rawValue: 1 << 2)  // RFC 6152
+    package static let smtpUTF8 = Self(rawValue: 1 << 3)  // RFC 6531
+    package static let enhancedStatusCodes = Self(rawValue: 1 << 4)  // RFC 2034
+    package static let help = Self(rawValue: 1 << 5)  // RFC 5321 §4.1.1.8
+
+    /// What a listener offers unless told otherwise.
+    package static let standard: Self = [
+        .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes,
+    ]
+
+    /// The keyword lines, in the order in which they are always sent.
+    func keywords(maximumMessageOctets: Int) -> [[UInt8]] {
+        var lines: [[UInt8]] = []
+        if self.contains(.pipelining) { lines.append([UInt8]("PIPELINING".utf8)) }
+        if self.contains(.size) { lines.append([UInt8]("SIZE \(maximumMessageOctets)".utf8)) }
+        if self.contains(.eightBitMIME) { lines.append([UInt8]("8BITMIME".utf8)) }
+        // SMTPUTF8 may only be offered together with 8BITMIME (RFC 6531 §3.1).
+        if self.contains(.smtpUTF8), self.contains(.eightBitMIME) {
+            lines.append([UInt8]("SMTPUTF8".utf8))
+        }
+        if self.contains(.enhancedStatusCodes) {
+            lines.append([UInt8]("ENHANCEDSTATUSCODES".utf8))
+        }
+        if self.contains(.help) { lines.append([UInt8]("HELP".utf8)) }
+        return lines
+    }
+}

@@ -1,0 +1,58 @@
+/// What a session has done so far: the counters of its snapshots, and which of them went too far.
+///
+/// Only what the client did wrong counts as an error; a policy's refusal does not, so that a list
+/// with many dead addresses is not cut off.
+package struct AbuseMeter: Equatable, Sendable {
+    /// Command lines read, whatever came of them.
+    private(set) package var commands: UInt64 = 0
+    /// Replies 5yz of our own: syntax, order, limits.
+    private(set) package var errors: UInt64 = 0
+    /// Unrecognised commands, empty lines included; STARTTLS and AUTH never are.
+    private(set) package var unrecognized: UInt64 = 0
+    /// Transactions begun: each MAIL that was granted.
+    private(set) package var transactions: UInt64 = 0
+    /// Recipients granted, of all transactions.
+    private(set) package var recipientsGranted: UInt64 = 0
+    /// Recipients refused by policy, of all transactions.
+    private(set) package var recipientsRefused: UInt64 = 0
+    /// NOOPs since the last other command.
+    private(set) package var noopsInARow: UInt64 = 0
+
+    package init() {}
+
+    mutating func commandReceived(isNoop: Bool) {
+        self.commands += 1
+        self.noopsInARow = isNoop ? self.noopsInARow + 1 : 0
+    }
+
+    mutating func errorMade() { self.errors += 1 }
+
+    mutating func unrecognizedReceived() { self.unrecognized += 1 }
+
+    mutating func transactionBegun() { self.transactions += 1 }
+
+    mutating func recipientGranted() { self.recipientsGranted += 1 }
+
+    mutating func recipientRefused() { self.recipientsRefused += 1 }
+
+    func hasTooManyErrors(_ limits: SMTPLimits, beforeHello: Bool) -> Bool {
+        if beforeHello, Self.isOver(self.errors, limits.maximumErrorsBeforeHello) { return true }
+        return Self.isOver(self.errors, limits.maximumErrors)
+    }
+
+    func hasTooManyUnrecognized(_ limits: SMTPLimits) -> Bool {
+        Self.isOver(self.unrecognized, limits.maximumUnrecognized)
+    }
+
+    func hasTooManyNoops(_ limits: SMTPLimits) -> Bool {
+        Self.isOver(self.noopsInARow, limits.maximumNoops)
+    }
+
+    func mayBeginTransaction(_ limits: SMTPLimits) -> Bool {
+        !Self.isOver(self.transactions + 1, limits.maximumTransactions)
+    }
+
+    private static func isOver(_ count: UInt64, _ limit: Int) -> Bool {
+        limit > 0 && count > UInt64(limit)
+    }
+}

@@ -1,0 +1,79 @@
+/// What the frontend does next.
+package enum SMTPAction: Equatable, Sendable {
+    /// Keep what is unconsumed and come back with more.
+    case needOctets
+    /// Message content was appended; call `next` again.
+    case contentAppended
+    /// Nothing to do for this; call `next` again.
+    case proceed
+    /// Ask policy, then tell the session by `answered`; parse nothing until then.
+    case ask(SMTPQuestion)
+    /// A question is open: `next` has nothing to say before `answered`.
+    case awaitAnswer
+    /// Send the reply, call `next` again.
+    case reply(SMTPReply)
+    /// The transaction is over: drop it, send the reply, call `next` again.
+    case resetThenReply(SMTPReply)
+    /// Send the reply, flush, close. Session and transaction are over.
+    case replyThenClose(SMTPReply)
+    /// Too late: the question was answered or the session is over. Count it, do nothing.
+    case dropStale
+    /// The session is over: drop what arrives.
+    case closed
+}
+
+/// A question to policy, with all that is new in it.
+package enum SMTPQuestion: Equatable, Sendable {
+    /// Somebody connected.
+    case connect
+    case helo(name: [UInt8])
+    case ehlo(name: [UInt8])
+    case mail(ReversePath, MailParameters)
+    case rcpt(ForwardPath, SMTPParameters)
+    case data
+    /// The header block is complete in what was appended so far; content stops until the answer.
+    case headersEnd(bodyOffset: Int)
+    /// The message is complete.
+    case message(SMTPMessageFacts)
+    case vrfy([UInt8])
+    /// The argument may be empty.
+    case help([UInt8])
+    /// The argument may be empty.
+    case noop([UInt8])
+    case quit
+    /// `command` is the first word of `line`; both are empty for an empty line.
+    case unrecognized(command: [UInt8], line: [UInt8])
+}
+
+/// What the scanner learnt about a complete message.
+package struct SMTPMessageFacts: Equatable, Sendable {
+    /// Octets, CRLFs counted, transparency and final dot not.
+    package let octets: Int
+    /// Where the body begins; the empty line between header and body belongs to the body.
+    package let bodyOffset: Int
+    /// Received and Delivered-To fields in the header.
+    package let hops: Int
+}
+
+/// What policy decided, in SMTP's terms.
+package enum SMTPOutcome: Equatable, Sendable {
+    /// Go on; `nil` sends the standard reply.
+    ///
+    /// A negative reply turns the grant into a refusal.
+    case granted(SMTPReply?)
+    /// Refuse with this reply; a 421 or 521 closes as well.
+    case refused(SMTPReply)
+    case refusedThenClose(SMTPReply)
+}
+
+/// Whose turn it is, and so which timer runs.
+package enum SMTPWait: Equatable, Sendable {
+    /// The client's next command. RFC 5321 §4.5.3.2.7: five minutes.
+    case command
+    /// The next block of message content. RFC 5321 §4.5.3.2.5: three minutes.
+    case content
+    /// Policy's answer; the client is not to blame, and no timer of the session runs.
+    case answer
+    /// Nobody's: the session is over, or has not begun.
+    case nothing
+}

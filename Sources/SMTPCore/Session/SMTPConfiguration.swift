@@ -1,0 +1,39 @@
+/// What every session of a listener shares: limits, options and the replies that name the host.
+///
+/// Immutable and encoded once; a session keeps one reference.
+package final class SMTPConfiguration: Sendable {
+    package let limits: SMTPLimits
+    package let extensions: SMTPExtensions
+    package let bareNewline: BareNewlineRule
+    package let pathOptions: PathGrammar.Options
+    /// 220, sent when the connect hook granted.
+    package let greeting: SMTPReply
+    /// 250 to HELO.
+    package let heloReply: SMTPReply
+    /// 250 to EHLO, with the extensions.
+    package let ehloReply: SMTPReply
+
+    /// - Parameters:
+    ///   - hostname: `me`, as it stands in the greeting.
+    ///   - greetingText: The control file `smtpgreeting`, or `nil`.
+    package init(
+        hostname: [UInt8],
+        greetingText: [UInt8]? = nil,
+        limits: SMTPLimits = SMTPLimits(),
+        extensions: SMTPExtensions = .standard,
+        bareNewline: BareNewlineRule = .reject,
+        pathOptions: PathGrammar.Options = []
+    ) {
+        self.limits = limits
+        self.extensions = extensions
+        self.bareNewline = bareNewline
+        self.pathOptions = pathOptions
+        self.greeting = .greeting(hostname: hostname, text: greetingText)
+        self.heloReply = .helo(hostname: hostname)
+        self.ehloReply = .ehlo(
+            hostname: hostname,
+            extensions: extensions,
+            maximumMessageOctets: limits.maximumMessageOctets
+        )
+    }
+}

@@ -1,0 +1,153 @@
+// MARK: - Lines
+
+extension SMTPSession {
+    /// Reads the next command line and checks it.
+    ///
+    /// While a question is open, or content arrives, there is no next command.
+    mutating func nextCommand(in octets: borrowing Span<UInt8>) -> Step {
+        if self.discardedLineOctets != nil { return self.discardLine(octets) }
+        let count: Int?
+        do {
+            count = try self.lineScanner.endOfLine(in: octets)
+        } catch {
+            return self.lineRefused(error, octets)
+        }
+        guard let count else { return Step(action: .needOctets, consumed: 0) }
+        let consumed = count + 2
+        let line = SMTPCommandLine(in: octets, count: count)
+        if let verb = line.verb, verb.isLastInGroup, octets.count > consumed {
+            self.isEarlyTalker = true
+        }
+        let command = Command(
+            line: line,
+            lineOctets: consumed,
+            hasMore: octets.count > consumed
+        )
+        return Step(action: self.check(command, octets), consumed: consumed)
+    }
+
+    private mutating func lineRefused(
+        _ error: SMTPLineError,
+        _ octets: borrowing Span<UInt8>
+    ) -> Step {
+        switch error {
+        case .bareLineFeed:
+            // No two servers agree on where such a client's commands end.
+            return Step(
+                action: self.close(StandardReplies.bareLineFeedInCommand),
+                consumed: octets.count
+            )
+        case .bareCarriageReturn:
+            return Step(
+                action: self.close(StandardReplies.bareCarriageReturnInCommand),
+                consumed: octets.count
+            )
+        case .lineTooLong:
+            self.discardedLineOctets = 0
+            self.lineScanner = SMTPLineScanner(maximumLineOctets: SMTPLimits.mailLineOctets)
+            return self.discardLine(octets)
+        }
+    }
+
+    /// Drops the rest of a line that is too long, and answers it at its end.
+    private mutating func discardLine(_ octets: borrowing Span<UInt8>) -> Step {
+        var dropped = self.discardedLineOctets ?? 0
+        var index = 0
+        while index < octets.count {
+            let octet = octets[index]
+            if octet == .lineFeed {
+                return self.lineRefused(.bareLineFeed(at: index), octets)
+            }
+            if octet == .carriageReturn {
+                guard index + 1 < octets.count else { break }
+                guard octets[index + 1] == .lineFeed else {
+                    return self.lineRefused(.bareCarriageReturn(at: index), octets)
+                }
+                self.discardedLineOctets = nil
+                self.meter.commandReceived(isNoop: false)
+                return Step(
+                    action: self.refuse(StandardReplies.commandLineTooLong),
+                    consumed: index + 2
+                )
+            }
+            index += 1
+            dropped += 1
+            guard dropped <= SMTPLimits.discardedLineOctets else {
+                return Step(
+                    action: self.close(StandardReplies.commandLineTooLong),
+                    consumed: octets.count
+                )
+            }
+        }
+        self.discardedLineOctets = dropped
+        return Step(action: .needOctets, consumed: index)
+    }
+}
+
+// MARK: - Check
+
+extension SMTPSession {
+    /// One command line, read where it lies.
+    struct Command {
+        let line: SMTPCommandLine
+        /// Octets of the line, its CRLF included.
+        let lineOctets: Int
+        /// Octets follow that are already here.
+        let hasMore: Bool
+    }
+
+    private mutating func check(
+        _ command: Command,
+        _ octets: borrowing Span<UInt8>
+    ) -> SMTPAction {
+        let verb = command.line.verb
+        self.meter.commandReceived(isNoop: verb == .noop)
+        if command.lineOctets > SMTPLimits.commandLineOctets, verb != .mail {
+            return self.refuse(StandardReplies.commandLineTooLong)
+        }
+        if octets.contains(.nul, before: command.lineOctets) {
+            return self.refuse(StandardReplies.nulInCommand)
+        }
+        switch verb {
+        case .helo: return self.checkHello(.helo, command, octets)
+        case .ehlo: return self.checkHello(.ehlo, command, octets)
+        case .mail: return self.checkMail(command, octets)
+        case .rcpt: return self.checkRecipient(command, octets)
+        case .data: return self.checkData(command)
+        case .rset: return self.checkReset(command)
+        case .noop: return self.checkNoop(command, octets)
+        case .vrfy: return self.checkVerify(command, octets)
+        case .expn: return self.refuse(StandardReplies.expnNotImplemented)
+        case .help: return self.ask(.help, .help(octets.octets(command.line.argument)))
+        case .quit: return self.checkQuit(command)
+        case .star: return self.refuse(StandardReplies.startTLSNotOffered)
+        case .auth: return self.refuse(StandardReplies.authNotOffered)
+        case .bdat:
+            // The chunk follows at once and must not be read as commands. RFC 3030 §2.
+            return self.close(StandardReplies.bdatNotOffered)
+        case nil: return self.checkUnrecognized(command, octets)
+        }
+    }
+
+    /// Refuses a command with a reply of our own, which counts as the client's error.
+    mutating func refuse(_ reply: SMTPReply) -> SMTPAction {
+        self.meter.errorMade()
+        let isGreeted = self.phase.stage?.isGreeted ?? false
+        if self.meter.hasTooManyErrors(self.configuration.limits, beforeHello: !isGreeted) {
+            return self.close(StandardReplies.tooManyErrors)
+        }
+        return .reply(reply)
+    }
+
+    /// A command passed its check: policy is asked.
+    mutating func ask(
+        _ open: SMTPPhase.OpenQuestion,
+        _ question: SMTPQuestion
+    ) -> SMTPAction {
+        // A command is checked in the phase `ready` alone.
+        guard self.phase.commandChecked(open) else {
+            return self.close(StandardReplies.internalError)
+        }
+        return self.asked(question)
+    }
+}

@@ -1,0 +1,28 @@
+extension SMTPSession {
+    /// DATA: what follows the 354 is content until its true end.
+    ///
+    /// A client that sent octets after DATA without waiting sent content. When DATA is refused
+    /// they must not run as commands, so the session ends with the refusal.
+    ///
+    /// - Note: RFC 5321 §3.3, §4.1.1.4; RFC 2920 §3.1.
+    mutating func checkData(_ command: Command) -> SMTPAction {
+        if let reply = self.refusalOfData(command) {
+            guard command.hasMore else { return self.refuse(reply) }
+            self.meter.errorMade()
+            return self.close(reply)
+        }
+        return self.ask(.data(hasEarlyContent: command.hasMore), .data)
+    }
+
+    private func refusalOfData(_ command: Command) -> SMTPReply? {
+        guard command.line.argument.isEmpty else { return StandardReplies.noArgumentAllowed }
+        switch self.phase.stage {
+        case .inTransaction(let transaction):
+            guard transaction.recipients == 0 else { return nil }
+            return transaction.hasRefusedRecipients
+                ? StandardReplies.noValidRecipients : StandardReplies.recipientFirst
+        case .greeted: return StandardReplies.mailFirst
+        case .connected, nil: return StandardReplies.helloFirst
+        }
+    }
+}

@@ -1,0 +1,17 @@
+extension SMTPSession {
+    /// HELO and EHLO: allowed at any time, and once granted they end a transaction.
+    ///
+    /// - Note: RFC 5321 §4.1.1.1, §4.1.4.
+    mutating func checkHello(
+        _ open: SMTPPhase.OpenQuestion,
+        _ command: Command,
+        _ octets: borrowing Span<UInt8>
+    ) -> SMTPAction {
+        let range = command.line.argument
+        guard HelloName.isAcceptable(octets, range) else {
+            return self.refuse(StandardReplies.helloSyntax)
+        }
+        let name = octets.octets(range)
+        return self.ask(open, open == .ehlo ? .ehlo(name: name) : .helo(name: name))
+    }
+}

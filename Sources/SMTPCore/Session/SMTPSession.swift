@@ -1,0 +1,265 @@
+/// One client's dialogue: octets and answers in, actions out. No I/O, no clock, no policy.
+///
+/// Every command passes three steps. **Check**: grammar, order and limits; a refusal costs no
+/// question and changes nothing but counters. **Ask**: the action `ask` goes to policy, and nothing
+/// is parsed meanwhile, however much the client pipelined. **Proceed**: `answered` applies what
+/// policy decided, and cannot refuse any more.
+///
+/// It owns the state of the dialogue, of which the phase says what exists when; the frontend owns
+/// the envelope, the content and the octets not yet consumed. It is the one place that decides
+/// where a command ends and where a message does.
+///
+/// Confined to whoever runs the connection. A call costs no allocation but the octets that a
+/// question keeps.
+///
+/// - Note: RFC 5321 §3 and §4; RFC 2920 (pipelining); `SMTPLimits` has every maximum.
+package struct SMTPSession: ~Copyable {
+    package let configuration: SMTPConfiguration
+
+    var phase = SMTPPhase.unopened
+    var lineScanner = SMTPLineScanner(maximumLineOctets: SMTPLimits.mailLineOctets)
+    /// Octets dropped so far of a command line that is too long.
+    var discardedLineOctets: Int?
+
+    /// What the client has done so far.
+    var meter = AbuseMeter()
+
+    /// The client once sent octets before it had the reply it had to wait for. Never reset.
+    ///
+    /// - Note: RFC 2920 §3.1, RFC 5321 §4.3.1.
+    package internal(set) var isEarlyTalker = false
+
+    /// The number of the question that is open, or was last; the first is 1.
+    package internal(set) var questionID: UInt64 = 0
+
+    private var isShuttingDown = false
+
+    package init(configuration: SMTPConfiguration) {
+        self.configuration = configuration
+    }
+
+    /// The counters of this session so far.
+    package var counters: AbuseMeter { self.meter }
+
+    /// Whose turn it is: which timer runs.
+    package var wait: SMTPWait { self.phase.wait }
+
+    /// Whether a transaction is open: MAIL was granted and nothing ended it.
+    package var isInTransaction: Bool { self.phase.stage?.isInTransaction ?? false }
+
+    /// Whether the message on its way is refused already, so that its content can be let go.
+    package var isDiscardingContent: Bool { self.phase.isDiscarding }
+}
+
+// MARK: - Octets
+
+extension SMTPSession {
+    /// What came of the octets, and how many of them are used up.
+    package struct Step: Equatable {
+        package let action: SMTPAction
+        /// Drop so many octets from the front, whatever the action says.
+        package let consumed: Int
+    }
+
+    /// Reads one command, or a run of message content.
+    ///
+    /// - Parameters:
+    ///   - octets: Everything received and not yet consumed, oldest first.
+    ///   - content: Where message content is appended, transparency removed. The caller may empty
+    ///     it between any two calls.
+    /// - Returns: One action. Call again until it is `needOctets`, `awaitAnswer`, `replyThenClose`
+    ///   or `closed`.
+    package mutating func next(
+        in octets: borrowing Span<UInt8>,
+        content: inout [UInt8]
+    ) -> Step {
+        switch self.phase.wait {
+        case .command:
+            if self.isShuttingDown, !self.isInTransaction {
+                return Step(action: self.close(StandardReplies.shuttingDown), consumed: 0)
+            }
+            return self.nextCommand(in: octets)
+
+        case .content:
+            return self.nextContent(in: octets, content: &content)
+
+        case .answer:
+            return Step(action: .awaitAnswer, consumed: 0)
+
+        case .nothing:
+            return Step(action: .closed, consumed: octets.count)
+        }
+    }
+
+    private mutating func nextContent(
+        in octets: borrowing Span<UInt8>,
+        content: inout [UInt8]
+    ) -> Step {
+        let step = self.phase.contentArrived(octets, appendingTo: &content)
+        let action: SMTPAction
+        switch step.action {
+        case .needOctets: action = .needOctets
+        case .contentAppended: action = .contentAppended
+        case .proceed: action = .proceed
+        case .askHeadersEnd(let offset): action = self.asked(.headersEnd(bodyOffset: offset))
+        case .askMessage(let facts): action = self.asked(.message(facts))
+        case .refuse(let reply): action = .resetThenReply(reply)
+        case .unexpected: action = .awaitAnswer
+        }
+        return Step(action: action, consumed: step.consumed)
+    }
+
+    /// Octets arrived and were not given to `next`, because a question is open.
+    ///
+    /// Tell it once for each read, also before the greeting.
+    package mutating func octetsArrivedEarly() {
+        if self.phase.octetsArrivedEarly() { self.isEarlyTalker = true }
+    }
+}
+
+// MARK: - Events
+
+extension SMTPSession {
+    /// The connection is open; the answer to the question leads to the greeting.
+    package mutating func connectionOpened() -> SMTPAction {
+        switch self.phase.connectionOpened() {
+        case .ask: self.asked(.connect)
+        case .dropStale: .dropStale
+        }
+    }
+
+    /// Policy answered the open question.
+    ///
+    /// - Parameter questionID: The number of the question when it was asked; another number than
+    ///   the open question's is dropped as stale. `nil` answers whatever is open.
+    package mutating func answered(
+        _ outcome: SMTPOutcome,
+        to questionID: UInt64? = nil
+    ) -> SMTPAction {
+        if let questionID, questionID != self.questionID { return .dropStale }
+        let scanner = SMTPDataScanner(
+            limits: self.configuration.limits,
+            bareNewline: self.configuration.bareNewline
+        )
+        switch self.phase.answered(outcome, scanner: scanner) {
+        case .granted(let question, let reply, let endsTransaction):
+            return self.granted(question, reply, endsTransaction: endsTransaction)
+        case .refused(let question, let reply, let endsTransaction):
+            return self.refused(question, reply, endsTransaction: endsTransaction)
+        case .close(let reply):
+            return .replyThenClose(reply)
+        case .proceed:
+            return .proceed
+        case .askMessage(let facts):
+            return self.asked(.message(facts))
+        case .messageAnswered(let reply):
+            return .resetThenReply(reply)
+        case .dropStale:
+            return .dropStale
+        }
+    }
+
+    /// A worker's actions changed the envelope: so many recipients stand now.
+    ///
+    /// While `rcpt` is asked about, the recipient in question does not count: tell this before
+    /// `answered`, which adds it.
+    package mutating func recipientsChanged(count: Int) {
+        guard case .inTransaction(var transaction)? = self.phase.stage else { return }
+        transaction.recipients = count
+        self.phase.stageChanged(to: .inTransaction(transaction))
+    }
+
+    /// The timer of `wait` ran out. Stale while a question is open.
+    package mutating func timedOut() -> SMTPAction {
+        switch self.phase.wait {
+        case .command, .content: self.close(StandardReplies.timeout)
+        case .answer, .nothing: .dropStale
+        }
+    }
+
+    /// The time of the whole session is up, whatever is going on.
+    package mutating func sessionTimedOut() -> SMTPAction {
+        self.close(StandardReplies.timeout)
+    }
+
+    /// The service is going to stop: an idle session ends now, a transaction may finish.
+    package mutating func shutdownRequested() -> SMTPAction {
+        self.isShuttingDown = true
+        guard self.phase.wait == .command, !self.isInTransaction else { return .proceed }
+        return self.close(StandardReplies.shuttingDown)
+    }
+
+    /// The time for finishing is up: the session ends, whatever is going on.
+    package mutating func shutdownDeadlinePassed() -> SMTPAction {
+        self.close(StandardReplies.shuttingDown)
+    }
+
+    /// The client is gone; every later event is stale.
+    package mutating func connectionClosed() {
+        _ = self.phase.close()
+    }
+
+    /// Ends the session with a reply of ours; stale if it is over.
+    package mutating func close(_ reply: SMTPReply) -> SMTPAction {
+        self.phase.close() ? .replyThenClose(reply) : .dropStale
+    }
+
+    mutating func asked(_ question: SMTPQuestion) -> SMTPAction {
+        self.questionID += 1
+        return .ask(question)
+    }
+}
+
+// MARK: - Proceed
+
+extension SMTPSession {
+    private mutating func granted(
+        _ question: SMTPPhase.OpenQuestion,
+        _ reply: SMTPReply?,
+        endsTransaction: Bool
+    ) -> SMTPAction {
+        let standard: SMTPReply
+        switch question {
+        case .connect: standard = self.configuration.greeting
+        case .helo: standard = self.configuration.heloReply
+        case .ehlo: standard = self.configuration.ehloReply
+        case .mail:
+            self.meter.transactionBegun()
+            standard = StandardReplies.senderAccepted
+        case .rcpt:
+            self.meter.recipientGranted()
+            standard = StandardReplies.recipientAccepted
+        case .data:
+            guard let reply, reply.code.rawValue == 354 else {
+                return .reply(StandardReplies.startMailInput)
+            }
+            return .reply(reply)
+        case .vrfy: standard = StandardReplies.cannotVerify
+        case .help: standard = StandardReplies.help
+        case .noop: standard = StandardReplies.ok
+        case .quit: standard = StandardReplies.closing
+        case .unrecognized:
+            guard let reply else { return self.refuse(StandardReplies.unrecognizedCommand) }
+            standard = reply
+        }
+        // 354 belongs to DATA alone.
+        let sent = reply.flatMap { $0.code.rawValue < 300 ? $0 : nil } ?? standard
+        return endsTransaction ? .resetThenReply(sent) : .reply(sent)
+    }
+
+    private mutating func refused(
+        _ question: SMTPPhase.OpenQuestion,
+        _ reply: SMTPReply,
+        endsTransaction: Bool
+    ) -> SMTPAction {
+        switch question {
+        case .rcpt:
+            self.meter.recipientRefused()
+        case .unrecognized:
+            return self.refuse(reply)
+        case .connect, .helo, .ehlo, .mail, .data, .vrfy, .help, .noop, .quit:
+            break
+        }
+        return endsTransaction ? .resetThenReply(reply) : .reply(reply)
+    }
+}

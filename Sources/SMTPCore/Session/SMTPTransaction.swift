@@ -1,0 +1,11 @@
+/// A mail transaction, from the granted MAIL to its end; nothing in it outlives it.
+///
+/// - Note: RFC 5321 §3.3. Addresses are the frontend's: it was asked about them.
+package struct SMTPTransaction: Equatable, Sendable {
+    /// MAIL said SMTPUTF8: addresses beyond ASCII may follow.
+    package let isSMTPUTF8: Bool
+    /// Recipients granted and not removed.
+    package var recipients = 0
+    /// A recipient was refused, so that DATA can say why there is none.
+    package var hasRefusedRecipients = false
+}
