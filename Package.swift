@@ -69,6 +69,7 @@ let package = Package(
             providers: [.apt(["libpcre2-dev"])]
         ),
         .systemLibrary(name: "CLinux"),
+        .target(name: "ServiceManager"),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "DNSResolver", dependencies: ["CUnbound"]),
@@ -119,13 +120,19 @@ let package = Package(
         ),
         .executableTarget(
             name: "Gatepost",
-            dependencies: ["CLinux", "Configuration", "PolicyProtocol", arguments]
+            dependencies: [
+                "CLinux", "Configuration", "PolicyProtocol", "ServiceManager", arguments,
+            ]
         ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
         .testTarget(name: "PolicyProtocolTests", dependencies: ["PolicyProtocol"]),
         .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
-        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(
+            name: "ConfigurationTests",
+            dependencies: ["Configuration", "PolicyProtocol"]
+        ),
+        .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
         .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),
@@ -133,7 +140,7 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "DNSPlugins", "NetworkPlugins", "DNSResolver",
-                "PolicyKitTesting",
+                "PolicyKit", "PolicyKitTesting",
             ]
         ),
     ],

@@ -27,14 +27,13 @@ struct ConfigurationReport {
         let worker = collect { () throws(ConfigurationErrors) in
             try WorkerConfiguration.load(directory: directory)
         }
-        let directories = worker?.controlDirectories ?? frontend?.controlDirectories
+        let directories =
+            worker?.controlDirectories ?? frontend?.controlDirectories ?? [directory]
         let plugins = collect { () throws(ConfigurationErrors) in
-            try PluginsFile.load(directories: directories ?? [directory])
+            try PluginsFile.load(directories: directories)
         }
-        if let directories {
-            let files = ControlFiles(directories: directories) { _ in }
-            problems += FrontendControls.problems(in: files).filter { !problems.contains($0) }
-        }
+        let files = ControlFiles(directories: directories) { _ in }
+        problems += FrontendControls.problems(in: files).filter { !problems.contains($0) }
         guard let frontend, let worker, let plugins else { return (nil, problems) }
         return (Self(frontend: frontend, worker: worker, plugins: plugins), problems)
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Configuration
+import ServiceManager
 
 /// `gatepost run`: a frontend and its workers under one roof, for one machine.
 struct RunCommand: ParsableCommand {
@@ -41,7 +42,7 @@ struct RunCommand: ParsableCommand {
             for problem in problems { StandardError.write(problem.description) }
             throw ExitCode(SystemExit.configuration)
         }
-        ServiceManager.prepare()
+        Systemd.prepare()
         var settings = Supervision.Settings()
         settings.workers = self.workers
         // The frontend keeps this time itself; what is killed here does not obey.

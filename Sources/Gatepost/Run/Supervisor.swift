@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import ServiceManager
 
 /// Performs what ``Supervision`` decides: one thread, one poll over signals and the children's output.
 struct Supervisor {
@@ -118,7 +119,7 @@ struct Supervisor {
                 self.children[id]?.send(Self.number(signal))
             case .announce(let line):
                 StandardOutput.write(line)
-                ServiceManager.notify("READY=1")
+                Systemd.notify("READY=1")
             case .log(let message):
                 StandardError.write("gatepost run: \(message)")
             case .exit(let code):

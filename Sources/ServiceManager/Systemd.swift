@@ -1,0 +1,72 @@
+import Glibc
+
+/// systemd, if it started this process: says that it is ready, and takes the sockets it opened.
+///
+/// Both come in the environment. ``prepare()`` takes them out of it, so that no child speaks for
+/// this process or takes its sockets. Without systemd everything here does nothing.
+package enum Systemd {
+    /// A socket that systemd opened before the process started.
+    package struct PassedSocket: Sendable, Equatable {
+        /// `FileDescriptorName=` of the socket unit; default the unit's name.
+        package let name: String
+        /// Owned by whoever takes it.
+        package let descriptor: Int32
+    }
+
+    private static let notifyAddress: String? = Self.take("NOTIFY_SOCKET")
+
+    /// The sockets of this process, in the order of the socket units; empty if there are none.
+    ///
+    /// They are marked close-on-exec. See sd_listen_fds_with_names(3).
+    package static let sockets: [PassedSocket] = {
+        let process = Self.take("LISTEN_PID").flatMap { pid_t($0) }
+        let count = Self.take("LISTEN_FDS").flatMap { Int32($0) } ?? 0
+        let sockets = Self.sockets(
+            process: process,
+            count: count,
+            names: Self.take("LISTEN_FDNAMES") ?? ""
+        )
+        for socket in sockets { _ = fcntl(socket.descriptor, F_SETFD, FD_CLOEXEC) }
+        return sockets
+    }()
+
+    static func sockets(process: pid_t?, count: Int32, names: String) -> [PassedSocket] {
+        guard process == getpid(), (1...1_024).contains(count) else { return [] }
+        let names = names.split(separator: ":", omittingEmptySubsequences: false)
+        return (0..<count).map { index in
+            let name = Int(index) < names.count ? String(names[Int(index)]) : ""
+            return PassedSocket(name: name, descriptor: 3 + index)
+        }
+    }
+
+    /// Takes everything out of the environment; call it first, before any thread or child.
+    package static func prepare() {
+        _ = Self.notifyAddress
+        _ = Self.sockets
+    }
+
+    /// Sends one state (`READY=1`, `RELOADING=1`, `STOPPING=1`), as sd_notify(3) does.
+    package static func notify(_ state: String) {
+        guard let path = self.notifyAddress, !path.isEmpty else { return }
+        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        var name = sockaddr_un()
+        name.sun_family = sa_family_t(AF_UNIX)
+        var octets = Array(path.utf8)
+        if octets.first == UInt8(ascii: "@") { octets[0] = 0 }
+        guard octets.count < MemoryLayout.size(ofValue: name.sun_path) else { return }
+        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: octets) }
+        let length = socklen_t(MemoryLayout<sa_family_t>.size + octets.count)
+        withUnsafePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                _ = sendto(descriptor, state, state.utf8.count, 0, address, length)
+            }
+        }
+    }
+
+    private static func take(_ variable: String) -> String? {
+        defer { unsetenv(variable) }
+        return getenv(variable).map { String(cString: $0) }
+    }
+}

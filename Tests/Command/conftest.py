@@ -1,0 +1,111 @@
+"""`gatepost run` and `gatepost check` with programs beside them that only pretend."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILT = pathlib.Path(os.environ.get("GATEPOST_BIN", ROOT / ".build/debug"))
+
+FRONTEND = """#!/bin/bash
+echo $$ >"$0.pid.$$"
+trap 'echo "frontend drains" >&2; exit 0' TERM
+trap 'echo "frontend reloads" >&2' HUP
+[[ -f "$0.code" ]] && exit "$(cat "$0.code")"
+echo "ready 127.0.0.1:2525 $*"
+while :; do sleep 0.05; done
+"""
+
+WORKER = """#!/bin/bash
+[[ "$*" == *--check* ]] && { cat "$0.out"; cat "$0.err" >&2; exit "$(cat "$0.code")"; }
+echo $$ >"$0.pid.$$"
+[[ -f "$0.stubborn" ]] && trap '' TERM || trap 'echo "worker drains" >&2; exit 0' TERM
+[[ -f "$0.code" ]] && exit "$(cat "$0.code")"
+echo "ready"
+while :; do sleep 0.05; done
+"""
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def eventually(condition, seconds=10.0):
+    """Waits until condition() is true and returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, "not within time"
+        time.sleep(0.01)
+
+
+class Installation:
+    """A folder with `gatepost` and two programs that pretend, and a configuration."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.gatepost = folder / "gatepost"
+        shutil.copy(BUILT / "gatepost", self.gatepost)
+        for name, text in [("gatepost-frontend", FRONTEND), ("gatepost-worker", WORKER)]:
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        self.config = folder / "config"
+        self.config.mkdir()
+        (self.config / "plugins").write_text("rcpt_ok\n")
+        self.running = []
+
+    def pids(self, name):
+        """The processes of a program that still live, in no order."""
+        found = self.folder.glob(f"{name}.pid.*")
+        return [pid for pid in (int(f.name.rsplit(".", 1)[1]) for f in found) if is_alive(pid)]
+
+    def frontends(self):
+        return self.pids("gatepost-frontend")
+
+    def workers(self):
+        return self.pids("gatepost-worker")
+
+    def run(self, *arguments, workers=2):
+        process = subprocess.Popen(
+            [self.gatepost, "run", "--config", self.config, "--workers", str(workers), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=open(self.folder / "stderr", "ab"),
+            text=True,
+        )
+        self.running.append(process)
+        return process
+
+    def check(self):
+        return subprocess.run(
+            [self.gatepost, "check", "--config", "config"],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def errors(self):
+        return (self.folder / "stderr").read_text()
+
+
+@pytest.fixture
+def installation(tmp_path):
+    made = Installation(tmp_path)
+    yield made
+    for process in made.running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    for pid in made.frontends() + made.workers():
+        os.kill(pid, signal.SIGKILL)

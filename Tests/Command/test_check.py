@@ -1,0 +1,75 @@
+"""`gatepost check`: all mistakes at once, else who is asked what, in which order."""
+
+
+def worker_says(installation, out="", err="", code=0):
+    for suffix, text in [("out", out), ("err", err), ("code", str(code))]:
+        (installation.folder / f"gatepost-worker.{suffix}").write_text(text)
+
+
+def test_the_order_of_asking_is_printed(installation):
+    (installation.config / "me").write_text("mx.example.com\n")
+    worker_says(installation, "connect relay earlytalker\nrcpt rcpt_ok\nqueue queue/maildir\n")
+    done = installation.check()
+    assert done.returncode == 0 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "frontend (mx.example.com)"
+    assert lines[1] == "listener default: 127.0.0.1:2525"
+    assert lines[2].endswith("/var/run/pools/policy/frontend.sock, opens with 1 worker, on failure tempfail")
+    assert [line.split(None, 1) for line in lines[4:]] == [
+        ["connect", "policy: relay, earlytalker"],
+        ["rcpt", "policy: rcpt_ok"],
+        ["queue", "policy: queue/maildir"],
+    ]
+
+
+def test_several_pools_are_shown_in_their_order(installation):
+    (installation.config / "frontend.toml").write_text(
+        '[[pool]]\nname = "other"\non_failure = "skip"\n[[pool]]\nname = "policy"\n'
+    )
+    worker_says(installation, "rcpt rcpt_ok\n")
+    done = installation.check()
+    assert done.returncode == 0
+    assert "rcpt                 other: as its workers say; policy: rcpt_ok" in done.stdout
+    assert "pool other: on_failure = \"skip\"" in done.stderr
+
+
+def test_nobody_for_recipients_is_said(installation):
+    worker_says(installation)
+    done = installation.check()
+    assert done.returncode == 0
+    assert "nobody: every recipient gets 450" in done.stdout
+    assert "nobody: every message gets 451" in done.stdout
+
+
+def test_all_mistakes_of_all_files_are_printed_at_once(installation):
+    (installation.config / "frontend.toml").write_text("idd = 1\n[limits]\nmax_recipients = 5\n")
+    (installation.config / "worker.toml").write_text("[dns]\nservers = ['x']\n")
+    (installation.config / "databytes").write_text("many\n")
+    worker_says(installation, err="config/plugins:1: no such plugin\nwarning: w\n", code=78)
+    done = installation.check()
+    assert done.returncode == 78 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0] == 'config/frontend.toml:1: idd: is not a key; did you mean "id"?'
+    assert lines[1].startswith("config/frontend.toml:3: limits.max_recipients: 5 is out of range")
+    assert lines[2].startswith("config/worker.toml:2: dns.servers: ")
+    assert "databytes:1: " in lines[3]
+    assert lines[4] == "config/plugins:1: no such plugin"
+    assert lines[5] == "gatepost check: 5 problems"
+
+
+def test_a_wait_that_the_frontend_does_not_keep_is_a_warning(installation):
+    (installation.config / "plugins").write_text("check_earlytalker wait 3\n")
+    (installation.config / "frontend.toml").write_text(
+        '[[listener]]\naddress = "127.0.0.1:2525"\ngreeting_delay_ms = 1000\n'
+    )
+    worker_says(installation)
+    assert "wait 3 differs from greeting_delay_ms" in installation.check().stderr
+
+
+def test_a_folder_that_is_missing(installation):
+    (installation.config / "plugins").unlink()
+    installation.config.rmdir()
+    worker_says(installation)
+    done = installation.check()
+    assert done.returncode == 78
+    assert done.stderr.startswith("config: there is no such folder")

@@ -1,0 +1,32 @@
+import Glibc
+import Testing
+
+@testable import ServiceManager
+
+@Suite struct SystemdTests {
+    /// One process has one environment, so all of it is one test.
+    @Test func `sockets are taken once, by the process they are meant for`() {
+        setenv("LISTEN_PID", "1", 1)
+        setenv("LISTEN_FDS", "2", 1)
+        setenv("LISTEN_FDNAMES", "mx:submission", 1)
+        Systemd.prepare()
+        #expect(Systemd.sockets.isEmpty)
+        for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
+            #expect(getenv(name) == nil)
+        }
+        Systemd.notify("READY=1")
+    }
+
+    @Test func `names go with descriptors, from 3 on`() {
+        #expect(
+            Systemd.sockets(process: getpid(), count: 2, names: "mx:")
+                == [
+                    Systemd.PassedSocket(name: "mx", descriptor: 3),
+                    Systemd.PassedSocket(name: "", descriptor: 4),
+                ]
+        )
+        #expect(Systemd.sockets(process: getpid(), count: -1, names: "").isEmpty)
+        #expect(Systemd.sockets(process: getpid(), count: 1_025, names: "").isEmpty)
+        #expect(Systemd.sockets(process: nil, count: 1, names: "").isEmpty)
+    }
+}
