@@ -60,7 +60,11 @@ extension TestSession {
 
     /// The message arrives: its octets as they are, lines with CRLF.
     ///
-    /// - Parameter hook: Which of the hooks from `data_headers_end` to `queue` is asked.
+    /// - Parameters:
+    ///   - text: The whole message.
+    ///   - hook: Which of the hooks from `data_headers_end` to `queue` is asked.
+    /// - Returns: What the plugins answer together.
+    /// - Throws: ``TestFailure`` if a plugin answered no verdict.
     @discardableResult
     public func message(_ text: String, at hook: Hook = .data_post) async throws -> Answer {
         try await self.message(Array(text.utf8), at: hook)
@@ -68,7 +72,11 @@ extension TestSession {
 
     /// The message arrives: its octets as they are, lines with CRLF.
     ///
-    /// - Parameter hook: Which of the hooks from `data_headers_end` to `queue` is asked.
+    /// - Parameters:
+    ///   - octets: The whole message.
+    ///   - hook: Which of the hooks from `data_headers_end` to `queue` is asked.
+    /// - Returns: What the plugins answer together.
+    /// - Throws: ``TestFailure`` if a plugin answered no verdict.
     @discardableResult
     public func message(_ octets: [UInt8], at hook: Hook = .data_post) async throws -> Answer {
         let header = TestHeader(octets)
@@ -113,7 +121,10 @@ extension TestSession {
     /// Plugins are told what happened: `queue_post`, `reset_transaction`, `deny`, `ok`, `disconnect` or
     /// `status`.
     ///
-    /// - Parameter facts: The event's `args`.
+    /// - Parameters:
+    ///   - hook: The hook.
+    ///   - facts: The event's `args`.
+    /// - Throws: Never: what plugins throw here concerns nobody.
     public func notify(_ hook: Hook, _ facts: [String: JSONValue]) async throws {
         guard let chain = self.chains[hook] else { return }
         let picture = self.picture(hook, chain.needs, nil, nil, [:], facts)

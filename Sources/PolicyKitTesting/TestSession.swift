@@ -26,7 +26,9 @@ public final class TestSession {
     public var relay = false
     /// Whether the client spoke too early.
     public var isEarlyTalker = false
-    /// The time, in Unix milliseconds. Nothing but the test moves it.
+    /// The time, in Unix milliseconds.
+    ///
+    /// Nothing but the test moves it.
     public var nowMilliseconds: Int64 = 1_732_322_669_123
     /// How long a plugin may take.
     public var deadline = Duration.seconds(10)
@@ -93,7 +95,9 @@ public final class TestSession {
         await self.plugins.stop()
     }
 
-    /// Writes a control file anew; sessions that start later see it. See ``startAgain()``.
+    /// Writes a control file anew; sessions that start later see it.
+    ///
+    /// See ``startAgain()``.
     public func write(_ content: String, to name: String) throws {
         try self.folder.write(content, to: "config/\(name)")
     }

@@ -4,7 +4,11 @@ import StandardPlugins
 import Testing
 
 struct BadMailFromTests {
-    private func answer(_ file: String, _ sender: String, _ line: String = "badmailfrom")
+    private func answer(
+        _ file: String,
+        _ sender: String,
+        _ line: String = "badmailfrom"
+    )
         async throws -> Answer
     {
         let files = ["badmailfrom": file]

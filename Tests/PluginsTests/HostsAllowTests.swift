@@ -4,7 +4,11 @@ import StandardPlugins
 import Testing
 
 struct HostsAllowTests {
-    private func answer(_ file: String, _ ip: String, _ line: String = "hosts_allow")
+    private func answer(
+        _ file: String,
+        _ ip: String,
+        _ line: String = "hosts_allow"
+    )
         async throws -> Answer
     {
         let files = ["hosts_allow": file]

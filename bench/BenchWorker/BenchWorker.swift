@@ -4,7 +4,8 @@ import PolicyKit
 
 /// Subscribes to every hook; says ok where somebody has to, and declines elsewhere.
 struct Everything: ConnectHook, HeloHook, EhloHook, MailHook, RcptHook, DataHook,
-    DataHeadersEndHook, ReceivedLineHook, DataPostHeadersHook, DataPostHook, QueuePreHook, QueueHook,
+    DataHeadersEndHook, ReceivedLineHook, DataPostHeadersHook, DataPostHook, QueuePreHook,
+    QueueHook,
     VrfyHook, HelpHook, NoopHook, UnrecognizedCommandHook, QuitHook
 {
     static let name = "bench/everything"

@@ -1,19 +1,21 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Refuses senders that `badmailfrom` names. See README.md.
-public struct BadMailFrom: MailHook {
-    public static let name = "badmailfrom"
-    public static let aliases = ["check_badmailfrom", "check_badmailfrom_patterns"]
+/// Refuses senders that `badmailfrom` names.
+///
+/// See README.md.
+package struct BadMailFrom: MailHook {
+    package static let name = "badmailfrom"
+    package static let aliases = ["check_badmailfrom", "check_badmailfrom_patterns"]
 
     private let senders: ControlFile<[BadAddress]>
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) throws {
+    package init(configuration: PluginConfiguration) throws {
         self.refusal = configuration.refusal()
         self.senders = try configuration.controlFile("badmailfrom", line: BadAddress.init)
     }
 
-    public func mail(_ event: MailEvent) async throws -> Answer {
+    package func mail(_ event: MailEvent) async throws -> Answer {
         if event.isImmune { return event.skip("immune") }
         let sender = event.sender
         if sender.isNull { return event.skip("null sender") }

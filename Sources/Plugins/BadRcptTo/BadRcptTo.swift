@@ -1,19 +1,21 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Refuses recipients that `badrcptto` names. See README.md.
-public struct BadRcptTo: RcptHook {
-    public static let name = "badrcptto"
-    public static let aliases = ["check_badrcptto", "check_badrcptto_patterns"]
+/// Refuses recipients that `badrcptto` names.
+///
+/// See README.md.
+package struct BadRcptTo: RcptHook {
+    package static let name = "badrcptto"
+    package static let aliases = ["check_badrcptto", "check_badrcptto_patterns"]
 
     private let recipients: ControlFile<[BadAddress]>
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) throws {
+    package init(configuration: PluginConfiguration) throws {
         self.refusal = configuration.refusal()
         self.recipients = try configuration.controlFile("badrcptto", line: BadAddress.init)
     }
 
-    public func rcpt(_ event: RcptEvent) async throws -> Answer {
+    package func rcpt(_ event: RcptEvent) async throws -> Answer {
         let recipient = event.recipient
         let address = recipient.address.asciiLowercased
         for entry in event.value(of: self.recipients)

@@ -1,21 +1,23 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Disconnects a client that keeps saying what is no command. See README.md.
-public struct CountUnrecognizedCommands: UnrecognizedCommandHook {
-    public static let name = "count_unrecognized_commands"
+/// Disconnects a client that keeps saying what is no command.
+///
+/// See README.md.
+package struct CountUnrecognizedCommands: UnrecognizedCommandHook {
+    package static let name = "count_unrecognized_commands"
 
     private static let defaultLimit = 4
 
     private let limit: Int
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) {
+    package init(configuration: PluginConfiguration) {
         let limit = configuration.positional("limit", as: .integer(in: 0...10_000), default: 0)
         self.limit = limit == 0 ? Self.defaultLimit : limit
         self.refusal = configuration.refusal(.reject, .disconnect)
     }
 
-    public func unrecognizedCommand(_ event: UnrecognizedCommandEvent) async throws -> Answer {
+    package func unrecognizedCommand(_ event: UnrecognizedCommandEvent) async throws -> Answer {
         let verb = event.command
         if verb.equalsIgnoringASCIICase("STARTTLS") || verb.equalsIgnoringASCIICase("AUTH") {
             return event.skip("a command of other servers")

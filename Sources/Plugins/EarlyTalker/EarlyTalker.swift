@@ -1,7 +1,9 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Refuses a client that spoke before it was spoken to. See README.md.
-public struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
+/// Refuses a client that spoke before it was spoken to.
+///
+/// See README.md.
+package struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
     private enum Moment: String, CaseIterable {
         case connect
         case data
@@ -13,8 +15,8 @@ public struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
         case log
     }
 
-    public static let name = "earlytalker"
-    public static let aliases = ["check_earlytalker"]
+    package static let name = "earlytalker"
+    package static let aliases = ["check_earlytalker"]
 
     private static let text = "Connecting host started transmitting before SMTP greeting"
 
@@ -22,7 +24,7 @@ public struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
     private let moments: Set<Moment>
     private let isDeferred: Bool
 
-    public init(configuration: PluginConfiguration) {
+    package init(configuration: PluginConfiguration) {
         // The frontend does the waiting; the argument is read so that old lines go on working.
         _ = configuration.argument(
             "wait",
@@ -40,7 +42,7 @@ public struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
         }
     }
 
-    public func subscription(at hook: Hook) -> Subscription? {
+    package func subscription(at hook: Hook) -> Subscription? {
         switch hook {
         case .connect: self.moments.contains(.connect) ? Subscription() : nil
         case .data: self.moments.contains(.data) ? Subscription() : nil
@@ -48,21 +50,21 @@ public struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
         }
     }
 
-    public func connect(_ event: ConnectEvent) async throws -> Answer {
+    package func connect(_ event: ConnectEvent) async throws -> Answer {
         guard self.isToBlame(event) else { return .declined }
         guard self.isDeferred else { return self.refuse(event) }
         return event.info("early talker, refused at MAIL")
     }
 
-    public func mail(_ event: MailEvent) async throws -> Answer {
+    package func mail(_ event: MailEvent) async throws -> Answer {
         event.notes[.earlytalker] == true ? self.refuse(event) : .declined
     }
 
-    public func rcpt(_ event: RcptEvent) async throws -> Answer {
+    package func rcpt(_ event: RcptEvent) async throws -> Answer {
         event.notes[.earlytalker] == true ? self.refuse(event) : .declined
     }
 
-    public func data(_ event: DataEvent) async throws -> Answer {
+    package func data(_ event: DataEvent) async throws -> Answer {
         self.isToBlame(event) ? self.refuse(event) : .declined
     }
 

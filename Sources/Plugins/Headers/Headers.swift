@@ -1,10 +1,11 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Refuses a message whose header lacks fields, has them twice, or is dated out of range. See
-/// README.md.
-public struct Headers: DataPostHook {
-    public static let name = "headers"
-    public static let aliases = ["check_basicheaders"]
+/// Refuses a message whose header lacks fields, has them twice, or is dated out of range.
+///
+/// See README.md.
+package struct Headers: DataPostHook {
+    package static let name = "headers"
+    package static let aliases = ["check_basicheaders"]
 
     /// RFC 5322 §3.6: fields that may stand once at most.
     private static let singular: [Bytes] = [
@@ -17,16 +18,16 @@ public struct Headers: DataPostHook {
     private let past: Duration?
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) {
+    package init(configuration: PluginConfiguration) {
         self.required = configuration.argument("require", as: .fieldNames, default: ["From"])
         self.future = configuration.argument("future", as: .days)
         self.past = configuration.argument("past", as: .days)
         self.refusal = configuration.refusal()
     }
 
-    public func subscription(at hook: Hook) -> Subscription? { Subscription(.wholeMessage) }
+    package func subscription(at hook: Hook) -> Subscription? { Subscription(.wholeMessage) }
 
-    public func dataPost(_ event: DataPostEvent) async throws -> Answer {
+    package func dataPost(_ event: DataPostEvent) async throws -> Answer {
         if event.messageFile.size == 0 {
             return self.refuse(event, "You must send some data first")
         }

@@ -1,21 +1,24 @@
+package import PolicyKit
+
 import struct Configuration.IPAddress
 import struct Configuration.IPNetwork
-public import PolicyKit
 
-/// Refuses or admits clients by their address, as `hosts_allow` says. See README.md.
-public struct HostsAllow: ConnectHook {
+/// Refuses or admits clients by their address, as `hosts_allow` says.
+///
+/// See README.md.
+package struct HostsAllow: ConnectHook {
     private enum Match: String, CaseIterable {
         case first
         case longest
     }
 
-    public static let name = "hosts_allow"
+    package static let name = "hosts_allow"
 
     private let hosts: ControlFile<[HostRule]>
     private let match: Match
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) throws {
+    package init(configuration: PluginConfiguration) throws {
         self.match = configuration.argument(
             "match",
             as: ArgumentType<Match>.choice,
@@ -25,7 +28,7 @@ public struct HostsAllow: ConnectHook {
         self.hosts = try configuration.controlFile("hosts_allow", line: HostRule.init)
     }
 
-    public func connect(_ event: ConnectEvent) async throws -> Answer {
+    package func connect(_ event: ConnectEvent) async throws -> Answer {
         let ip = event.session.client.ip
         guard let address = IPAddress(parsing: ip) else {
             throw PluginError("client address \(ip) is none")

@@ -1,21 +1,23 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Refuses a message that has been through too many servers. See README.md.
-public struct Loop: DataPostHook {
-    public static let name = "loop"
-    public static let aliases = ["check_loop"]
+/// Refuses a message that has been through too many servers.
+///
+/// See README.md.
+package struct Loop: DataPostHook {
+    package static let name = "loop"
+    package static let aliases = ["check_loop"]
 
     private let limit: Int
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) {
+    package init(configuration: PluginConfiguration) {
         self.limit = configuration.positional("hops", as: .integer(in: 1...10_000), default: 100)
         self.refusal = configuration.refusal()
     }
 
-    public func subscription(at hook: Hook) -> Subscription? { Subscription(.headers) }
+    package func subscription(at hook: Hook) -> Subscription? { Subscription(.headers) }
 
-    public func dataPost(_ event: DataPostEvent) async throws -> Answer {
+    package func dataPost(_ event: DataPostEvent) async throws -> Answer {
         let hops = event.headers.count { field in
             field.name.equalsIgnoringASCIICase("Received")
                 || field.name.equalsIgnoringASCIICase("Delivered-To")

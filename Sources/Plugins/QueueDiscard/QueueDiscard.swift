@@ -1,14 +1,16 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Takes every message and throws it away. See README.md.
-public struct QueueDiscard: QueueHook {
-    public static let name = "queue/discard"
+/// Takes every message and throws it away.
+///
+/// See README.md.
+package struct QueueDiscard: QueueHook {
+    package static let name = "queue/discard"
 
-    public init(configuration: PluginConfiguration) {}
+    package init(configuration: PluginConfiguration) {}
 
-    public func subscription(at hook: Hook) -> Subscription? { Subscription(isIdempotent: true) }
+    package func subscription(at hook: Hook) -> Subscription? { Subscription(isIdempotent: true) }
 
-    public func queue(_ event: QueueEvent) async throws -> Answer {
+    package func queue(_ event: QueueEvent) async throws -> Answer {
         event.info("discarded")
         return .ok("Message discarded")
     }

@@ -52,7 +52,11 @@ struct Program: Sendable {
         posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
         var words = ([self.path] + self.arguments).map { strdup($0) } + [nil]
-        defer { words.forEach { free($0) } }
+        defer {
+            for word in words {
+                free(word)
+            }
+        }
         var process: pid_t = 0
         let result = posix_spawn(&process, self.path, &actions, nil, &words, environ)
         guard result == 0 else { throw self.failure("spawn", result) }

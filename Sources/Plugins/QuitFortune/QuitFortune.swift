@@ -1,8 +1,10 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Says something wise to a client that said HELO and leaves. See README.md.
-public struct QuitFortune: QuitHook {
-    public static let name = "quit_fortune"
+/// Says something wise to a client that said HELO and leaves.
+///
+/// See README.md.
+package struct QuitFortune: QuitHook {
+    package static let name = "quit_fortune"
 
     /// The most lines of a fortune.
     static let maximumLines = 18
@@ -15,7 +17,7 @@ public struct QuitFortune: QuitHook {
     private let hostname: String
     private let source: FortuneSource?
 
-    public init(configuration: PluginConfiguration) throws {
+    package init(configuration: PluginConfiguration) throws {
         self.hostname = configuration.shared.hostname
         if let path = configuration.argument("file", as: .text) {
             let book = try FortuneBook(path: configuration.resolve(path: path))
@@ -28,11 +30,11 @@ public struct QuitFortune: QuitHook {
         }
     }
 
-    public func subscription(at hook: Hook) -> Subscription? {
+    package func subscription(at hook: Hook) -> Subscription? {
         self.source == nil ? nil : Subscription()
     }
 
-    public func quit(_ event: QuitEvent) async throws -> Answer {
+    package func quit(_ event: QuitEvent) async throws -> Answer {
         guard let source = self.source, event.session.hello?.isExtended == false else {
             return .declined
         }

@@ -1,22 +1,24 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Accepts recipients of local domains, and every recipient of a relay client. See README.md.
-public struct RcptOK: RcptHook {
-    public static let name = "rcpt_ok"
+/// Accepts recipients of local domains, and every recipient of a relay client.
+///
+/// See README.md.
+package struct RcptOK: RcptHook {
+    package static let name = "rcpt_ok"
 
     private let me: ControlFile<LocalDomains>
     private let domains: ControlFile<LocalDomains>
     private let moreDomains: ControlFile<LocalDomains>
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) throws {
+    package init(configuration: PluginConfiguration) throws {
         self.refusal = configuration.refusal()
         self.me = try configuration.controlFile("me", parse: LocalDomains.init)
         self.domains = try configuration.controlFile("rcpthosts", parse: LocalDomains.init)
         self.moreDomains = try configuration.controlFile("morercpthosts", parse: LocalDomains.init)
     }
 
-    public func rcpt(_ event: RcptEvent) async throws -> Answer {
+    package func rcpt(_ event: RcptEvent) async throws -> Answer {
         if event.session.relay {
             event.pass("relay client")
             return .ok

@@ -1,11 +1,14 @@
+package import PolicyKit
+
 import struct Configuration.IPAddress
 import struct Configuration.IPNetwork
-public import PolicyKit
 
-/// Decides which clients may relay. See README.md.
-public struct Relay: ConnectHook, RcptHook {
-    public static let name = "relay"
-    public static let aliases = ["check_relay", "check_norelay", "relay_only"]
+/// Decides which clients may relay.
+///
+/// See README.md.
+package struct Relay: ConnectHook, RcptHook {
+    package static let name = "relay"
+    package static let aliases = ["check_relay", "check_norelay", "relay_only"]
 
     private let refused: ControlFile<[IPNetwork]>
     private let allowed: ControlFile<[IPNetwork]>
@@ -13,7 +16,7 @@ public struct Relay: ConnectHook, RcptHook {
     private let isExclusive: Bool
     private let refusal: Refusal
 
-    public init(configuration: PluginConfiguration) throws {
+    package init(configuration: PluginConfiguration) throws {
         let only = configuration.argument("only", as: .flag, default: false)
         self.isExclusive = only || configuration.writtenName == "relay_only"
         self.refusal = configuration.refusal()
@@ -22,11 +25,11 @@ public struct Relay: ConnectHook, RcptHook {
         self.moreAllowed = try configuration.controlFile("morerelayclients", line: Self.network)
     }
 
-    public func subscription(at hook: Hook) -> Subscription? {
+    package func subscription(at hook: Hook) -> Subscription? {
         hook == .rcpt && !self.isExclusive ? nil : Subscription()
     }
 
-    public func connect(_ event: ConnectEvent) async throws -> Answer {
+    package func connect(_ event: ConnectEvent) async throws -> Answer {
         let ip = event.session.client.ip
         guard let address = IPAddress(parsing: ip) else {
             throw PluginError("client address \(ip) is none")
@@ -44,7 +47,7 @@ public struct Relay: ConnectHook, RcptHook {
         return event.pass("relay client")
     }
 
-    public func rcpt(_ event: RcptEvent) async throws -> Answer {
+    package func rcpt(_ event: RcptEvent) async throws -> Answer {
         event.session.relay
             ? event.pass("relay client")
             : event.refuse(self.refusal, "Relaying denied", detail: "7.1")

@@ -1,16 +1,18 @@
-public import PolicyKit
+package import PolicyKit
 
-/// Writes what happened: a line for each message, refusal and session. See README.md.
-public struct SessionLog: QueuePostHook, DenyHook, DisconnectHook {
-    public static let name = "logging"
+/// Writes what happened: a line for each message, refusal and session.
+///
+/// See README.md.
+package struct SessionLog: QueuePostHook, DenyHook, DisconnectHook {
+    package static let name = "logging"
 
-    public init(configuration: PluginConfiguration) {}
+    package init(configuration: PluginConfiguration) {}
 
-    public func subscription(at hook: Hook) -> Subscription? {
+    package func subscription(at hook: Hook) -> Subscription? {
         Subscription(hook == .queue_post ? .recipients : [])
     }
 
-    public func queuePost(_ event: QueuePostEvent) async throws {
+    package func queuePost(_ event: QueuePostEvent) async throws {
         let transaction = event.transaction
         let recipients = event.recipients.map { Self.quoted($0.address) }
         event.logger.info(
@@ -25,7 +27,7 @@ public struct SessionLog: QueuePostHook, DenyHook, DisconnectHook {
         )
     }
 
-    public func deny(_ event: DenyEvent) async throws {
+    package func deny(_ event: DenyEvent) async throws {
         event.logger.info(
             "refused",
             metadata: [
@@ -39,7 +41,7 @@ public struct SessionLog: QueuePostHook, DenyHook, DisconnectHook {
         )
     }
 
-    public func disconnect(_ event: DisconnectEvent) async throws {
+    package func disconnect(_ event: DisconnectEvent) async throws {
         let milliseconds = Int64(event.sessionTime / .milliseconds(1))
         event.logger.info(
             "session over",

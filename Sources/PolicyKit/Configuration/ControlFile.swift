@@ -1,6 +1,6 @@
 import Configuration
 
-/// A line of a control file: `badmailfrom`, `rcpthosts`, …
+/// A line of a control file, as of `badmailfrom` or `rcpthosts`.
 public struct ControlLine: Sendable, Equatable {
     /// The line, without the white space around it; comments and empty lines are gone already.
     public let text: String
@@ -72,7 +72,10 @@ extension ControlLine {
 extension PluginConfiguration {
     /// A control file, parsed as a whole whenever it changes.
     ///
-    /// - Parameter parse: Makes the value of the file's lines; no lines, if there is no file.
+    /// - Parameters:
+    ///   - name: The file's name.
+    ///   - parse: Makes the value of the file's lines; no lines, if there is no file.
+    /// - Returns: What ``HookEvent/value(of:)`` reads.
     /// - Throws: What `parse` throws about the file as it now is.
     public func controlFile<Value>(
         _ name: String,

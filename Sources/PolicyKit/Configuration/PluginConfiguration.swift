@@ -94,7 +94,9 @@ public final class PluginConfiguration {
         return value
     }
 
-    /// Takes those of `words` that stand where a name may stand, as in `queue/smtp-forward … xclient`.
+    /// Takes those of `words` that stand where a name may stand, as in `queue/smtp-forward …
+    /// xclient`.
+    ///
     /// Called once, before the named arguments.
     public func words(_ words: Set<String>) -> Set<String> {
         self.known += words.sorted()
@@ -162,7 +164,9 @@ public final class PluginConfiguration {
         return self.argument("reject_type", as: types, default: type)
     }
 
-    /// Records something wrong with this line. The worker will not start.
+    /// Records something wrong with this line.
+    ///
+    /// The worker will not start.
     public func record(_ message: String) {
         self.problems.append(
             PluginProblem(
@@ -218,7 +222,11 @@ public final class PluginConfiguration {
         return pairs
     }
 
-    private func read<Value>(_ word: String, of name: String, as type: ArgumentType<Value>)
+    private func read<Value>(
+        _ word: String,
+        of name: String,
+        as type: ArgumentType<Value>
+    )
         -> Value?
     {
         guard let value = type.read(word) else {

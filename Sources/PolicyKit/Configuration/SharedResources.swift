@@ -4,8 +4,9 @@ public import NIOCore
 
 /// What all plugins of a worker share: its loop, its folders, its control files.
 public struct SharedResources: Sendable {
-    /// The worker's one event loop. Plugins run on it and must not block it; clients that use it
-    /// need no hop between threads.
+    /// The worker's one event loop.
+    ///
+    /// Plugins run on it and must not block it; clients that use it need no hop between threads.
     public let eventLoop: any EventLoop
     /// The worker's logger.
     public let logger: Logger

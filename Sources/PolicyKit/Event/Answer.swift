@@ -29,7 +29,8 @@ public struct Answer: Sendable, Equatable {
 
     /// Yes, and nobody else is asked.
     ///
-    /// - Parameter text: The reply's lines, separated by LF. The other functions take the same.
+    /// The text's lines are separated by LF, as in the
+    /// other functions.
     public static func ok(_ text: String, code: Int? = nil, status: String? = nil) -> Self {
         Self(.ok, PolicyReply(code: code, status: status, lines: text))
     }

@@ -2,7 +2,9 @@ extension Bytes {
     /// Whether the octets are the same but for the case of ASCII letters.
     public func equalsIgnoringASCIICase(_ other: Bytes) -> Bool {
         self.octets.count == other.octets.count
-            && zip(self.octets, other.octets).allSatisfy { $0.asciiLowercased == $1.asciiLowercased }
+            && zip(self.octets, other.octets).allSatisfy {
+                $0.asciiLowercased == $1.asciiLowercased
+            }
     }
 
     /// The octets with ASCII letters in lower case.

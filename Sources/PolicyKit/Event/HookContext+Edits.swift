@@ -12,7 +12,8 @@ extension HookContext {
 
     func delayReply(by duration: Duration) {
         let (seconds, attoseconds) = duration.components
-        let milliseconds = min(max(seconds, 0), 86_400) * 1_000 + attoseconds / 1_000_000_000_000_000
+        let milliseconds =
+            min(max(seconds, 0), 86_400) * 1_000 + attoseconds / 1_000_000_000_000_000
         self.append(.delayReply(milliseconds: max(milliseconds, 0)))
     }
 
@@ -83,6 +84,7 @@ public struct KarmaChange: NoteValue, Sendable, Equatable {
         self.change = change
     }
 
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         guard let plugin = json["plugin"].flatMap({ String(json: $0) }),
             let change = json["change"].flatMap({ Int(json: $0) })
@@ -90,6 +92,7 @@ public struct KarmaChange: NoteValue, Sendable, Equatable {
         self.init(plugin: plugin, change: change)
     }
 
+    /// The value as it travels.
     public var json: JSONValue {
         .object(["plugin": .string(self.plugin), "change": .int(Int64(self.change))])
     }
@@ -113,6 +116,7 @@ public struct NaughtyFlag: NoteValue, Sendable, Equatable {
         self.type = type
     }
 
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         guard let plugin = json["plugin"].flatMap({ String(json: $0) }),
             let text = json["text"].flatMap({ String(json: $0) }),
@@ -122,6 +126,7 @@ public struct NaughtyFlag: NoteValue, Sendable, Equatable {
         self.init(plugin: plugin, text: text, type: type)
     }
 
+    /// The value as it travels.
     public var json: JSONValue {
         .object([
             "plugin": .string(self.plugin), "text": .string(self.text),
@@ -143,7 +148,10 @@ extension NoteKey<[NaughtyFlag]> {
 extension HookContext {
     /// What the recorded actions make of headers and recipients, each new one with an id that has
     /// not been used: what a frontend does with a verdict, for tests.
-    package func edited(headers: [HeaderField], recipients: [Recipient]) -> (
+    package func edited(
+        headers: [HeaderField],
+        recipients: [Recipient]
+    ) -> (
         headers: [HeaderField], recipients: [Recipient]
     ) {
         var headers = headers

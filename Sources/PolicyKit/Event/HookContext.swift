@@ -22,9 +22,10 @@ package final class HookContext {
     package private(set) var ownTrace: [TraceEntry] = []
     /// The first thing that was asked for and is not there.
     package private(set) var failure: PluginError?
-    /// What the plugins so far want done, in order; `nil` where a later one took it back. What the
-    /// action at index *i* adds has the id −(*i* + 1) within this chain, so it never meets the
-    /// frontend's ids, which are positive.
+    /// What the plugins so far want done, in order; `nil` where a later one took it back.
+    ///
+    /// What the action at index *i* adds has the id −(*i* + 1) within this chain, so it never meets
+    /// the frontend's ids, which are positive.
     private var recorded: [PolicyAction?] = []
     /// Notes that the plugins so far have changed: a merge patch a scope.
     package private(set) var sessionPatch: [String: JSONValue] = [:]
@@ -174,11 +175,15 @@ package final class HookContext {
     /// something that the frontend knows.
     ///
     /// - Parameters:
+    ///   - id: What it is about.
     ///   - revised: The adding action as it would have been; `nil` takes it back.
     ///   - action: The action on what the frontend knows.
-    func change(id: Int64, revised: (PolicyAction) -> PolicyAction?, otherwise action: PolicyAction) {
+    func change(id: Int64, revised: (PolicyAction) -> PolicyAction?, otherwise action: PolicyAction)
+    {
         guard id < 0 else { return self.append(action) }
-        guard let index = Int(exactly: -1 - id), self.recorded.indices.contains(index) else { return }
+        guard let index = Int(exactly: -1 - id), self.recorded.indices.contains(index) else {
+            return
+        }
         self.recorded[index] = self.recorded[index].flatMap(revised)
         self.decodedRecipients?.apply(action, newID: 0)
         self.decodedHeaders?.apply(action, newID: 0)

@@ -16,7 +16,9 @@ extension HookEvent where Stage: ClientNameStage {
 }
 
 extension HookEvent where Stage: DelayStage {
-    /// Holds the reply back, within the frontend's limit. Nothing sleeps in the worker.
+    /// Holds the reply back, within the frontend's limit.
+    ///
+    /// Nothing sleeps in the worker.
     public func delayReply(by duration: Duration) {
         self.context.delayReply(by: duration)
     }
@@ -55,8 +57,11 @@ public enum HeaderEnd: Sendable {
 extension HookEvent where Stage: HeaderStage {
     /// Adds a header field.
     ///
-    /// - Parameter value: What follows the colon; a leading space is added if there is no white
-    ///   space. Lines fold as CRLF and white space.
+    /// - Parameters:
+    ///   - name: Printable ASCII without a colon.
+    ///   - value: What follows the colon; a leading space is added if there is no white space.
+    ///     Lines fold as CRLF and white space.
+    ///   - end: Above all fields, or below them.
     public func addHeader(_ name: String, _ value: String, at end: HeaderEnd = .top) {
         let spaced = value.utf8.first.map { $0 == 0x20 || $0 == 0x09 } == true
         self.addHeader(Bytes(name), Bytes(spaced ? value : " " + value), at: end)

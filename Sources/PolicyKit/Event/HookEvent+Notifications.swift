@@ -44,7 +44,7 @@ extension HookEvent where Stage: OutcomeStage {
     /// The pool that decided.
     public var pool: String? { self.context.value("pool") }
 
-    /// Why there was no verdict, if the failure policy decided: `worker_lost`, `deadline`, …
+    /// Why there was no verdict, if the failure policy decided, as in `worker_lost`.
     public var failure: String? { self.context.value("failure") }
 
     /// What the client was told.
@@ -52,6 +52,7 @@ extension HookEvent where Stage: OutcomeStage {
 }
 
 extension PolicyReply: NoteValue {
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         guard case .object = json else { return nil }
         self.init(
@@ -61,6 +62,7 @@ extension PolicyReply: NoteValue {
         )
     }
 
+    /// The value as it travels.
     public var json: JSONValue {
         var members: [String: JSONValue] = ["text": .array(self.text.map { .string($0) })]
         members["code"] = self.code.map { .int(Int64($0)) }

@@ -2,8 +2,9 @@
 // `reject` and `reject_type` make of it.
 
 extension HookEvent {
-    /// Logs that a check was passed. Answers `declined`, so that `return event.pass(…)` reads well;
-    /// the others do likewise.
+    /// Logs that a check was passed.
+    ///
+    /// Answers `declined`, so that `return event.pass(…)` reads well; the others do likewise.
     @discardableResult
     public func pass(_ text: @autoclosure () -> String = "") -> Answer {
         self.context.log(.pass, text)
@@ -40,6 +41,7 @@ extension HookEvent {
     ///   - detail: The enhanced status code without its class, as in `"1.8"`: the class follows
     ///     from `reject_type`. `nil` for the hook's own.
     ///   - code: The reply code, where it is not the hook's own. Used only if its class fits.
+    /// - Returns: The answer to return.
     public func refuse(
         _ refusal: Refusal,
         _ text: String,

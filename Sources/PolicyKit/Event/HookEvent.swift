@@ -30,7 +30,9 @@ public struct HookEvent<Stage: HookStage> {
     /// Notes of session and transaction, to read and to write.
     public var notes: Notes { Notes(context: self.context) }
 
-    /// What is left of the event's time. At zero the task is cancelled.
+    /// What is left of the event's time.
+    ///
+    /// At zero the task is cancelled.
     public var remainingTime: Duration { self.context.remainingTime }
 
     /// When the event came, in Unix milliseconds: the one clock a plugin should look at, for tests
@@ -41,10 +43,13 @@ public struct HookEvent<Stage: HookStage> {
     /// plugin's `loglevel` applied.
     public var logger: Logger { self.context.logger }
 
-    /// What every plugin answered so far in this session. Needs ``Needs/trace``.
+    /// What every plugin answered so far in this session.
+    ///
+    /// Needs ``Needs/trace``.
     public var trace: [TraceEntry] { self.context.trace }
 
     /// Whether checks leave this session alone: a relay client, or a host or sender on a whitelist.
+    ///
     /// It never means that relaying is allowed.
     public var isImmune: Bool {
         self.session.relay || self.isNoted(.whitelisthost) || self.isNoted(.whitelistsender)
@@ -72,19 +77,26 @@ extension HookEvent where Stage: TransactionStage {
         self.context.required(self.context.transaction, "transaction") ?? .empty
     }
 
-    /// The recipients accepted so far. Needs ``Needs/recipients``.
+    /// The recipients accepted so far.
+    ///
+    /// Needs ``Needs/recipients``.
     public var recipients: [Recipient] { self.context.recipients }
 
-    /// The header fields as they now are, in order. Needs ``Needs/headers``.
+    /// The header fields as they now are, in order.
+    ///
+    /// Needs ``Needs/headers``.
     public var headers: [HeaderField] { self.context.headers }
 
-    /// The file with the message as it came. Needs ``Needs/message``.
+    /// The file with the message as it came.
+    ///
+    /// Needs ``Needs/message``.
     public var messageFile: MessageReference {
         self.context.required(self.context.transaction?.message, "transaction.message") ?? .empty
     }
 
-    /// The message as it now is: the current header fields, then the body from the file. Needs
-    /// ``Needs/wholeMessage``.
+    /// The message as it now is: the current header fields, then the body from the file.
+    ///
+    /// Needs ``Needs/wholeMessage``.
     public var message: Message {
         Message(headers: self.headers, file: self.messageFile)
     }

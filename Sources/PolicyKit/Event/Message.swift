@@ -7,7 +7,9 @@ public struct Message: Sendable {
     public let header: [UInt8]
     /// The spool file.
     public let path: String
-    /// Where in the file the header ends. What follows, the empty line included, goes out as it is.
+    /// Where in the file the header ends.
+    ///
+    /// What follows, the empty line included, goes out as it is.
     public let bodyOffset: Int64
     /// The octets of the file.
     public let fileSize: Int64

@@ -37,6 +37,7 @@ public protocol NoteValue {
 }
 
 extension Bool: NoteValue {
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         switch json {
         case .bool(let value): self = value
@@ -46,19 +47,23 @@ extension Bool: NoteValue {
         }
     }
 
+    /// The value as it travels.
     public var json: JSONValue { .bool(self) }
 }
 
 extension Int: NoteValue {
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         guard case .int(let value) = json else { return nil }
         self.init(exactly: value)
     }
 
+    /// The value as it travels.
     public var json: JSONValue { .int(Int64(self)) }
 }
 
 extension Double: NoteValue {
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         switch json {
         case .double(let value): self = value
@@ -67,23 +72,28 @@ extension Double: NoteValue {
         }
     }
 
+    /// The value as it travels.
     public var json: JSONValue { .double(self) }
 }
 
 extension String: NoteValue {
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         guard case .string(let value) = json else { return nil }
         self = value
     }
 
+    /// The value as it travels.
     public var json: JSONValue { .string(self) }
 }
 
 extension JSONValue: NoteValue {
+    /// The value in `json`, `nil` if it is not of this type.
     public init?(json: JSONValue) {
         self = json
     }
 
+    /// The value as it travels.
     public var json: JSONValue { self }
 }
 
@@ -98,6 +108,7 @@ extension Array: NoteValue where Element: NoteValue {
         }
     }
 
+    /// The value as it travels.
     public var json: JSONValue { .array(self.map(\.json)) }
 }
 
@@ -107,7 +118,9 @@ extension Array: NoteValue where Element: NoteValue {
 public struct Notes {
     let context: HookContext
 
-    /// The note's value; `nil` if it is not there or of another type. Setting `nil` deletes it.
+    /// The note's value; `nil` if it is not there or of another type.
+    ///
+    /// Setting `nil` deletes it.
     public subscript<Value: NoteValue>(_ key: NoteKey<Value>) -> Value? {
         get { self.context.note(key.name, in: key.scope).flatMap { Value(json: $0) } }
         nonmutating set { self.context.setNote(key.name, in: key.scope, to: newValue?.json) }

@@ -163,7 +163,9 @@ public protocol QuitHook: Plugin {
     func quit(_ event: QuitEvent) async throws -> Answer
 }
 
-/// The message was queued, or could not be. Told, not asked.
+/// The message was queued, or could not be.
+///
+/// Told, not asked.
 public protocol QueuePostHook: Plugin {
     /// The event at `queue_post`.
     typealias QueuePostEvent = HookEvent<QueuePostStage>
@@ -172,7 +174,9 @@ public protocol QueuePostHook: Plugin {
     func queuePost(_ event: QueuePostEvent) async throws
 }
 
-/// The transaction is over, whatever its end. Told, not asked.
+/// The transaction is over, whatever its end.
+///
+/// Told, not asked.
 public protocol ResetTransactionHook: Plugin {
     /// The event at `reset_transaction`.
     typealias ResetTransactionEvent = HookEvent<ResetTransactionStage>
@@ -181,7 +185,9 @@ public protocol ResetTransactionHook: Plugin {
     func resetTransaction(_ event: ResetTransactionEvent) async throws
 }
 
-/// A hook ended in a refusal. Told, not asked.
+/// A hook ended in a refusal.
+///
+/// Told, not asked.
 public protocol DenyHook: Plugin {
     /// The event at `deny`.
     typealias DenyEvent = HookEvent<DenyStage>
@@ -190,7 +196,9 @@ public protocol DenyHook: Plugin {
     func deny(_ event: DenyEvent) async throws
 }
 
-/// A hook ended without a refusal. Told, not asked.
+/// A hook ended without a refusal.
+///
+/// Told, not asked.
 public protocol OkHook: Plugin {
     /// The event at `ok`.
     typealias OkEvent = HookEvent<OkStage>
@@ -199,7 +207,9 @@ public protocol OkHook: Plugin {
     func ok(_ event: OkEvent) async throws
 }
 
-/// The session is over. Told, not asked.
+/// The session is over.
+///
+/// Told, not asked.
 public protocol DisconnectHook: Plugin {
     /// The event at `disconnect`.
     typealias DisconnectEvent = HookEvent<DisconnectStage>
@@ -208,7 +218,9 @@ public protocol DisconnectHook: Plugin {
     func disconnect(_ event: DisconnectEvent) async throws
 }
 
-/// Once a second: how the frontend is doing. Told, not asked.
+/// Once a second: how the frontend is doing.
+///
+/// Told, not asked.
 public protocol StatusHook: Plugin {
     /// The event at `status`.
     typealias StatusEvent = HookEvent<StatusStage>

@@ -50,12 +50,16 @@ public protocol Plugin: Sendable {
 }
 
 extension Plugin {
+    /// None.
     public static var aliases: [String] { [] }
 
+    /// To be asked, and nothing more.
     public func subscription(at hook: Hook) -> Subscription? { Subscription() }
 
+    /// Nothing to start.
     public func start() async throws {}
 
+    /// Nothing to stop.
     public func stop() async {}
 }
 
@@ -65,8 +69,10 @@ public struct Subscription: Sendable, Equatable {
     public var needs: Needs
 
     /// Whether the same event may be handled twice without harm (`HookEvent/key` tells that it is
-    /// the same). Decides at `queue` and `auth` whether an unanswered event is asked again
-    /// elsewhere; the other hooks are always asked again.
+    /// the same).
+    ///
+    /// Decides at `queue` and `auth` whether an unanswered event is asked again elsewhere; the
+    /// other hooks are always asked again.
     public var isIdempotent: Bool
 
     /// A subscription to a hook.
@@ -78,8 +84,10 @@ public struct Subscription: Sendable, Equatable {
 
 /// Parts of an event that are sent only to a worker that names them.
 public struct Needs: OptionSet, Sendable {
+    /// A bit a part.
     public let rawValue: UInt8
 
+    /// The parts of a set of bits.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }

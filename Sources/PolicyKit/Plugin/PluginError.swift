@@ -20,6 +20,7 @@ public struct PluginProblem: Sendable, Equatable, CustomStringConvertible {
     /// What is wrong, and what would be right.
     public let message: String
 
+    /// One line, as in `config/plugins:3: relay: unknown argument x; allowed: only`.
     public var description: String {
         "\(self.file):\(self.line): \(self.plugin): \(self.message)"
     }

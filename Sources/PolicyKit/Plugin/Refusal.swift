@@ -64,7 +64,11 @@ public enum RefusalType: String, Sendable, CaseIterable {
 
     /// The answer of this type.
     ///
-    /// - Parameter detail: The enhanced status code without its class.
+    /// - Parameters:
+    ///   - text: The reply's lines, separated by LF.
+    ///   - detail: The enhanced status code without its class.
+    ///   - code: The reply code; used only if its class fits.
+    /// - Returns: A refusal.
     package func answer(_ text: String, detail: String?, code: Int?) -> Answer {
         let replyClass = self.isPermanent ? 5 : 4
         return Answer(

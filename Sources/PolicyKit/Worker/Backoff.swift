@@ -1,5 +1,7 @@
 /// How long to wait before dialling again: a random part of 50 ms · 2ⁿ, at most 2 s, so that a
-/// thousand workers do not come back at once. 1st: up to 50 ms, 4th: up to 400 ms, 7th on: up to 2 s.
+/// thousand workers do not come back at once.
+///
+/// 1st: up to 50 ms, 4th: up to 400 ms, 7th on: up to 2 s.
 struct Backoff {
     static let first = Duration.milliseconds(50)
     static let longest = Duration.seconds(2)

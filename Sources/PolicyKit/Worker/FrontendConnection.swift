@@ -338,7 +338,8 @@ final class FrontendConnection: ChannelInboundHandler {
     }
 
     private func flush() {
-        guard let context = self.context, let buffer = self.wire.takeOutput(context.channel.allocator)
+        guard let context = self.context,
+            let buffer = self.wire.takeOutput(context.channel.allocator)
         else { return }
         context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
     }

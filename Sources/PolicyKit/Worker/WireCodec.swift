@@ -2,8 +2,14 @@ import NIOCore
 
 struct WelcomeFacts { var frontend: String, connection: String, concurrency: Int, spool: String }
 enum IncomingMessage {
-    case welcome(WelcomeFacts), reject(code: String, message: String, retry: Duration), event(WirePicture), notify(WirePicture)
-    case cancel(Int64), ping(Int64), pong, drain, bye(code: String, message: String)
+    case welcome(WelcomeFacts)
+    case reject(code: String, message: String, retry: Duration)
+    case event(WirePicture)
+    case notify(WirePicture)
+    case cancel(Int64)
+    case ping(Int64)
+    case pong, drain
+    case bye(code: String, message: String)
 }
 struct WirePicture: EventPicture, Sendable {
     var id: Int64, hook: Hook, key: String, attempt: Int, deadline: Duration
@@ -20,11 +26,26 @@ struct WirePicture: EventPicture, Sendable {
 }
 struct WireCodec {
     func writeHello(_ service: WorkerService) {}
-    func writeVerdict(_ id: Int64, _ hook: Hook, _ answer: Answer, _ plugin: String?, _ context: HookContext) -> String? { nil }
-    func writeError(_ id: Int64, _ code: ErrorCode, started: Bool, plugin: String?, _ message: String) {}
+    func writeVerdict(
+        _ id: Int64,
+        _ hook: Hook,
+        _ answer: Answer,
+        _ plugin: String?,
+        _ context: HookContext
+    ) -> String? { nil }
+    func writeError(
+        _ id: Int64,
+        _ code: ErrorCode,
+        started: Bool,
+        plugin: String?,
+        _ message: String
+    ) {}
     func writePong(_ number: Int64) {}
     func writeDrain(reason: String) {}
     func writeBye(_ code: String, _ message: String) {}
-    mutating func receive(_ octets: UnsafeRawBufferPointer, _ body: (IncomingMessage) -> Void) throws {}
+    mutating func receive(
+        _ octets: UnsafeRawBufferPointer,
+        _ body: (IncomingMessage) -> Void
+    ) throws {}
     func takeOutput(_ allocator: ByteBufferAllocator) -> ByteBuffer? { nil }
 }

@@ -24,7 +24,9 @@ import UnixSignals
 /// drains on SIGTERM or SIGINT; the second such signal ends it at once. Exit codes follow sysexits:
 /// 64 usage, 69 a plugin could not start, 78 configuration.
 public enum Worker {
-    /// Runs the program. Called once, from the program's entry point.
+    /// Runs the program.
+    ///
+    /// Called once, from the program's entry point.
     ///
     /// - Parameters:
     ///   - name: What the worker is, for frontends and logs: workers of one name do the same work.

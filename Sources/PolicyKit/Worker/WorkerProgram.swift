@@ -8,7 +8,7 @@ import UnixSignals
 
 /// The steps of a worker's life, from its command line to its exit code.
 struct WorkerProgram: Sendable {
-    /// sysexits.h
+    /// What sysexits.h calls them.
     private enum ExitCode {
         static let success: Int32 = 0
         static let unavailable: Int32 = 69
@@ -189,7 +189,10 @@ private final class ControlFileFailures: Sendable {
             return lines != nil
         }
         guard !isKept else { return }
-        self.logger.error("control file keeps its last good content", metadata: ["error": "\(error)"])
+        self.logger.error(
+            "control file keeps its last good content",
+            metadata: ["error": "\(error)"]
+        )
     }
 
     /// The failures so far; later ones are logged.
