@@ -35,7 +35,8 @@ final class FrontendConnection: ChannelInboundHandler {
     let service: WorkerService
     private var phase = Phase.awaitingWelcome(timeout: nil)
     private var context: ChannelHandlerContext?
-    private var wire: WireCodec
+    private var decoder = WireDecoder()
+    private var wire = WireEncoder()
     private var running: [Int64: Running] = [:]
     /// The event whose chain is running for the first time, before it waits for anything.
     private var startingID: Int64?
@@ -53,7 +54,6 @@ final class FrontendConnection: ChannelInboundHandler {
 
     init(_ service: WorkerService) {
         self.service = service
-        self.wire = WireCodec()
     }
 
     // MARK: The channel
@@ -73,7 +73,7 @@ final class FrontendConnection: ChannelInboundHandler {
         let buffer = Self.unwrapInboundIn(data)
         do {
             try buffer.withUnsafeReadableBytes { octets in
-                try self.wire.receive(octets) { self.received($0) }
+                try self.decoder.receive(octets) { self.received($0) }
             }
         } catch {
             self.service.logger.error("bad message from frontend", metadata: ["error": "\(error)"])
