@@ -1,0 +1,220 @@
+"""Real peers from Debian packages, each started privately on loopback and ended by its pid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from .ports import free_port
+from .program import Program
+from .waiting import wait_until
+
+
+class Peer:
+    """A folder under /tmp, a port, a process."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"gp{name}", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self.port = free_port()
+        self.program: Program | None = None
+
+    def start(self, argv: list[str | Path], **environment: str) -> Program:
+        log = self.folder / "log"
+        self.program = Program(Path(argv[0]).name, argv, log, environment, cwd=self.folder)
+        return self.program
+
+    def close(self) -> None:
+        if self.program is not None:
+            if self.program.is_running:
+                self.program.stop()
+            self.program.abandon()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def describe(self) -> str:
+        return self.program.tail() if self.program else "it was never started"
+
+
+class Spamd(Peer):
+    """SpamAssassin's daemon with Debian's rules, no network tests, no user files."""
+
+    def __init__(self) -> None:
+        super().__init__("sa")
+        site = self.folder / "site"
+        site.mkdir()
+        # The .pre files that load the usual plugins, but no local.cf of this machine.
+        for pre in Path("/etc/spamassassin").glob("*.pre"):
+            shutil.copy(pre, site / pre.name)
+        (site / "local.cf").write_text(
+            "use_bayes 0\nuse_auto_whitelist 0\nreport_safe 0\n"
+            "add_header all Report _REPORT_\nskip_rbl_checks 1\ndns_available no\n"
+        )
+        self.start(
+            [
+                "/usr/sbin/spamd",
+                "--local",
+                "--nouser-config",
+                f"--siteconfigpath={site}",
+                "--configpath=/usr/share/spamassassin",
+                f"--listen=127.0.0.1:{self.port}",
+                "--allowed-ips=127.0.0.1",
+                "--max-children=2",
+                "--min-children=1",
+                "--min-spare=1",
+                "--max-spare=1",
+                f"--helper-home-dir={self.folder}",
+                f"--pidfile={self.folder}/pid",
+                "--syslog=stderr",
+                *(["--username=nobody"] if os.getuid() == 0 else []),
+            ],
+            HOME=str(self.folder),
+        )
+        wait_until(self._pongs, 90, lambda: f"spamd answering PING{self.describe()}", 0.1)
+
+    def _pongs(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                connection.sendall(b"PING SPAMC/1.5\r\n\r\n")
+                return b"PONG" in connection.recv(100)
+        except OSError:
+            return False
+
+
+class Unbound(Peer):
+    """A resolver that knows the zones of `ZONES` and nothing else.
+
+    `drop.test` is never answered and `refused.test` is refused: DNS that is failing.
+    """
+
+    ZONES = (
+        "mx.test. MX 10 mail.mx.test.",
+        "mail.mx.test. A 192.0.2.25",
+        "a.test. A 192.0.2.26",
+        "aaaa.test. AAAA 2001:db8::26",
+        'nothing.test. TXT "no address, no MX"',
+        "null.test. MX 0 .",
+        "loop.test. MX 10 localhost.loop.test.",
+        "localhost.loop.test. A 127.0.0.1",
+        "dangling.test. MX 10 gone.dangling.test.",
+    )
+
+    def __init__(self) -> None:
+        super().__init__("dns")
+        data = "".join(f"  local-data: '{record}'\n" for record in self.ZONES)
+        (self.folder / "unbound.conf").write_text(
+            "server:\n"
+            f"  interface: 127.0.0.1@{self.port}\n"
+            f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
+            '  logfile: ""\n  use-syslog: no\n  verbosity: 1\n  num-threads: 1\n'
+            "  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n"
+            '  module-config: "iterator"\n  local-zone: "." static\n'
+            '  local-zone: "test." static\n'
+            '  local-zone: "drop.test." deny\n'
+            '  local-zone: "refused.test." refuse\n'
+            + data
+            + "remote-control:\n  control-enable: no\n"
+        )
+        self.start(["/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf"])
+        wait_until(self._answers, 20, lambda: f"unbound answering{self.describe()}", 0.05)
+
+    def _answers(self) -> bool:
+        """Asks for a.test A and looks for NOERROR with one answer."""
+        query = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0\1a\4test\0\0\1\0\1"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(0.5)
+            try:
+                udp.sendto(query, ("127.0.0.1", self.port))
+                answer = udp.recv(1500)
+            except OSError:
+                return False
+        return answer[3] & 15 == 0 and answer[7] == 1
+
+
+class Postfix:
+    """A Postfix of our own that only sends: its queue manager and its SMTP client.
+
+    Needs root, because postfix(1) does.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gppf", dir="/tmp"))
+        self.folder.chmod(0o755)
+        self.config = self.folder / "etc"
+        for name in ("etc", "queue", "data"):
+            (self.folder / name).mkdir()
+        shutil.chown(self.folder / "data", "postfix")
+        (self.config / "main.cf").write_text(
+            "compatibility_level = 3.6\n"
+            f"queue_directory = {self.folder}/queue\ndata_directory = {self.folder}/data\n"
+            "myhostname = sender.example.net\nmydestination =\ninet_interfaces = loopback-only\n"
+            "inet_protocols = ipv4\nlocal_transport = error:nothing is local\n"
+            f"relayhost = [127.0.0.1]:{port}\nmaillog_file = {self.folder}/log\n"
+            f"maillog_file_prefixes = {self.folder}\nalias_maps =\nlocal_recipient_maps =\n"
+            "smtp_tls_security_level = none\nsmtputf8_enable = yes\n"
+            "import_environment = MAIL_CONFIG MAIL_LOGTAG\n"
+        )
+        service = "{0} {1} {2} - n {3} {4} {5}\n".format
+        (self.config / "master.cf").write_text(
+            # name, type, private, wake-up, most processes, command
+            service("pickup", "unix", "n", 60, 1, "pickup")
+            + service("cleanup", "unix", "n", "-", 0, "cleanup")
+            + service("qmgr", "unix", "n", 300, 1, "qmgr")
+            + service("rewrite", "unix", "-", "-", "-", "trivial-rewrite")
+            + service("bounce", "unix", "-", "-", 0, "bounce")
+            + service("defer", "unix", "-", "-", 0, "bounce")
+            + service("trace", "unix", "-", "-", 0, "bounce")
+            + service("smtp", "unix", "-", "-", "-", "smtp")
+            + service("error", "unix", "-", "-", "-", "error")
+            + service("retry", "unix", "-", "-", "-", "error")
+            + service("scache", "unix", "-", "-", 1, "scache")
+            + service("postlog", "unix-dgram", "n", "-", 1, "postlogd")
+        )
+        self._command("start")
+
+    def _command(self, verb: str) -> None:
+        done = subprocess.run(
+            ["postfix", "-c", self.config, verb], capture_output=True, text=True, timeout=60
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"postfix {verb}: {done.stdout}{done.stderr}\n{self.log()}")
+
+    def submit(self, message: bytes, sender: str, *recipients: str) -> None:
+        """Hands a message with LF line ends to the queue."""
+        subprocess.run(
+            ["/usr/sbin/sendmail", "-C", self.config, "-G", "-i", "-f", sender, "--", *recipients],
+            input=message,
+            check=True,
+            timeout=60,
+        )
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text("utf-8", "backslashreplace") if path.exists() else ""
+
+    def sent(self, seconds: float = 30) -> str:
+        """Waits for the log line that tells how the next hop replied."""
+
+        def line() -> str | None:
+            return next((each for each in self.log().splitlines() if "status=" in each), None)
+
+        return wait_until(line, seconds, lambda: f"postfix sending:\n{self.log()}", 0.05)
+
+    def close(self) -> None:
+        try:
+            self._command("stop")
+            pid_file = self.folder / "queue" / "pid" / "master.pid"
+            deadline = time.monotonic() + 10
+            while pid_file.exists() and _is_locked(pid_file) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_locked(path: Path) -> bool:
+    pid = int(path.read_text().strip() or 0)
+    return pid > 0 and Path(f"/proc/{pid}").exists()

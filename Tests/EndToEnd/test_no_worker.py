@@ -1,0 +1,141 @@
+"""Without a worker nothing is let through, nothing hangs, and nothing must be restarted (parity §4.2 i)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.gatepost import Gatepost
+from harness.waiting import wait_until
+from harness.wire import accepting
+
+
+def test_no_worker_ever(gatepost: Gatepost) -> None:
+    """`connect` fails by the policy of the pool that nobody serves: 421, after the grace."""
+    gatepost.pool["grace_ms"] = 300
+    gatepost.frontend()
+    began = time.monotonic()
+    with gatepost.connect() as client:
+        reply = client.expect(421)
+        assert reply.status == "4.3.0", client.describe(str(reply))
+        client.closed()
+    assert time.monotonic() - began < 5
+
+
+def test_listeners_wait_for_minimum_workers(gatepost: Gatepost) -> None:
+    gatepost.pool["minimum_workers"] = 2
+    frontend = gatepost.frontend(ready=False)
+    gatepost.worker()
+    assert not frontend.is_ready()
+    with pytest.raises(ConnectionRefusedError):
+        gatepost.connect()
+    gatepost.worker()
+    frontend.ready()
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.quit()
+
+
+def test_events_wait_out_the_grace(gatepost: Gatepost) -> None:
+    """A worker that comes back within `grace_ms` is all that is needed: no failure is seen."""
+    gatepost.pool["grace_ms"] = 10_000
+    gatepost.frontend()
+    worker = gatepost.python_worker(["mail", "rcpt", "queue"], accepting())
+    with gatepost.connect() as client:
+        client.ehlo()
+        worker.close()
+        client.send(b"MAIL FROM:<bob@example.net>\r\n")
+        client.silence(0.3)
+        worker = gatepost.python_worker(["mail", "rcpt", "queue"], accepting())
+        client.expect(250)
+        client.command("RCPT TO:<alice@example.com>", 250)
+        worker.close()
+
+
+def test_workers_stop_and_start_in_the_middle_of_a_session(gatepost: Gatepost) -> None:
+    """Each command fails on its own, 451; the session is judged anew when workers are back."""
+    gatepost.pool["grace_ms"] = 100
+    frontend = gatepost.frontend(ready=False)
+    worker = gatepost.worker()
+    frontend.ready()
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.deliver(b"Subject: before\r\n\r\n")
+        assert worker.stop() == 0
+        client.command("MAIL FROM:<bob@example.net>")
+        reply = client.command("RCPT TO:<alice@example.com>")
+        assert (reply.code, reply.status) in ((451, "4.3.0"), (503, "5.5.1")), client.describe("")
+        client.command("RSET", 250)
+        gatepost.worker()
+        client.deliver(b"Subject: after\r\n\r\n")
+        client.quit()
+    subjects = [message.header("Subject") for message in gatepost.maildir.messages()]
+    assert subjects == [[b"before"], [b"after"]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "mail", "rcpt"),
+    [
+        ("tempfail", (451, "4.3.0"), (451, "4.3.0")),
+        ("reject", (554, "5.3.0"), (554, "5.3.0")),
+        ("skip", (250, "2.1.0"), (450, "4.7.1")),
+    ],
+)
+def test_the_failure_policy_is_the_operators(
+    gatepost: Gatepost, policy: str, mail: tuple[int, str], rcpt: tuple[int, str]
+) -> None:
+    """And `skip` at rcpt is 450, for nobody decided: no failure makes an open relay."""
+    gatepost.pool.update(grace_ms=100, on_failure=policy)
+    frontend = gatepost.frontend()
+    worker = gatepost.python_worker(["mail", "rcpt"], accepting())
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.envelope()
+        client.command("RSET", 250)
+        worker.close()
+        reply = client.command("MAIL FROM:<bob@example.net>")
+        assert (reply.code, reply.status) == mail, client.describe(str(reply))
+        if reply.code != 250:
+            worker = gatepost.python_worker(["mail", "rcpt"], accepting())
+            wait_until(
+                lambda: client.command("MAIL FROM:<bob@example.net>").code == 250,
+                5,
+                "MAIL granted again",
+            )
+            worker.close()
+        reply = client.command("RCPT TO:<alice@example.com>")
+        assert (reply.code, reply.status) == rcpt, client.describe(str(reply))
+        reply = client.command("DATA")
+        assert reply.code in (503, 554), client.describe("DATA without a recipient")
+        client.quit()
+    frontend.logged(policy if policy == "skip" else "mail|rcpt")
+
+
+def test_one_hook_has_its_own_policy(gatepost: Gatepost) -> None:
+    gatepost.pool.update(grace_ms=100, hooks={"vrfy": {"on_failure": "skip"}})
+    gatepost.frontend()
+    worker = gatepost.python_worker(["vrfy", "noop"], accepting())
+    with gatepost.connect() as client:
+        client.ehlo()
+        worker.close()
+        client.command("VRFY alice", 252)
+        reply = client.command("NOOP")
+        assert reply.code == 451, client.describe(str(reply))
+        client.quit()
+
+
+def test_a_deadline_is_the_time_to_the_reply(gatepost: Gatepost) -> None:
+    """A worker that never answers costs `deadline_ms`, then the policy, never a hang."""
+    gatepost.pool["hooks"] = {"mail": {"deadline_ms": 700, "max_deadline_ms": 700}}
+    gatepost.frontend()
+    worker = gatepost.python_worker(["mail"], lambda event: None)
+    with gatepost.connect() as client:
+        client.ehlo()
+        began = time.monotonic()
+        client.command("MAIL FROM:<bob@example.net>", 451)
+        assert 0.5 < time.monotonic() - began < 3
+        client.quit()
+    event = worker.saw("mail")
+    assert event["deadline_ms"] <= 700
+    worker.close()

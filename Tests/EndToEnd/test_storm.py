@@ -1,0 +1,122 @@
+"""100 sessions × 100 messages at once: a 250 for each file, a file for each 250.
+
+GATEPOST_STORM is the number of messages of a session; the number of sessions is always 100.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import signal
+import threading
+
+import pytest
+
+from harness.gatepost import DELIVERING, Gatepost
+from harness.program import Program
+from harness.storm import Result, storm
+
+pytestmark = pytest.mark.xdist_group("storm")
+
+SESSIONS = 100
+MESSAGES = int(os.environ.get("GATEPOST_STORM", "100"))
+
+
+def stored(server: Gatepost) -> collections.Counter[str]:
+    """How many files there are of each token."""
+    return collections.Counter(
+        message.header("Subject")[0].decode() for message in server.maildir.messages()
+    )
+
+
+def configured(server: Gatepost, workers: int) -> Program:
+    server.plugins(*DELIVERING)
+    server.limits(max_sessions_per_ip=0)
+    server.pool["minimum_workers"] = workers
+    frontend = server.frontend(ready=False)
+    for _ in range(workers):
+        server.worker(ready=False)
+    for program in server.programs:
+        program.ready()
+    return frontend
+
+
+def check(server: Gatepost, result: Result, messages: int) -> None:
+    assert not result.problems, "\n".join([result.describe(), *result.problems[:20]])
+    files = stored(server)
+    missing = result.accepted - set(files)
+    assert not missing, f"answered 250 and not there: {sorted(missing)[:20]}"
+    assert len(result.accepted) == SESSIONS * messages, result.describe()
+    unasked = set(files) - result.accepted
+    assert not unasked, f"there without a 250: {sorted(unasked)[:20]}"
+
+
+def test_every_250_is_one_file(gatepost: Gatepost) -> None:
+    frontend = configured(gatepost, workers=2)
+    idle = len(frontend.descriptors())
+    result = storm(gatepost.port, SESSIONS, MESSAGES)
+    print(result.describe())
+    check(gatepost, result, MESSAGES)
+    assert set(stored(gatepost).values()) == {1}
+    assert result.deferred == set()
+    gatepost.spool_is_empty()
+    assert len(frontend.descriptors()) <= idle + 2
+
+
+@pytest.mark.parametrize("how", ["killed", "killed-and-stopped"])
+def test_with_workers_killed_at_random(gatepost: Gatepost, how: str) -> None:
+    """None is missing. queue/maildir is idempotent, so not even a death in it makes two of one."""
+    messages = max(1, MESSAGES // 4)
+    gatepost.pool.update(grace_ms=3_000, deadline_ms=4_000, max_deadline_ms=10_000, zombie_ms=5_000)
+    frontend = configured(gatepost, workers=4)
+    chaos = Chaos(gatepost, stops=how != "killed")
+    chaos.start()
+    try:
+        result = storm(gatepost.port, SESSIONS, messages)
+    finally:
+        chaos.end()
+    print(f"{result.describe()}; {chaos.kills} workers killed, {chaos.stops} stopped")
+    check(gatepost, result, messages)
+    assert chaos.kills > 0
+    twice = {token for token, count in stored(gatepost).items() if count > 1}
+    assert twice <= result.deferred, f"stored twice, deferred never: {sorted(twice - result.deferred)}"
+    assert frontend.is_running
+    gatepost.spool_is_empty()
+
+
+class Chaos:
+    """Kills a random worker twice a second and starts another in its place."""
+
+    def __init__(self, server: Gatepost, stops: bool, interval: float = 0.5) -> None:
+        self.server, self.interval = server, interval
+        self.may_stop = stops
+        self.kills = self.stops = 0
+        self.workers = [each for each in server.programs if each.name.startswith("gatepost-worker")]
+        self.random = random.Random(1)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, name="chaos", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def run(self) -> None:
+        while not self.over.wait(self.interval):
+            victim = self.random.choice(self.workers)
+            if self.may_stop and self.random.random() < 0.3:
+                self.stops += 1
+                victim.signal(signal.SIGSTOP)
+                self.over.wait(self.interval / 2)
+                victim.signal(signal.SIGCONT)
+                continue
+            self.kills += 1
+            victim.kill()
+            self.workers.remove(victim)
+            self.workers.append(self.server.worker(ready=False))
+
+    def end(self) -> None:
+        self.over.set()
+        self.thread.join(30)
+        for worker in self.workers:
+            worker.signal(signal.SIGCONT)
+            worker.ready()
