@@ -13,19 +13,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILT = pathlib.Path(os.environ.get("GATEPOST_BIN", ROOT / ".build/debug"))
 
 FRONTEND = """#!/bin/bash
-echo $$ >"$0.pid.$$"
+[[ -f "$0.code" ]] && exit "$(cat "$0.code")"
 trap 'echo "frontend drains" >&2; exit 0' TERM
 trap 'echo "frontend reloads" >&2' HUP
-[[ -f "$0.code" ]] && exit "$(cat "$0.code")"
+echo $$ >"$0.pid.$$"
 echo "ready 127.0.0.1:2525 $*"
 while :; do sleep 0.05; done
 """
 
 WORKER = """#!/bin/bash
 [[ "$*" == *--check* ]] && { cat "$0.out"; cat "$0.err" >&2; exit "$(cat "$0.code")"; }
-echo $$ >"$0.pid.$$"
-[[ -f "$0.stubborn" ]] && trap '' TERM || trap 'echo "worker drains" >&2; exit 0' TERM
 [[ -f "$0.code" ]] && exit "$(cat "$0.code")"
+[[ -f "$0.stubborn" ]] && trap '' TERM || trap 'echo "worker drains" >&2; exit 0' TERM
+echo $$ >"$0.pid.$$"
 echo "ready"
 while :; do sleep 0.05; done
 """

@@ -139,3 +139,24 @@ def test_systemd_is_told_when_mail_is_accepted(installation, monkeypatch):
     for pid in installation.workers() + installation.frontends():
         with open(f"/proc/{pid}/environ", "rb") as file:
             assert b"NOTIFY_SOCKET" not in file.read()
+
+
+def test_the_process_is_in_a_file_and_a_second_run_is_refused(installation):
+    process = started(installation)
+    file = installation.folder / "var/run/gatepost.pid"
+    assert file.read_text() == f"{process.pid}\n"
+    second = installation.run()
+    assert second.wait(timeout=10) == 69
+    assert "already running" in installation.errors()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert not file.exists()
+
+
+def test_a_file_left_by_a_killed_run_is_taken_over(installation):
+    process = started(installation)
+    children = installation.workers() + installation.frontends()
+    process.kill()
+    process.wait()
+    eventually(lambda: not any(is_alive(pid) for pid in children))
+    assert started(installation).poll() is None

@@ -53,6 +53,23 @@ struct RunCommand: ParsableCommand {
             frontendArguments: common + (self.listen.map { ["--listen", $0] } ?? []),
             workerArguments: common
         )
-        throw ExitCode(supervisor.run())
+        let file = try Self.processFile(directory: configuration.frontend.runtimeDirectory)
+        let code = supervisor.run()
+        file.remove()
+        throw ExitCode(code)
+    }
+
+    private static func processFile(directory: String) throws -> ProcessFile {
+        do throws(ProcessFile.Failure) {
+            return try ProcessFile(directory: directory)
+        } catch {
+            switch error {
+            case .isRunning(let path):
+                StandardError.write("gatepost: already running, see \(path)")
+            case .cannotWrite(let path, let reason):
+                StandardError.write("gatepost: \(path): \(reason)")
+            }
+            throw ExitCode(SystemExit.unavailable)
+        }
     }
 }
