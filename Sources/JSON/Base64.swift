@@ -1,0 +1,64 @@
+/// Base64 with padding (RFC 4648 §4), strict: one text for one sequence of octets.
+package enum Base64 {
+    private static let alphabet = Array(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8
+    )
+
+    package static func encode(_ octets: [UInt8]) -> String {
+        var text: [UInt8] = []
+        text.reserveCapacity((octets.count + 2) / 3 * 4)
+        var index = 0
+        while index < octets.count {
+            let rest = octets[index..<min(index + 3, octets.count)]
+            var group: UInt32 = 0
+            for offset in 0..<3 {
+                let octet = offset < rest.count ? rest[rest.startIndex + offset] : 0
+                group = group << 8 | UInt32(octet)
+            }
+            for offset in 0..<4 {
+                let digit = Int(group >> UInt32(18 - 6 * offset)) & 63
+                text.append(offset <= rest.count ? self.alphabet[digit] : UInt8(ascii: "="))
+            }
+            index += 3
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// - Returns: `nil` unless `text` is canonical: padded, and no bit set that is not used.
+    package static func decode(_ text: String) -> [UInt8]? {
+        let text = Array(text.utf8)
+        guard text.count.isMultiple(of: 4) else { return nil }
+        var octets: [UInt8] = []
+        octets.reserveCapacity(text.count / 4 * 3)
+        for start in stride(from: 0, to: text.count, by: 4) {
+            let isLast = start + 4 == text.count
+            var padding = 0
+            var group: UInt32 = 0
+            for octet in text[start..<start + 4] {
+                if octet == UInt8(ascii: "="), isLast {
+                    padding += 1
+                    group <<= 6
+                } else {
+                    guard padding == 0, let digit = self.value(octet) else { return nil }
+                    group = group << 6 | digit
+                }
+            }
+            guard padding <= 2, group & (1 << UInt32(8 * padding) - 1) == 0 else { return nil }
+            for offset in 0..<3 - padding {
+                octets.append(UInt8(truncatingIfNeeded: group >> UInt32(16 - 8 * offset)))
+            }
+        }
+        return octets
+    }
+
+    private static func value(_ octet: UInt8) -> UInt32? {
+        switch octet {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(octet) - 65
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(octet) - 71
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(octet) + 4
+        case UInt8(ascii: "+"): 62
+        case UInt8(ascii: "/"): 63
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,159 @@
+/// Writes JSON text straight into a buffer that its owner reuses.
+///
+/// json-c's printer needs a tree of objects first and copies each string twice; an event is written
+/// a thousand times a second from parts that are already text. Commas and nesting are kept here, so a
+/// caller cannot produce text that is not JSON except through ``raw(_:)``.
+package struct JSONWriter {
+    /// What has been written.
+    package private(set) var octets: [UInt8] = []
+    private var needsComma = false
+
+    package init() {}
+
+    package mutating func removeAll() {
+        self.octets.removeAll(keepingCapacity: true)
+        self.needsComma = false
+    }
+
+    package mutating func beginObject() { self.open(UInt8(ascii: "{")) }
+    package mutating func endObject() { self.close(UInt8(ascii: "}")) }
+    package mutating func beginArray() { self.open(UInt8(ascii: "[")) }
+    package mutating func endArray() { self.close(UInt8(ascii: "]")) }
+
+    private mutating func open(_ bracket: UInt8) {
+        self.separate()
+        self.octets.append(bracket)
+        self.needsComma = false
+    }
+
+    private mutating func close(_ bracket: UInt8) {
+        self.octets.append(bracket)
+        self.needsComma = true
+    }
+
+    private mutating func separate() {
+        if self.needsComma { self.octets.append(UInt8(ascii: ",")) }
+        self.needsComma = true
+    }
+
+    package mutating func key(_ key: StaticString) {
+        self.separate()
+        self.octets.append(UInt8(ascii: "\""))
+        self.octets.append(contentsOf: UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount))
+        self.octets.append(UInt8(ascii: "\""))
+        self.octets.append(UInt8(ascii: ":"))
+        self.needsComma = false
+    }
+}
+
+// MARK: - Values
+
+extension JSONWriter {
+    package mutating func key(_ key: String) {
+        self.string(key)
+        self.octets.append(UInt8(ascii: ":"))
+        self.needsComma = false
+    }
+
+    package mutating func null() { self.literal("null") }
+    package mutating func bool(_ value: Bool) { self.literal(value ? "true" : "false") }
+
+    private mutating func literal(_ text: StaticString) {
+        self.separate()
+        self.octets.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    package mutating func int(_ value: Int64) {
+        self.separate()
+        if value < 0 { self.octets.append(UInt8(ascii: "-")) }
+        self.digits(value.magnitude)
+    }
+
+    private mutating func digits(_ value: UInt64) {
+        guard value >= 10 else {
+            self.octets.append(UInt8(truncatingIfNeeded: value) &+ 0x30)
+            return
+        }
+        self.digits(value / 10)
+        self.octets.append(UInt8(truncatingIfNeeded: value % 10) &+ 0x30)
+    }
+
+    /// A number that must be finite; anything else becomes null, which no reader mistakes.
+    package mutating func double(_ value: Double) {
+        guard value.isFinite else { return self.null() }
+        self.separate()
+        self.octets.append(contentsOf: "\(value)".utf8)
+    }
+
+    package mutating func string(_ value: String) {
+        var value = value
+        value.withUTF8 { self.string(utf8: $0) }
+    }
+
+    /// - Parameter utf8: Valid UTF-8; the caller knows.
+    package mutating func string(utf8: UnsafeBufferPointer<UInt8>) {
+        self.separate()
+        self.octets.append(UInt8(ascii: "\""))
+        var start = 0
+        for index in utf8.indices {
+            let octet = utf8[index]
+            guard octet < 0x20 || octet == UInt8(ascii: "\"") || octet == UInt8(ascii: "\\") else { continue }
+            self.octets.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[start..<index]))
+            self.escape(octet)
+            start = index + 1
+        }
+        self.octets.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[start...]))
+        self.octets.append(UInt8(ascii: "\""))
+    }
+
+    private mutating func escape(_ octet: UInt8) {
+        self.octets.append(UInt8(ascii: "\\"))
+        switch octet {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"): self.octets.append(octet)
+        case UInt8(ascii: "\n"): self.octets.append(UInt8(ascii: "n"))
+        case UInt8(ascii: "\r"): self.octets.append(UInt8(ascii: "r"))
+        case UInt8(ascii: "\t"): self.octets.append(UInt8(ascii: "t"))
+        default:
+            self.octets.append(contentsOf: "u00".utf8)
+            self.octets.append(Self.hexadecimal[Int(octet >> 4)])
+            self.octets.append(Self.hexadecimal[Int(octet & 15)])
+        }
+    }
+
+    private static let hexadecimal = Array("0123456789abcdef".utf8)
+}
+
+// MARK: - Text that is JSON already
+
+extension JSONWriter {
+    /// Splices in one value that is encoded already.
+    package mutating func raw(_ encoded: [UInt8]) {
+        self.separate()
+        self.octets.append(contentsOf: encoded)
+    }
+
+    /// Splices in an object that was begun and not ended: its brace and its first members.
+    ///
+    /// The caller writes the rest of the members and ends the object.
+    package mutating func rawOpenObject(_ encoded: [UInt8]) { self.raw(encoded) }
+
+    /// Ends the line.
+    package mutating func newline() {
+        self.octets.append(UInt8(ascii: "\n"))
+        self.needsComma = false
+    }
+
+    /// The Bytes rule: a string if the octets are UTF-8 without NUL, else base64 in an object.
+    package mutating func bytes(_ octets: [UInt8]) {
+        octets.withUnsafeBufferPointer { buffer in
+            if UTF8Check.isValid(buffer), !buffer.contains(0) {
+                self.string(utf8: buffer)
+            } else {
+                self.beginObject()
+                self.key("b64")
+                self.string(Base64.encode(octets))
+                self.endObject()
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import JSON
+
+extension PolicyVerdict {
+    /// Reads the list of actions.
+    static func actions(_ value: JSONValue) throws(ProtocolViolation) -> [PolicyAction] {
+        guard value != .null else { return [] }
+        guard case .array(let list) = value else { throw ProtocolViolation(.actions_malformed) }
+        guard list.count <= self.maximumActions else {
+            throw ProtocolViolation(.too_many_actions, "\(list.count)")
+        }
+        var actions: [PolicyAction] = []
+        for entry in list { actions.append(try ActionReader(entry: entry).action()) }
+        return actions
+    }
+}
+
+/// Reads one entry of `actions`.
+private struct ActionReader {
+    let entry: JSONValue
+
+    func action() throws(ProtocolViolation) -> PolicyAction {
+        guard case .object = self.entry, case .string(let word)? = self.entry["op"] else {
+            throw ProtocolViolation(.actions_malformed, "no op")
+        }
+        switch word {
+        case "header.add":
+            return .addHeader(
+                name: try self.bytes("name"),
+                value: try self.bytes("value"),
+                atTop: try self.isTop()
+            )
+        case "header.set": return .setHeader(id: try self.id(), value: try self.bytes("value"))
+        case "header.delete": return .deleteHeader(id: try self.id())
+        case "header.delete_all": return .deleteHeaders(name: try self.bytes("name"))
+        case "recipient.add": return .addRecipient(address: try self.bytes("address"))
+        case "recipient.remove": return .removeRecipient(id: try self.id())
+        case "recipient.replace":
+            return .replaceRecipient(id: try self.id(), address: try self.bytes("address"))
+        case "sender.replace": return .replaceSender(address: try self.bytes("address"))
+        case "message.replace":
+            guard case .string(let path)? = self.entry["path"] else { throw self.malformed("path") }
+            return .replaceMessage(path: path)
+        case "session.relay":
+            guard case .bool(let value)? = self.entry["value"] else { throw self.malformed("value") }
+            return .setRelay(value)
+        case "session.client_name":
+            guard case .string(let value)? = self.entry["value"] else { throw self.malformed("value") }
+            return .setClientName(value)
+        case "reply.delay":
+            guard case .int(let ms)? = self.entry["ms"], ms >= 0 else { throw self.malformed("ms") }
+            return .delayReply(milliseconds: ms)
+        default: throw ProtocolViolation(.unknown_action, word)
+        }
+    }
+
+    private func malformed(_ field: String) -> ProtocolViolation {
+        ProtocolViolation(.actions_malformed, field)
+    }
+
+    private func id() throws(ProtocolViolation) -> Int {
+        guard case .int(let id)? = self.entry["id"] else { throw self.malformed("id") }
+        return Int(clamping: id)
+    }
+
+    private func isTop() throws(ProtocolViolation) -> Bool {
+        switch self.entry["at"] {
+        case nil, .null?, .string("top")?: return true
+        case .string("bottom")?: return false
+        default: throw self.malformed("at")
+        }
+    }
+
+    /// A field of type Bytes: a string, or base64 in an object of one member.
+    private func bytes(_ field: String) throws(ProtocolViolation) -> [UInt8] {
+        switch self.entry[field] {
+        case .string(let text)?: return Array(text.utf8)
+        case .object(let members)?:
+            guard members.count == 1, case .string(let text)? = members["b64"],
+                let octets = Base64.decode(text)
+            else { throw self.malformed(field) }
+            return octets
+        default: throw self.malformed(field)
+        }
+    }
+}

@@ -1,0 +1,221 @@
+/// What a verdict may say at which hook: the tables of protocol/verdicts.md.
+extension PolicyVerdict {
+    /// Checks everything that can be checked without the session's state.
+    ///
+    /// - Parameters:
+    ///   - hasTransaction: Whether there is one to take notes and actions.
+    ///   - allowsUTF8: Whether the client asked for SMTPUTF8.
+    /// - Returns: The first rule broken; `nil` if none is.
+    package func violation(
+        for hook: Hook,
+        hasTransaction: Bool,
+        allowsUTF8: Bool
+    ) -> ProtocolViolation? {
+        guard VerdictRules.allowed(at: hook).contains(self.verdict) else {
+            return ProtocolViolation(.verdict_not_allowed, "\(self.verdict.rawValue) at \(hook.rawValue)")
+        }
+        if let violation = VerdictRules.violation(
+            ofReply: self.reply,
+            verdict: self.verdict,
+            hook: hook,
+            allowsUTF8: allowsUTF8
+        ) {
+            return violation
+        }
+        if self.transactionNotes != nil, !hasTransaction {
+            return ProtocolViolation(.notes_no_transaction)
+        }
+        for (index, action) in self.actions.enumerated() {
+            if let violation = ActionRules.violation(of: action, at: hook, index: index) { return violation }
+        }
+        return nil
+    }
+}
+
+enum VerdictRules {
+    static func allowed(at hook: Hook) -> Set<Verdict> {
+        switch hook {
+        case .connect, .helo, .ehlo, .mail, .rcpt, .data, .auth, .queue: self.deciding
+        case .data_post, .vrfy, .unrecognized_command: self.everything
+        case .data_headers_end: [.declined, .ok, .deny_disconnect, .denysoft_disconnect]
+        case .received_line, .data_post_headers: [.declined, .ok]
+        case .queue_pre, .quit: [.declined, .ok, .done]
+        case .noop: [.declined, .ok, .done, .deny, .deny_disconnect]
+        case .help: [.declined, .ok, .done, .deny]
+        case .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status: []
+        }
+    }
+
+    private static let everything = Set(Verdict.allCases)
+    private static let deciding = Set(Verdict.allCases).subtracting([.done])
+
+    static func violation(
+        ofReply reply: PolicyReply?,
+        verdict: Verdict,
+        hook: Hook,
+        allowsUTF8: Bool
+    ) -> ProtocolViolation? {
+        guard let reply else {
+            let isNeeded = verdict == .done || (hook == .received_line && verdict == .ok)
+            return isNeeded ? ProtocolViolation(.reply_missing) : nil
+        }
+        if verdict == .declined || verdict == .ok && self.hooksWhoseOKIsSilent.contains(hook) {
+            return ProtocolViolation(.reply_not_allowed)
+        }
+        if hook == .received_line {
+            guard !reply.text.isEmpty else { return ProtocolViolation(.reply_text, "no line") }
+            guard reply.code == nil, reply.status == nil else { return ProtocolViolation(.reply_not_allowed) }
+        }
+        if let code = reply.code, !self.allows(code, verdict: verdict, hook: hook) {
+            return ProtocolViolation(.reply_code, "\(code) for \(verdict.rawValue) at \(hook.rawValue)")
+        }
+        if let status = reply.status, !self.isStatus(status, reply.code, verdict, hook) {
+            return ProtocolViolation(.reply_status, status)
+        }
+        for line in reply.text where !self.isText(line, allowsUTF8: allowsUTF8) {
+            return ProtocolViolation(.reply_text, "a control character, or more than 500 octets")
+        }
+        return nil
+    }
+
+    private static let hooksWhoseOKIsSilent: Set<Hook> = [
+        .data_headers_end, .data_post_headers, .data_post, .queue_pre,
+    ]
+
+    private static func allows(_ code: Int, verdict: Verdict, hook: Hook) -> Bool {
+        guard (200..<600).contains(code), code / 10 % 10 <= 5 else { return false }
+        let isClosingCode = code == 421 || code == 521
+        switch verdict {
+        case .declined: return false
+        case .ok: return self.okCodes(at: hook).contains(code)
+        case .deny:
+            return code / 100 == 5 && (!isClosingCode || hook == .connect)
+        case .denysoft:
+            return code / 100 == 4 && (!isClosingCode || hook == .connect)
+        case .deny_disconnect: return code / 100 == 5
+        case .denysoft_disconnect: return code / 100 == 4
+        case .done:
+            if hook == .quit { return code == 221 }
+            return code / 100 != 3 && !isClosingCode && code != 221
+        }
+    }
+
+    private static func okCodes(at hook: Hook) -> Set<Int> {
+        switch hook {
+        case .connect: [220]
+        case .helo, .ehlo, .mail, .queue, .noop: [250]
+        case .rcpt: [250, 251]
+        case .auth: [235]
+        case .data: [354]
+        case .vrfy: [250, 251, 252]
+        case .help: [211, 214]
+        case .quit: [221]
+        case .unrecognized_command: [500]
+        default: []
+        }
+    }
+
+    /// `class.subject.detail`, whose class is that of the code, or of the verdict without one.
+    private static func isStatus(_ status: String, _ code: Int?, _ verdict: Verdict, _ hook: Hook) -> Bool {
+        let parts = status.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0].count == 1 else { return false }
+        for part in parts {
+            guard (1...3).contains(part.count), part.allSatisfy({ (0x30...0x39).contains($0) }),
+                part.count == 1 || part.first != 0x30
+            else { return false }
+        }
+        let statusClass = parts[0].first.map { Int($0) - 0x30 }
+        let expected: Int =
+            if let code { code / 100 } else {
+                switch verdict {
+                case .declined, .ok, .done: hook == .unrecognized_command ? 5 : 2
+                case .deny, .deny_disconnect: 5
+                case .denysoft, .denysoft_disconnect: 4
+                }
+            }
+        return statusClass == expected
+    }
+
+    private static func isText(_ line: String, allowsUTF8: Bool) -> Bool {
+        guard line.utf8.count <= PolicyVerdict.maximumReplyLineOctets else { return false }
+        return line.unicodeScalars.allSatisfy { scalar in
+            switch scalar.value {
+            case ..<0x20, 0x7F...0x9F, 0x2028, 0x2029: false
+            case 0x20...0x7E: true
+            default: allowsUTF8
+            }
+        }
+    }
+}
+
+/// Where each action may be used, and what its text may hold (protocol §6).
+enum ActionRules {
+    static func violation(of action: PolicyAction, at hook: Hook, index: Int) -> ProtocolViolation? {
+        guard self.hooks(for: action).contains(hook) else {
+            return ProtocolViolation(.action_not_allowed, "at \(hook.rawValue)")
+        }
+        switch action {
+        case .addHeader(let name, let value, _):
+            return self.violation(ofName: name) ?? self.violation(ofValue: value)
+        case .setHeader(_, let value): return self.violation(ofValue: value)
+        case .deleteHeaders(let name): return self.violation(ofName: name)
+        case .setClientName(let name): return self.violation(ofClientName: name)
+        case .replaceMessage(let path):
+            guard index == 0 else { return ProtocolViolation(.action_not_allowed, "message.replace comes first") }
+            guard !path.isEmpty, path != ".", path != "..", path.utf8.count <= 255,
+                path.utf8.allSatisfy({ $0 != UInt8(ascii: "/") && $0 != 0 })
+            else { return ProtocolViolation(.path_invalid, path) }
+            return nil
+        case .deleteHeader, .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender,
+            .setRelay, .delayReply:
+            return nil
+        }
+    }
+
+    private static func hooks(for action: PolicyAction) -> Set<Hook> {
+        switch action {
+        case .addHeader, .setHeader, .deleteHeader, .deleteHeaders:
+            [.data_headers_end, .data_post_headers, .data_post, .queue_pre]
+        case .addRecipient, .removeRecipient, .replaceRecipient:
+            [.rcpt, .data, .data_headers_end, .data_post_headers, .data_post, .queue_pre]
+        case .replaceSender:
+            [.mail, .rcpt, .data, .data_headers_end, .data_post_headers, .data_post, .queue_pre]
+        case .replaceMessage: [.data_post_headers, .data_post]
+        case .setRelay, .delayReply: [.connect, .helo, .ehlo, .auth, .mail, .rcpt]
+        case .setClientName: [.connect]
+        }
+    }
+
+    /// RFC 5322 §3.6.8: printable ASCII without colon.
+    private static func violation(ofName name: [UInt8]) -> ProtocolViolation? {
+        let isName =
+            !name.isEmpty && name.count <= 255
+            && name.allSatisfy { (33...126).contains($0) && $0 != UInt8(ascii: ":") }
+        return isName ? nil : ProtocolViolation(.header_name)
+    }
+
+    /// No NUL, and CR and LF only as folding: CRLF and then white space.
+    private static func violation(ofValue value: [UInt8]) -> ProtocolViolation? {
+        guard value.count <= 65_536 else { return ProtocolViolation(.header_value, "too long") }
+        var index = 0
+        while index < value.count {
+            switch value[index] {
+            case 0x0D:
+                guard index + 2 < value.count, value[index + 1] == 0x0A,
+                    value[index + 2] == 0x20 || value[index + 2] == 0x09
+                else { return ProtocolViolation(.header_value, "a bare CR") }
+                index += 3
+            case 0x0A, 0x00: return ProtocolViolation(.header_value, "a bare LF or a NUL")
+            default: index += 1
+            }
+        }
+        return nil
+    }
+
+    private static func violation(ofClientName name: String) -> ProtocolViolation? {
+        let isName =
+            !name.isEmpty && name.utf8.count <= 255
+            && name.utf8.allSatisfy { (33...126).contains($0) }
+        return isName ? nil : ProtocolViolation(.value_invalid, "client name")
+    }
+}

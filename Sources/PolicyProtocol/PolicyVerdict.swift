@@ -1,0 +1,71 @@
+package import JSON
+
+/// What a worker answered to an event.
+package struct PolicyVerdict: Sendable, Equatable {
+    package var id: Int64
+    package var verdict: Verdict
+    /// The plugin that decided, if the worker said.
+    package var plugin: String?
+    package var reply: PolicyReply?
+    /// Merge patches; `nil` leaves the scope alone.
+    package var sessionNotes: JSONValue?
+    package var transactionNotes: JSONValue?
+    package var actions: [PolicyAction] = []
+    package var trace: [TraceEntry] = []
+
+    package init(id: Int64, verdict: Verdict) {
+        self.id = id
+        self.verdict = verdict
+    }
+
+    /// Whether it changes anything beside giving an answer.
+    package var hasEffects: Bool {
+        self.sessionNotes != nil || self.transactionNotes != nil || !self.actions.isEmpty
+    }
+}
+
+/// The reply that a worker wants sent.
+package struct PolicyReply: Sendable, Equatable {
+    /// `nil` takes the hook's own code for the verdict.
+    package var code: Int?
+    /// `nil` takes the hook's own enhanced status code.
+    package var status: String?
+    /// Lines; empty ones have been dropped, none left means the default text.
+    package var text: [String]
+
+    package init(code: Int? = nil, status: String? = nil, text: [String]) {
+        self.code = code
+        self.status = status
+        self.text = text
+    }
+}
+
+/// What one plugin of a worker answered, and how long it took.
+package struct TraceEntry: Sendable, Equatable {
+    package var plugin: String
+    package var verdict: String
+    package var microseconds: Int64
+
+    package init(plugin: String, verdict: String, microseconds: Int64) {
+        self.plugin = plugin
+        self.verdict = verdict
+        self.microseconds = microseconds
+    }
+}
+
+/// A change that a worker wants made; all of a verdict's are made, or none.
+package enum PolicyAction: Sendable, Equatable {
+    case addHeader(name: [UInt8], value: [UInt8], atTop: Bool)
+    case setHeader(id: Int, value: [UInt8])
+    case deleteHeader(id: Int)
+    case deleteHeaders(name: [UInt8])
+    case addRecipient(address: [UInt8])
+    case removeRecipient(id: Int)
+    case replaceRecipient(id: Int, address: [UInt8])
+    case replaceSender(address: [UInt8])
+    /// A file name in the pool's `out/` folder.
+    case replaceMessage(path: String)
+    case setRelay(Bool)
+    case setClientName(String)
+    case delayReply(milliseconds: Int64)
+}

@@ -1,0 +1,124 @@
+import JSON
+
+/// What a worker says on its first line, checked.
+package struct WorkerHello: Sendable, Equatable {
+    package var pool: String
+    package var name: String
+    package var instance: String
+    package var version: String
+    package var pid: Int64
+    package var concurrency: Int
+    package var maximumFrameOctets: Int
+    package var plugins: [String] = []
+    package var hooks: [Hook: HookRequest] = [:]
+
+    /// How a worker wants to be asked about a hook.
+    package struct HookRequest: Sendable, Equatable {
+        package var needs: EventNeeds = []
+        package var isObserver = false
+        package var isIdempotent = false
+    }
+}
+
+/// Parts of an event that cost something and are sent to those who ask for them.
+package struct EventNeeds: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    package static let recipients = Self(rawValue: 1)
+    package static let headers = Self(rawValue: 2)
+    package static let message = Self(rawValue: 4)
+    package static let trace = Self(rawValue: 8)
+
+    /// By the word of protocol/.
+    package init?(word: String) {
+        switch word {
+        case "recipients": self = .recipients
+        case "headers": self = .headers
+        case "message": self = .message
+        case "trace": self = .trace
+        default: return nil
+        }
+    }
+}
+
+/// A line from a worker.
+package enum WorkerMessage: Sendable, Equatable {
+    case hello(WorkerHello)
+    case verdict(id: Int64, Result<PolicyVerdict, ProtocolViolation>)
+    /// `started` false: the event was not begun and can go elsewhere.
+    case error(id: Int64, started: Bool, code: String, plugin: String?, message: String)
+    case progress(id: Int64, extendMS: Int64)
+    case ping(Int64)
+    case pong
+    case drain(reason: String)
+    case bye(code: String, message: String)
+
+    /// Reads one line without its LF.
+    ///
+    /// - Throws: ``ProtocolViolation`` that ends the connection.
+    package static func decode(_ line: [UInt8]) throws(ProtocolViolation) -> Self {
+        let text: JSONObjectText
+        do { text = try JSONObjectText(line) } catch {
+            throw ProtocolViolation(.bad_frame, error.description)
+        }
+        do {
+            return try self.decode(text)
+        } catch let error as ProtocolViolation {
+            throw error
+        } catch {
+            throw ProtocolViolation(.bad_message, "\(error)")
+        }
+    }
+
+    private static func decode(_ text: JSONObjectText) throws -> Self {
+        let type = try text.string("type") ?? ""
+        switch type {
+        case "verdict":
+            let id = try self.id(text)
+            do throws(ProtocolViolation) {
+                return .verdict(id: id, .success(try PolicyVerdict(id: id, text)))
+            } catch {
+                return .verdict(id: id, .failure(error))
+            }
+        case "error": return try self.error(text)
+        case "progress":
+            guard let extend = try text.int("extend_ms"), extend >= 0 else {
+                throw ProtocolViolation(.bad_message, "extend_ms")
+            }
+            return .progress(id: try self.id(text), extendMS: extend)
+        case "hello": return .hello(try WorkerHello(text))
+        case "ping": return .ping(try text.int("n") ?? 0)
+        case "pong": return .pong
+        case "drain": return .drain(reason: (try? text.string("reason")) ?? "")
+        case "bye":
+            return .bye(code: (try? text.string("code")) ?? "", message: (try? text.string("message")) ?? "")
+        case "welcome", "reject", "event", "notify", "cancel":
+            throw ProtocolViolation(.unexpected_message, type)
+        default: throw ProtocolViolation(.unknown_type, type)
+        }
+    }
+
+    private static func id(_ text: JSONObjectText) throws -> Int64 {
+        guard let id = try text.int("id"), id >= 1 else { throw ProtocolViolation(.bad_message, "id") }
+        return id
+    }
+
+    private static func error(_ text: JSONObjectText) throws -> Self {
+        let id = try self.id(text)
+        do {
+            var started = true
+            if case .bool(false)? = try text.value("started") { started = false }
+            return .error(
+                id: id,
+                started: started,
+                code: try text.string("code") ?? "",
+                plugin: try text.string("plugin"),
+                message: try text.string("message") ?? ""
+            )
+        } catch {
+            return .verdict(id: id, .failure(ProtocolViolation(.error_malformed, "\(error)")))
+        }
+    }
+}
