@@ -119,8 +119,7 @@ private final class SpamdReplyHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // spamd may answer and close before it has read everything: what it said still counts.
-        guard self.reply.isEmpty else { return context.close(promise: nil) }
+        // Half a reply may lack the half that matters.
         self.end(context.channel, .failure(SpamdError(.closed, "\(error)")))
     }
 

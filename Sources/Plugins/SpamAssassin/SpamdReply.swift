@@ -27,17 +27,17 @@ struct SpamdReply: Sendable, Equatable {
         var lines = SpamdLines(octets)
         try Self.readStatus(lines.next())
         var verdict: (isSpam: Bool, score: Double, required: Double)?
+        var length: String?
         while true {
             guard let line = lines.next() else {
                 throw SpamdError(.malformed, "the reply ends in its head")
             }
             if line.isEmpty { break }
             if let value = Self.value(of: "Spam", in: line) { verdict = Self.verdict(value) }
-            if let value = Self.value(of: "Content-length", in: line) {
-                guard let length = Int(value), length == lines.remaining else {
-                    throw SpamdError(.malformed, "Content-length \(value) of \(lines.remaining)")
-                }
-            }
+            if let value = Self.value(of: "Content-length", in: line) { length = value }
+        }
+        guard length == nil || length == "\(lines.remaining)" else {
+            throw SpamdError(.malformed, "Content-length \(length ?? "") of \(lines.remaining)")
         }
         guard let verdict else { throw SpamdError(.malformed, "no verdict in the reply") }
         self.isSpam = verdict.isSpam

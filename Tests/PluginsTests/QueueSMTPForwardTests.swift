@@ -1,0 +1,362 @@
+import NetworkPlugins
+import PolicyKit
+import PolicyKitTesting
+import Synchronization
+import Testing
+
+/// A next hop that takes mail, and says what a test wants said.
+private final class FakeHop: Sendable {
+    struct Rules: Sendable {
+        var capabilities = ["PIPELINING", "8BITMIME", "SIZE 10000000", "SMTPUTF8"]
+        /// The reply to a command that begins so, the first that fits; `close`: none, and the end.
+        var replies: [(prefix: String, reply: String)] = []
+        var greeting = "220 hop ESMTP\r\n"
+        /// Each connection ends after so many messages, without a word.
+        var messagesPerConnection = Int.max
+    }
+
+    private struct Record {
+        var commands: [String] = []
+        var messages: [[UInt8]] = []
+    }
+
+    let server: FakeTCPServer
+    private let record: RecordBox
+
+    private final class RecordBox: Sendable {
+        let value = Mutex(Record())
+    }
+
+    init(_ rules: Rules = Rules()) throws {
+        let box = RecordBox()
+        self.record = box
+        self.server = try FakeTCPServer { Self.serve($0, rules, box) }
+    }
+
+    var commands: [String] { self.record.value.withLock { $0.commands } }
+    var messages: [[UInt8]] { self.record.value.withLock { $0.messages } }
+
+    private static func serve(
+        _ connection: FakeTCPServer.Connection,
+        _ rules: Rules,
+        _ box: RecordBox
+    ) {
+        connection.write(rules.greeting)
+        var count = 0
+        while let line = connection.readLine() {
+            box.value.withLock { $0.commands.append(line) }
+            if let rule = rules.replies.first(where: { line.hasPrefix($0.prefix) }) {
+                guard rule.reply != "close" else { return }
+                connection.write(rule.reply)
+                continue
+            }
+            switch line.prefix(4) {
+            case "EHLO":
+                let lines = ["hop"] + rules.capabilities
+                for (index, text) in lines.enumerated() {
+                    connection.write("250\(index == lines.count - 1 ? " " : "-")\(text)\r\n")
+                }
+
+            case "DATA":
+                connection.write("354 go\r\n")
+                let content = connection.readContent()
+                box.value.withLock { $0.messages.append(content) }
+                if let rule = rules.replies.first(where: { $0.prefix == "." }) {
+                    guard rule.reply != "close" else { return }
+                    connection.write(rule.reply)
+                } else {
+                    connection.write("250 2.0.0 taken\r\n")
+                }
+                count += 1
+                if count >= rules.messagesPerConnection { return }
+
+            case "QUIT":
+                return
+
+            default:
+                connection.write("250 ok\r\n")
+            }
+        }
+    }
+}
+
+@Suite struct QueueSMTPForwardTests {
+    private static let message = "Subject: x\r\n\r\n.dot\r\nline\r\n"
+
+    private func session(_ hop: FakeHop, _ arguments: String = "") async throws -> TestSession {
+        try await self.session(hop.server.address, arguments)
+    }
+
+    private func session(_ address: String, _ arguments: String = "") async throws -> TestSession {
+        let session = try await TestSession(
+            [QueueSMTPForward.self, AcceptAnyone.self],
+            plugins: "accept_anyone\nqueue/smtp-forward \(address) \(arguments)",
+            files: ["me": "mx.example.org"]
+        )
+        try await session.mail(from: "bob@example.net")
+        try await session.rcpt(to: "alice@example.org")
+        return session
+    }
+
+    @Test func `a message goes out whole, dots doubled`() async throws {
+        let hop = try FakeHop()
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        let answer = try await session.message(Self.message, at: .queue)
+        #expect(answer == .ok("queued as test", code: 250, status: "2.0.0"))
+        #expect(
+            hop.commands == [
+                "EHLO mx.example.org\r\n", "MAIL FROM:<bob@example.net> SIZE=26\r\n",
+                "RCPT TO:<alice@example.org>\r\n", "DATA\r\n",
+            ]
+        )
+        #expect(hop.messages == [Array("Subject: x\r\n\r\n..dot\r\nline\r\n.\r\n".utf8)])
+        await session.stop()
+    }
+
+    @Test func `a large message goes out whole`() async throws {
+        let hop = try FakeHop()
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        let line = "." + String(repeating: "x", count: 97) + "\r\n"
+        let message = "A: b\r\n\r\n" + String(repeating: line, count: 10_000)
+        #expect(try await session.message(message, at: .queue).verdict == .ok)
+        let expected = "A: b\r\n\r\n" + String(repeating: "." + line, count: 10_000) + ".\r\n"
+        #expect(hop.messages == [Array(expected.utf8)])
+        await session.stop()
+    }
+
+    @Test(arguments: [("", ".\r\n"), ("X: y\r\n", "X: y\r\n.\r\n"), ("\r\n", "\r\n.\r\n")])
+    func `odd messages end where they should`(message: String, content: String) async throws {
+        let hop = try FakeHop()
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        #expect(try await session.message(message, at: .queue).verdict == .ok)
+        #expect(hop.messages == [Array(content.utf8)])
+        await session.stop()
+    }
+
+    @Test func `one connection serves one message after the other`() async throws {
+        let hop = try FakeHop()
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        for _ in 0..<5 {
+            #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        }
+        #expect(hop.server.connections == 1)
+        #expect(hop.messages.count == 5)
+        await session.stop()
+    }
+
+    @Test func `a connection that died meanwhile is replaced, and nothing is doubled`() async throws
+    {
+        var rules = FakeHop.Rules()
+        rules.messagesPerConnection = 1
+        let hop = try FakeHop(rules)
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        for _ in 0..<5 {
+            #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        }
+        #expect(hop.messages.count == 5)
+        await session.stop()
+    }
+
+    @Test func `a kept connection that says 421 to MAIL is replaced`() async throws {
+        let counter = Mutex(0)
+        let server = try FakeTCPServer { connection in
+            connection.write("220 hop\r\n")
+            var isFirst = true
+            while let line = connection.readLine() {
+                switch line.prefix(4) {
+                case "MAIL" where !isFirst && connection.number == 1:
+                    connection.write("421 4.3.2 too long\r\n")
+                    return
+                case "DATA":
+                    isFirst = false
+                    connection.write("354 go\r\n")
+                    _ = connection.readContent()
+                    counter.withLock { $0 += 1 }
+                    connection.write("250 taken\r\n")
+                default: connection.write("250 ok\r\n")
+                }
+            }
+        }
+        defer { server.stop() }
+        let session = try await self.session(server.address)
+        #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        #expect(counter.withLock { $0 } == 2)
+        #expect(server.connections == 2)
+        await session.stop()
+    }
+
+    @Test(arguments: [
+        ("MAIL", "550 5.7.1 not you\r\n", Verdict.deny, 550, "5.7.1", ["not you"]),
+        ("MAIL", "451 4.3.0 later\r\n", .denysoft, 451, "4.3.0", ["later"]),
+        ("RCPT", "550 5.1.1 who?\r\n", .deny, 550, "5.1.1", ["<alice@example.org>: who?"]),
+        ("RCPT", "450 4.2.1 busy\r\n", .denysoft, 450, "4.2.1", ["<alice@example.org>: busy"]),
+        ("DATA", "554 no\r\n", .deny, 554, "5.0.0", ["no"]),
+        (".", "554-5.7.1 spam\r\n554 5.7.1 really\r\n", .deny, 554, "5.7.1", ["spam", "really"]),
+        (".", "452 4.3.1 full\r\n", .denysoft, 452, "4.3.1", ["full"]),
+        (".", "421 4.3.2 bye\r\n", .denysoft, 451, "4.3.2", ["bye"]),
+        ("MAIL", "530 5.7.0 AUTH first\r\n", .deny, 554, "5.7.0", ["AUTH first"]),
+        ("MAIL", "550 4.1.1 liar\r\n", .deny, 550, "5.0.0", ["4.1.1 liar"]),
+        ("MAIL", "550 a\u{1}b\u{FC}\r\n", .deny, 550, "5.0.0", ["a?b??"]),
+        ("MAIL", "550\r\n", .deny, 550, "5.0.0", ["refused by the next mail server"]),
+    ])
+    func `the hop's class, code and words are kept`(
+        prefix: String,
+        reply: String,
+        verdict: Verdict,
+        code: Int,
+        status: String,
+        text: [String]
+    ) async throws {
+        var rules = FakeHop.Rules()
+        rules.replies = [(prefix, reply)]
+        let hop = try FakeHop(rules)
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        let answer = try await session.message(Self.message, at: .queue)
+        #expect(answer == Answer(verdict, PolicyReply(code: code, status: status, text: text)))
+        await session.stop()
+    }
+
+    @Test func `a hop that refuses one recipient gets no message`() async throws {
+        for (arguments, verdict, messages) in [
+            ("", Verdict.deny, 0), ("partial refuse", .deny, 0), ("partial deliver", .ok, 1),
+        ] {
+            var rules = FakeHop.Rules()
+            rules.replies = [("RCPT TO:<carol", "550 5.1.1 who?\r\n")]
+            let hop = try FakeHop(rules)
+            defer { hop.server.stop() }
+            let session = try await self.session(hop, arguments)
+            try await session.rcpt(to: "carol@example.org")
+            #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
+            #expect(hop.messages.count == messages)
+            // The connection lives on.
+            session.resetTransaction()
+            try await session.mail(from: "")
+            try await session.rcpt(to: "alice@example.org")
+            #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+            #expect(hop.server.connections == 1)
+            await session.stop()
+        }
+    }
+
+    @Test func `a refusal for now among others is for now`() async throws {
+        for arguments in ["", "partial deliver"] {
+            var rules = FakeHop.Rules()
+            rules.replies = [("RCPT TO:<carol", "550 no\r\n"), ("RCPT TO:<dave", "450 later\r\n")]
+            let hop = try FakeHop(rules)
+            defer { hop.server.stop() }
+            let session = try await self.session(hop, arguments)
+            try await session.rcpt(to: "carol@example.org")
+            try await session.rcpt(to: "dave@example.org")
+            #expect(try await session.message(Self.message, at: .queue).verdict == .denysoft)
+            #expect(hop.messages.isEmpty)
+            await session.stop()
+        }
+    }
+
+    @Test func `what the hop cannot take is refused for good and not offered`() async throws {
+        var rules = FakeHop.Rules()
+        rules.capabilities = ["SIZE 20"]
+        let hop = try FakeHop(rules)
+        defer { hop.server.stop() }
+        let session = try await self.session(hop)
+        let large = try await session.message(Self.message, at: .queue)
+        #expect(
+            large.verdict == .deny && large.reply?.status == "5.3.4" && large.reply?.code == 552
+        )
+        try await session.rcpt(to: "ü@example.org")
+        let international = try await session.message("A: b\r\n", at: .queue)
+        #expect(international.verdict == .deny && international.reply?.status == "5.6.7")
+        #expect(!hop.commands.contains { $0.hasPrefix("MAIL") })
+        #expect(hop.server.connections == 1)
+        await session.stop()
+    }
+
+    @Test func `a hop that cannot be reached or breaks off is a temporary failure`() async throws {
+        let closed = try FakeTCPServer { _ in }
+        closed.stop()
+        let session = try await self.session("127.0.0.1:1", "connect_timeout 1")
+        let unreachable = try await session.message(Self.message, at: .queue)
+        #expect(unreachable.verdict == .denysoft)
+        #expect(unreachable.reply?.code == 451 && unreachable.reply?.status == "4.4.1")
+        await session.stop()
+        for (rule, status) in [
+            (("EHLO", "close"), "4.4.2"), (("MAIL", "close"), "4.4.2"), ((".", "close"), "4.4.2"),
+            (("MAIL", "nonsense\r\n"), "4.5.0"), (("DATA", "250 what?\r\n"), "4.5.0"),
+            ((".", "354 more\r\n"), "4.5.0"),
+        ] {
+            var rules = FakeHop.Rules()
+            rules.replies = [rule]
+            let hop = try FakeHop(rules)
+            defer { hop.server.stop() }
+            let session = try await self.session(hop)
+            let answer = try await session.message(Self.message, at: .queue)
+            #expect(answer.verdict == .denysoft && answer.reply?.status == status, "\(rule)")
+            #expect(hop.server.connections == 1)
+            await session.stop()
+        }
+        var rules = FakeHop.Rules()
+        rules.greeting = "554 no service\r\n"
+        let hop = try FakeHop(rules)
+        defer { hop.server.stop() }
+        let greeted = try await self.session(hop)
+        let answer = try await greeted.message(Self.message, at: .queue)
+        #expect(answer.verdict == .denysoft && answer.reply?.status == "4.4.1")
+        await greeted.stop()
+    }
+
+    @Test func `a silent hop costs the time allowed and no more`() async throws {
+        let silent = try FakeTCPServer { $0.waitForEnd() }
+        defer { silent.stop() }
+        let session = try await self.session(silent.address, "timeout 1")
+        let answer = try await session.message(Self.message, at: .queue)
+        #expect(answer.verdict == .denysoft)
+        await session.stop()
+    }
+
+    @Test func `a hop that refuses in the middle of the content is heard`() async throws {
+        let server = try FakeTCPServer { connection in
+            connection.write("220 hop\r\n")
+            while let line = connection.readLine() {
+                switch line.prefix(4) {
+                case "DATA":
+                    connection.write("354 go\r\n")
+                    _ = connection.read(1000)
+                    connection.write("552 5.3.4 enough\r\n")
+                    connection.waitForEnd()
+                    return
+                default: connection.write("250 ok\r\n")
+                }
+            }
+        }
+        defer { server.stop() }
+        let session = try await self.session(server.address)
+        let line = String(repeating: "x", count: 98) + "\r\n"
+        let message = "A: b\r\n\r\n" + String(repeating: line, count: 100_000)
+        let answer = try await session.message(message, at: .queue)
+        #expect(
+            answer.verdict == .deny && answer.reply?.code == 552 && answer.reply?.status == "5.3.4"
+        )
+        await session.stop()
+    }
+
+    @Test(arguments: [
+        "", "h:0", "h:x", "a/b", "h 25 26", "h:25 26", "h connections 0", "h xclient",
+    ])
+    func `a wrong argument is an error at start`(arguments: String) async {
+        await #expect(throws: (any Error).self) { _ = try await self.session(arguments) }
+    }
+}
+
+/// Accepts every recipient.
+private struct AcceptAnyone: RcptHook {
+    static let name = "accept_anyone"
+    init(configuration: PluginConfiguration) {}
+    func rcpt(_ event: RcptEvent) async throws -> Answer { .ok }
+}

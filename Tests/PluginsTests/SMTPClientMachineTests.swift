@@ -1,0 +1,294 @@
+import Testing
+
+@testable import NetworkPlugins
+
+@Suite struct SMTPClientMachineTests {
+    private static let envelope = SMTPEnvelope(
+        sender: Array("bob@example.net".utf8),
+        recipients: ["a@example.org", "b@example.org"].map { Array($0.utf8) },
+        size: 100,
+        is8BitMIME: true,
+        isSMTPUTF8: false
+    )
+
+    private func reply(_ code: Int, _ lines: String...) -> SMTPServerReply {
+        SMTPServerReply(code: code, lines: lines.map { Array($0.utf8) })
+    }
+
+    private func write(_ text: String) -> SMTPClientMachine.Action { .write(Array(text.utf8)) }
+
+    /// A machine after the greeting.
+    private func machine(_ keywords: String..., partially: Bool = false) -> SMTPClientMachine {
+        var machine = SMTPClientMachine(name: "mx.example", deliversPartially: partially)
+        #expect(machine.replyReceived(self.reply(220, "hop")) == self.write("EHLO mx.example\r\n"))
+        let lines = (["hop"] + keywords).map { Array($0.utf8) }
+        _ = machine.replyReceived(SMTPServerReply(code: 250, lines: lines))
+        #expect(machine.isIdle)
+        return machine
+    }
+
+    @Test func `without PIPELINING commands go one by one, and so do transactions`() {
+        var machine = self.machine("8BITMIME", "SIZE 1000")
+        for _ in 0..<2 {
+            #expect(
+                machine.transactionWanted(Self.envelope)
+                    == self.write("MAIL FROM:<bob@example.net> SIZE=100 BODY=8BITMIME\r\n")
+            )
+            #expect(!machine.wasMailAccepted)
+            #expect(
+                machine.replyReceived(self.reply(250, "ok"))
+                    == self.write("RCPT TO:<a@example.org>\r\n")
+            )
+            #expect(machine.wasMailAccepted)
+            #expect(
+                machine.replyReceived(self.reply(250, "ok"))
+                    == self.write("RCPT TO:<b@example.org>\r\n")
+            )
+            #expect(machine.replyReceived(self.reply(251, "ok")) == self.write("DATA\r\n"))
+            #expect(machine.replyReceived(self.reply(354, "go")) == .goAhead)
+            #expect(machine.contentSent() == self.write(".\r\n"))
+            let last = self.reply(250, "2.0.0 queued")
+            #expect(machine.replyReceived(last) == .completed(.accepted(last, refused: [])))
+            #expect(machine.isIdle)
+        }
+    }
+
+    @Test func `with PIPELINING the envelope is one write, and DATA waits for it`() {
+        var machine = self.machine("pipelining", "SMTPUTF8")
+        var envelope = Self.envelope
+        envelope.isSMTPUTF8 = true
+        #expect(
+            machine.transactionWanted(envelope)
+                == self.write(
+                    "MAIL FROM:<bob@example.net> SMTPUTF8\r\nRCPT TO:<a@example.org>\r\n"
+                        + "RCPT TO:<b@example.org>\r\n"
+                )
+        )
+        #expect(machine.replyReceived(self.reply(250, "ok")) == .none)
+        #expect(machine.replyReceived(self.reply(250, "ok")) == .none)
+        #expect(machine.replyReceived(self.reply(250, "ok")) == self.write("DATA\r\n"))
+        #expect(machine.replyReceived(self.reply(354, "go")) == .goAhead)
+    }
+
+    @Test func `EHLO refused is followed by HELO, and then nothing is offered`() {
+        var machine = SMTPClientMachine(name: "mx.example", deliversPartially: false)
+        _ = machine.replyReceived(self.reply(220, "hop"))
+        #expect(machine.replyReceived(self.reply(502, "what")) == self.write("HELO mx.example\r\n"))
+        #expect(
+            machine.replyReceived(self.reply(250, "hop", "SIZE 5")) == .ready(SMTPCapabilities())
+        )
+        #expect(
+            machine.transactionWanted(Self.envelope)
+                == self.write("MAIL FROM:<bob@example.net>\r\n")
+        )
+    }
+
+    @Test(arguments: [421, 450, 554, 250])
+    func `a refusal in the greeting is never about the message`(code: Int) {
+        var machine = SMTPClientMachine(name: "mx.example", deliversPartially: false)
+        let action = machine.replyReceived(self.reply(code, "no"))
+        if code == 250 {
+            #expect(action == self.write("EHLO mx.example\r\n"))
+            #expect(
+                machine.replyReceived(self.reply(421, "no"))
+                    == .fail(SMTPForwardError(.unreachable, ""))
+            )
+        } else {
+            #expect(action == .fail(SMTPForwardError(.unreachable, "")))
+        }
+        #expect(!machine.isIdle)
+        #expect(machine.replyReceived(self.reply(250, "late")) == .none)
+    }
+
+    @Test func `a refused MAIL ends the transaction, pipelined or not`() {
+        let refusal = self.reply(550, "no")
+        var plain = self.machine()
+        _ = plain.transactionWanted(Self.envelope)
+        #expect(plain.replyReceived(refusal) == .completed(.refused(refusal)))
+        #expect(plain.isIdle && !plain.wasMailAccepted)
+        var pipelined = self.machine("PIPELINING")
+        _ = pipelined.transactionWanted(Self.envelope)
+        #expect(pipelined.replyReceived(refusal) == .none)
+        #expect(pipelined.replyReceived(self.reply(503, "no")) == .none)
+        #expect(pipelined.replyReceived(self.reply(503, "no")) == .completed(.refused(refusal)))
+        #expect(pipelined.isIdle && !pipelined.wasMailAccepted)
+    }
+
+    @Test func `one refused recipient stops the message before DATA`() {
+        for keyword in ["PIPELINING", "SIZE"] {
+            var machine = self.machine(keyword)
+            _ = machine.transactionWanted(Self.envelope)
+            _ = machine.replyReceived(self.reply(250, "ok"))
+            _ = machine.replyReceived(self.reply(250, "ok"))
+            let refusal = self.reply(550, "5.1.1 who?")
+            let expected = SMTPRefusal(recipient: Self.envelope.recipients[1], reply: refusal)
+            #expect(
+                machine.replyReceived(refusal)
+                    == .completedWriting(.recipientsRefused([expected]), Array("RSET\r\n".utf8))
+            )
+            #expect(!machine.isIdle)
+            #expect(machine.replyReceived(self.reply(250, "ok")) == .free)
+            #expect(machine.isIdle)
+        }
+    }
+
+    @Test func `delivering partially needs a taker, and refusals for good`() {
+        for (first, second, goesOn) in [
+            (250, 550, true), (250, 450, false), (550, 550, false), (450, 250, false),
+        ] {
+            var machine = self.machine(partially: true)
+            _ = machine.transactionWanted(Self.envelope)
+            _ = machine.replyReceived(self.reply(250, "ok"))
+            _ = machine.replyReceived(self.reply(first, "x"))
+            let action = machine.replyReceived(self.reply(second, "x"))
+            #expect((action == self.write("DATA\r\n")) == goesOn, "\(first) \(second)")
+            guard goesOn else { continue }
+            _ = machine.replyReceived(self.reply(354, "go"))
+            _ = machine.contentSent()
+            let last = self.reply(250, "queued")
+            let refused = [
+                SMTPRefusal(recipient: Self.envelope.recipients[1], reply: self.reply(550, "x"))
+            ]
+            #expect(machine.replyReceived(last) == .completed(.accepted(last, refused: refused)))
+        }
+    }
+
+    @Test func `DATA refused resets, the dot refused does not`() {
+        var machine = self.machine("PIPELINING")
+        _ = machine.transactionWanted(Self.envelope)
+        for _ in 0..<3 { _ = machine.replyReceived(self.reply(250, "ok")) }
+        let refusal = self.reply(451, "later")
+        #expect(
+            machine.replyReceived(refusal)
+                == .completedWriting(.refused(refusal), Array("RSET\r\n".utf8))
+        )
+        #expect(machine.replyReceived(self.reply(250, "ok")) == .free)
+        _ = machine.transactionWanted(Self.envelope)
+        for _ in 0..<3 { _ = machine.replyReceived(self.reply(250, "ok")) }
+        _ = machine.replyReceived(self.reply(354, "go"))
+        _ = machine.contentSent()
+        let spam = self.reply(554, "spam")
+        #expect(machine.replyReceived(spam) == .completed(.refused(spam)))
+        #expect(machine.isIdle)
+    }
+
+    @Test func `421 anywhere is the end of the connection`() {
+        let closing = self.reply(421, "bye")
+        var mail = self.machine("PIPELINING")
+        _ = mail.transactionWanted(Self.envelope)
+        #expect(mail.replyReceived(closing) == .completedThenClose(.refused(closing)))
+        #expect(!mail.wasMailAccepted)
+        var dot = self.machine()
+        _ = dot.transactionWanted(Self.envelope)
+        for _ in 0..<3 { _ = dot.replyReceived(self.reply(250, "ok")) }
+        #expect(dot.replyReceived(self.reply(354, "go")) == .goAhead)
+        #expect(dot.replyReceived(closing) == .completedThenClose(.refused(closing)))
+        #expect(dot.contentSent() == .none)
+        var idle = self.machine()
+        #expect(idle.replyReceived(closing) == .fail(SMTPForwardError(.closed, "")))
+        #expect(!idle.isIdle)
+    }
+
+    @Test func `a lost connection fails what is under way and nothing else`() {
+        let lost = SMTPForwardError(.closed, "")
+        var idle = self.machine()
+        #expect(idle.connectionLost(lost) == .none)
+        #expect(!idle.isIdle)
+        var busy = self.machine()
+        _ = busy.transactionWanted(Self.envelope)
+        #expect(busy.connectionLost(lost) == .fail(lost))
+        #expect(busy.connectionLost(lost) == .none)
+        #expect(busy.replyReceived(self.reply(250, "late")) == .none)
+    }
+
+    @Test(arguments: [[354], [250, 354], [250, 250, 250, 250], [250, 250, 250, 354, 354]])
+    func `a reply that the question does not have ends the connection`(codes: [Int]) {
+        var machine = self.machine()
+        _ = machine.transactionWanted(Self.envelope)
+        var last = SMTPClientMachine.Action.none
+        for code in codes { last = machine.replyReceived(self.reply(code, "x")) }
+        #expect(last == .fail(SMTPForwardError(.malformed, "")))
+        #expect(!machine.isIdle)
+    }
+}
+
+@Suite struct SMTPServerReplyParserTests {
+    private static let text =
+        "250-mx.example hello\r\n250-SIZE 1000\r\n250 OK\n550 5.1.1 no\r\n354\r\n250-\r\n250 \r\n"
+
+    @Test func `replies are the same whatever the split`() throws {
+        let octets = Array(Self.text.utf8)
+        let expected = [
+            SMTPServerReply(
+                code: 250,
+                lines: ["mx.example hello", "SIZE 1000", "OK"].map { Array($0.utf8) }
+            ),
+            SMTPServerReply(code: 550, lines: [Array("5.1.1 no".utf8)]),
+            SMTPServerReply(code: 354, lines: [[]]),
+            SMTPServerReply(code: 250, lines: [[], []]),
+        ]
+        for cut in 0...octets.count {
+            var parser = SMTPServerReplyParser()
+            var replies: [SMTPServerReply] = []
+            try parser.received(octets[..<cut], into: &replies)
+            try parser.received(octets[cut...], into: &replies)
+            #expect(replies == expected, "cut at \(cut)")
+        }
+        var parser = SMTPServerReplyParser()
+        var replies: [SMTPServerReply] = []
+        for octet in octets { try parser.received([octet], into: &replies) }
+        #expect(replies == expected)
+    }
+
+    @Test(arguments: [
+        "\r\n", "25\r\n", "2500\r\n", "abc\r\n", "250_x\r\n", "150 x\r\n", "600 x\r\n",
+        "250-x\r\n251 y\r\n",
+        "220 SSH-2.0\r\n\u{0}\u{0}\r\n",
+    ])
+    func `what is no reply is an error`(text: String) {
+        #expect(throws: SMTPForwardError.self) {
+            var parser = SMTPServerReplyParser()
+            var replies: [SMTPServerReply] = []
+            try parser.received(Array(text.utf8), into: &replies)
+        }
+    }
+
+    @Test func `lines and their length are limited`() throws {
+        func parse(_ text: String) throws {
+            var parser = SMTPServerReplyParser()
+            var replies: [SMTPServerReply] = []
+            try parser.received(Array(text.utf8), into: &replies)
+        }
+        let limit = SMTPServerReplyParser.maximumLineOctets
+        try parse("250 " + String(repeating: "x", count: limit - 4) + "\n")
+        #expect(throws: SMTPForwardError.self) {
+            try parse("250 " + String(repeating: "x", count: limit - 3) + "\n")
+        }
+        let lines = SMTPServerReplyParser.maximumLines
+        try parse(String(repeating: "250-x\r\n", count: lines - 1) + "250 x\r\n")
+        #expect(throws: SMTPForwardError.self) {
+            try parse(String(repeating: "250-x\r\n", count: lines) + "250 x\r\n")
+        }
+    }
+}
+
+@Suite struct DotStufferTests {
+    @Test func `dots are doubled whatever the split, and the last line gets its end`() {
+        let text = Array(".a\r\n..b\r\nc.\r\n.\r\n\r.\n.\n.\r\r\n.d".utf8)
+        let expected = Array("..a\r\n...b\r\nc.\r\n..\r\n\r.\n.\n.\r\r\n..d\r\n".utf8)
+        for cut in 0...text.count {
+            var stuffer = DotStuffer()
+            var output: [UInt8] = []
+            let first = Array(text[..<cut])
+            let second = Array(text[cut...])
+            stuffer.append(first.span, to: &output)
+            stuffer.append(second.span, to: &output)
+            stuffer.finish(&output)
+            #expect(output == expected, "cut at \(cut)")
+        }
+        var empty = DotStuffer()
+        var output: [UInt8] = []
+        empty.finish(&output)
+        #expect(output.isEmpty)
+    }
+}
