@@ -1,0 +1,40 @@
+extension FrontendConfiguration {
+    /// What SIGHUP makes of a running configuration and the file as it is now.
+    ///
+    /// Sockets, folders and the names that stand in their paths stay as they are until a restart;
+    /// everything else counts at once.
+    ///
+    /// - Parameter new: What was just loaded.
+    /// - Returns: The configuration to go on with, and the keys whose change has to wait for a
+    ///   restart, as they stand in the file.
+    package func reloaded(with new: Self) -> (configuration: Self, waiting: [String]) {
+        var merged = new
+        var waiting: [String] = []
+        func keep<Value: Equatable>(_ path: WritableKeyPath<Self, Value>, _ key: String) {
+            if merged[keyPath: path] != self[keyPath: path] {
+                waiting.append(key)
+                merged[keyPath: path] = self[keyPath: path]
+            }
+        }
+        keep(\.id, "id")
+        keep(\.runtimeDirectory, "runtime_directory")
+        keep(\.spoolDirectory, "spool_directory")
+        if new.listeners.map(\.address) != self.listeners.map(\.address) {
+            waiting.append("listener")
+        }
+        merged.listeners = self.listeners.map { old in
+            new.listeners.first { $0.address == old.address } ?? old
+        }
+        if new.pools.map(\.name) != self.pools.map(\.name) {
+            waiting.append("pool")
+        }
+        merged.pools = self.pools.map { old in
+            var pool = new.pools.first { $0.name == old.name } ?? old
+            if pool.groupID != old.groupID { waiting.append("pool \(old.name): group") }
+            if pool.socketMode != old.socketMode { waiting.append("pool \(old.name): socket_mode") }
+            (pool.groupID, pool.socketMode) = (old.groupID, old.socketMode)
+            return pool
+        }
+        return (merged, waiting)
+    }
+}
