@@ -74,13 +74,14 @@ def test_unknown_words_are_refused_and_unknown_fields_are_not():
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.relative_to(PROTOCOL).as_posix())
 def test_examples_of_the_prose(path):
-    """A ```json block holds one message a line, or one that is spread over lines."""
+    """A ```json block holds messages, one after the other, each on one line or over several."""
     form = validator("golden.json") if path.parent.name == "golden" else None
     for number, text in blocks(path, "json"):
-        try:
-            examples = [json.loads(text)]
-        except json.JSONDecodeError:
-            examples = [json.loads(line) for line in text.splitlines() if line.strip()]
+        examples, rest = [], text.lstrip()
+        while rest:
+            example, end = json.JSONDecoder().raw_decode(rest)
+            examples.append(example)
+            rest = rest[end:].lstrip()
         for example in examples:
             try:
                 (form.validate if form else check_message)(example)
