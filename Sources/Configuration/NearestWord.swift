@@ -1,7 +1,7 @@
 /// Finds what a misspelt word may have been meant to be.
-enum NearestWord {
+package enum NearestWord {
     /// `did you mean "deadline_ms"?`, or all of `words` if none is near.
-    static func suggestion(for word: String, among words: [String]) -> String {
+    package static func suggestion(for word: String, among words: [String]) -> String {
         guard let nearest = Self.nearest(to: word, among: words) else {
             return "remove it, or write one of: \(words.sorted().joined(separator: ", "))"
         }

@@ -146,6 +146,17 @@ def test_each_dependency_has_its_reason():
         assert f"`{name}`" in reasons, name
 
 
+def test_each_plugin_is_listed_with_its_names_and_has_a_manual():
+    listed = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    named = re.compile(r'static let (?:name = ("[^"]+")|aliases = \[(.*?)\])', re.DOTALL)
+    for source in sorted((ROOT / "Sources/Plugins").glob("*/*.swift")):
+        for name, aliases in named.findall(source.read_text(encoding="utf-8")):
+            for word in re.findall(r'"([^"]+)"', name or aliases):
+                assert re.search(rf"[\[( ]{re.escape(word)}[\],)]", listed), f"{source}: {word}"
+            manual = (source.parent / "README.md").read_text(encoding="utf-8")
+            assert len(manual.splitlines()) >= 10, f"{source.parent}/README.md says nothing"
+
+
 def test_each_command_says_what_it_does():
     for name in ["gatepost", "gatepost-frontend", "gatepost-worker"]:
         done = subprocess.run(
