@@ -14,8 +14,10 @@ enum DomainGrammar {
         }
     }
 
-    /// A label begins and ends with a letter or a digit. The limit of 63 octets is one of ASCII
-    /// labels: how long a U-label becomes is known only once it is converted.
+    /// A label begins and ends with a letter or a digit.
+    ///
+    /// The limit of 63 octets is one of ASCII labels: how long a U-label becomes is known only once
+    /// it is converted.
     private static func endOfLabel(
         _ octets: borrowing Span<UInt8>,
         _ start: Int,

@@ -1,4 +1,6 @@
-/// A command line, told apart into verb and argument. Offsets only: nothing is copied.
+/// A command line, told apart into verb and argument.
+///
+/// Offsets only: nothing is copied.
 package struct SMTPCommandLine: Equatable, Sendable {
     /// `nil` for an unrecognised command, an empty line among them.
     package let verb: SMTPVerb?

@@ -23,11 +23,17 @@ package struct SMTPParameters: Hashable, Sendable {
 package struct MailParameters: Hashable, Sendable {
     /// All of them, for policy.
     package var all: SMTPParameters = .none
-    /// SIZE: what the client thinks the message measures, in octets. RFC 1870 §6.
+    /// SIZE: what the client thinks the message measures, in octets.
+    ///
+    /// RFC 1870 §6.
     package var declaredSize: Int?
-    /// BODY. `nil` if the client did not say. RFC 6152 §3.
+    /// BODY.
+    ///
+    /// `nil` if the client did not say. RFC 6152 §3.
     package var body: Body?
-    /// SMTPUTF8. RFC 6531 §3.4.
+    /// SMTPUTF8.
+    ///
+    /// RFC 6531 §3.4.
     package var isSMTPUTF8 = false
 
     package enum Body: Hashable, Sendable {
@@ -141,7 +147,9 @@ enum ParameterGrammar {
         octet > .space && octet != .equals && octet != .delete
     }
 
-    /// One to twenty digits. RFC 1870 §4.
+    /// One to twenty digits.
+    ///
+    /// RFC 1870 §4.
     private static func size(
         _ octets: borrowing Span<UInt8>,
         _ value: Range<Int>?

@@ -22,6 +22,8 @@ package struct ReplyCode: RawRepresentable, Hashable, Sendable {
     /// 5yz: the client must not send the same again.
     package var isPermanent: Bool { self.rawValue >= 500 }
 
-    /// Codes that announce the end of the connection. RFC 5321 §4.2.3, RFC 7504 §3.
+    /// Codes that announce the end of the connection.
+    ///
+    /// RFC 5321 §4.2.3, RFC 7504 §3.
     package var closes: Bool { self.rawValue == 421 || self.rawValue == 521 }
 }

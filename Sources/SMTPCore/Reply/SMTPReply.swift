@@ -6,7 +6,9 @@ package struct SMTPReply: Hashable, Sendable {
     package let code: ReplyCode
     /// `nil` where SMTP has none: the greeting, HELO, EHLO, 354.
     package let status: EnhancedStatusCode?
-    /// Private: why this reply is given. Not sent.
+    /// Private: why this reply is given.
+    ///
+    /// Not sent.
     package let cause: SMTPReplyCause
     /// Every line with its CRLF.
     package let wire: [UInt8]
@@ -30,6 +32,7 @@ extension SMTPReply {
     /// A reply whose text comes from a worker or a control file.
     ///
     /// - Parameters:
+    ///   - code: The reply code.
     ///   - status: `nil` sends none; its class must be that of `code`.
     ///   - text: Lines of text; an LF splits one, an empty one is dropped.
     ///   - allowsUTF8: Whether octets beyond ASCII may pass: only under SMTPUTF8 (RFC 6531 §3.7.4).
@@ -102,6 +105,7 @@ extension SMTPReply {
     /// - Parameters:
     ///   - hostname: `me`; put in front unless `text` begins with it (RFC 5321 §4.2 wants it there).
     ///   - text: The control file `smtpgreeting`, or `nil`. ` ESMTP` is appended if the word is missing.
+    /// - Returns: The reply 220, on one line.
     package static func greeting(hostname: [UInt8], text: [UInt8]? = nil) -> SMTPReply {
         let esmtp = [UInt8]("ESMTP".utf8)
         var words = (text ?? []).split(whereSeparator: \.isBlank)

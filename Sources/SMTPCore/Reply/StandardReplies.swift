@@ -3,7 +3,7 @@
 /// The greeting and the answers to HELO and EHLO carry the host's name and are made by
 /// ``SMTPConfiguration``.
 package enum StandardReplies {
-    private static func reply(
+    static func reply(
         _ code: UInt16,
         _ status: (UInt8, UInt16, UInt16)?,
         _ cause: SMTPReplyCause,
@@ -19,22 +19,22 @@ package enum StandardReplies {
 
     // MARK: Granted
 
-    // RFC 5321 §4.1.1.5, §4.1.1.9: RSET and NOOP.
+    /// RFC 5321 §4.1.1.5, §4.1.1.9: RSET and NOOP.
     package static let ok = reply(250, (2, 0, 0), .none, "Ok")
-    // RFC 5321 §4.1.1.2, RFC 3463 §3.2.
+    /// RFC 5321 §4.1.1.2, RFC 3463 §3.2.
     package static let senderAccepted = reply(250, (2, 1, 0), .none, "Sender ok")
-    // RFC 5321 §4.1.1.3, RFC 3463 §3.2.
+    /// RFC 5321 §4.1.1.3, RFC 3463 §3.2.
     package static let recipientAccepted = reply(250, (2, 1, 5), .none, "Recipient ok")
-    // RFC 5321 §4.1.1.4.
+    /// RFC 5321 §4.1.1.4.
     package static let startMailInput = reply(
         354,
         nil,
         .none,
         "Start mail input; end with <CRLF>.<CRLF>"
     )
-    // RFC 5321 §4.1.1.4.
+    /// RFC 5321 §4.1.1.4.
     package static let messageAccepted = reply(250, (2, 0, 0), .none, "Message accepted")
-    // RFC 5321 §4.1.1.8.
+    /// RFC 5321 §4.1.1.8.
     package static let help = reply(
         214,
         (2, 0, 0),
@@ -42,65 +42,65 @@ package enum StandardReplies {
         "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT",
         "See RFC 5321"
     )
-    // RFC 5321 §3.5.3.
+    /// RFC 5321 §3.5.3.
     package static let cannotVerify = reply(
         252,
         (2, 0, 0),
         .none,
         "Cannot verify, but will take mail for local users"
     )
-    // RFC 5321 §4.1.1.10.
+    /// RFC 5321 §4.1.1.10.
     package static let closing = reply(221, (2, 0, 0), .none, "Closing connection")
 
     // MARK: Refused by SMTP: lines and commands
 
-    // RFC 5321 §4.5.3.1.9.
+    /// RFC 5321 §4.5.3.1.9.
     package static let commandLineTooLong = reply(500, (5, 5, 2), .lineTooLong, "Line too long")
-    // RFC 5321 §2.3.8, §4.1.
+    /// RFC 5321 §2.3.8, §4.1.
     package static let bareLineFeedInCommand = reply(
         500,
         (5, 5, 2),
         .bareNewline,
         "A line ends in CRLF, not in LF alone"
     )
-    // RFC 5321 §2.3.8, §4.1.
+    /// RFC 5321 §2.3.8, §4.1.
     package static let bareCarriageReturnInCommand = reply(
         500,
         (5, 5, 2),
         .bareNewline,
         "A line ends in CRLF, not in CR alone"
     )
-    // RFC 5321 §4.1.2.
+    /// RFC 5321 §4.1.2.
     package static let nulInCommand = reply(
         500,
         (5, 5, 2),
         .nulInCommand,
         "NUL in a command"
     )
-    // RFC 5321 §4.2.4.
+    /// RFC 5321 §4.2.4.
     package static let unrecognizedCommand = reply(
         500,
         (5, 5, 1),
         .unrecognizedCommand,
         "Unrecognized command"
     )
-    // RFC 5321 §4.2.4, §7.3.
+    /// RFC 5321 §4.2.4, §7.3.
     package static let expnNotImplemented = reply(
         502,
         (5, 5, 1),
         .notImplemented,
         "EXPN is not implemented"
     )
-    // RFC 3207 §4.
+    /// RFC 3207 §4.
     package static let startTLSNotOffered = reply(
         502,
         (5, 5, 1),
         .notOffered,
         "STARTTLS is not offered"
     )
-    // RFC 4954 §4.
+    /// RFC 4954 §4.
     package static let authNotOffered = reply(502, (5, 5, 1), .notOffered, "AUTH is not offered")
-    // RFC 3030 §2: the chunk follows at once, so the connection closes.
+    /// RFC 3030 §2: the chunk follows at once, so the connection closes.
     package static let bdatNotOffered = reply(
         502,
         (5, 5, 1),
@@ -110,20 +110,20 @@ package enum StandardReplies {
 
     // MARK: Refused by SMTP: order
 
-    // RFC 5321 §4.1.4.
+    /// RFC 5321 §4.1.4.
     package static let helloFirst = reply(503, (5, 5, 1), .badSequence, "Send HELO or EHLO first")
-    // RFC 5321 §4.1.4.
+    /// RFC 5321 §4.1.4.
     package static let nestedMail = reply(
         503,
         (5, 5, 1),
         .badSequence,
         "MAIL inside a transaction; send RSET first"
     )
-    // RFC 5321 §4.1.4.
+    /// RFC 5321 §4.1.4.
     package static let mailFirst = reply(503, (5, 5, 1), .badSequence, "Send MAIL first")
-    // RFC 5321 §4.1.4.
+    /// RFC 5321 §4.1.4.
     package static let recipientFirst = reply(503, (5, 5, 1), .badSequence, "Send RCPT first")
-    // RFC 5321 §3.3.
+    /// RFC 5321 §3.3.
     package static let noValidRecipients = reply(
         554,
         (5, 5, 1),
@@ -133,78 +133,78 @@ package enum StandardReplies {
 
     // MARK: Refused by SMTP: syntax
 
-    // RFC 5321 §4.1.1.1.
+    /// RFC 5321 §4.1.1.1.
     package static let helloSyntax = reply(
         501,
         (5, 5, 4),
         .badSyntax,
         "Syntax: HELO or EHLO, then your host name"
     )
-    // RFC 5321 §4.1.1.2.
+    /// RFC 5321 §4.1.1.2.
     package static let mailSyntax = reply(
         501,
         (5, 5, 4),
         .badSyntax,
         "Syntax: MAIL FROM:<address> [parameters]"
     )
-    // RFC 5321 §4.1.1.3.
+    /// RFC 5321 §4.1.1.3.
     package static let recipientSyntax = reply(
         501,
         (5, 5, 4),
         .badSyntax,
         "Syntax: RCPT TO:<address> [parameters]"
     )
-    // RFC 5321 §4.1.1.6.
+    /// RFC 5321 §4.1.1.6.
     package static let verifySyntax = reply(501, (5, 5, 4), .badSyntax, "Syntax: VRFY address")
-    // RFC 5321 §4.1.1.4, §4.1.1.5, §4.1.1.10: DATA, RSET, QUIT.
+    /// RFC 5321 §4.1.1.4, §4.1.1.5, §4.1.1.10: DATA, RSET, QUIT.
     package static let noArgumentAllowed = reply(
         501,
         (5, 5, 4),
         .badSyntax,
         "This command has no argument"
     )
-    // RFC 5321 §4.1.2, RFC 3463 §3.2.
+    /// RFC 5321 §4.1.2, RFC 3463 §3.2.
     package static let badSender = reply(501, (5, 1, 7), .badAddress, "Bad sender address syntax")
-    // RFC 5321 §4.1.2, RFC 3463 §3.2.
+    /// RFC 5321 §4.1.2, RFC 3463 §3.2.
     package static let badRecipient = reply(
         501,
         (5, 1, 3),
         .badAddress,
         "Bad recipient address syntax"
     )
-    // RFC 5321 §4.5.3.1.9.
+    /// RFC 5321 §4.5.3.1.9.
     package static let senderTooLong = reply(501, (5, 1, 7), .badAddress, "Path too long")
-    // RFC 5321 §4.5.3.1.9.
+    /// RFC 5321 §4.5.3.1.9.
     package static let recipientTooLong = reply(501, (5, 1, 3), .badAddress, "Path too long")
-    // RFC 6531 §3.5.
+    /// RFC 6531 §3.5.
     package static let senderNeedsUTF8 = reply(
         550,
         (5, 6, 7),
         .badAddress,
         "Non-ASCII address without SMTPUTF8"
     )
-    // RFC 6531 §3.5.
+    /// RFC 6531 §3.5.
     package static let recipientNeedsUTF8 = reply(
         553,
         (5, 6, 7),
         .badAddress,
         "Non-ASCII address without SMTPUTF8"
     )
-    // RFC 5321 §4.1.1.11.
+    /// RFC 5321 §4.1.1.11.
     package static let unknownParameter = reply(
         555,
         (5, 5, 4),
         .badParameter,
         "Parameter not recognized or not implemented"
     )
-    // RFC 5321 §4.1.2, RFC 1870 §3, RFC 6152 §2, RFC 6531 §3.4.
+    /// RFC 5321 §4.1.2, RFC 1870 §3, RFC 6152 §2, RFC 6531 §3.4.
     package static let badParameter = reply(
         501,
         (5, 5, 4),
         .badParameter,
         "Bad parameter syntax"
     )
-    // RFC 5321 §4.1.1.11.
+    /// RFC 5321 §4.1.1.11.
     package static let repeatedParameter = reply(
         501,
         (5, 5, 4),
@@ -214,7 +214,7 @@ package enum StandardReplies {
 
     // MARK: Refused by SMTP: limits
 
-    // RFC 1870 §6.1, RFC 3463 §3.4.
+    /// RFC 1870 §6.1, RFC 3463 §3.4.
     package static let messageTooBig = reply(
         552,
         (5, 3, 4),
@@ -227,28 +227,28 @@ package enum StandardReplies {
         .headerTooBig,
         "Message header too big for this system"
     )
-    // RFC 5321 §4.5.3.1.6.
+    /// RFC 5321 §4.5.3.1.6.
     package static let textLineTooLong = reply(
         554,
         (5, 6, 0),
         .lineTooLong,
         "A line of the message is too long"
     )
-    // RFC 5321 §2.3.8.
+    /// RFC 5321 §2.3.8.
     package static let bareNewlineInMessage = reply(
         554,
         (5, 5, 2),
         .bareNewline,
         "The message has a CR or an LF alone; lines end in CRLF"
     )
-    // RFC 5321 §6.3, RFC 3463 §3.5.
+    /// RFC 5321 §6.3, RFC 3463 §3.5.
     package static let tooManyHops = reply(
         554,
         (5, 4, 6),
         .tooManyHops,
         "Too many hops, this message is looping"
     )
-    // RFC 5321 §4.5.3.1.10.
+    /// RFC 5321 §4.5.3.1.10.
     package static let tooManyRecipients = reply(
         452,
         (4, 5, 3),
@@ -288,151 +288,20 @@ package enum StandardReplies {
 
     // MARK: Closing
 
-    // RFC 5321 §4.5.3.2.7, RFC 3463 §3.5.
+    /// RFC 5321 §4.5.3.2.7, RFC 3463 §3.5.
     package static let timeout = reply(421, (4, 4, 2), .timeout, "Timeout, closing connection")
-    // RFC 5321 §3.8, RFC 3463 §3.4.
+    /// RFC 5321 §3.8, RFC 3463 §3.4.
     package static let shuttingDown = reply(
         421,
         (4, 3, 2),
         .shuttingDown,
         "Service is shutting down, try again later"
     )
-    // RFC 5321 §3.8.
+    /// RFC 5321 §3.8.
     package static let internalError = reply(
         421,
         (4, 3, 0),
         .internalError,
         "Internal error, closing connection"
-    )
-
-    // MARK: Policy's answers without a text of their own, a row a hook
-
-    package static let connectDenied = reply(554, (5, 7, 1), .policyDefault, "Connection refused")
-    package static let connectDeferred = reply(
-        421,
-        (4, 7, 0),
-        .policyDefault,
-        "Connection refused, try again later"
-    )
-    package static let helloDenied = reply(550, (5, 7, 1), .policyDefault, "Host name refused")
-    package static let helloDeferred = reply(
-        450,
-        (4, 7, 1),
-        .policyDefault,
-        "Host name refused, try again later"
-    )
-    package static let mailDenied = reply(550, (5, 7, 1), .policyDefault, "Sender refused")
-    package static let mailDeferred = reply(
-        450,
-        (4, 7, 1),
-        .policyDefault,
-        "Sender refused, try again later"
-    )
-    package static let recipientDenied = reply(550, (5, 7, 1), .policyDefault, "Recipient refused")
-    package static let recipientDeferred = reply(
-        450,
-        (4, 7, 1),
-        .policyDefault,
-        "Recipient refused, try again later"
-    )
-    package static let recipientUndecided = reply(
-        450,
-        (4, 7, 1),
-        .undecided,
-        "No plugin decided if relaying is allowed"
-    )
-    // Hooks data and data_post.
-    package static let dataDenied = reply(554, (5, 7, 1), .policyDefault, "Message refused")
-    package static let dataDeferred = reply(
-        451,
-        (4, 7, 1),
-        .policyDefault,
-        "Message refused, try again later"
-    )
-    package static let queueDenied = reply(554, (5, 7, 1), .policyDefault, "Message refused")
-    package static let queueDeferred = reply(
-        451,
-        (4, 3, 0),
-        .policyDefault,
-        "Message not queued, try again later"
-    )
-    package static let queueUndecided = reply(
-        451,
-        (4, 3, 0),
-        .undecided,
-        "No plugin took the message, try again later"
-    )
-    package static let verifyDenied = reply(550, (5, 7, 1), .policyDefault, "VRFY refused")
-    package static let verifyDeferred = reply(
-        450,
-        (4, 7, 1),
-        .policyDefault,
-        "VRFY refused, try again later"
-    )
-    package static let helpDenied = reply(502, (5, 5, 1), .policyDefault, "HELP is not available")
-    package static let noopDenied = reply(500, (5, 5, 1), .policyDefault, "NOOP refused")
-    package static let unrecognizedDeferred = reply(
-        450,
-        (4, 7, 1),
-        .policyDefault,
-        "Unrecognized command, try again later"
-    )
-    // RFC 7504 §3.
-    package static let unrecognizedClosing = reply(
-        521,
-        (5, 5, 1),
-        .policyDefault,
-        "Unrecognized command, closing connection"
-    )
-    // deny_disconnect and denysoft_disconnect at helo, ehlo, mail, rcpt, vrfy.
-    package static let deniedClosing = reply(
-        550,
-        (5, 7, 1),
-        .policyDefault,
-        "Refused, closing connection"
-    )
-    // deny_disconnect at data, data_headers_end, data_post, queue.
-    package static let dataDeniedClosing = reply(
-        554,
-        (5, 7, 1),
-        .policyDefault,
-        "Message refused, closing connection"
-    )
-    package static let noopDeniedClosing = reply(
-        500,
-        (5, 5, 1),
-        .policyDefault,
-        "NOOP refused, closing connection"
-    )
-    // denysoft_disconnect anywhere.
-    package static let deferredClosing = reply(
-        421,
-        (4, 7, 0),
-        .policyDefault,
-        "Refused, try again later, closing connection"
-    )
-
-    // MARK: Policy could not be asked
-
-    // on_failure = "tempfail".
-    package static let policyFailed = reply(
-        451,
-        (4, 3, 0),
-        .policyFailure,
-        "Temporary failure, try again later"
-    )
-    // The same at connect, where only closing is left.
-    package static let policyFailedClosing = reply(
-        421,
-        (4, 3, 0),
-        .policyFailure,
-        "Temporary failure, try again later"
-    )
-    // on_failure = "reject".
-    package static let policyFailedDenied = reply(
-        554,
-        (5, 3, 0),
-        .policyFailure,
-        "Service not available"
     )
 }

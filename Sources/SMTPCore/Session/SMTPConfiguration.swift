@@ -13,9 +13,10 @@ package final class SMTPConfiguration: Sendable {
     /// 250 to EHLO, with the extensions.
     package let ehloReply: SMTPReply
 
-    /// - Parameters:
-    ///   - hostname: `me`, as it stands in the greeting.
-    ///   - greetingText: The control file `smtpgreeting`, or `nil`.
+    /// Encodes what names the host.
+    ///
+    /// `hostname` is `me`, as it stands in the greeting; `greetingText` is the control file
+    /// `smtpgreeting`, or `nil`.
     package init(
         hostname: [UInt8],
         greetingText: [UInt8]? = nil,

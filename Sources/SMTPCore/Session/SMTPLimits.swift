@@ -1,6 +1,10 @@
-/// Everything that has a maximum, with its unit, default and source. 0 is no limit where it says so.
+/// Everything that has a maximum, with its unit, default and source.
+///
+/// 0 is no limit where it says so.
 package struct SMTPLimits: Equatable, Sendable {
-    /// Octets of a command line, CRLF included. RFC 5321 §4.5.3.1.4.
+    /// Octets of a command line, CRLF included.
+    ///
+    /// RFC 5321 §4.5.3.1.4.
     package static let commandLineOctets = 512
 
     /// Octets of a MAIL command line, CRLF included.
@@ -12,31 +16,47 @@ package struct SMTPLimits: Equatable, Sendable {
     /// Octets of an overlong command line that are read and dropped before the session is closed.
     package static let discardedLineOctets = 65_536
 
-    /// Octets of a local-part. RFC 5321 §4.5.3.1.1.
+    /// Octets of a local-part.
+    ///
+    /// RFC 5321 §4.5.3.1.1.
     package static let localPartOctets = 64
 
-    /// Octets of a domain or address literal. RFC 5321 §4.5.3.1.2.
+    /// Octets of a domain or address literal.
+    ///
+    /// RFC 5321 §4.5.3.1.2.
     package static let domainOctets = 255
 
-    /// Octets of a path with its brackets and source route. RFC 5321 §4.5.3.1.3.
+    /// Octets of a path with its brackets and source route.
+    ///
+    /// RFC 5321 §4.5.3.1.3.
     package static let pathOctets = 256
 
-    /// Octets of a label of a domain. RFC 1035 §2.3.4.
+    /// Octets of a label of a domain.
+    ///
+    /// RFC 1035 §2.3.4.
     package static let labelOctets = 63
 
-    /// Octets of a HELO or EHLO name. RFC 5321 §4.5.3.1.2.
+    /// Octets of a HELO or EHLO name.
+    ///
+    /// RFC 5321 §4.5.3.1.2.
     package static let helloNameOctets = 255
 
-    /// Digits of the value of SIZE. RFC 1870 §4.
+    /// Digits of the value of SIZE.
+    ///
+    /// RFC 1870 §4.
     package static let sizeDigits = 20
 
-    /// Octets of a reply line, CRLF included. RFC 5321 §4.5.3.1.5.
+    /// Octets of a reply line, CRLF included.
+    ///
+    /// RFC 5321 §4.5.3.1.5.
     package static let replyLineOctets = 512
 
     /// Lines of a policy's reply; more are refused.
     package static let replyLines = 100
 
-    /// Octets of a message, CRLFs counted, dots of transparency not. RFC 5321 §4.5.3.1.7 asks 64 Ki.
+    /// Octets of a message, CRLFs counted, dots of transparency not.
+    ///
+    /// RFC 5321 §4.5.3.1.7 asks 64 Ki.
     package var maximumMessageOctets = 26_214_400
     /// Octets of a header block.
     package var maximumHeaderOctets = 1_048_576
@@ -44,19 +64,31 @@ package struct SMTPLimits: Equatable, Sendable {
     ///
     /// RFC 5321 §4.5.3.1.6 asks 1,000; longer lines are common, so this one only stops abuse.
     package var maximumTextLineOctets = 65_536
-    /// Received and Delivered-To fields that make a loop; 0 is no limit. RFC 5321 §6.3.
+    /// Received and Delivered-To fields that make a loop; 0 is no limit.
+    ///
+    /// RFC 5321 §6.3.
     package var maximumReceived = 100
-    /// Recipients of a transaction. RFC 5321 §4.5.3.1.8 asks 100.
+    /// Recipients of a transaction.
+    ///
+    /// RFC 5321 §4.5.3.1.8 asks 100.
     package var maximumRecipients = 1_000
-    /// Errors of a session that are answered; one more closes it. 0 is no limit.
+    /// Errors of a session that are answered; one more closes it.
+    ///
+    /// 0 is no limit.
     package var maximumErrors = 10
     /// The same before HELO or EHLO was granted, where browsers and port scanners stand.
     package var maximumErrorsBeforeHello = 5
-    /// Unrecognised commands of a session that are asked about; one more closes it. 0 is no limit.
+    /// Unrecognised commands of a session that are asked about; one more closes it.
+    ///
+    /// 0 is no limit.
     package var maximumUnrecognized = 10
-    /// Transactions of a session; one more closes it. 0 is no limit.
+    /// Transactions of a session; one more closes it.
+    ///
+    /// 0 is no limit.
     package var maximumTransactions = 1_000
-    /// NOOPs in a row; one more closes the session. 0 is no limit.
+    /// NOOPs in a row; one more closes the session.
+    ///
+    /// 0 is no limit.
     package var maximumNoops = 100
 
     package init() {}

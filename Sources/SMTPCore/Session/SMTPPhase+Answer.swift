@@ -16,8 +16,13 @@ extension SMTPPhase {
         case dropStale
     }
 
-    /// - Parameter scanner: For the content, should this be the grant of DATA.
-    mutating func answered(_ outcome: SMTPOutcome, scanner: SMTPDataScanner) -> AnswerAction {
+    /// Applies what policy decided.
+    ///
+    /// The configuration says how content is read, should this be the grant of DATA.
+    mutating func answered(
+        _ outcome: SMTPOutcome,
+        configuration: SMTPConfiguration
+    ) -> AnswerAction {
         switch consume self {
         case .asking(let question, let stage):
             let answer = question.answered(outcome, at: stage)
@@ -27,7 +32,7 @@ extension SMTPPhase {
                 return answer.action
 
             case .receiving(let transaction):
-                self = .receiving(Reception(transaction: transaction, scanner: scanner))
+                self = .receiving(Reception(transaction, configuration))
                 return answer.action
 
             case .closed:

@@ -46,7 +46,9 @@ enum SMTPPhase: ~Copyable {
         case quit
         case unrecognized
 
-        /// Octets that arrive while this is open came too early. RFC 2920 §3.1.
+        /// Octets that arrive while this is open came too early.
+        ///
+        /// RFC 2920 §3.1.
         var isLastInGroup: Bool {
             switch self {
             case .connect, .helo, .ehlo, .data, .vrfy, .noop, .quit: true
@@ -69,6 +71,14 @@ enum SMTPPhase: ~Copyable {
         var refusal: SMTPReply?
         /// Whether the end of the header was asked about, or is past asking.
         var isHeaderDone = false
+
+        init(_ transaction: SMTPTransaction, _ configuration: SMTPConfiguration) {
+            self.transaction = transaction
+            self.scanner = SMTPDataScanner(
+                limits: configuration.limits,
+                bareNewline: configuration.bareNewline
+            )
+        }
 
         /// Nothing more of the message is kept.
         var isDiscarding: Bool { self.refusal != nil || !self.scanner.faults.isEmpty }
@@ -149,7 +159,9 @@ extension SMTPPhase {
         }
     }
 
-    /// The session is over, whatever was going on. `false` if it was before.
+    /// The session is over, whatever was going on.
+    ///
+    /// `false` if it was before.
     mutating func close() -> Bool {
         let wasOpen =
             switch self {
@@ -168,7 +180,9 @@ extension SMTPPhase {
 // MARK: - A command passed its check
 
 extension SMTPPhase {
-    /// Policy is asked. `false`, and nothing changes, unless a command was being waited for.
+    /// Policy is asked.
+    ///
+    /// `false`, and nothing changes, unless a command was being waited for.
     mutating func commandChecked(_ question: OpenQuestion) -> Bool {
         switch consume self {
         case .ready(let stage):
@@ -220,7 +234,9 @@ extension SMTPPhase {
         }
     }
 
-    /// Octets arrived while a question is open. `true` if the client had to wait for the reply.
+    /// Octets arrived while a question is open.
+    ///
+    /// `true` if the client had to wait for the reply.
     mutating func octetsArrivedEarly() -> Bool {
         switch consume self {
         case .asking(.data, let stage):

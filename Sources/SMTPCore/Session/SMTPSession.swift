@@ -1,4 +1,6 @@
-/// One client's dialogue: octets and answers in, actions out. No I/O, no clock, no policy.
+/// One client's dialogue: octets and answers in, actions out.
+///
+/// No I/O, no clock, no policy.
 ///
 /// Every command passes three steps. **Check**: grammar, order and limits; a refusal costs no
 /// question and changes nothing but counters. **Ask**: the action `ask` goes to policy, and nothing
@@ -24,7 +26,9 @@ package struct SMTPSession: ~Copyable {
     /// What the client has done so far.
     var meter = AbuseMeter()
 
-    /// The client once sent octets before it had the reply it had to wait for. Never reset.
+    /// The client once sent octets before it had the reply it had to wait for.
+    ///
+    /// Never reset.
     ///
     /// - Note: RFC 2920 §3.1, RFC 5321 §4.3.1.
     package internal(set) var isEarlyTalker = false
@@ -130,18 +134,17 @@ extension SMTPSession {
 
     /// Policy answered the open question.
     ///
-    /// - Parameter questionID: The number of the question when it was asked; another number than
-    ///   the open question's is dropped as stale. `nil` answers whatever is open.
+    /// - Parameters:
+    ///   - outcome: What policy decided.
+    ///   - questionID: The number of the question when it was asked; another number than the open
+    ///     question's is dropped as stale. `nil` answers whatever is open.
+    /// - Returns: What to do; it may be the next question.
     package mutating func answered(
         _ outcome: SMTPOutcome,
         to questionID: UInt64? = nil
     ) -> SMTPAction {
         if let questionID, questionID != self.questionID { return .dropStale }
-        let scanner = SMTPDataScanner(
-            limits: self.configuration.limits,
-            bareNewline: self.configuration.bareNewline
-        )
-        switch self.phase.answered(outcome, scanner: scanner) {
+        switch self.phase.answered(outcome, configuration: self.configuration) {
         case .granted(let question, let reply, let endsTransaction):
             return self.granted(question, reply, endsTransaction: endsTransaction)
         case .refused(let question, let reply, let endsTransaction):
@@ -169,7 +172,7 @@ extension SMTPSession {
         self.phase.stageChanged(to: .inTransaction(transaction))
     }
 
-    /// The timer of `wait` ran out. Stale while a question is open.
+    /// The client's time is up; stale while a question is open.
     package mutating func timedOut() -> SMTPAction {
         switch self.phase.wait {
         case .command, .content: self.close(StandardReplies.timeout)

@@ -41,7 +41,9 @@ package enum OctetSearch {
         return count
     }
 
-    /// Eight octets, the first in the lowest bits. The caller checked that they are there.
+    /// Eight octets, the first in the lowest bits.
+    ///
+    /// The caller checked that they are there.
     @inline(__always)
     private static func word(_ base: UnsafeRawPointer, _ offset: Int) -> UInt64 {
         UInt64(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: UInt64.self))

@@ -56,6 +56,7 @@ package struct SMTPDataScanner: Sendable {
     /// - Parameters:
     ///   - octets: Everything received and not yet consumed, oldest first.
     ///   - content: Where the message's own octets are appended, unless it will be refused.
+    /// - Returns: What came of it, and how many octets are used up.
     /// - Complexity: O(*n*) in the octets; content is copied in runs, not octet by octet.
     package mutating func scan(
         _ octets: borrowing Span<UInt8>,
@@ -216,7 +217,9 @@ extension SMTPDataScanner {
         return !self.isInHeader
     }
 
-    /// An LF that no CR preceded. `true` if the header block ended with it.
+    /// An LF that no CR preceded.
+    ///
+    /// `true` if the header block ended with it.
     ///
     /// What follows is not the start of a line on the wire, so a dot there is an ordinary dot.
     private mutating func replaceBareLineFeed(in content: inout [UInt8]) -> Bool {
@@ -232,7 +235,9 @@ extension SMTPDataScanner {
         return self.headerEndsWithLine()
     }
 
-    /// A CR that no LF followed. `true` if the header block ended with it.
+    /// A CR that no LF followed.
+    ///
+    /// `true` if the header block ended with it.
     ///
     /// Normalised it is a space: made a line end, it could end the header block of a client that
     /// writes CR CR LF.

@@ -62,7 +62,9 @@ package struct SMTPHeaderTracker: Sendable {
         return false
     }
 
-    /// Takes one octet before the value. `false` if a field cannot look like this.
+    /// Takes one octet before the value.
+    ///
+    /// `false` if a field cannot look like this.
     private mutating func isField(_ octet: UInt8) -> Bool {
         switch self.position {
         case .lineStart:

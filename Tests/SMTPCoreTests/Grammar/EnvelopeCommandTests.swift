@@ -1,0 +1,173 @@
+import Testing
+
+@testable import SMTPCore
+
+/// MAIL and RCPT as whole commands: paths, parameters, options.
+struct EnvelopeCommandTests {
+    private static let x = String(repeating: "x", count: 61)
+    /// `<a@domain>` with 256 octets in all, and one more.
+    private static let path256 = "<a@\(x).\(x).\(x).\(String(repeating: "x", count: 63)).xx>"
+    private static let path257 = "<a@\(x).\(x).\(x).\(String(repeating: "x", count: 63)).xxx>"
+
+    static let senders: [(String, code: UInt16, status: String)] = [
+        ("MAIL FROM:<a@b>", 250, "2.1.0"),
+        ("mail from:<a@b>", 250, "2.1.0"),
+        ("MAIL  FROM:<a@b>  ", 250, "2.1.0"),
+        ("MAIL FROM:<>", 250, "2.1.0"),
+        ("MAIL FROM:<\"a b>\"@b>", 250, "2.1.0"),
+        ("MAIL FROM:<@one,@two.example:a@b>", 250, "2.1.0"),
+        ("MAIL FROM:\(path256)", 250, "2.1.0"),
+        ("MAIL FROM:\(path257)", 501, "5.1.7"),
+        ("MAIL FROM:<a@b> SIZE=0", 250, "2.1.0"),
+        ("MAIL FROM:<a@b> size=26214400", 250, "2.1.0"),
+        ("MAIL FROM:<a@b> SIZE=26214401", 552, "5.3.4"),
+        ("MAIL FROM:<a@b> SIZE=9223372036854775807", 552, "5.3.4"),
+        ("MAIL FROM:<a@b> SIZE=9223372036854775808", 552, "5.3.4"),
+        ("MAIL FROM:<a@b> SIZE=99999999999999999999", 552, "5.3.4"),
+        ("MAIL FROM:<a@b> SIZE=00000000000000000001", 250, "2.1.0"),
+        ("MAIL FROM:<a@b> SIZE=000000000000000000001", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SIZE=-1", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SIZE=1k", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SIZE=", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SIZE", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SIZE=1=2", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SIZE=1 SIZE=1", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> BODY=7BIT", 250, "2.1.0"),
+        ("MAIL FROM:<a@b>  body=8bitMIME   SIZE=5", 250, "2.1.0"),
+        ("MAIL FROM:<a@b> BODY=BINARYMIME", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> BODY", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> BODY=7BIT BODY=7BIT", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SMTPUTF8", 250, "2.1.0"),
+        ("MAIL FROM:<a@b> SMTPUTF8=1", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8", 501, "5.5.4"),
+        ("MAIL FROM:<ü@b> SMTPUTF8", 250, "2.1.0"),
+        ("MAIL FROM:<ü@b>", 550, "5.6.7"),
+        ("MAIL FROM:<a@bücher.example>", 550, "5.6.7"),
+        ("MAIL FROM:<a@b> RET=FULL", 555, "5.5.4"),
+        ("MAIL FROM:<a@b> AUTH=<>", 555, "5.5.4"),
+        ("MAIL FROM:<a@b> X", 555, "5.5.4"),
+        ("MAIL FROM:<a@b> -X", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> =X", 501, "5.5.4"),
+        ("MAIL FROM:<a@b> X=\u{1}", 501, "5.5.4"),
+        ("MAIL FROM:<a@b>SIZE=1", 501, "5.1.7"),
+        ("MAIL FROM:<a@b>\tSIZE=1", 501, "5.1.7"),
+        ("MAIL FROM: <a@b>", 501, "5.1.7"),
+        ("MAIL FROM:a@b", 501, "5.1.7"),
+        ("MAIL FROM:", 501, "5.1.7"),
+        ("MAIL FROM:<", 501, "5.1.7"),
+        ("MAIL FROM:<a@b", 501, "5.1.7"),
+        ("MAIL FROM:<a@b>>", 501, "5.1.7"),
+        ("MAIL FROM:<<a@b>>", 501, "5.1.7"),
+        ("MAIL FROM:< a@b>", 501, "5.1.7"),
+        ("MAIL FROM:<a@b >", 501, "5.1.7"),
+        ("MAIL FROM:<postmaster>", 501, "5.1.7"),
+        ("MAIL FROM:<@one:>", 501, "5.1.7"),
+        ("MAIL FROM:<@one,two:a@b>", 501, "5.1.7"),
+        ("MAIL FROM:<@one@two:a@b>", 501, "5.1.7"),
+        ("MAIL FROM:<@:a@b>", 501, "5.1.7"),
+        ("MAIL FROM:<#@[]>", 501, "5.1.7"),
+        ("MAIL FROM:<\u{301}a@b>", 550, "5.6.7"),
+        ("MAIL FROM :<a@b>", 501, "5.5.4"),
+        ("MAIL", 501, "5.5.4"),
+        ("MAIL <a@b>", 501, "5.5.4"),
+        ("MAIL TO:<a@b>", 501, "5.5.4"),
+        ("MAIL FROM\u{301}:<a@b>", 501, "5.5.4"),
+    ]
+
+    @Test(arguments: senders)
+    func `MAIL is answered by the grammar`(line: String, code: UInt16, status: String) throws {
+        let driver = SessionDriver.greeted()
+        #expect(driver.code(of: line) == code)
+        #expect(driver.replies.last?.status?.description == status)
+        #expect(driver.isInTransaction == (code == 250))
+    }
+
+    static let recipients: [(String, code: UInt16, status: String)] = [
+        ("RCPT TO:<a@b>", 250, "2.1.5"),
+        ("rcpt to:<a@b>", 250, "2.1.5"),
+        ("RCPT TO:<Postmaster>", 250, "2.1.5"),
+        ("RCPT TO:<POSTMASTER@b>", 250, "2.1.5"),
+        ("RCPT TO:<@one,@two:a@b>", 250, "2.1.5"),
+        ("RCPT TO:<postmasters>", 501, "5.1.3"),
+        ("RCPT TO:<>", 501, "5.1.3"),
+        ("RCPT TO:", 501, "5.1.3"),
+        ("RCPT TO: <a@b>", 501, "5.1.3"),
+        ("RCPT TO:postmaster", 501, "5.1.3"),
+        ("RCPT TO:\(path257)", 501, "5.1.3"),
+        ("RCPT TO:<a@b> NOTIFY=NEVER", 555, "5.5.4"),
+        ("RCPT TO:<a@b> ORCPT=rfc822;a+0D+0Ab@c", 555, "5.5.4"),
+        ("RCPT TO:<a@b> =", 501, "5.5.4"),
+        ("RCPT TO:<ü@b>", 553, "5.6.7"),
+        ("RCPT TO:<a@b>,<c@d>", 501, "5.1.3"),
+        ("RCPT FROM:<a@b>", 501, "5.5.4"),
+        ("RCPT", 501, "5.5.4"),
+    ]
+
+    @Test(arguments: recipients)
+    func `RCPT is answered by the grammar`(line: String, code: UInt16, status: String) {
+        let driver = SessionDriver.greeted()
+        driver.beginTransaction(recipients: 0)
+        #expect(driver.code(of: line) == code)
+        #expect(driver.replies.last?.status?.description == status)
+        #expect(driver.counters.recipientsGranted == (code == 250 ? 1 : 0))
+    }
+
+    @Test func `what policy is asked about is what the client wrote`() throws {
+        let driver = SessionDriver.greeted()
+        driver.send("MAIL FROM:<@x:Bob@B>  SIZE=42 body=8BITMIME  SMTPUTF8\r\n")
+        driver.send("RCPT TO:<@x,@y:Jürgen@b>\r\nRCPT TO:<PostMaster>\r\n")
+        var parameters = MailParameters()
+        parameters.all = SMTPParameters(octets: octets("SIZE=42 body=8BITMIME  SMTPUTF8"))
+        parameters.declaredSize = 42
+        parameters.body = .eightBitMIME
+        parameters.isSMTPUTF8 = true
+        #expect(
+            driver.questions == [
+                .mail(try ReversePath(address: octets("Bob@B")), parameters),
+                .rcpt(try ForwardPath(address: octets("Jürgen@b")), .none),
+                .rcpt(.postmaster(octets("PostMaster")), .none),
+            ]
+        )
+        let entries = parameters.all.entries
+        #expect(entries.map { Array($0.keyword) } == ["SIZE", "body", "SMTPUTF8"].map(octets))
+        #expect(
+            entries.map { $0.value.map(Array.init) } == [octets("42"), octets("8BITMIME"), nil]
+        )
+    }
+
+    static let tolerated: [(String, UInt16)] = [
+        ("MAIL FROM:a@b", 250),
+        ("MAIL FROM:a@b SIZE=1", 250),
+        ("MAIL FROM: <a@b>", 250),
+        ("MAIL FROM:  a@b", 250),
+        ("MAIL FROM: <>", 250),
+        ("MAIL FROM:", 501),
+        ("MAIL FROM: ", 501),
+        ("MAIL FROM: SIZE=1", 501),
+        ("MAIL FROM:postmaster", 501),
+        ("MAIL FROM:a@b>", 501),
+        ("MAIL FROM:a@b c", 555),
+    ]
+
+    @Test(arguments: tolerated)
+    func `a listener may tolerate missing brackets and a space`(line: String, code: UInt16) {
+        let options: PathGrammar.Options = [.missingBrackets, .spaceAfterColon]
+        let driver = SessionDriver.greeted(.test(pathOptions: options))
+        #expect(driver.code(of: line) == code)
+    }
+
+    @Test func `a bare postmaster may come without brackets where that is tolerated`() {
+        let driver = SessionDriver.greeted(.test(pathOptions: .missingBrackets))
+        driver.beginTransaction(recipients: 0)
+        #expect(driver.code(of: "RCPT TO:Postmaster") == 250)
+        #expect(driver.questions == [.rcpt(.postmaster(octets("Postmaster")), .none)])
+        #expect(driver.code(of: "RCPT TO:postmasters") == 501)
+        #expect(driver.code(of: "RCPT TO:post") == 501)
+    }
+
+    @Test(arguments: ["SIZE=1", "BODY=7BIT", "SMTPUTF8"])
+    func `a parameter of an extension that is not offered is unknown`(parameter: String) {
+        let driver = SessionDriver.greeted(.test(extensions: []))
+        #expect(driver.code(of: "MAIL FROM:<a@b> \(parameter)") == 555)
+    }
+}

@@ -1,0 +1,157 @@
+import Testing
+
+@testable import SMTPCore
+
+struct SMTPReplyTests {
+    private let code = ReplyCode(known: 550)
+    private let status = EnhancedStatusCode(known: 5, 7, 1)
+
+    @Test func `a reply of several lines repeats code and status`() throws {
+        let reply = try SMTPReply(
+            policy: self.code,
+            status: self.status,
+            text: [octets("one\ntwo"), [], octets("three")]
+        )
+        #expect(reply.wire == octets("550-5.7.1 one\r\n550-5.7.1 two\r\n550 5.7.1 three\r\n"))
+        #expect(reply.cause == .policy)
+    }
+
+    @Test func `no control octet of policy's text reaches the wire`() {
+        for octet in (UInt8(0)...0x1F).filter({ $0 != 0x0A }) + [0x7F] {
+            #expect(throws: SMTPReplyError.controlOctet(octet)) {
+                try SMTPReply(policy: self.code, status: nil, text: [[0x61, octet, 0x62]])
+            }
+        }
+    }
+
+    @Test func `octets beyond ASCII need SMTPUTF8, and must be UTF-8`() throws {
+        let text = octets("Grüße")
+        #expect(throws: SMTPReplyError.nonASCII) {
+            try SMTPReply(policy: self.code, status: nil, text: [text])
+        }
+        let reply = try SMTPReply(policy: self.code, status: nil, text: [text], allowsUTF8: true)
+        #expect(reply.wire == octets("550 Grüße\r\n"))
+        #expect(throws: SMTPReplyError.nonASCII) {
+            try SMTPReply(policy: self.code, status: nil, text: [[0xFF]], allowsUTF8: true)
+        }
+    }
+
+    @Test func `a status contradicts no code`() {
+        #expect(throws: SMTPReplyError.contradictoryStatus) {
+            try SMTPReply(policy: ReplyCode(known: 450), status: self.status, text: [octets("x")])
+        }
+    }
+
+    @Test(arguments: [[], [[]], [[0x0A, 0x0A]]] as [[[UInt8]]])
+    func `a reply without text is for the caller's default`(text: [[UInt8]]) {
+        #expect(throws: SMTPReplyError.empty) {
+            try SMTPReply(policy: self.code, status: nil, text: text)
+        }
+    }
+
+    @Test func `lines of a reply have a maximum`() throws {
+        let line = octets("x")
+        let most = [[UInt8]](repeating: line, count: SMTPLimits.replyLines)
+        _ = try SMTPReply(policy: self.code, status: nil, text: most)
+        #expect(throws: SMTPReplyError.tooManyLines(limit: SMTPLimits.replyLines)) {
+            try SMTPReply(policy: self.code, status: nil, text: most + [line])
+        }
+    }
+
+    @Test(arguments: [1, 500, 501, 502, 503, 999, 1000, 1001, 5000])
+    func `no line of a reply is longer than 512 octets`(count: Int) throws {
+        for text in [String(repeating: "x", count: count), String(repeating: "€", count: count)] {
+            let reply = try SMTPReply(
+                policy: self.code,
+                status: self.status,
+                text: [octets(text)],
+                allowsUTF8: true
+            )
+            let lines = String(decoding: reply.wire, as: UTF8.self).split(separator: "\r\n")
+            for (index, line) in lines.enumerated() {
+                #expect(line.utf8.count <= 510)
+                #expect(line.hasPrefix(index + 1 < lines.count ? "550-5.7.1 " : "550 5.7.1 "))
+            }
+            #expect(lines.map { $0.dropFirst(10) }.joined() == text)
+        }
+    }
+
+    @Test func `what a client wrote is escaped in a reply of ours`() {
+        let reply = SMTPReply(
+            code: self.code,
+            status: nil,
+            cause: .badSyntax,
+            escaping: octets("a\r\n250 b\u{0}ü")
+        )
+        #expect(reply.wire == octets("550 a??250 b???\r\n"))
+    }
+
+    static let greetings: [(String?, String)] = [
+        (nil, "220 mx.example.org ESMTP\r\n"),
+        ("", "220 mx.example.org ESMTP\r\n"),
+        ("Hello", "220 mx.example.org Hello ESMTP\r\n"),
+        ("mx.example.org Hello", "220 mx.example.org Hello ESMTP\r\n"),
+        ("mx.example.org ESMTP Hello", "220 mx.example.org ESMTP Hello\r\n"),
+        ("mx.example.org.evil ESMTP", "220 mx.example.org mx.example.org.evil ESMTP\r\n"),
+        ("a\r\nb\u{0}", "220 mx.example.org a??b? ESMTP\r\n"),
+    ]
+
+    @Test(arguments: greetings)
+    func `the greeting begins with the host and says ESMTP`(text: String?, wire: String) {
+        let reply = SMTPReply.greeting(
+            hostname: octets("mx.example.org"),
+            text: text.map(octets)
+        )
+        #expect(reply.wire == octets(wire))
+    }
+
+    @Test func `keywords are offered in one order`() {
+        let reply = SMTPReply.ehlo(
+            hostname: octets("mx"),
+            extensions: [.help, .standard],
+            maximumMessageOctets: 7
+        )
+        #expect(
+            String(decoding: reply.wire, as: UTF8.self) == """
+                250-mx\r
+                250-PIPELINING\r
+                250-SIZE 7\r
+                250-8BITMIME\r
+                250-SMTPUTF8\r
+                250-ENHANCEDSTATUSCODES\r
+                250 HELP\r
+
+                """
+        )
+        let none = SMTPReply.ehlo(hostname: octets("mx"), extensions: [], maximumMessageOctets: 7)
+        #expect(none.wire == octets("250 mx\r\n"))
+        // RFC 6531 §3.1: not without 8BITMIME.
+        let alone = SMTPReply.ehlo(
+            hostname: octets("mx"),
+            extensions: .smtpUTF8,
+            maximumMessageOctets: 7
+        )
+        #expect(alone.wire == octets("250 mx\r\n"))
+    }
+
+    @Test(arguments: [
+        ("5.7.1", true), ("2.0.0", true), ("4.999.999", true), ("5.07.1", false), ("5.7", false),
+        ("5.7.1.", false), ("5..1", false), ("3.0.0", false), ("5.7.1000", false), ("", false),
+        ("15.7.1", false), ("5.7.1 ", false), ("a.b.c", false), (".5.7", false), ("5.7.", false),
+    ])
+    func `an enhanced status code has three numbers`(text: String, isOne: Bool) {
+        let status = EnhancedStatusCode(octets: octets(text).span)
+        #expect((status != nil) == isOne)
+        if isOne { #expect(status?.description == text) }
+    }
+
+    @Test(
+        arguments: [
+            (199, false), (200, true), (250, true), (559, true), (560, false), (599, false),
+            (600, false), (0, false), (65535, false),
+        ] as [(UInt16, Bool)]
+    )
+    func `a reply code is one that SMTP can write`(number: UInt16, isOne: Bool) {
+        #expect((ReplyCode(rawValue: number) != nil) == isOne)
+    }
+}

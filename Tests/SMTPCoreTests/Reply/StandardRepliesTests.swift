@@ -1,0 +1,70 @@
+import Testing
+
+@testable import SMTPCore
+
+struct StandardRepliesTests {
+    static let all: [SMTPReply] = [
+        StandardReplies.ok, StandardReplies.senderAccepted, StandardReplies.recipientAccepted,
+        StandardReplies.startMailInput, StandardReplies.messageAccepted, StandardReplies.help,
+        StandardReplies.cannotVerify, StandardReplies.closing, StandardReplies.commandLineTooLong,
+        StandardReplies.bareLineFeedInCommand, StandardReplies.bareCarriageReturnInCommand,
+        StandardReplies.nulInCommand, StandardReplies.unrecognizedCommand,
+        StandardReplies.expnNotImplemented, StandardReplies.startTLSNotOffered,
+        StandardReplies.authNotOffered, StandardReplies.bdatNotOffered, StandardReplies.helloFirst,
+        StandardReplies.nestedMail, StandardReplies.mailFirst, StandardReplies.recipientFirst,
+        StandardReplies.noValidRecipients, StandardReplies.helloSyntax, StandardReplies.mailSyntax,
+        StandardReplies.recipientSyntax, StandardReplies.verifySyntax,
+        StandardReplies.noArgumentAllowed, StandardReplies.badSender, StandardReplies.badRecipient,
+        StandardReplies.senderTooLong, StandardReplies.recipientTooLong,
+        StandardReplies.senderNeedsUTF8, StandardReplies.recipientNeedsUTF8,
+        StandardReplies.unknownParameter, StandardReplies.badParameter,
+        StandardReplies.repeatedParameter, StandardReplies.messageTooBig,
+        StandardReplies.headerTooBig, StandardReplies.textLineTooLong,
+        StandardReplies.bareNewlineInMessage, StandardReplies.tooManyHops,
+        StandardReplies.tooManyRecipients, StandardReplies.tooManyErrors,
+        StandardReplies.tooManyUnrecognized, StandardReplies.tooManyNoops,
+        StandardReplies.tooManyTransactions, StandardReplies.tooManySessions,
+        StandardReplies.timeout, StandardReplies.shuttingDown, StandardReplies.internalError,
+        StandardReplies.connectDenied, StandardReplies.connectDeferred,
+        StandardReplies.helloDenied, StandardReplies.helloDeferred, StandardReplies.mailDenied,
+        StandardReplies.mailDeferred, StandardReplies.recipientDenied,
+        StandardReplies.recipientDeferred, StandardReplies.recipientUndecided,
+        StandardReplies.dataDenied, StandardReplies.dataDeferred, StandardReplies.queueDenied,
+        StandardReplies.queueDeferred, StandardReplies.queueUndecided,
+        StandardReplies.verifyDenied, StandardReplies.verifyDeferred, StandardReplies.helpDenied,
+        StandardReplies.noopDenied, StandardReplies.unrecognizedDeferred,
+        StandardReplies.unrecognizedClosing, StandardReplies.deniedClosing,
+        StandardReplies.dataDeniedClosing, StandardReplies.noopDeniedClosing,
+        StandardReplies.deferredClosing, StandardReplies.policyFailed,
+        StandardReplies.policyFailedClosing, StandardReplies.policyFailedDenied,
+    ]
+
+    @Test(arguments: all)
+    func `every text we send is a reply of SMTP`(reply: SMTPReply) throws {
+        #expect(ReplyCode(rawValue: reply.code.rawValue) != nil)
+        if let status = reply.status {
+            #expect(status.agrees(with: reply.code))
+        } else {
+            #expect(reply.code.rawValue == 354)
+        }
+        let wire = String(decoding: reply.wire, as: UTF8.self)
+        #expect(wire.utf8.elementsEqual(reply.wire))
+        #expect(wire.hasSuffix("\r\n"))
+        let lines = wire.split(separator: "\r\n")
+        for (index, line) in lines.enumerated() {
+            #expect(line.utf8.count <= 510)
+            #expect(line.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
+            let separator = index + 1 < lines.count ? "-" : " "
+            let status = reply.status.map { "\($0) " } ?? ""
+            #expect(line.hasPrefix("\(reply.code.rawValue)\(separator)\(status)"))
+        }
+    }
+
+    @Test func `a reply that closes says so by its number or its text`() {
+        for reply in [StandardReplies.timeout, StandardReplies.shuttingDown] {
+            #expect(reply.code.closes)
+        }
+        #expect(StandardReplies.unrecognizedClosing.code.closes)
+        #expect(!StandardReplies.deniedClosing.code.closes)
+    }
+}

@@ -1,0 +1,191 @@
+import Testing
+
+@testable import SMTPCore
+
+/// The same octets give the same dialogue, however they arrive.
+struct SMTPSplitTests {
+    static let dialogues = [
+        "EHLO a\r\nMAIL FROM:<a@b> SIZE=5\r\nRCPT TO:<c@d>\r\nRCPT TO:<>\r\nDATA\r\n"
+            + "a: b\r\n c\r\n\r\n..x\r\n.\r\nQUIT\r\n",
+        "HELO a\r\nMAIL FROM:<>\r\nRSET\r\nMAIL FROM:<\"a b\"@[IPv6:::1]>\r\nRCPT TO:<postmaster>\r\n"
+            + "DATA\r\n.\r\nNOOP\r\nWHAT\r\n\r\nHELP\r\n",
+        "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\ny\r\n.\r\nNOOP \u{0}\r\nA\rB\r\n",
+        "EHLO a\r\n" + String(repeating: "x", count: 600) + "\r\nNOOP\r\nEHLO b\nNOOP\r\n",
+    ]
+
+    @Test(arguments: dialogues)
+    func `a dialogue is the same whole, octet by octet, and split anywhere`(text: String) {
+        var first: [SessionDriver.Event]?
+        for pieces in splits(octets(text)) {
+            let driver = SessionDriver()
+            driver.open()
+            for piece in pieces { driver.send(piece) }
+            if let first, first != driver.events {
+                Issue.record("split differently: \(driver.events)")
+            }
+            first = driver.events
+        }
+        #expect((first?.count ?? 0) > 8)
+    }
+}
+
+/// Random octets behind a valid beginning: no trap, no growth, one result however they arrive.
+struct SMTPSessionFuzzTests {
+    static let states = [
+        "",
+        "EHLO x\r\n",
+        "EHLO x\r\nMAIL FROM:<a@b> SMTPUTF8\r\n",
+        "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
+        "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+        "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\na: b\r\n\r\n",
+    ]
+
+    static let fragments: [String] = [
+        "\r\n", "\r\n", "\r\n", "\r", "\n", ".", "..", ".\r\n", "\r\n.\r\n", "\n.\r\n", "\r\n.\n",
+        ":", " ",
+        "<", ">", "@", "\"", "\\", "[", "]", "[IPv6:", "::", "1.2.3.4", "a", "=", "SIZE=",
+        "99999999999",
+        "BODY=8BITMIME", "SMTPUTF8", "EHLO x", "HELO ", "MAIL FROM:<a@b>", "MAIL FROM:",
+        "RCPT TO:<",
+        "RCPT TO:<c@d>\r\n", "DATA\r\n", "DATA", "RSET\r\n", "NOOP", "QUIT", "VRFY x", "BDAT 5",
+        "AUTH",
+        "STARTTLS", "Received: x\r\n", "Subject", "\u{0}", "ü", "\u{2028}", "\u{301}",
+    ]
+
+    @Test(arguments: states.indices, [BareNewlineRule.reject, .normalize])
+    func `random octets give one dialogue`(state: Int, rule: BareNewlineRule) {
+        var random = SeededGenerator(seed: UInt64(state) + 7)
+        for _ in 0..<150 {
+            let noise = Self.noise(&random)
+            let whole = self.run(state, rule, [noise])
+            let single = self.run(state, rule, noise.map { [$0] })
+            let pieces = self.run(state, rule, Self.cut(noise, &random))
+            if !Self.isSame(whole, single) || !Self.isSame(whole, pieces) {
+                Issue.record("not one dialogue: \(noise)")
+            }
+        }
+    }
+
+    private static func noise(_ random: inout SeededGenerator) -> [UInt8] {
+        var noise: [UInt8] = []
+        for _ in 0..<Int.random(in: 1...60, using: &random) {
+            if Int.random(in: 0..<12, using: &random) == 0 {
+                noise.append(UInt8.random(in: .min ... .max, using: &random))
+            } else if Int.random(in: 0..<60, using: &random) == 0 {
+                noise += [UInt8](repeating: 0x78, count: Int.random(in: 1...900, using: &random))
+            } else {
+                noise += octets(self.fragments.randomElement(using: &random) ?? "")
+            }
+        }
+        return noise
+    }
+
+    private static func cut(_ octets: [UInt8], _ random: inout SeededGenerator) -> [[UInt8]] {
+        var rest = octets[...]
+        var pieces: [[UInt8]] = []
+        while !rest.isEmpty {
+            let count = Int.random(in: 1...20, using: &random)
+            pieces.append(Array(rest.prefix(count)))
+            rest = rest.dropFirst(count)
+        }
+        return pieces
+    }
+
+    private func run(_ state: Int, _ rule: BareNewlineRule, _ pieces: [[UInt8]]) -> SessionDriver {
+        let configuration = SMTPConfiguration.test(bareNewline: rule) {
+            $0.maximumMessageOctets = 300
+            $0.maximumHeaderOctets = 100
+            $0.maximumTextLineOctets = 80
+            $0.maximumReceived = 3
+            $0.maximumErrors = 30
+            $0.maximumErrorsBeforeHello = 30
+            $0.maximumUnrecognized = 0
+        }
+        let driver = SessionDriver(configuration)
+        driver.open()
+        driver.send(Self.states[state])
+        // Policy refuses now and then: the same question every time.
+        driver.answer = { [unowned driver] question in
+            if question == .data { return .granted(nil) }
+            return driver.questionID % 5 == 0
+                ? .refused(StandardReplies.queueDeferred) : .granted(nil)
+        }
+        for piece in pieces {
+            driver.send(piece)
+            if !driver.isClosed {
+                #expect(driver.pending.count < SMTPLimits.mailLineOctets)
+            }
+            #expect(driver.content.count <= configuration.limits.maximumMessageOctets)
+        }
+        return driver
+    }
+
+    /// The same dialogue, up to a DATA that was refused and had content behind it.
+    ///
+    /// Only there does it matter what has arrived already: such a session is closed.
+    private static func isSame(_ one: SessionDriver, _ other: SessionDriver) -> Bool {
+        for (index, (a, b)) in zip(one.events, other.events).enumerated() where a != b {
+            guard a == .closed || b == .closed, index > 0 else { return false }
+            return self.refusesData(one.events[index - 1])
+        }
+        if one.events.count != other.events.count {
+            let shorter = one.events.count < other.events.count ? one.events : other.events
+            let longer = one.events.count < other.events.count ? other.events : one.events
+            guard let last = shorter.last, longer[shorter.count] == .closed else { return false }
+            return self.refusesData(last)
+        }
+        return one.messages == other.messages && one.counters == other.counters
+            && one.headerOctets == other.headerOctets
+    }
+
+    private static func refusesData(_ event: SessionDriver.Event) -> Bool {
+        [
+            StandardReplies.noArgumentAllowed, StandardReplies.mailFirst,
+            StandardReplies.helloFirst,
+            StandardReplies.recipientFirst, StandardReplies.noValidRecipients,
+        ].contains { event == .said($0) }
+    }
+}
+
+/// The data scanner against the literal definition of the end of data.
+struct SMTPDataScannerFuzzTests {
+    @Test(arguments: [BareNewlineRule.reject, .normalize])
+    func `random content ends at the first CRLF dot CRLF and is kept exactly`(
+        rule: BareNewlineRule
+    ) {
+        var random = SeededGenerator(seed: 42)
+        let parts = ["\r\n", "\r\n", ".", ".", "\r", "\n", "a", "bb: c", " ", "\u{0}"]
+        for _ in 0..<3000 {
+            let count = Int.random(in: 1...14, using: &random)
+            let text = (0..<count).map { _ in parts.randomElement(using: &random) ?? "" }.joined()
+            let wire = octets(text + "\r\n.\r\n")
+            var limits = SMTPLimits()
+            limits.maximumReceived = 0
+            let whole = SMTPDataScannerTests.read([wire], limits, rule)
+            let single = SMTPDataScannerTests.read(wire.map { [$0] }, limits, rule)
+            let end = SMTPDataScannerTests.trueEnd(of: wire)
+            if whole != single || whole.consumed != end || !whole.hasEnded {
+                Issue.record("\(wire): \(whole)")
+            }
+            guard let end else { continue }
+            let expected = Self.content(Array(wire[..<end]))
+            if rule == .reject, whole.content != expected {
+                Issue.record("\(wire): \(whole)")
+            }
+        }
+    }
+
+    /// Line by line and slowly: `nil` if a CR or LF stands alone.
+    private static func content(_ wire: [UInt8]) -> [UInt8]? {
+        let lines = String(decoding: wire, as: UTF8.self)
+            .unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+        var content: [UInt8] = []
+        for line in lines.dropLast() {
+            guard line.last == "\r", !line.dropLast().contains("\r") else { return nil }
+            if line.elementsEqual(".\r".unicodeScalars) { return content }
+            let kept = line.first == "." ? line.dropFirst() : line
+            content += Array(String(String.UnicodeScalarView(kept)).utf8) + [0x0A]
+        }
+        return nil
+    }
+}
