@@ -140,7 +140,7 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "DNSPlugins", "NetworkPlugins", "DNSResolver",
-                "PolicyKit", "PolicyKitTesting",
+                "PolicyKit", "PolicyKitTesting", nioCore, nioPosix,
             ]
         ),
     ],

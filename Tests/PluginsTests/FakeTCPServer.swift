@@ -11,6 +11,8 @@ final class FakeTCPServer: Sendable {
         let number: Int
         private let descriptor: CInt
         private var unread: [UInt8] = []
+        /// What of ``unread`` was read.
+        private var position = 0
 
         fileprivate init(_ descriptor: CInt, number: Int) {
             self.descriptor = descriptor
@@ -19,36 +21,37 @@ final class FakeTCPServer: Sendable {
 
         /// The next line with its end; `nil` at the end of the connection.
         func readLine() -> String? {
+            self.readLineOctets().map { String(decoding: $0, as: UTF8.self) }
+        }
+
+        private func readLineOctets() -> [UInt8]? {
+            var searched = self.position
             while true {
-                if let end = self.unread.firstIndex(of: 0x0A) {
-                    let line = self.unread[...end]
-                    self.unread.removeFirst(line.count)
-                    return String(decoding: line, as: UTF8.self)
+                if let end = self.unread[searched...].firstIndex(of: 0x0A) {
+                    defer { self.position = end + 1 }
+                    return Array(self.unread[self.position...end])
                 }
+                searched = self.unread.count - self.position
                 guard self.receive() else { return nil }
             }
         }
 
         /// So many octets, or fewer at the end of the connection.
         func read(_ count: Int) -> [UInt8] {
-            while self.unread.count < count, self.receive() {}
-            let octets = Array(self.unread.prefix(count))
-            self.unread.removeFirst(octets.count)
+            while self.unread.count - self.position < count, self.receive() {}
+            let octets = Array(self.unread[self.position...].prefix(count))
+            self.position += octets.count
             return octets
         }
 
         /// Everything up to the line with the dot, the dot included.
         func readContent() -> [UInt8] {
             var content: [UInt8] = []
-            while true {
-                let ending = [UInt8]("\r\n.\r\n".utf8)
-                if content.suffix(5) == ending[...] || content == [UInt8](".\r\n".utf8) {
-                    return content
-                }
-                let octet = self.read(1)
-                guard !octet.isEmpty else { return content }
-                content += octet
+            while let line = self.readLineOctets() {
+                content += line
+                if line == [0x2E, 0x0D, 0x0A] { break }
             }
+            return content
         }
 
         func write(_ text: String) { self.write(Array(text.utf8)) }
@@ -65,12 +68,14 @@ final class FakeTCPServer: Sendable {
         }
 
         /// Waits until the client closes.
-        func waitForEnd() { while self.receive() { self.unread = [] } }
+        func waitForEnd() { while self.receive() { self.position = self.unread.count } }
 
         private func receive() -> Bool {
             var buffer = [UInt8](repeating: 0, count: 65_536)
             let count = recv(self.descriptor, &buffer, buffer.count, 0)
             guard count > 0 else { return false }
+            self.unread.removeFirst(self.position)
+            self.position = 0
             self.unread += buffer[..<count]
             return true
         }

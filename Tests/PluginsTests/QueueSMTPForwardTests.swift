@@ -1,8 +1,11 @@
-import NetworkPlugins
-import PolicyKit
+import NIOCore
+import NIOPosix
 import PolicyKitTesting
 import Synchronization
 import Testing
+
+@testable import NetworkPlugins
+@testable import PolicyKit
 
 /// A next hop that takes mail, and says what a test wants said.
 private final class FakeHop: Sendable {
@@ -359,4 +362,99 @@ private struct AcceptAnyone: RcptHook {
     static let name = "accept_anyone"
     init(configuration: PluginConfiguration) {}
     func rcpt(_ event: RcptEvent) async throws -> Answer { .ok }
+}
+
+@Suite struct SMTPConnectionPoolTests {
+    @Test func `more messages than connections wait for their turn`() async throws {
+        let hop = try FakeHop()
+        defer { hop.server.stop() }
+        let folder = try ScratchFolder()
+        try folder.write(Array("body\r\n".utf8), "spool")
+        let address = try #require(HostAndPort.read(hop.server.address, defaultPort: 25))
+        var limits = SMTPConnectionPool.Limits()
+        limits.connections = 3
+        let next = SMTPNextHop(
+            loop: MultiThreadedEventLoopGroup.singleton.any(),
+            host: address.host,
+            port: address.port,
+            limits: limits,
+            machine: SMTPClientMachine(name: "mx.example", deliversPartially: false)
+        )
+        let message = Message(
+            headers: [],
+            file: MessageReference(path: "\(folder.path)/spool", size: 6, bodyOffset: 0)
+        )
+        let taken = await withTaskGroup(of: Bool.self) { group in
+            for index in 0..<60 {
+                group.addTask {
+                    let envelope = SMTPEnvelope(
+                        sender: [],
+                        recipients: [Array("r\(index)@example.org".utf8)],
+                        size: 6,
+                        is8BitMIME: false,
+                        isSMTPUTF8: false
+                    )
+                    let deadline = NIODeadline.now() + .seconds(20)
+                    guard
+                        case .attempted(.accepted) = try? await next.deliver(
+                            envelope,
+                            message,
+                            until: deadline
+                        )
+                    else { return false }
+                    return true
+                }
+            }
+            return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+        }
+        #expect(taken == 60)
+        #expect(hop.messages.count == 60)
+        #expect(hop.server.connections <= 3)
+        let recipients = hop.commands.filter { $0.hasPrefix("RCPT") }
+        #expect(Set(recipients).count == 60 && recipients.count == 60)
+        try await next.stop()
+    }
+
+    @Test func `a message that finds no free connection in time is deferred`() async throws {
+        let silent = try FakeTCPServer { $0.waitForEnd() }
+        defer { silent.stop() }
+        let address = try #require(HostAndPort.read(silent.address, defaultPort: 25))
+        var limits = SMTPConnectionPool.Limits()
+        limits.connections = 1
+        let next = SMTPNextHop(
+            loop: MultiThreadedEventLoopGroup.singleton.any(),
+            host: address.host,
+            port: address.port,
+            limits: limits,
+            machine: SMTPClientMachine(name: "mx.example", deliversPartially: false)
+        )
+        let envelope = SMTPEnvelope(
+            sender: [],
+            recipients: [[0x61]],
+            size: 0,
+            is8BitMIME: false,
+            isSMTPUTF8: false
+        )
+        let message = Message(
+            headers: [],
+            file: MessageReference(path: "/dev/null", size: 0, bodyOffset: 0)
+        )
+        let codes = await withTaskGroup(of: SMTPForwardError.Code?.self) { group in
+            for _ in 0..<2 {
+                group.addTask {
+                    do {
+                        let deadline = NIODeadline.now() + .milliseconds(300)
+                        _ = try await next.deliver(envelope, message, until: deadline)
+                        return nil
+                    } catch {
+                        return (error as? SMTPForwardError)?.code
+                    }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(codes.count == 2 && !codes.contains(nil))
+        #expect(codes.contains(.timedOut))
+        try await next.stop()
+    }
 }
