@@ -1,0 +1,274 @@
+"""Answers that break a rule: rows 33 to 39 of the list of hostile acts (protocol/failure.md)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from harness.smtp import Dialogue
+from harness.wire import Message, RawWorker, encoded
+from scene import DEADLINE_MS, Scene, failed_by_policy
+
+
+def test_33_progress_is_bounded(scene: Scene) -> None:
+    """Row 33: `progress` extends the deadline up to the configured maximum and no further."""
+    worker, client, event = scene.asked()
+    with client:
+        began = time.monotonic()
+        for _ in range(50):
+            worker.send({"type": "progress", "id": event["id"], "extend_ms": 60_000})
+        failed_by_policy(client, 8)
+        took = time.monotonic() - began
+        assert DEADLINE_MS / 1000 < took < DEADLINE_MS * 2 / 1000 + 1.5, took
+
+
+def test_33_progress_is_heeded(scene: Scene) -> None:
+    worker, client, event = scene.asked()
+    with client:
+        worker.send({"type": "progress", "id": event["id"], "extend_ms": 1_000})
+        time.sleep(DEADLINE_MS / 1000 + 0.3)
+        worker.answer(event, "ok")
+        client.expect(250)
+
+
+def test_33_a_flood_of_progress(scene: Scene) -> None:
+    worker, client, event = scene.asked()
+    line = encoded({"type": "progress", "id": event["id"], "extend_ms": 1}) + b"\n"
+    with client:
+        try:
+            for _ in range(200):
+                worker.socket.sendall(line * 500)
+            worker.answer(event, "ok")
+        except OSError:
+            pass
+        assert client.reply(8).code in (250, 451)
+
+
+@pytest.mark.parametrize("second", ["ok", "deny"])
+def test_34_two_answers(scene: Scene, second: str) -> None:
+    """Row 34: the first counts, the second is counted and dropped; nothing closes."""
+    worker, client, event = scene.asked()
+    with client:
+        worker.answer(event, "ok", reply={"text": ["first"]})
+        worker.answer(event, second)
+        assert "first" in client.expect(250).text
+        client.send(b"VRFY bob\r\n")
+        worker.answer(worker.event("vrfy"), "declined")
+        client.expect(252)
+
+
+def test_35_an_answer_to_nothing(scene: Scene) -> None:
+    """Row 35: ids never issued change nothing."""
+    worker, client, event = scene.asked()
+    with client:
+        for id in (event["id"] + 1, event["id"] + 1_000_000, 2**53 - 1):
+            worker.send({"type": "verdict", "id": id, "verdict": "deny"})
+        worker.answer(event, "ok")
+        client.expect(250)
+        client.send(b"VRFY bob\r\n")
+        again = worker.event("vrfy")
+        worker.answer(again, "declined")
+        client.expect(252)
+
+
+def test_35_an_answer_too_late(scene: Scene) -> None:
+    """Row 35: after the deadline an answer gives the credit back and decides nothing."""
+    worker, client, event = scene.asked(concurrency=1)
+    with client:
+        failed_by_policy(client)
+        worker.expect("cancel")
+        worker.answer(event, "deny", notes={"session": {"late": True}})
+        client.send(b"VRFY bob\r\n")
+        again = worker.event("vrfy")
+        assert "late" not in again["notes"]["session"]
+        worker.answer(again, "declined")
+        client.expect(252)
+
+
+def test_35_an_answer_for_another_connection(scene: Scene) -> None:
+    """Row 35: ids belong to a connection; nobody answers for somebody else."""
+    holder, client, event = scene.asked()
+    liar = scene.worker(["noop"], worker={"name": "liar"})
+    with client:
+        for id in range(1, event["id"] + 50):
+            liar.send({"type": "verdict", "id": id, "verdict": "deny"})
+        holder.answer(event, "ok")
+        client.expect(250)
+
+
+def test_36_answers_in_any_order(scene: Scene) -> None:
+    """Row 36: 150 events outstanding, answered in a random order, each to its session."""
+    worker = scene.worker(["vrfy"], concurrency=1_000)
+    clients = [scene.victim() for _ in range(150)]
+    for number, client in enumerate(clients):
+        client.send(b"VRFY user%d\r\n" % number)
+    events = [worker.event("vrfy") for _ in clients]
+    random.Random(1).shuffle(events)
+    for event in events:
+        worker.answer(event, "ok", reply={"text": [event["args"]["argument"]]})
+    for number, client in enumerate(clients):
+        assert client.expect(250).text.endswith(f"user{number}")
+        client.close()
+
+
+INVALID: dict[str, Message] = {
+    "37-unknown-verdict": {"verdict": "accept"},
+    "37-wrong-case": {"verdict": "Ok"},
+    "37-verdict-number": {"verdict": 1},
+    "37-verdict-null": {"verdict": None},
+    "39-unknown-action": {"verdict": "ok", "actions": [{"op": "rm", "path": "/"}]},
+    "39-action-not-here": {
+        "verdict": "ok",
+        "actions": [{"op": "recipient.add", "address": "x@example.com"}],
+    },
+    "39-header-not-here": {
+        "verdict": "ok",
+        "actions": [{"op": "header.add", "name": "X", "value": "y"}],
+    },
+    "39-actions-object": {"verdict": "ok", "actions": {}},
+    "39-actions-too-many": {
+        "verdict": "ok",
+        "actions": [{"op": "session.relay", "value": True}] * 300,
+    },
+    "43-status-of-other-class": {"verdict": "deny", "reply": {"status": "2.0.0"}},
+    "43-status-short": {"verdict": "deny", "reply": {"status": "5.7"}},
+    "43-status-long": {"verdict": "deny", "reply": {"status": "5.7.9999"}},
+    "43-status-class-9": {"verdict": "deny", "reply": {"status": "9.1.1"}},
+    "43-status-crlf": {"verdict": "deny", "reply": {"status": "5.7.1\r\nX"}},
+    "43-status-number": {"verdict": "deny", "reply": {"status": 5}},
+    "42-code-200-for-deny": {"verdict": "deny", "reply": {"code": 250}},
+    "42-code-4yz-for-deny": {"verdict": "deny", "reply": {"code": 450}},
+    "42-code-5yz-for-denysoft": {"verdict": "denysoft", "reply": {"code": 550}},
+    "42-code-354": {"verdict": "ok", "reply": {"code": 354}},
+    "42-code-99": {"verdict": "deny", "reply": {"code": 99}},
+    "42-code-600": {"verdict": "deny", "reply": {"code": 600}},
+    "42-code-string": {"verdict": "deny", "reply": {"code": "550"}},
+    "42-code-fraction": {"verdict": "deny", "reply": {"code": 5.5}},
+    "42-code-421-open": {"verdict": "denysoft", "reply": {"code": 421}},
+    "42-code-221": {"verdict": "ok", "reply": {"code": 221}},
+    "41-text-empty-list": {"verdict": "deny", "reply": {"text": []}},
+    "41-text-not-strings": {"verdict": "deny", "reply": {"text": [5]}},
+    "41-text-string": {"verdict": "deny", "reply": {"text": "no list"}},
+    "41-text-1000-lines": {"verdict": "deny", "reply": {"text": ["x"] * 1_000}},
+    "41-text-10000-octets": {"verdict": "deny", "reply": {"text": ["x" * 10_000]}},
+    "40-text-crlf": {"verdict": "deny", "reply": {"text": ["x\r\n250 OK"]}},
+    "40-text-lf": {"verdict": "deny", "reply": {"text": ["x\n250-"]}},
+    "40-text-cr": {"verdict": "deny", "reply": {"text": ["\r"]}},
+    "40-text-nul": {"verdict": "deny", "reply": {"text": ["a\0b"]}},
+    "40-text-esc": {"verdict": "deny", "reply": {"text": ["\x1b[31m"]}},
+    "40-text-del": {"verdict": "deny", "reply": {"text": ["a\x7fb"]}},
+    "40-text-nel": {"verdict": "deny", "reply": {"text": ["a\x85b"]}},
+    "40-text-ls": {"verdict": "deny", "reply": {"text": ["a\u2028b"]}},
+    "40-text-not-ascii": {"verdict": "deny", "reply": {"text": ["Grüße"]}},
+    "48-notes-not-an-object": {"verdict": "ok", "notes": {"session": 5}},
+    "48-notes-list": {"verdict": "ok", "notes": []},
+    "48-notes-too-large": {"verdict": "ok", "notes": {"session": {"a": "x" * 70_000}}},
+    "48-notes-no-transaction": {"verdict": "ok", "notes": {"transaction": {"a": 1}}},
+    "50-plugin-crlf": {"verdict": "ok", "plugin": "a\r\nfake log line"},
+    "50-plugin-number": {"verdict": "ok", "plugin": 5},
+    "50-trace-malformed": {"verdict": "ok", "trace": [{"plugin": 1}]},
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_verdicts(scene: Scene, name: str) -> None:
+    """Rows 37 to 43, 48, 50: invalid as a whole: policy; the connection lives; the author finds it."""
+    worker, client, event = scene.asked()
+    with client:
+        worker.send({"type": "verdict", "id": event["id"], **INVALID[name]})
+        failed_by_policy(client)
+        # The session holds one reply for each command, and nothing of the verdict was applied.
+        client.send(b"VRFY bob\r\n")
+        again = worker.event("vrfy")
+        assert again["notes"]["session"] == {} and again["session"]["relay"] is False
+        worker.answer(again, "declined")
+        client.expect(252)
+    line = scene.logged("attacker")
+    assert "hostile" in line and "\x1b" not in line, line
+
+
+def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
+    """Row 38: `done` where it would pretend to grant, a refusal where there is nothing to refuse."""
+    worker = scene.worker(["helo", "noop", "quit", "received_line"], concurrency=10)
+    with scene.victim(hello=False) as client:
+        client.expect(220)
+        client.send(b"HELO victim.example\r\n")
+        worker.answer(worker.event("helo"), "done", reply={"code": 250, "text": ["hi"]})
+        reply = client.reply()
+        assert reply.code == 451, client.describe(str(reply))
+        client.send(b"HELO victim.example\r\n")
+        worker.answer(worker.event("helo"), "declined")
+        client.expect(250)
+        client.send(b"NOOP\r\n")
+        worker.answer(worker.event("noop"), "denysoft")
+        assert client.reply().code == 451
+        # QUIT always ends with 221, whatever a worker makes of it.
+        client.send(b"QUIT\r\n")
+        worker.answer(worker.event("quit"), "deny")
+        client.expect(221)
+        client.closed()
+
+
+def only_victims(worker: RawWorker, answer: Callable[[Message], Message]) -> Callable[[], None]:
+    """Answers the worker's events in order: probes are declined, victims get `answer`."""
+
+    def next_event() -> None:
+        while True:
+            event = worker.event()
+            if event["session"]["hello"]["name"] == "victim.example":
+                worker.send({"type": "verdict", "id": event["id"], **answer(event)})
+                return
+            worker.answer(event, "declined")
+
+    return next_event
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        [
+            {"op": "recipient.add", "address": "extra@example.com"},
+            {"op": "header.add", "name": "X", "value": "not at rcpt"},
+        ],
+        [{"op": "sender.replace", "address": "fine@example.net"}, {"op": "recipient.remove", "id": 99}],
+        [{"op": "session.relay", "value": True}, {"op": "session.relay", "value": "yes"}],
+    ],
+    ids=["header-at-rcpt", "unknown-recipient", "value"],
+)
+def test_39_all_or_nothing(set_stage: Callable[..., Scene], actions: list[Message]) -> None:
+    """Row 39: one bad action, and none of them is applied, nor a note."""
+    scene = set_stage(on_failure="skip")
+    scene.probe.end()
+    scene.probe = type(scene.probe)(scene.gatepost)
+    worker = scene.worker({"rcpt": {}, "data": {"needs": ["recipients"]}})
+    with scene.victim() as client:
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.send(b"RCPT TO:<alice@example.com>\r\n")
+        notes = {"session": {"half": 1}, "transaction": {"half": 1}}
+        worker.answer(worker.event("rcpt"), "declined", actions=actions, notes=notes)
+        client.expect(250)  # skipped, and the healthy pool said ok
+        client.send(b"DATA\r\n")
+        event = worker.event("data")
+        transaction = event["transaction"]
+        assert transaction["recipient_count"] == 1
+        assert [each["address"] for each in transaction["recipients"]] == ["alice@example.com"]
+        assert transaction["sender"]["address"] == "bob@example.net"
+        assert event["session"]["relay"] is False
+        assert event["notes"] == {"session": {}, "transaction": {}}
+        worker.answer(event, "declined")
+        client.expect(354)
+        client.send(b".\r\n")
+        client.expect(250)
+    worker.close()
+    _start_probe(scene)
+
+
+def _start_probe(scene: Scene) -> None:
+    """The probe was kept away from the attacker's hooks; now the pool is empty and is skipped."""
+    scene.probe.start()
+    time.sleep(0.5)
+
+

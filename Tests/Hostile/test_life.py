@@ -1,0 +1,298 @@
+"""The life of workers: rows 51 to 60 of the list of hostile acts (protocol/failure.md)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.waiting import wait_until
+from harness.wire import Die, Message, WorkerClosed, encoded, hello
+from scene import Scene, failed_by_policy
+
+
+@pytest.mark.parametrize("when", ["before-hello", "before-answer", "within-answer", "after-answer"])
+def test_51_a_death(scene: Scene, when: str) -> None:
+    """Row 51: a complete line counts, anything less is asked again or fails; one reply in any case."""
+    if when == "before-hello":
+        scene.attacker().reset()
+        with scene.victim() as client:
+            client.command("VRFY alice", 252)
+        return
+    worker, client, event = scene.asked()
+    line = encoded({"type": "verdict", "id": event["id"], "verdict": "ok"}) + b"\n"
+    with client:
+        if when == "within-answer":
+            worker.octets(line[: len(line) // 2])
+        if when == "after-answer":
+            worker.octets(line)
+        worker.close()
+        if when == "after-answer":
+            client.expect(250)
+        else:
+            failed_by_policy(client)
+        client.silence(0.2)
+
+
+def test_52_poison(set_stage: Callable[..., Scene]) -> None:
+    """Row 52: present at two deaths an event kills no third worker; its evidence is on disk."""
+    scene = set_stage(grace_ms=1_500, deadline_ms=3_000, max_deadline_ms=3_000)
+    deaths: list[Message] = []
+    lock = threading.Lock()
+
+    def killed_by(event: Message) -> str:
+        if "poison" in str(event["args"]):
+            with lock:
+                deaths.append(event)
+            raise Die
+        return "declined"
+
+    workers = [
+        scene.gatepost.python_worker(
+            ["vrfy"], killed_by, pool="hostile", worker={"name": f"w{number}", "pid": 1}
+        )
+        for number in range(4)
+    ]
+    with scene.victim() as client:
+        client.send(b"VRFY poison\r\n")
+        failed_by_policy(client)
+        assert len(deaths) == 2, f"{len(deaths)} workers died"
+        assert deaths[0]["attempt"] == 1 and deaths[1]["attempt"] == 2
+        client.command("VRFY alice", 252)
+        # The client tries again: the fingerprint is remembered, so nobody else dies.
+        client.send(b"VRFY poison\r\n")
+        failed_by_policy(client)
+        assert len(deaths) == 2, "the same event killed again"
+    scene.logged("poison")
+    poison = Path(scene.gatepost.frontend_toml["spool_directory"]) / "poison"
+    kept = [path for path in poison.rglob("*") if path.is_file()]
+    assert kept and any(b"VRFY" in path.read_bytes() or b"vrfy" in path.read_bytes() for path in kept)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in kept), "poison holds personal data"
+    for worker in workers:
+        worker.close()
+
+
+def test_52_poison_is_retried_alone(set_stage: Callable[..., Scene]) -> None:
+    """Three events at one death are three suspects: each is tried alone, and only one is guilty."""
+    scene = set_stage(grace_ms=2_000, deadline_ms=6_000, max_deadline_ms=6_000)
+    together: list[int] = []
+    outstanding: dict[int, set[int]] = {}
+    lock = threading.Lock()
+
+    def handler(number: int) -> Callable[[Message], str]:
+        def handle(event: Message) -> str:
+            guilty = "poison" in str(event["args"])
+            if event["attempt"] > 1:
+                with lock:
+                    outstanding.setdefault(number, set()).add(event["id"])
+                    together.append(len(outstanding[number]))
+                time.sleep(0.1)
+                with lock:
+                    outstanding[number].discard(event["id"])
+            if guilty:
+                raise Die
+            return "declined"
+
+        return handle
+
+    holder = scene.worker(["vrfy"], concurrency=10, worker={"name": "holder"})
+    clients = [scene.victim() for _ in range(3)]
+    for client, name in zip(clients, (b"one", b"poison", b"three")):
+        client.send(b"VRFY " + name + b"\r\n")
+    for _ in clients:
+        holder.event("vrfy")
+    others = [
+        scene.gatepost.python_worker(
+            ["vrfy"], handler(number), pool="hostile", worker={"name": f"w{number}"}
+        )
+        for number in range(3)
+    ]
+    holder.close()
+    codes = [client.reply(10).code for client in clients]
+    assert codes == [252, 451, 252], codes
+    assert set(together) == {1}, together
+    for client in clients:
+        client.close()
+    for other in others:
+        other.close()
+
+
+def test_53_all_workers_die_and_one_returns(set_stage: Callable[..., Scene]) -> None:
+    """Row 53: policy at once after the grace, a banner all the time, well again with one worker."""
+    scene = set_stage()
+    workers = [scene.worker(["vrfy"]) for _ in range(4)]
+    clients = [scene.victim() for _ in range(12)]
+    for client in clients:
+        client.send(b"VRFY alice\r\n")
+    for worker in workers:
+        worker.close()
+    for client in clients:
+        failed_by_policy(client)
+    began = time.monotonic()
+    clients[0].send(b"VRFY alice\r\n")
+    failed_by_policy(clients[0])
+    assert time.monotonic() - began < 0.8, "after the grace there is nothing to wait for"
+    with scene.victim() as client:
+        client.command("NOOP", 250)
+    back = scene.gatepost.python_worker(["vrfy"], pool="hostile", worker={"name": "back"})
+    for client in clients:
+        wait_until(lambda: client.command("VRFY alice").code == 252, 5, "an answer again")
+        client.close()
+    back.close()
+
+
+def test_54_a_crash_loop(scene: Scene) -> None:
+    """Row 54: hello and away, as fast as it can: quarantined with backoff, the log stays readable."""
+    until = time.monotonic() + 2.5
+    welcomes = rejects = 0
+    while time.monotonic() < until:
+        worker = scene.gatepost.raw_worker("hostile")
+        try:
+            worker.send(hello(["vrfy"], pool="hostile", worker={"name": "crasher"}))
+            said = worker.read(2)
+            if said["type"] == "welcome":
+                welcomes += 1
+            elif said["type"] == "reject":
+                assert said["code"] in ("quarantined", "pool_full"), said
+                assert said["retry_ms"] >= 0
+                rejects += 1
+        except (WorkerClosed, OSError):
+            pass
+        worker.close()
+    assert welcomes + rejects > 20
+    lines = len(scene.log().splitlines()) - 3 * scene.probe.count
+    assert lines < 500, f"{lines} lines of log for {welcomes} welcomes and {rejects} rejects"
+
+
+def test_54_three_failures_in_a_row_are_a_quarantine(set_stage: Callable[..., Scene]) -> None:
+    """A worker that fails three times in a row is refused for a while; the other half serves on."""
+    scene = set_stage()
+    good = scene.gatepost.python_worker(
+        ["vrfy"], pool="hostile", worker={"name": "good"}, concurrency=1
+    )
+    bad = scene.worker(["vrfy"], worker={"name": "bad"}, concurrency=50)
+    failures = 0
+    clients = [scene.victim() for _ in range(6)]
+    deadline = time.monotonic() + 5
+    closed = False
+    while not closed and time.monotonic() < deadline:
+        for client in clients:
+            client.send(b"VRFY alice\r\n")
+        try:
+            while True:
+                event = bad.event("vrfy", 0.1)
+                bad.send({"type": "verdict", "id": event["id"], "verdict": "nonsense"})
+                failures += 1
+        except WorkerClosed:
+            closed = True
+        except (AssertionError, OSError):
+            pass
+        for client in clients:
+            assert client.reply().code in (252, 451)
+    assert failures >= 3
+    for client in clients:
+        assert client.command("VRFY alice").code == 252, "the good worker serves alone"
+        client.close()
+    if closed:
+        again = scene.attacker()
+        again.send(hello(["vrfy"], pool="hostile", worker={"name": "bad"}))
+        said = again.read()
+        assert said["type"] in ("reject", "welcome")
+    good.close()
+
+
+@pytest.mark.parametrize("act", ["fork-bomb", "memory-bomb", "spin"])
+def test_55_56_58_a_worker_process_that_goes_mad(scene: Scene, act: str) -> None:
+    """Rows 55, 56, 58: what a worker does to itself is its supervisor's affair; deadlines hold."""
+    worker, client, _ = scene.asked()
+    pid = os.fork()
+    if pid == 0:
+        _go_mad(act)
+    try:
+        with client:
+            failed_by_policy(client)
+        assert scene.frontend.children() == []
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _go_mad(act: str) -> None:
+    """In a child, bounded so that the machine survives."""
+    try:
+        if act == "memory-bomb":
+            hoard = bytearray(200 << 20)
+            hoard[:: 4_096] = b"x" * len(hoard[:: 4_096])
+            time.sleep(10)
+        elif act == "spin":
+            until = time.monotonic() + 4
+            while time.monotonic() < until:
+                pass
+        else:
+            children = []
+            for _ in range(50):
+                child = os.fork()
+                if child == 0:
+                    time.sleep(2)
+                    os._exit(0)
+                children.append(child)
+            for child in children:
+                os.waitpid(child, 0)
+            time.sleep(10)
+    finally:
+        os._exit(0)
+
+
+def test_57_stopped_and_continued(scene: Scene) -> None:
+    """Row 57: it answers everything late: dropped; after that it is as good as any."""
+    worker = scene.worker(["vrfy"], concurrency=3)
+    clients = [scene.victim() for _ in range(3)]
+    for client in clients:
+        client.send(b"VRFY alice\r\n")
+    events = [worker.event("vrfy") for _ in clients]
+    for client in clients:
+        failed_by_policy(client)
+    for event in events:
+        worker.answer(event, "ok", reply={"text": ["late"]})
+    for client in clients:
+        client.send(b"VRFY bob\r\n")
+    for _ in clients:
+        event = worker.event("vrfy")
+        worker.answer(event, "declined")
+    for client in clients:
+        client.expect(252)
+        client.close()
+
+
+def test_57_no_new_events_while_it_is_behind(scene: Scene) -> None:
+    """A worker whose credit is used up by late events gets no other."""
+    worker = scene.worker(["vrfy"], concurrency=1)
+    other = scene.gatepost.python_worker(["vrfy"], pool="hostile", worker={"name": "other"})
+    holding = None
+    clients = [scene.victim() for _ in range(4)]
+    for client in clients:
+        client.send(b"VRFY alice\r\n")
+    try:
+        holding = worker.event("vrfy", 3)
+    except AssertionError:
+        pass
+    replies = [client.reply(8).code for client in clients]
+    assert set(replies) <= {252, 451} and replies.count(252) >= 3, replies
+    if holding is not None:
+        for client in clients:
+            client.command("VRFY bob", 252)
+        kinds = []
+        try:
+            while True:
+                kinds.append(worker.read(0.3)["type"])
+        except (AssertionError, OSError):
+            pass
+        assert "event" not in kinds, kinds
+    for client in clients:
+        client.close()
+    other.close()
