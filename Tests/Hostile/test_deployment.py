@@ -18,6 +18,7 @@ from harness.gatepost import Gatepost
 from harness.ports import free_port
 from harness.waiting import wait_until
 from harness.wire import Message, accepting
+from proofs import proves
 from scene import Scene, failed_by_policy
 
 
@@ -31,6 +32,7 @@ def refuses(gatepost: Gatepost, *codes: int) -> str:
     return frontend.log()
 
 
+@proves("socket_stale")
 def test_61_a_stale_socket(gatepost: Gatepost) -> None:
     """Row 61: nobody answers there, so it is replaced."""
     path = gatepost.socket()
@@ -44,6 +46,7 @@ def test_61_a_stale_socket(gatepost: Gatepost) -> None:
         client.deliver(b"Subject: x\r\n\r\n")
 
 
+@proves("socket_taken")
 def test_61_a_live_socket_is_not_stolen(gatepost: Gatepost) -> None:
     """Row 61, 66: somebody answers there: the frontend does not start and does not unlink."""
     path = gatepost.socket()
@@ -58,6 +61,7 @@ def test_61_a_live_socket_is_not_stolen(gatepost: Gatepost) -> None:
     path.unlink()
 
 
+@proves("socket_foreign")
 @pytest.mark.parametrize("what", ["file", "folder", "symlink", "symlink-to-socket"])
 def test_62_something_else_lies_there(gatepost: Gatepost, what: str) -> None:
     """Row 62: it is named and left alone."""
@@ -95,6 +99,7 @@ def test_62_a_folder_that_anybody_can_write(gatepost: Gatepost) -> None:
     assert str(folder) in log, log
 
 
+@proves("socket_foreign")
 def test_63_a_path_too_long(gatepost: Gatepost) -> None:
     """Row 63: found when the configuration is read."""
     gatepost.frontend_toml["runtime_directory"] = str(gatepost.folder / ("d" * 100))
@@ -102,6 +107,7 @@ def test_63_a_path_too_long(gatepost: Gatepost) -> None:
     assert "107" in log and "runtime_directory" in log, log
 
 
+@proves("socket_removed")
 def test_64_a_socket_that_was_deleted(scene: Scene) -> None:
     """Row 64: noticed; connections go on."""
     worker = scene.worker(["vrfy"])
@@ -117,6 +123,7 @@ def test_64_a_socket_that_was_deleted(scene: Scene) -> None:
     )
 
 
+@proves("user_denied")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 def test_65_another_user(set_stage: Callable[..., Scene]) -> None:
     """Row 65: even through a socket that everybody can open: `reject user_denied`."""
@@ -143,6 +150,7 @@ def test_65_another_user(set_stage: Callable[..., Scene]) -> None:
         client.command("VRFY alice", 252)
 
 
+@proves("socket_taken")
 def test_66_the_same_id(gatepost: Gatepost) -> None:
     """Row 66: the second frontend refuses to start, the first goes on."""
     gatepost.frontend()
@@ -259,6 +267,7 @@ def test_70_the_frontend_stops_while_events_are_out(gatepost: Gatepost) -> None:
     worker.close()
 
 
+@proves("message_lost")
 @pytest.mark.parametrize("how", ["deleted", "truncated"])
 def test_71_the_spool_file_is_gone(gatepost: Gatepost, how: str) -> None:
     """Row 71: what cannot be read any more is not accepted: 4yz, and no session suffers."""
@@ -288,6 +297,7 @@ def test_71_the_spool_file_is_gone(gatepost: Gatepost, how: str) -> None:
     gatepost.spool_is_empty()
 
 
+@proves("message_lost")
 def test_71_the_spool_is_full(gatepost: Gatepost) -> None:
     """Row 71: no space for the message: 452, the session goes on, small mail too once there is."""
     if os.getuid() != 0:
@@ -306,6 +316,47 @@ def test_71_the_spool_is_full(gatepost: Gatepost) -> None:
             assert reply.code in (451, 452) and reply.status == "4.3.1", client.describe(str(reply))
             client.deliver(b"Subject: small\r\n\r\n")
             client.quit()
+        gatepost.stop()
+    finally:
+        subprocess.run(["umount", spool], check=True)
+
+
+@proves("out_full")
+def test_71_a_worker_fills_the_disk(gatepost: Gatepost) -> None:
+    """Row 71: a replacement that there is no room to copy is refused; the next message goes on."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    spool = gatepost.folder / "spool"
+    spool.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", spool]).returncode != 0:
+        pytest.skip("cannot mount here")
+    try:
+        gatepost.frontend()
+        out = spool / "mx1" / "out" / "policy"
+
+        def fill(event: Message) -> Message | str:
+            if event["hook"] != "data_post":
+                return accepting()(event)  # type: ignore[return-value]
+            with (out / "huge").open("wb") as file:
+                try:
+                    file.write(b"X: y\r\n\r\n" + b"z" * 70 + b"\r\n" * 4_000_000)
+                except OSError:
+                    pass
+            return {
+                "verdict": "declined",
+                "actions": [{"op": "message.replace", "path": "huge"}],
+            }
+
+        worker = gatepost.python_worker(["rcpt", "data_post", "queue"], fill)
+        with gatepost.connect() as client:
+            client.ehlo()
+            client.envelope()
+            reply = client.data(b"Subject: x\r\n\r\n")
+            assert 400 <= reply.code < 500, client.describe(str(reply))
+            worker.handler = accepting()
+            (out / "huge").unlink(missing_ok=True)
+            client.deliver(b"Subject: small\r\n\r\n")
+        worker.close()
         gatepost.stop()
     finally:
         subprocess.run(["umount", spool], check=True)

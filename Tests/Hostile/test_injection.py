@@ -11,6 +11,7 @@ import pytest
 
 from harness.smtp import Dialogue
 from harness.wire import Message, RawWorker
+from proofs import proves
 from scene import Scene
 
 MESSAGE = b"Subject: victim\r\nX-Twice: 1\r\nX-Twice: 2\r\n\r\nbody\r\n"
@@ -105,6 +106,7 @@ HEADER_VALUES = {
 }
 
 
+@proves("header_name")
 @pytest.mark.parametrize("name", HEADER_NAMES)
 def test_44_header_names(attack, name: str) -> None:
     """Row 44: a name that is no RFC 5322 ftext makes the verdict invalid."""
@@ -114,6 +116,7 @@ def test_44_header_names(attack, name: str) -> None:
     assert run.client.reply().code == 451
 
 
+@proves("header_value")
 @pytest.mark.parametrize("name", HEADER_VALUES)
 def test_44_header_values(attack, name: str) -> None:
     """Row 44: a value with a bare line end, a NUL or an end of the header is invalid."""
@@ -138,6 +141,7 @@ def test_44_folding_is_allowed(attack) -> None:
     run.client.expect(250)
 
 
+@proves("unknown_header")
 @pytest.mark.parametrize(
     "op",
     [
@@ -185,6 +189,7 @@ ADDRESSES = {
 }
 
 
+@proves("address_invalid")
 @pytest.mark.parametrize("name", ADDRESSES)
 @pytest.mark.parametrize("op", ["recipient.add", "sender.replace"])
 def test_46_addresses(attack, op: str, name: str) -> None:
@@ -195,6 +200,7 @@ def test_46_addresses(attack, op: str, name: str) -> None:
     assert code == (250 if (op, name) == ("sender.replace", "null") else 451)
 
 
+@proves("too_many_recipients")
 def test_46_too_many_recipients(set_stage: Callable[..., Scene], gatepost) -> None:
     """Row 46: the limit of recipients holds for workers too."""
     gatepost.limits(max_recipients=100)
@@ -210,6 +216,17 @@ def test_46_too_many_recipients(set_stage: Callable[..., Scene], gatepost) -> No
     time.sleep(0.3)
     run.scene.check(descriptors=1)
     run.scene.check = lambda descriptors=0: None  # type: ignore[method-assign]
+
+
+@proves("no_recipients")
+def test_46_no_recipient_left(attack) -> None:
+    """Row 46: a message without recipients is no message; who wants that, denies it."""
+    run = attack("data_post", needs=["recipients"])
+    event = run.up_to()
+    (recipient,) = event["transaction"]["recipients"]
+    run.answer(event, actions=[{"op": "recipient.remove", "id": recipient["id"]}])
+    assert run.client.reply().code == 451
+    run.scene.logged("no_recipients")
 
 
 # message.replace
@@ -294,6 +311,7 @@ FILES = {
 }
 
 
+@proves("path_invalid", "file_refused")
 @pytest.mark.parametrize("name", FILES)
 def test_47_replacements(attack, name: str) -> None:
     """Row 47: a plain file in the pool's `out` folder, owned by the peer, one link; else policy."""
@@ -357,6 +375,7 @@ def test_48_notes_are_opaque(scene: Scene, notes: Message) -> None:
         client.expect(252)
 
 
+@proves("worker_error")
 def test_50_the_log_cannot_be_forged(scene: Scene) -> None:
     """Row 50: escapes, line ends and megabytes from a worker stay one short, escaped line."""
     worker, client, event = scene.asked()

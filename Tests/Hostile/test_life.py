@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.gatepost import Gatepost
 from harness.waiting import wait_until
 from harness.wire import Die, Message, WorkerClosed, encoded, hello
+from proofs import proves
 from scene import Scene, failed_by_policy
 
 
+@proves("worker_lost", "answered_then_lost")
 @pytest.mark.parametrize("when", ["before-hello", "before-answer", "within-answer", "after-answer"])
 def test_51_a_death(scene: Scene, when: str) -> None:
     """Row 51: a complete line counts, anything less is asked again or fails; one reply in any case."""
@@ -39,6 +43,7 @@ def test_51_a_death(scene: Scene, when: str) -> None:
         client.silence(0.2)
 
 
+@proves("poison")
 def test_52_poison(set_stage: Callable[..., Scene]) -> None:
     """Row 52: present at two deaths an event kills no third worker; its evidence is on disk."""
     scene = set_stage(grace_ms=1_500, deadline_ms=3_000, max_deadline_ms=3_000)
@@ -122,6 +127,7 @@ def test_52_poison_is_retried_alone(set_stage: Callable[..., Scene]) -> None:
         other.close()
 
 
+@proves("no_worker")
 def test_53_all_workers_die_and_one_returns(set_stage: Callable[..., Scene]) -> None:
     """Row 53: policy at once after the grace, a banner all the time, well again with one worker."""
     scene = set_stage()
@@ -146,6 +152,154 @@ def test_53_all_workers_die_and_one_returns(set_stage: Callable[..., Scene]) -> 
     back.close()
 
 
+@proves("worker_left")
+def test_53_a_worker_that_leaves_in_peace(scene: Scene) -> None:
+    """Nothing was outstanding: no session notices, and one line says so."""
+    for how in ("bye", "eof"):
+        worker = scene.worker(["vrfy"], worker={"name": f"leaver-{how}"})
+        if how == "bye":
+            worker.send({"type": "bye", "code": "done", "message": "good night"})
+        worker.close()
+        scene.logged(f"leaver-{how}")
+
+
+@proves("queue_lost")
+def test_51_a_death_at_queue(scene: Scene) -> None:
+    """It may have taken the message: nobody else is asked, the client tries again."""
+    scene.probe.end()
+    scene.probe = type(scene.probe)(scene.gatepost)
+    one = scene.worker(["queue"], worker={"name": "one"})
+    two = scene.worker(["queue"], worker={"name": "two"})
+    with scene.victim() as client:
+        client.envelope()
+        client.command("DATA", 354)
+        client.send(b"Subject: x\r\n\r\n.\r\n")
+        time.sleep(0.3)
+        holder = one if one.is_open() and one.received else two
+        other = two if holder is one else one
+        holder.event("queue")
+        holder.close()
+        reply = client.reply()
+        assert (reply.code, reply.status) == (451, "4.3.0"), client.describe(str(reply))
+        assert not other.received, "the other worker was asked too"
+    scene.logged("queue_lost")
+    other.close()
+    tame = scene.gatepost.python_worker(["queue"], pool="hostile", worker={"name": "tame"})
+    scene.probe.start()
+    time.sleep(0.3)
+    scene.check(descriptors=1)
+    scene.check = lambda descriptors=0: None  # type: ignore[method-assign]
+    tame.close()
+
+
+@proves("queue_full")
+def test_53_the_queue_is_bounded(set_stage: Callable[..., Scene]) -> None:
+    """What does not fit into the pool's queue fails at once, what fits is served."""
+    scene = set_stage(queue_limit=3, deadline_ms=4_000, max_deadline_ms=4_000)
+    worker = scene.worker(["vrfy"], concurrency=1)
+    clients = [scene.victim() for _ in range(8)]
+    for client in clients:
+        client.send(b"VRFY alice\r\n")
+    time.sleep(0.5)
+    scene.logged("queue_full")
+    for _ in range(4):
+        worker.answer(worker.event("vrfy"), "ok")
+    codes = sorted(client.reply().code for client in clients)
+    assert codes == [250] * 4 + [451] * 4, codes
+    for client in clients:
+        client.close()
+
+
+@proves("breaker_open")
+def test_53_the_breaker(set_stage: Callable[..., Scene]) -> None:
+    """More than half of 20 events failed: policy at once, and now and then a try; then well again."""
+    scene = set_stage(deadline_ms=3_000, max_deadline_ms=3_000)
+    sick = threading.Event()
+    sick.set()
+    asked = 0
+
+    def handle(event: Message) -> Message | str:
+        nonlocal asked
+        asked += 1
+        return {"verdict": "nonsense"} if sick.is_set() else "ok"
+
+    workers = [
+        scene.gatepost.python_worker(
+            ["vrfy"], handle, pool="hostile", worker={"name": f"w{number}"}, concurrency=10
+        )
+        for number in range(8)
+    ]
+    with scene.victim() as client:
+        for _ in range(60):
+            client.command("VRFY alice", 451)
+        scene.logged("breaker_open")
+        assert asked < 55, f"all of {asked} events were asked"
+        sick.clear()
+        wait_until(lambda: client.command("VRFY alice").code == 250, 8, "well again", 0.05)
+    for worker in workers:
+        worker.close()
+
+
+@proves("event_too_large")
+def test_72_an_event_too_large(set_stage: Callable[..., Scene], gatepost: Gatepost) -> None:
+    """Headers, then recipients are left out, and that is said; what is still too large fails."""
+    gatepost.limits(max_recipients=5_000)
+    scene = set_stage()
+    scene.probe.end()
+    scene.probe = type(scene.probe)(scene.gatepost)
+    worker = scene.worker(
+        {"data": {"needs": ["recipients"]}, "data_post": {"needs": ["headers", "recipients"]}},
+        max_frame=65_536,
+    )
+    with scene.victim() as client:
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.send(b"".join(b"RCPT TO:<user%d@example.com>\r\n" % n for n in range(2_000)))
+        for _ in range(2_000):
+            client.expect(250)
+        client.send(b"DATA\r\n")
+        event = worker.event("data")
+        assert event["elided"] == ["recipients"] and "recipients" not in event["transaction"]
+        assert event["transaction"]["recipient_count"] == 2_000
+        worker.answer(event, "declined", notes={"transaction": {"big": "x" * 60_000}})
+        client.expect(354)
+        client.send(b"".join(b"X-%d: %s\r\n" % (n, b"y" * 900) for n in range(100)) + b"\r\n.\r\n")
+        event = worker.event("data_post")
+        assert event["elided"] == ["headers", "recipients"]
+        worker.answer(event, "declined", notes={"session": {"big": "x" * 60_000}})
+        client.expect(250)
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.command("RCPT TO:<alice@example.com>", 250)
+        client.send(b"DATA\r\n")
+        worker.answer(worker.event("data"), "declined", notes={"transaction": {"big": "x" * 60_000}})
+        client.expect(354)
+        client.send(b"Subject: x\r\n\r\n.\r\n")
+        assert client.reply().code == 451
+        scene.logged("event_too_large")
+    worker.close()
+    tame = scene.gatepost.python_worker(["data", "data_post"], pool="hostile", worker={"name": "tame"})
+    scene.probe.start()
+    time.sleep(0.3)
+    scene.check(descriptors=1)
+    scene.check = lambda descriptors=0: None  # type: ignore[method-assign]
+    tame.close()
+
+
+@proves("notify_dropped")
+def test_21_a_slow_observer_delays_nobody(scene: Scene) -> None:
+    """An observer that does not read loses notifications, or its connection; no session waits."""
+    observer = scene.worker({"noop": {"observe": True}}, concurrency=0)
+    observer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+    with scene.victim() as client:
+        began = time.monotonic()
+        for _ in range(20):
+            client.send(b"NOOP\r\n" * 500)
+            for _ in range(500):
+                client.expect(250)
+        assert time.monotonic() - began < 30
+    assert scene.frontend.resident_octets() < scene.resident + (24 << 20)
+
+
+@proves("quarantined")
 def test_54_a_crash_loop(scene: Scene) -> None:
     """Row 54: hello and away, as fast as it can: quarantined with backoff, the log stays readable."""
     until = time.monotonic() + 2.5
@@ -169,6 +323,7 @@ def test_54_a_crash_loop(scene: Scene) -> None:
     assert lines < 500, f"{lines} lines of log for {welcomes} welcomes and {rejects} rejects"
 
 
+@proves("worker_quarantined")
 def test_54_three_failures_in_a_row_are_a_quarantine(set_stage: Callable[..., Scene]) -> None:
     """A worker that fails three times in a row is refused for a while; the other half serves on."""
     scene = set_stage()

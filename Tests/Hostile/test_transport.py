@@ -15,6 +15,7 @@ import pytest
 from harness.smtp import Dialogue
 from harness.waiting import wait_until
 from harness.wire import Message, RawWorker, encoded, hello
+from proofs import proves
 from scene import Scene, failed_by_policy
 
 HELLO = encoded(hello(["vrfy"], pool="hostile"))
@@ -27,6 +28,7 @@ def verdict(event: Message, verdict: str = "ok", **fields: object) -> bytes:
 # Before the handshake
 
 
+@proves("handshake_timeout")
 @pytest.mark.parametrize(
     "octets", [b"", b'{"type":"hello"', HELLO], ids=["1-silence", "2-half", "2-no-newline"]
 )
@@ -41,6 +43,7 @@ def test_no_hello_in_time(scene: Scene, octets: bytes) -> None:
     assert time.monotonic() - began > 3
 
 
+@proves("handshake_timeout")
 def test_3_slow_hellos(scene: Scene) -> None:
     """Row 3: the time is for the whole hello, and so many at once harm nobody."""
     workers = [scene.attacker() for _ in range(40)]
@@ -67,9 +70,11 @@ NOISE = {
     "5-tls": bytes.fromhex("16030100a5010000a10303") + b"\x99" * 160 + b"\n",
     "5-nul": b"\0" * 1_000_000,
     "5-random": os.urandom(1_000_000),
+    "6-endless": b'{"type":"hello","x":"' + b"x" * 1_000_000,
 }
 
 
+@proves("hello_malformed", "hello_too_long")
 @pytest.mark.parametrize("name", NOISE)
 def test_noise_instead_of_hello(scene: Scene, name: str) -> None:
     """Rows 4, 5: one `reject` line at most, then closed."""
@@ -109,6 +114,7 @@ BAD_HELLO: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
+@proves("hello_invalid", "hello_unknown_hook", "protocol_unsupported", "pool_unknown")
 @pytest.mark.parametrize("name", BAD_HELLO)
 def test_bad_hello(scene: Scene, name: str) -> None:
     """Rows 8, 31, 32, 37, 67, 68: `reject` with its code, then closed; no half state."""
@@ -138,6 +144,17 @@ def test_32_no_concurrency(scene: Scene) -> None:
     assert worker.expect("notify")["hook"] == "vrfy"
 
 
+@proves("not_hello_first")
+@pytest.mark.parametrize("type", ["verdict", "drain", "ping", "welcome"])
+def test_69_not_hello_first(scene: Scene, type: str) -> None:
+    """Row 69: whatever comes before `hello` is refused as a bad one."""
+    worker = scene.attacker()
+    worker.send({"type": type, "id": 1, "verdict": "ok", "n": 1, "reason": "x"})
+    (said,) = worker.closed()
+    assert said["type"] == "reject" and said["code"] == "bad_hello", said
+
+
+@proves("unexpected_message", "unknown_type")
 @pytest.mark.parametrize("name", ["second-hello", "event", "unknown-type", "no-type", "welcome"])
 def test_69_wrong_messages(scene: Scene, name: str) -> None:
     """Row 69: a message that is not a worker's to send ends its connection, with `bye`."""
@@ -161,6 +178,7 @@ def test_69_wrong_messages(scene: Scene, name: str) -> None:
 # Frames
 
 
+@proves("frame_too_long")
 def test_6_a_line_without_end(scene: Scene) -> None:
     """Row 6: closed at max_frame; the frontend never buffers more; the event fails by policy."""
     worker, client, _ = scene.asked()
@@ -180,6 +198,7 @@ def test_6_a_line_without_end(scene: Scene) -> None:
     assert grown < 16 << 20, f"the peak grew by {grown}"
 
 
+@proves("frame_too_long")
 @pytest.mark.parametrize("surplus", [-1, 0, 1])
 def test_7_the_longest_frame(scene: Scene, surplus: int) -> None:
     """Row 7: max_frame - 1 and max_frame octets, LF included, are taken; one more is not."""
@@ -230,79 +249,82 @@ def test_10_white_space_is_tolerated(scene: Scene, name: str) -> None:
         client.expect(250)
 
 
-#: Name, and the line that the attacker sends instead of an answer; {id} is the event's.
-BROKEN = {
-    "10-bom": b'\xef\xbb\xbf{"type":"verdict","id":{id},"verdict":"ok"}',
-    "10-blank": b"",
-    "12-not-json": b"nonsense",
-    "12-truncated": b'{"type":"verdict","id":{id},"verdict":"ok"',
-    "12-nan": b'{"type":"verdict","id":{id},"verdict":"ok","x":NaN}',
-    "12-lower-nan": b'{"type":"verdict","id":{id},"verdict":"ok","x":nan}',
-    "12-infinity": b'{"type":"verdict","id":{id},"verdict":"ok","x":-Infinity}',
-    "12-comment": b'{"type":"verdict","id":{id},"verdict":"ok"/* yes */}',
-    "12-single-quotes": b"{'type':'verdict','id':{id},'verdict':'ok'}",
-    "12-trailing-comma": b'{"type":"verdict","id":{id},"verdict":"ok",}',
-    "12-leading-zero": b'{"type":"verdict","id":0{id},"verdict":"ok"}',
-    "12-half-number": b'{"type":"verdict","id":{id},"verdict":"ok","x":1.}',
-    "12-plus": b'{"type":"verdict","id":+{id},"verdict":"ok"}',
-    "12-True": b'{"type":"verdict","id":{id},"verdict":"ok","x":True}',
-    "13-number": b"5",
-    "13-array": b"[]",
-    "13-null": b"null",
-    "13-string": b'"x"',
-    "14-depth-33": b'{"type":"verdict","id":{id},"verdict":"ok","x":' + b"[" * 32 + b"]" * 32 + b"}",
-    "14-depth-1000": b'{"type":"verdict","id":{id},"x":' + b"[" * 1_000 + b"]" * 1_000 + b"}",
-    "14-open": b"[" * 1_000_000,
-    "16-verdict-twice": b'{"type":"verdict","id":{id},"verdict":"ok","verdict":"deny"}',
-    "16-id-twice": b'{"type":"verdict","id":{id},"id":2,"verdict":"ok"}',
-    "16-escaped-twice": b'{"type":"verdict","id":{id},"verdict":"deny","\\u0076erdict":"ok"}',
-    "16-deep-twice": b'{"type":"verdict","id":{id},"verdict":"ok","notes":{"session":{"a":1,"a":2}}}',
-    "17-nul-in-key": b'{"type":"verdict","id":{id},"verdict\\u0000x":"ok"}',
-    "18-invalid-utf8": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xff"}',
-    "18-overlong": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xc0\xae"}',
-    "18-lone-surrogate": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\\ud800"}',
-    "18-raw-surrogate": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xed\xa0\x80"}',
-    "18-beyond": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xf5\x80\x80\x80"}',
-    "19-raw-control": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"a\x01b"}',
-    "19-raw-tab": b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"a\tb"}',
-    "20-two-objects": b'{"type":"verdict","id":{id},"verdict":"ok"}{"id":2}',
-    "20-nul-between": b'{"type":"verdict","id":{id},"verdict":"ok"}\0{"id":2}',
-    "20-garbage": b'{"type":"verdict","id":{id},"verdict":"ok"}x',
-    "30-id-2-63": b'{"type":"verdict","id":9223372036854775808,"verdict":"ok"}',
-    "30-id-2-64": b'{"type":"verdict","id":18446744073709551616,"verdict":"ok"}',
-    "30-id-minus": b'{"type":"verdict","id":-1,"verdict":"ok"}',
-    "30-id-zero": b'{"type":"verdict","id":0,"verdict":"ok"}',
-    "30-id-fraction": b'{"type":"verdict","id":{id}.5,"verdict":"ok"}',
-    "30-id-point-zero": b'{"type":"verdict","id":{id}.0,"verdict":"ok"}',
-    "30-id-exponent": b'{"type":"verdict","id":{id}e0,"verdict":"ok"}',
-    "30-id-string": b'{"type":"verdict","id":"{id}","verdict":"ok"}',
-    "30-id-null": b'{"type":"verdict","id":null,"verdict":"ok"}',
-    "30-id-true": b'{"type":"verdict","id":true,"verdict":"ok"}',
-    "30-id-missing": b'{"type":"verdict","verdict":"ok"}',
-    "31-number-1e999": b'{"type":"progress","id":{id},"extend_ms":1e999}',
-    "31-extend-fraction": b'{"type":"progress","id":{id},"extend_ms":1.5}',
-    "31-extend-minus": b'{"type":"progress","id":{id},"extend_ms":-1}',
-    "31-extend-2-64": b'{"type":"progress","id":{id},"extend_ms":18446744073709551616}',
-    "59-interleaved": b'{"type":"verd{"type":"verdict","id":{id},"verdict":"ok"}ict","id":{id}}',
+#: Row and name, the id of the failure, and the line that is sent; {id} is the event's.
+BROKEN: dict[str, tuple[str, bytes]] = {
+    "10-bom": ("frame_not_json", b'\xef\xbb\xbf{"type":"verdict","id":{id},"verdict":"ok"}'),
+    "10-blank": ("frame_not_json", b""),
+    "12-not-json": ("frame_not_json", b"nonsense"),
+    "12-truncated": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok"'),
+    "12-nan": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok","x":NaN}'),
+    "12-lower-nan": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok","x":nan}'),
+    "12-infinity": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok","x":-Infinity}'),
+    "12-comment": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok"/* yes */}'),
+    "12-single-quotes": ("frame_not_json", b"{'type':'verdict','id':{id},'verdict':'ok'}"),
+    "12-trailing-comma": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok",}'),
+    "12-leading-zero": ("frame_not_json", b'{"type":"verdict","id":0{id},"verdict":"ok"}'),
+    "12-half-number": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok","x":1.}'),
+    "12-plus": ("frame_not_json", b'{"type":"verdict","id":+{id},"verdict":"ok"}'),
+    "12-True": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok","x":True}'),
+    "13-number": ("frame_not_object", b"5"),
+    "13-array": ("frame_not_object", b"[]"),
+    "13-null": ("frame_not_object", b"null"),
+    "13-string": ("frame_not_object", b'"x"'),
+    "14-depth-33": ("frame_too_deep", b'{"type":"verdict","id":{id},"verdict":"ok","x":' + b"[" * 32 + b"]" * 32 + b"}"),
+    "14-depth-1000": ("frame_too_deep", b'{"type":"verdict","id":{id},"x":' + b"[" * 1_000 + b"]" * 1_000 + b"}"),
+    "14-open": ("frame_too_deep", b"[" * 1_000_000),
+    "16-verdict-twice": ("frame_duplicate_key", b'{"type":"verdict","id":{id},"verdict":"ok","verdict":"deny"}'),
+    "16-id-twice": ("frame_duplicate_key", b'{"type":"verdict","id":{id},"id":2,"verdict":"ok"}'),
+    "16-escaped-twice": ("frame_duplicate_key", b'{"type":"verdict","id":{id},"verdict":"deny","\\u0076erdict":"ok"}'),
+    "16-deep-twice": ("frame_duplicate_key", b'{"type":"verdict","id":{id},"verdict":"ok","notes":{"session":{"a":1,"a":2}}}'),
+    "17-nul-in-key": ("frame_nul_key", b'{"type":"verdict","id":{id},"verdict\\u0000x":"ok"}'),
+    "18-invalid-utf8": ("frame_not_utf8", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xff"}'),
+    "18-overlong": ("frame_not_utf8", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xc0\xae"}'),
+    "18-lone-surrogate": ("frame_surrogate", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\\ud800"}'),
+    "18-raw-surrogate": ("frame_not_utf8", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xed\xa0\x80"}'),
+    "18-beyond": ("frame_not_utf8", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"\xf5\x80\x80\x80"}'),
+    "19-raw-control": ("frame_control", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"a\x01b"}'),
+    "19-raw-tab": ("frame_control", b'{"type":"verdict","id":{id},"verdict":"ok","plugin":"a\tb"}'),
+    "20-two-objects": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok"}{"id":2}'),
+    "20-nul-between": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok"}\0{"id":2}'),
+    "20-garbage": ("frame_not_json", b'{"type":"verdict","id":{id},"verdict":"ok"}x'),
+    "30-id-2-63": ("frame_number", b'{"type":"verdict","id":9223372036854775808,"verdict":"ok"}'),
+    "30-id-2-64": ("frame_number", b'{"type":"verdict","id":18446744073709551616,"verdict":"ok"}'),
+    "30-id-minus": ("bad_message", b'{"type":"verdict","id":-1,"verdict":"ok"}'),
+    "30-id-zero": ("bad_message", b'{"type":"verdict","id":0,"verdict":"ok"}'),
+    "30-id-fraction": ("bad_message", b'{"type":"verdict","id":{id}.5,"verdict":"ok"}'),
+    "30-id-point-zero": ("bad_message", b'{"type":"verdict","id":{id}.0,"verdict":"ok"}'),
+    "30-id-exponent": ("bad_message", b'{"type":"verdict","id":{id}e0,"verdict":"ok"}'),
+    "30-id-string": ("bad_message", b'{"type":"verdict","id":"{id}","verdict":"ok"}'),
+    "30-id-null": ("bad_message", b'{"type":"verdict","id":null,"verdict":"ok"}'),
+    "30-id-true": ("bad_message", b'{"type":"verdict","id":true,"verdict":"ok"}'),
+    "30-id-missing": ("bad_message", b'{"type":"verdict","verdict":"ok"}'),
+    "31-number-1e999": ("frame_number", b'{"type":"progress","id":{id},"extend_ms":1e999}'),
+    "31-extend-fraction": ("bad_message", b'{"type":"progress","id":{id},"extend_ms":1.5}'),
+    "31-extend-minus": ("bad_message", b'{"type":"progress","id":{id},"extend_ms":-1}'),
+    "31-extend-2-64": ("frame_number", b'{"type":"progress","id":{id},"extend_ms":18446744073709551616}'),
+    "59-interleaved": ("frame_not_json|frame_interleaved", b'{"type":"verd{"type":"verdict","id":{id},"verdict":"ok"}ict","id":{id}}'),
 }
 
 
+@proves(*{id for reason, _ in BROKEN.values() for id in reason.split("|")})
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_lines(scene: Scene, name: str) -> None:
     """Rows 10 to 20, 30, 31, 59: the connection ends, the event fails by policy, never by consent."""
+    reason, line = BROKEN[name]
     worker, client, event = scene.asked()
     with client:
         try:
-            worker.send(BROKEN[name].replace(b"{id}", b"%d" % event["id"]))
+            worker.send(line.replace(b"{id}", b"%d" % event["id"]))
         except OSError:
             pass
         failed_by_policy(client)
         said = worker.closed()
         assert all(line["type"] in ("bye", "cancel") for line in said), said
-    line = scene.logged("attacker|hostile")
-    assert "hostile" in line, line
+    logged = scene.logged(reason)
+    assert "hostile" in logged and "attacker" in logged, logged
 
 
+@proves("frame_cut")
 def test_11_a_verdict_without_its_line_end(scene: Scene) -> None:
     """Row 11: a line without LF before EOF is no message: what is cut may be a prefix."""
     worker, client, event = scene.asked()
@@ -351,6 +373,7 @@ def test_21_a_worker_that_never_reads(scene: Scene) -> None:
         client.close()
 
 
+@proves("slow_reader")
 def test_21_a_full_socket(scene: Scene) -> None:
     """A worker with endless credit that never reads: closed, nothing piles up in the frontend."""
     worker = scene.worker(["vrfy"], concurrency=60_000)
@@ -362,6 +385,7 @@ def test_21_a_full_socket(scene: Scene) -> None:
             client.close()
 
 
+@proves("deadline", "zombie")
 def test_22_a_worker_that_never_answers(scene: Scene) -> None:
     """Row 22: deadline, policy, and after zombie_ms without an answer the connection."""
     worker, client, event = scene.asked()
@@ -376,6 +400,7 @@ def test_22_a_worker_that_never_answers(scene: Scene) -> None:
         assert said and said[-1]["type"] == "bye" and said[-1]["code"] == "zombie", said
 
 
+@proves("deadline")
 def test_23_an_answer_too_slow(scene: Scene) -> None:
     """Row 23: the deadline is for the whole line."""
     worker, client, event = scene.asked()
@@ -408,6 +433,7 @@ def test_24_both_sides_write(scene: Scene) -> None:
         client.close()
 
 
+@proves("worker_lost")
 @pytest.mark.parametrize("how", ["shut-write", "shut-read", "reset", "shut-both"])
 def test_25_half_closed(scene: Scene, how: str) -> None:
     """Row 25: all of these are EOF; what was asked goes elsewhere or fails by policy."""
@@ -426,6 +452,7 @@ def test_25_half_closed(scene: Scene, how: str) -> None:
         failed_by_policy(client)
 
 
+@proves("descriptors_passed")
 def test_26_descriptors_in_the_mail(scene: Scene) -> None:
     """Row 26: descriptors that come with a message are not taken, or closed at once."""
     worker, client, event = scene.asked()
@@ -446,6 +473,7 @@ def test_26_descriptors_in_the_mail(scene: Scene) -> None:
         assert len(opened) < 10, f"{len(opened)} descriptors of /dev/null"
 
 
+@proves("connect_storm")
 def test_27_a_storm_of_connections(scene: Scene) -> None:
     """Row 27: connect and close, thousands of times; the log does not grow with each."""
     path = str(scene.gatepost.socket("hostile"))
@@ -466,6 +494,7 @@ def test_27_a_storm_of_connections(scene: Scene) -> None:
     assert lines < 2_000 + 10 * probes, f"{lines} log lines for {count} connections"
 
 
+@proves("pool_full")
 def test_28_too_many_connections(set_stage: Callable[..., Scene]) -> None:
     """Row 28: `max_connections` of a pool; one more gets `reject pool_full`."""
     scene = set_stage(max_connections=10)
