@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.gatepost import Gatepost
+from harness.program import Program
 from harness.waiting import wait_until
 from harness.wire import Die, Message, WorkerClosed, encoded, hello
 from proofs import proves
@@ -361,46 +361,51 @@ def test_54_three_failures_in_a_row_are_a_quarantine(set_stage: Callable[..., Sc
     good.close()
 
 
+#: A worker of its own process: says hello, reads until an event comes, then does what it is told.
+MAD_WORKER = r"""
+import os, socket, sys, time
+path, act = sys.argv[1:]
+link = socket.socket(socket.AF_UNIX)
+link.connect(path)
+link.sendall(b'{"type":"hello","protocol":[1,1],"pool":"hostile","worker":{"name":"mad"},'
+             b'"concurrency":1,"hooks":{"vrfy":{}}}\n')
+lines = link.makefile("rb")
+assert b'"welcome"' in lines.readline()
+print("ready", flush=True)
+while b'"event"' not in lines.readline():
+    pass
+if act == "memory-bomb":
+    hoard = bytearray(300 << 20)
+    hoard[::4096] = b"x" * len(hoard[::4096])
+elif act == "fork-bomb":
+    for _ in range(60):
+        if os.fork() == 0:
+            time.sleep(3)
+            os._exit(0)
+else:
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        pass
+time.sleep(30)
+"""
+
+
 @pytest.mark.parametrize("act", ["fork-bomb", "memory-bomb", "spin"])
 def test_55_56_58_a_worker_process_that_goes_mad(scene: Scene, act: str) -> None:
     """Rows 55, 56, 58: what a worker does to itself is its supervisor's affair; deadlines hold."""
-    worker, client, _ = scene.asked()
-    pid = os.fork()
-    if pid == 0:
-        _go_mad(act)
+    log = scene.gatepost.folder / "mad.log"
+    argv: list[str | Path] = [sys.executable, "-c", MAD_WORKER]
+    mad = Program("mad", [*argv, scene.gatepost.socket("hostile"), act], log)
     try:
-        with client:
+        mad.ready()
+        with scene.victim() as client:
+            client.send(b"VRFY alice\r\n")
             failed_by_policy(client)
         assert scene.frontend.children() == []
+        assert mad.is_running, mad.tail()
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _go_mad(act: str) -> None:
-    """In a child, bounded so that the machine survives."""
-    try:
-        if act == "memory-bomb":
-            hoard = bytearray(200 << 20)
-            hoard[:: 4_096] = b"x" * len(hoard[:: 4_096])
-            time.sleep(10)
-        elif act == "spin":
-            until = time.monotonic() + 4
-            while time.monotonic() < until:
-                pass
-        else:
-            children = []
-            for _ in range(50):
-                child = os.fork()
-                if child == 0:
-                    time.sleep(2)
-                    os._exit(0)
-                children.append(child)
-            for child in children:
-                os.waitpid(child, 0)
-            time.sleep(10)
-    finally:
-        os._exit(0)
+        mad.kill()
+        mad.abandon()
 
 
 def test_57_stopped_and_continued(scene: Scene) -> None:
