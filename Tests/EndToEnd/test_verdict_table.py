@@ -1,0 +1,130 @@
+"""Every cell of the table in protocol/verdicts.md: hook × verdict → what the client gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.gatepost import Gatepost
+from harness.smtp import Dialogue, Reply
+from harness.wire import DECISIONS, Message, Worker
+
+TABLE = Path(__file__).resolve().parents[2] / "protocol" / "verdicts.md"
+#: `done` says the whole reply; this one.
+DONE = {"code": 450, "status": "4.7.1", "text": ["done and nothing else"]}
+
+
+def cells() -> Iterator[tuple[str, str, str]]:
+    """Hook, verdict, and what the cell says; `auth` is not in this version."""
+    lines = TABLE.read_text("utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| hook | all declined |"))
+    head = [cell.strip(" `") for cell in lines[start].strip("|").split("|")]
+    head[1] = "declined"
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return
+        row = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if row[0] != "auth":
+            yield from ((row[0], verdict, cell) for verdict, cell in zip(head[1:], row[1:]))
+
+
+CELLS = list(cells())
+
+
+@pytest.fixture(scope="module")
+def stage(make_gatepost: Callable[..., Gatepost]) -> Iterator[tuple[Gatepost, dict[str, Message]]]:
+    """A frontend, and a worker that answers as the returned dictionary says: hook → verdict."""
+    server = make_gatepost()
+    server.limits(max_errors=0, max_unrecognized=0)
+    server.frontend()
+    answers: dict[str, Message] = {}
+
+    def handle(event: Message) -> Message:
+        default = "ok" if event["hook"] in ("rcpt", "queue") else "declined"
+        return answers.get(event["hook"], {"verdict": default})
+
+    worker = Worker(server.socket(), list(DECISIONS), handle)
+    yield server, answers
+    worker.close()
+
+
+#: What the client says, one step a hook; what comes before is granted.
+STEPS = {
+    "helo": "HELO client.example",
+    "ehlo": "EHLO client.example",
+    "vrfy": "VRFY alice",
+    "help": "HELP",
+    "noop": "NOOP",
+    "unrecognized_command": "XYZZY",
+    "mail": "MAIL FROM:<bob@example.net>",
+    "rcpt": "RCPT TO:<alice@example.com>",
+    "data": "DATA",
+}
+AT_END = ("data_headers_end", "received_line", "data_post_headers", "data_post", "queue_pre", "queue")
+#: The reply of a command whose hooks all let it go on.
+GOES_ON = "250 2.0.0"
+
+
+def reply_at(client: Dialogue, hook: str) -> Reply:
+    """Speaks until the hook is asked, and returns the reply that it leads to."""
+    if hook == "connect":
+        return client.reply()
+    client.expect(220)
+    if hook in ("helo", "ehlo"):
+        return client.command(STEPS[hook])
+    client.command("EHLO client.example", 250)
+    if hook == "quit":
+        return client.command("QUIT")
+    if hook in ("vrfy", "help", "noop", "unrecognized_command"):
+        return client.command(STEPS[hook])
+    for step in ("mail", "rcpt", "data"):
+        reply = client.command(STEPS[step])
+        if step == hook:
+            return reply
+        assert reply.is_positive, client.describe(f"{step} before {hook}")
+    client.send(b"Subject: x\r\n\r\ny\r\n.\r\n")
+    return client.reply()
+
+
+@pytest.mark.parametrize(("hook", "verdict", "cell"), CELLS, ids=[f"{h}-{v}" for h, v, _ in CELLS])
+def test_cell(
+    stage: tuple[Gatepost, dict[str, Message]], hook: str, verdict: str, cell: str
+) -> None:
+    server, answers = stage
+    answers.clear()
+    answers[hook] = {"verdict": verdict}
+    if verdict == "done":
+        answers[hook]["reply"] = {**DONE, "code": 221, "status": "2.0.0"} if hook == "quit" else DONE
+    if hook == "received_line" and verdict == "ok":
+        answers[hook]["reply"] = {"text": ["from nowhere"]}
+    with server.connect() as client:
+        reply = reply_at(client, hook)
+        expected = wanted(hook, verdict, cell)
+        match = re.fullmatch(r"(\d{3})(?: ([245]\.\d\.\d))?(, close)?", expected)
+        assert match is not None, f"a cell that this test cannot read: {cell}"
+        code, status, close = int(match[1]), match[2], match[3]
+        assert reply.code == code, client.describe(f"{hook} × {verdict}: {reply}, not {expected}")
+        # HELO and EHLO carry no enhanced status codes when they are granted (RFC 2034 §4).
+        if status and not (hook in ("helo", "ehlo") and code == 250):
+            assert reply.status == status, client.describe(f"{reply}, not {expected}")
+        if verdict == "done" and cell == "reply":
+            assert "done and nothing else" in reply.text
+        answers.clear()
+        if close or hook == "quit":
+            client.closed()
+        else:
+            client.command("RSET" if code != 354 else ".", 250)
+            client.command("NOOP", 250)
+
+
+def wanted(hook: str, verdict: str, cell: str) -> str:
+    """The cell in words of SMTP."""
+    if cell == "–":
+        # The verdict is invalid, and so the failure policy decides; nobody is kept from leaving.
+        return {"connect": "421 4.3.0, close", "quit": "221 2.0.0"}.get(hook, "451 4.3.0")
+    if cell == "reply":
+        return "221 2.0.0" if hook == "quit" else "450 4.7.1"
+    return GOES_ON if cell == "go on" else cell
