@@ -1,0 +1,123 @@
+"""The systems under load: Gatepost in several shapes here, all others in `peers.py`.
+
+Each is a context manager that yields what a run needs to know of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "Tests" / "EndToEnd"))
+sys.path.insert(0, str(ROOT / "bench"))
+
+from harness.gatepost import BINARIES, Gatepost  # noqa: E402
+from harness.program import Program  # noqa: E402
+
+import peers  # noqa: E402
+
+
+@dataclass
+class System:
+    """A system that runs."""
+
+    name: str
+    port: int
+    #: Its processes by role, if they are ours to look at.
+    programs: dict[str, list[Program]] = field(default_factory=dict)
+    #: Called between two rounds.
+    clean: Callable[[], None] = lambda: None
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time of each role so far, user and system."""
+        return {
+            role: sum(_cpu_seconds(program.pid) for program in programs)
+            for role, programs in self.programs.items()
+        }
+
+    def resident_octets(self) -> dict[str, int]:
+        return {
+            role: sum(program.resident_octets() for program in programs)
+            for role, programs in self.programs.items()
+        }
+
+
+def _cpu_seconds(pid: int) -> float:
+    """From schedstat, which counts nanoseconds where /proc/PID/stat counts ticks of 10 ms."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+#: The plugins of the configuration that the project ships, as far as they need no other server.
+DEFAULT_PLUGINS = (
+    *("hosts_allow", "relay", "check_earlytalker", "count_unrecognized_commands 4"),
+    *("badmailfrom", "badrcptto", "rcpt_ok", "headers reject 0", "loop", "queue/maildir {mail}"),
+)
+
+
+@contextlib.contextmanager
+def gatepost(
+    name: str,
+    plugins: tuple[str, ...] = ("rcpt_ok", "queue/discard"),
+    worker: str = "gatepost-worker",
+    workers: int = 1,
+) -> Iterator[System]:
+    """A frontend and its workers; logs only what is wrong, as every system here."""
+    server = Gatepost()
+    try:
+        server.plugins(*plugins)
+        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0)
+        server.pool["minimum_workers"] = workers
+        server.frontend_toml["log_level"] = "warning"
+        frontend = server.frontend(ready=False)
+        started = [
+            server.start(worker, "--config", server.config, "--log-level", "warning")
+            for _ in range(workers)
+        ]
+        for program in (frontend, *started):
+            program.ready()
+
+        def clean() -> None:
+            shutil.rmtree(server.maildir.path / "new", ignore_errors=True)
+            (server.maildir.path / "new").mkdir(parents=True, exist_ok=True)
+
+        roles = {"frontend": [frontend], "workers": started}
+        yield System(name, server.port, roles, clean if server.maildir.path.exists() else lambda: None)
+        server.stop()
+    finally:
+        server.remove()
+
+
+@contextlib.contextmanager
+def peer(name: str, start: Callable[[], AbstractContextManager[int]]) -> Iterator[System]:
+    with start() as port:
+        yield System(name, port)
+
+
+#: Name → what starts it, in the order of the tables.
+SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
+    "smtp-sink": lambda: peer("smtp-sink", peers.smtp_sink),
+    "gatepost-two-hooks": lambda: gatepost("gatepost-two-hooks"),
+    "gatepost-every-hook": lambda: gatepost("gatepost-every-hook", ("bench/everything",), "BenchWorker"),
+    "gatepost-every-hook-2": lambda: gatepost(
+        "gatepost-every-hook-2", ("bench/everything",), "BenchWorker", workers=2
+    ),
+    "gatepost-maildir": lambda: gatepost("gatepost-maildir", DEFAULT_PLUGINS),
+    "postfix-milter-proxy": lambda: peer("postfix-milter-proxy", peers.postfix_with_milter),
+    "postfix-milter-queue": lambda: peer(
+        "postfix-milter-queue", lambda: peers.postfix_with_milter(queue=True)
+    ),
+    "qpsmtpd-prefork": lambda: peer("qpsmtpd-prefork", peers.qpsmtpd_prefork),
+}
+#: Runs without an option: what the project promises, and what it is held against.
+DEFAULT = ("smtp-sink", "gatepost-two-hooks", "gatepost-every-hook", "gatepost-maildir")
+__all__ = ["BINARIES", "DEFAULT", "SYSTEMS", "System"]
