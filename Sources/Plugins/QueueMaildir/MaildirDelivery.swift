@@ -78,17 +78,21 @@ struct MaildirDelivery: Sendable {
 
     private func write(_ copy: Copy) throws(MaildirError) {
         let source = try self.openBody()
-        let path = self.temporaryPath(copy)
-        // A file of this name is a crashed try's of a process with our number.
-        unlink(path)
-        let target = try Descriptor(
-            opening: path,
-            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-            mode: self.fileMode
-        )
+        let target = try self.create(self.temporaryPath(copy))
         if self.fileMode != 0o600 { try target.setMode(self.fileMode) }
         try self.copyMessage(copy.trace, source, to: target)
         try target.sync()
+    }
+
+    /// A new file; what has this name is a crashed try's, of a process that had our number.
+    private func create(_ path: String) throws(MaildirError) -> Descriptor {
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+        do {
+            return try Descriptor(opening: path, flags, mode: self.fileMode)
+        } catch  where error.code == EEXIST {
+            unlink(path)
+            return try Descriptor(opening: path, flags, mode: self.fileMode)
+        }
     }
 
     /// The body, `nil` if there is none to read.

@@ -33,13 +33,26 @@ final class MaildirFolders: Sendable {
         }
         try Self.sync(maildir)
         var path = maildir
-        while let parent = Self.parent(of: path), path.utf8.count >= self.root.utf8.count {
+        while path.utf8.count > self.root.utf8.count, let parent = Self.parent(of: path) {
             try Self.sync(parent)
             path = parent
         }
+        try self.syncAboveRoot()
         self.known.withLock { known in
             if known.count >= Self.maximumKnown { known.removeAll() }
             known.insert(maildir)
+        }
+    }
+
+    /// Syncs the folder above the root, unless it is somebody else's and closed to us.
+    ///
+    /// Then it was there before us, and the root in it too: what we make is synced where it is made.
+    private func syncAboveRoot() throws(MaildirError) {
+        guard let parent = Self.parent(of: self.root) else { return }
+        do {
+            try Self.sync(parent)
+        } catch  where error.code == EACCES {
+            return
         }
     }
 
