@@ -79,7 +79,8 @@ let package = Package(
         .target(
             name: "PolicyKit",
             dependencies: [
-                "Configuration", "PolicyProtocol", arguments, logging, nioCore, nioPosix, signals,
+                "Configuration", "PolicyProtocol", "ServiceManager",
+                arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),

@@ -25,6 +25,7 @@ public final class PluginConfiguration {
     public let shared: SharedResources
 
     private(set) var problems: [PluginProblem] = []
+    private(set) var warnings: [PluginProblem] = []
     private var remaining: [String]
     private var pairs: [(name: String, value: String)]?
     private var known: [String] = []
@@ -168,13 +169,20 @@ public final class PluginConfiguration {
     ///
     /// The worker will not start.
     public func record(_ message: String) {
-        self.problems.append(
-            PluginProblem(
-                file: self.file,
-                line: self.line,
-                plugin: self.writtenName,
-                message: message
-            )
+        self.problems.append(self.problem(message))
+    }
+
+    /// Records something odd about this line, which `gatepost check` and the log show.
+    public func warn(_ message: String) {
+        self.warnings.append(self.problem(message))
+    }
+
+    private func problem(_ message: String) -> PluginProblem {
+        PluginProblem(
+            file: self.file,
+            line: self.line,
+            plugin: self.writtenName,
+            message: message
         )
     }
 

@@ -17,6 +17,8 @@ package struct LoadedPlugins: Sendable {
     }
 
     package let entries: [Entry]
+    /// What is odd but works.
+    package let warnings: [PluginProblem]
 
     /// Loads one plugin a line of `lines`.
     ///
@@ -28,21 +30,26 @@ package struct LoadedPlugins: Sendable {
     ) throws(PluginProblems) {
         var entries: [Entry] = []
         var problems: [PluginProblem] = []
+        var warnings: [PluginProblem] = []
         for line in lines {
             switch Self.load(line, from: registry, shared: shared) {
-            case .success(let entry): entries.append(entry)
+            case .success(let (entry, odd)):
+                entries.append(entry)
+                warnings += odd
+
             case .failure(let found): problems += found.problems
             }
         }
         guard problems.isEmpty else { throw PluginProblems(problems) }
         self.entries = entries
+        self.warnings = warnings
     }
 
     private static func load(
         _ line: PluginLine,
         from registry: PluginRegistry,
         shared: SharedResources
-    ) -> Result<Entry, PluginProblems> {
+    ) -> Result<(Entry, [PluginProblem]), PluginProblems> {
         guard let type = registry[line.name] else {
             return .failure(
                 PluginProblems([
@@ -54,10 +61,7 @@ package struct LoadedPlugins: Sendable {
         }
         let configuration = PluginConfiguration(line, of: type, shared: shared)
         if type.name != line.name {
-            shared.logger.warning(
-                "old plugin name",
-                metadata: ["file": "\(line.file)", "line": "\(line.line)", "use": "\(type.name)"]
-            )
+            configuration.warn("is an old name of \(type.name)")
         }
         var made: (any Plugin)?
         do {
@@ -69,7 +73,11 @@ package struct LoadedPlugins: Sendable {
         guard let plugin = made, configuration.problems.isEmpty else {
             return .failure(PluginProblems(configuration.problems))
         }
-        return .success(Entry(plugin, configuration))
+        let entry = Entry(plugin, configuration)
+        if entry.hooks.isEmpty, entry.observed.isEmpty {
+            configuration.warn("with these arguments it is never asked")
+        }
+        return .success((entry, configuration.warnings))
     }
 
     /// Starts every plugin, in order.

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import ServiceManager
 import Synchronization
 import UnixSignals
 
@@ -21,6 +22,7 @@ struct WorkerProgram: Sendable {
 
     /// - Returns: The exit code.
     func run() async -> Int32 {
+        Systemd.prepare()
         let configuration: WorkerConfiguration
         do {
             configuration = try self.loadConfiguration()
@@ -47,8 +49,14 @@ struct WorkerProgram: Sendable {
             return ExitCode.configuration
         }
         if self.options.check {
+            for warning in plugins.warnings {
+                Self.complain("warning: \(warning)")
+            }
             self.printChains(plugins)
             return ExitCode.success
+        }
+        for warning in plugins.warnings {
+            logger.warning("\(warning)")
         }
         return await self.serve(plugins, shared)
     }
@@ -99,7 +107,7 @@ struct WorkerProgram: Sendable {
         for hook in Hook.allCases {
             guard let chain = chains[hook] else { continue }
             let labels = chain.asked.map(\.instance) + chain.told.map { "\($0.instance)(observes)" }
-            print(hook.rawValue, labels.joined(separator: " "))
+            Self.say(([hook.rawValue] + labels).joined(separator: " "))
         }
     }
 
@@ -134,6 +142,7 @@ struct WorkerProgram: Sendable {
             for await _ in signals {
                 if isDraining { _exit(ExitCode.success) }
                 isDraining = true
+                Systemd.notify("STOPPING=1")
                 loop.execute { service.value?.drain(within: limit) }
             }
         }
@@ -156,14 +165,25 @@ struct WorkerProgram: Sendable {
             runtimeDirectory: shared.configuration.runtimeDirectory,
             concurrency: shared.configuration.concurrency,
             plugins: plugins,
-            onReady: { Readiness.announce(self.identity.name, shared.configuration.pool) },
+            onReady: {
+                Self.say("ready \(self.identity.name), pool \(shared.configuration.pool)")
+                Systemd.notify("READY=1")
+            },
             onEnd: onEnd
         )
     }
 
+    private static func say(_ text: String) {
+        Self.write("\(text)\n", to: STDOUT_FILENO)
+    }
+
     private static func complain(_ text: String) {
-        let octets = Array("\(text)\n".utf8)
-        _ = write(STDERR_FILENO, octets, octets.count)
+        Self.write("\(text)\n", to: STDERR_FILENO)
+    }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        let octets = Array(text.utf8)
+        _ = Glibc.write(descriptor, octets, octets.count)
     }
 }
 
