@@ -136,7 +136,12 @@ let package = Package(
         .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
-        .testTarget(name: "PolicyKitTests", dependencies: ["PolicyKit", "PolicyKitTesting"]),
+        .testTarget(
+            name: "PolicyKitTests",
+            dependencies: [
+                "Configuration", "PolicyKit", "PolicyKitTesting", logging, nioCore, nioPosix,
+            ]
+        ),
         .testTarget(
             name: "PluginsTests",
             dependencies: [

@@ -7,7 +7,7 @@ import NIOCore
 /// Confined to its event loop.
 final class WorkerService {
     /// How often the pool's folder is looked through for new sockets.
-    private static let scanInterval = TimeAmount.seconds(1)
+    static let scanInterval = TimeAmount.seconds(1)
     /// The most frontends of one pool.
     private static let maximumLinks = 256
     /// What running plugins get after they were cancelled at the end.
@@ -22,6 +22,7 @@ final class WorkerService {
     let chains: HookTable<HookChain>
     let pluginNames: [String]
     private let folder: String
+    private let scanInterval: TimeAmount
     private let onReady: () -> Void
     private let onEnd: () -> Void
     private var links: [String: FrontendLink] = [:]
@@ -38,6 +39,7 @@ final class WorkerService {
         runtimeDirectory: String,
         concurrency: Int,
         plugins: LoadedPlugins,
+        scanInterval: TimeAmount = WorkerService.scanInterval,
         onReady: @escaping () -> Void,
         onEnd: @escaping () -> Void
     ) {
@@ -50,6 +52,7 @@ final class WorkerService {
         self.chains = plugins.chains()
         self.pluginNames = plugins.entries.map(\.instance)
         self.folder = "\(runtimeDirectory)/pools/\(pool)"
+        self.scanInterval = scanInterval
         self.onReady = onReady
         self.onEnd = onEnd
     }
@@ -59,7 +62,7 @@ final class WorkerService {
         let service = NIOLoopBound(self, eventLoop: self.loop)
         self.scan = self.loop.scheduleRepeatedTask(
             initialDelay: .zero,
-            delay: Self.scanInterval
+            delay: self.scanInterval
         ) { _ in
             service.value.lookForSockets()
         }

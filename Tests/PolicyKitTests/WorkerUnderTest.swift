@@ -1,0 +1,86 @@
+import Configuration
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+@testable import PolicyKit
+
+/// A worker in this process, and the folder that its frontends' sockets are in.
+final class WorkerUnderTest: Sendable {
+    let folder: String
+    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let service: NIOLoopBoundBox<WorkerService?>
+    private let facts = Mutex((ready: 0, ended: 0))
+
+    init(concurrency: Int = 64) throws {
+        self.folder = "/tmp/gatepost-kit-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(
+            atPath: self.folder + "/run/pools/policy",
+            withIntermediateDirectories: true
+        )
+        try FileManager.default.createDirectory(
+            atPath: self.folder + "/config",
+            withIntermediateDirectories: true
+        )
+        try "first\nsecond\nwatcher\n".write(
+            toFile: self.folder + "/config/plugins",
+            atomically: true,
+            encoding: .utf8
+        )
+        let loop = self.group.next()
+        self.service = NIOLoopBoundBox.makeEmptyBox(
+            valueType: WorkerService.self,
+            eventLoop: loop
+        )
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let configuration = try WorkerConfiguration.load(directory: self.folder + "/config")
+        let directories = configuration.controlDirectories
+        let shared = SharedResources(
+            eventLoop: loop,
+            logger: logger,
+            configuration: configuration,
+            controlFiles: ControlFiles(directories: directories) { _ in }
+        )
+        let plugins = try LoadedPlugins(
+            PluginsFile.load(directories: directories).lines,
+            from: PluginRegistry([First.self, Second.self, Watcher.self]),
+            shared: shared
+        )
+        try loop.submit {
+            let service = WorkerService(
+                loop: loop,
+                logger: logger,
+                identity: WorkerIdentity(name: "test-worker", version: "1"),
+                pool: "policy",
+                runtimeDirectory: self.folder + "/run",
+                concurrency: concurrency,
+                plugins: plugins,
+                scanInterval: .milliseconds(20),
+                onReady: { self.facts.withLock { $0.ready += 1 } },
+                onEnd: { self.facts.withLock { $0.ended += 1 } }
+            )
+            self.service.value = service
+            service.start()
+        }.wait()
+    }
+
+    deinit {
+        let service = self.service
+        self.group.next().execute { service.value?.drain(within: .zero) }
+        self.group.shutdownGracefully { _ in }
+        try? FileManager.default.removeItem(atPath: self.folder)
+    }
+
+    var ready: Int { self.facts.withLock(\.ready) }
+    var ended: Int { self.facts.withLock(\.ended) }
+
+    func frontend(_ name: String = "mx1") throws -> FakeFrontend {
+        try FakeFrontend(socket: "\(self.folder)/run/pools/policy/\(name).sock")
+    }
+
+    func drain(within limit: Duration = .seconds(10)) {
+        self.group.next().execute { self.service.value?.drain(within: limit) }
+    }
+}
