@@ -79,7 +79,7 @@ let package = Package(
         .target(
             name: "PolicyKit",
             dependencies: [
-                "Configuration", "PolicyProtocol", "ServiceManager",
+                "Configuration", "JSON", "PolicyProtocol", "ServiceManager",
                 arguments, logging, nioCore, nioPosix, signals,
             ]
         ),

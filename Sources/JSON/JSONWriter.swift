@@ -15,6 +15,12 @@ package struct JSONWriter {
         self.needsComma = false
     }
 
+    /// Takes back whole lines: everything from `count` octets on.
+    package mutating func truncate(to count: Int) {
+        self.octets.removeLast(max(0, self.octets.count - count))
+        self.needsComma = false
+    }
+
     package mutating func beginObject() { self.open(UInt8(ascii: "{")) }
     package mutating func endObject() { self.close(UInt8(ascii: "}")) }
     package mutating func beginArray() { self.open(UInt8(ascii: "[")) }

@@ -1,4 +1,6 @@
-// What a plugin needs to name the types of PolicyKit's own interface.
+// What a plugin needs to name the types of PolicyKit's own interface: Hook and Verdict, JSONValue,
+// Logger. Where PolicyKit has a type of a name that they have too, a plugin sees PolicyKit's.
 
+@_exported public import JSON
 @_exported public import Logging
 @_exported public import PolicyProtocol

@@ -45,11 +45,11 @@ struct TestPicture: EventPicture {
 
     func recipient() throws -> Recipient { try self.argument(self.givenRecipient, "recipient") }
 
-    func octets(_ argument: String) throws -> Bytes {
-        try self.argument(self.arguments[argument], argument)
+    func octets(_ argument: StaticString) throws -> Bytes {
+        try self.argument(self.arguments["\(argument)"], "\(argument)")
     }
 
-    func value(_ argument: String) throws -> JSONValue? { self.facts[argument] }
+    func value(_ argument: StaticString) throws -> JSONValue? { self.facts["\(argument)"] }
 
     /// What only a plugin that asked for it gets.
     private func part<Value>(_ value: Value, _ need: Needs, _ name: String) throws -> Value {

@@ -115,7 +115,7 @@ struct WorkerTests {
         try frontend.send(self.rcpt(1, "throw@example.com"))
         let answer = try frontend.next()
         #expect(answer["type"] as? String == "error")
-        #expect(answer["code"] as? String == "plugin_failed")
+        #expect(answer["code"] as? String == "exception")
         #expect(answer["plugin"] as? String == "second")
         #expect(answer["message"] as? String == "I give up")
         try frontend.send(self.rcpt(2, "a@example.com"))

@@ -123,9 +123,9 @@ package struct QueueSMTPForward: QueueHook {
         let sender = event.transaction.sender
         var is8BitMIME = false
         var isSMTPUTF8 = false
-        for (name, value) in sender.params {
-            switch name.string?.uppercased() {
-            case "BODY": is8BitMIME = value?.string?.uppercased() == "8BITMIME"
+        for parameter in sender.params {
+            switch parameter.keyword {
+            case "BODY": is8BitMIME = parameter.value?.string?.uppercased() == "8BITMIME"
             case "SMTPUTF8": isSMTPUTF8 = true
             default: break
             }

@@ -17,8 +17,8 @@ package protocol EventPicture {
     func notes(_ scope: NoteScope) throws -> [String: JSONValue]
     func sender() throws -> Sender
     func recipient() throws -> Recipient
-    func octets(_ argument: String) throws -> Bytes
-    func value(_ argument: String) throws -> JSONValue?
+    func octets(_ argument: StaticString) throws -> Bytes
+    func value(_ argument: StaticString) throws -> JSONValue?
 }
 
 /// What surrounds the handling of an event: time, log, folders.

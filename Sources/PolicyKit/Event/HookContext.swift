@@ -119,11 +119,11 @@ package final class HookContext {
         max(.zero, ContinuousClock.now.duration(to: self.environment.deadline))
     }
 
-    func octets(_ argument: String) -> Bytes {
+    func octets(_ argument: StaticString) -> Bytes {
         self.decode(Bytes("")) { try $0.octets(argument) }
     }
 
-    func value<Value: NoteValue>(_ argument: String, as type: Value.Type = Value.self) -> Value? {
+    func value<Value: NoteValue>(_ argument: StaticString, as type: Value.Type = Value.self) -> Value? {
         self.decode(nil) { try $0.value(argument) }.flatMap { Value(json: $0) }
     }
 
@@ -145,7 +145,7 @@ package final class HookContext {
     /// Sets a note, `nil` deletes it.
     func setNote(_ name: String, in scope: NoteScope, to value: JSONValue?) {
         let before = self.note(name, in: scope)
-        let patch = JSONValue.mergePatch(from: before, to: value)
+        let patch = Self.patch(from: before, to: value)
         switch scope {
         case .session:
             self.sessionNotes[name] = value
@@ -154,6 +154,16 @@ package final class HookContext {
             self.transactionNotes[name] = value
             self.transactionPatch[name] = patch
         }
+    }
+
+    /// What a merge patch says for a member that was `before` and is to be `after`.
+    ///
+    /// The frontend's member is the one that came with the event, so a member changed twice is
+    /// patched from there.
+    private static func patch(from before: JSONValue?, to after: JSONValue?) -> JSONValue {
+        guard let after else { return .null }
+        guard let before else { return after }
+        return before.mergePatch(to: after) ?? after
     }
 
     // MARK: Changes

@@ -25,7 +25,7 @@ extension HookEvent<DisconnectStage> {
 
 extension HookEvent<StatusStage> {
     /// A member of the report: `uptime_ms`, `sessions`, `spool`, `pools` (`protocol/events.md`).
-    public func status(_ name: String) -> JSONValue? { self.context.value(name) }
+    public func status(_ name: StaticString) -> JSONValue? { self.context.value(name) }
 }
 
 extension HookEvent where Stage: OutcomeStage {

@@ -36,7 +36,7 @@ package enum ChainOutcome: Sendable {
 /// Why there is no verdict: the `code` of an `error`.
 package enum ErrorCode: String, Sendable {
     /// The plugin threw.
-    case pluginFailed = "plugin_failed"
+    case pluginFailed = "exception"
     /// The plugin was still at work when the event's time was over.
     case deadline
     /// The frontend took the event back.
@@ -45,9 +45,10 @@ package enum ErrorCode: String, Sendable {
     case invalidVerdict = "invalid_verdict"
     /// The event cannot be read.
     case badEvent = "bad_event"
-    /// The worker was full, or leaving; nothing has begun.
+    /// Nobody here answers at this hook; nothing has begun.
+    case notSubscribed = "not_subscribed"
+    /// The frontend sent more events than were agreed; nothing has begun.
     case overloaded
-    case draining
 }
 
 extension HookChain {

@@ -103,6 +103,9 @@ extension HookHandler {
         if let plugin = plugin as? any DisconnectHook {
             handlers[.disconnect] = .tell { try await plugin.disconnect(HookEvent($0)) }
         }
+        if let plugin = plugin as? any StatusHook {
+            handlers[.status] = .tell { try await plugin.status(HookEvent($0)) }
+        }
         return handlers
     }
 }

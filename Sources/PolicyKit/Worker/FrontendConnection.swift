@@ -1,5 +1,6 @@
 import Logging
 import NIOCore
+import PolicyProtocol
 
 /// A connection to a frontend: events in, answers out.
 ///
@@ -35,7 +36,7 @@ final class FrontendConnection: ChannelInboundHandler {
     let service: WorkerService
     private var phase = Phase.awaitingWelcome(timeout: nil)
     private var context: ChannelHandlerContext?
-    private var decoder = WireDecoder()
+    private var decoder = FrameDecoder(maximumFrameOctets: WireEncoder.maximumFrameOctets)
     private var wire = WireEncoder()
     private var running: [Int64: Running] = [:]
     /// The event whose chain is running for the first time, before it waits for anything.
@@ -73,11 +74,10 @@ final class FrontendConnection: ChannelInboundHandler {
         let buffer = Self.unwrapInboundIn(data)
         do {
             try buffer.withUnsafeReadableBytes { octets in
-                try self.decoder.receive(octets) { self.received($0) }
+                try self.decoder.receive(octets) { self.lineReceived($0) }
             }
         } catch {
-            self.service.logger.error("bad message from frontend", metadata: ["error": "\(error)"])
-            self.leave("bad_message", "\(error)")
+            self.refuse(ProtocolViolation(.frame_too_long))
         }
     }
 
@@ -110,7 +110,7 @@ final class FrontendConnection: ChannelInboundHandler {
         switch self.phase {
         case .serving:
             self.phase = .draining(agreed: false)
-            self.wire.writeDrain(reason: "shutdown")
+            self.wire.writeDrain(reason: "stopping")
             self.flushSoon()
 
         case .awaitingWelcome:
@@ -135,16 +135,39 @@ final class FrontendConnection: ChannelInboundHandler {
 
     // MARK: Messages
 
-    private func received(_ message: IncomingMessage) {
+    /// - Returns: Whether the next line may come.
+    private func lineReceived(_ line: [UInt8]) -> Bool {
+        guard self.context != nil else { return false }
+        do throws(ProtocolViolation) {
+            try self.received(try IncomingMessage.decode(line))
+        } catch {
+            self.refuse(error)
+        }
+        return self.context != nil
+    }
+
+    /// Ends the connection because of what the frontend has sent.
+    private func refuse(_ violation: ProtocolViolation) {
+        self.service.logger.error("bad line from frontend", metadata: ["error": "\(violation)"])
+        self.leave(violation.code.rawValue, violation.detail)
+    }
+
+    private func received(_ message: IncomingMessage) throws(ProtocolViolation) {
         switch message {
-        case .welcome(let welcome): self.welcomed(welcome)
+        case .welcome(let welcome): try self.welcomed(welcome)
         case .reject(let code, let message, let delay): self.rejected(code, message, delay)
         case .event(let event): self.eventReceived(event)
         case .notify(let event): self.notificationReceived(event)
+        case .brokenNotification(let problem): self.logBroken(problem)
+
+        case .brokenEvent(let id, let problem):
+            self.logBroken(problem)
+            self.wire.writeError(id, .badEvent, started: true, plugin: nil, problem)
+
         case .cancel(let id): self.cancel(id, .cancelled)
         case .ping(let number): self.wire.writePong(number)
         case .pong: break
-        case .drain: self.drainReceived()
+        case .drain(let reason): self.drainReceived(reason)
 
         case .bye(let code, let message):
             self.service.logger.notice(
@@ -155,12 +178,19 @@ final class FrontendConnection: ChannelInboundHandler {
         }
     }
 
-    private func welcomed(_ welcome: WelcomeFacts) {
-        guard case .awaitingWelcome(let timeout) = self.phase else { return }
+    private func logBroken(_ problem: String) {
+        self.service.logger.error("broken event", metadata: ["error": "\(problem)"])
+    }
+
+    private func welcomed(_ welcome: IncomingMessage.Welcome) throws(ProtocolViolation) {
+        guard case .awaitingWelcome(let timeout) = self.phase else {
+            throw ProtocolViolation(.unexpected_message, "a second welcome")
+        }
         timeout?.cancel()
         self.phase = .serving
         self.wasWelcome = true
         self.concurrency = welcome.concurrency
+        self.wire.peerMaximumFrameOctets = welcome.maximumFrameOctets
         self.outFolder = "\(welcome.spool)/out/\(self.service.pool)"
         self.service.logger.info(
             "serving",
@@ -181,10 +211,10 @@ final class FrontendConnection: ChannelInboundHandler {
         self.close()
     }
 
-    private func drainReceived() {
+    private func drainReceived(_ reason: String?) {
         switch self.phase {
         case .serving:
-            self.wire.writeDrain(reason: "asked")
+            self.wire.writeDrain(reason: reason)
             self.phase = .draining(agreed: true)
 
         case .draining:
@@ -205,7 +235,8 @@ final class FrontendConnection: ChannelInboundHandler {
             return
         }
         guard let chain = self.service.chains[event.hook], !chain.asked.isEmpty else {
-            self.wire.writeError(id, .badEvent, started: false, plugin: nil, "hook not subscribed")
+            let message = "nobody answers at \(event.hook.rawValue)"
+            self.wire.writeError(id, .notSubscribed, started: false, plugin: nil, message)
             return
         }
         let limit = Self.pluginTime(of: event.deadline)
@@ -266,7 +297,7 @@ final class FrontendConnection: ChannelInboundHandler {
         guard self.context != nil else { return }
         switch outcome {
         case .answered(let answer, let plugin):
-            if let violation = self.wire.writeVerdict(id, hook, answer, plugin, context) {
+            if let violation = self.wire.writeVerdict(id, answer, plugin, context) {
                 self.fail(id, .invalidVerdict, plugin, violation, hook)
             }
 

@@ -1,0 +1,146 @@
+/// A session as it is at an event.
+public struct SessionSnapshot: Sendable, Hashable {
+    /// An address and a port.
+    public struct Endpoint: Sendable, Hashable {
+        /// The address.
+        public var ip: String
+        /// The port.
+        public var port: Int
+
+        /// An address and a port.
+        package init(ip: String, port: Int) {
+            self.ip = ip
+            self.port = port
+        }
+    }
+
+    /// Who connected.
+    public struct Client: Sendable, Hashable {
+        /// The address.
+        public var ip: String
+        /// The port.
+        public var port: Int
+        /// The name that a plugin gave it; `nil` if none did.
+        public var name: Bytes?
+
+        package init(ip: String, port: Int, name: Bytes?) {
+            self.ip = ip
+            self.port = port
+            self.name = name
+        }
+    }
+
+    /// How the client introduced itself.
+    public struct Hello: Sendable, Hashable {
+        /// `HELO` or `EHLO`.
+        public var verb: String
+        /// The name it gave.
+        public var name: Bytes
+
+        package init(verb: String, name: Bytes) {
+            self.verb = verb
+            self.name = name
+        }
+
+        /// Whether the client speaks ESMTP.
+        public var isExtended: Bool { self.verb == "EHLO" }
+    }
+
+    /// The protection of the connection.
+    public struct TLS: Sendable, Hashable {
+        /// As in `TLSv1.3`.
+        public var version: String
+        /// The cipher suite's name.
+        public var cipher: String?
+        /// The name that the client asked for.
+        public var sni: String?
+
+        package init(version: String, cipher: String?, sni: String?) {
+            self.version = version
+            self.cipher = cipher
+            self.sni = sni
+        }
+    }
+
+    /// Who the client proved to be.
+    public struct Authentication: Sendable, Hashable {
+        /// As in `PLAIN`.
+        public var mechanism: String
+        /// The user.
+        public var user: Bytes
+
+        package init(mechanism: String, user: Bytes) {
+            self.mechanism = mechanism
+            self.user = user
+        }
+    }
+
+    /// What was counted in this session.
+    public struct Counters: Sendable, Hashable {
+        /// Commands.
+        public var commands = 0
+        /// Commands that were answered with an error.
+        public var errors = 0
+        /// Lines that were no command.
+        public var unrecognized = 0
+        /// Transactions begun.
+        public var transactions = 0
+        /// Recipients accepted.
+        public var rcptOK = 0
+        /// Recipients refused.
+        public var rcptDenied = 0
+
+        package init() {}
+    }
+
+    /// The session's id, unique for ever.
+    public var id: String
+    /// The listener's name in `frontend.toml`.
+    public var listener = ""
+    /// When the session began, in Unix milliseconds.
+    public var startedMilliseconds: Int64
+    /// Who connected.
+    public var client: Client
+    /// Where it connected to.
+    public var server = Endpoint(ip: "", port: 0)
+    /// The proxy in between; `nil` if there is none.
+    public var proxy: Endpoint?
+    /// How the client introduced itself; `nil` if it has not.
+    public var hello: Hello?
+    /// The protection of the connection; `nil` if there is none.
+    public var tls: TLS?
+    /// Who the client proved to be; `nil` if it did not.
+    public var authentication: Authentication?
+    /// Whether the client may send to anybody.
+    public var relay: Bool
+    /// Whether the client spoke when it should have listened.
+    public var earlyTalker: Bool
+    /// What was counted.
+    public var counters = Counters()
+
+    package init(
+        id: String,
+        startedMilliseconds: Int64,
+        client: Client,
+        hello: Hello?,
+        relay: Bool,
+        earlyTalker: Bool
+    ) {
+        self.id = id
+        self.startedMilliseconds = startedMilliseconds
+        self.client = client
+        self.hello = hello
+        self.relay = relay
+        self.earlyTalker = earlyTalker
+    }
+
+    /// What stands for a session that cannot be read; the event fails then.
+    static let empty = Self(
+        id: "",
+        startedMilliseconds: 0,
+        client: Client(ip: "", port: 0, name: nil),
+        hello: nil,
+        relay: false,
+        earlyTalker: false
+    )
+}

@@ -1,0 +1,124 @@
+import JSON
+import PolicyProtocol
+
+/// What a frontend says.
+enum IncomingMessage {
+    case welcome(Welcome)
+    case reject(code: String, message: String, retry: Duration)
+    case event(WirePicture)
+    /// An event whose id is fine and whose rest is not.
+    case brokenEvent(id: Int64, problem: String)
+    case notify(WirePicture)
+    /// A notification that cannot be read: nobody waits for an answer.
+    case brokenNotification(problem: String)
+    case cancel(id: Int64)
+    case ping(Int64)
+    case pong
+    case drain(reason: String?)
+    case bye(code: String, message: String)
+
+    /// What the frontend says about itself and this connection.
+    struct Welcome {
+        let frontend: String
+        let connection: String
+        let concurrency: Int
+        let spool: String
+        let maximumFrameOctets: Int
+    }
+
+    /// Reads one line, without its LF.
+    ///
+    /// - Throws: A violation that ends the connection.
+    static func decode(_ line: [UInt8]) throws(ProtocolViolation) -> Self {
+        let text: JSONObjectText
+        do {
+            text = try JSONObjectText(line)
+        } catch {
+            throw ProtocolViolation(.bad_frame, "\(error)")
+        }
+        do {
+            return try self.decode(text)
+        } catch let violation as ProtocolViolation {
+            throw violation
+        } catch {
+            throw ProtocolViolation(.bad_message, "\(error)")
+        }
+    }
+
+    private static func decode(_ text: JSONObjectText) throws -> Self {
+        let object = WireObject(text)
+        let type = try? text.string("type")
+        switch type {
+        case "event": return try self.event(text)
+        case "notify": return self.notification(text)
+        case "welcome": return .welcome(try self.welcome(object))
+        case "ping": return .ping(try object.int("n"))
+        case "pong": return .pong
+
+        case "cancel":
+            return .cancel(id: try self.id(object))
+
+        case "drain":
+            return .drain(reason: try object.string("reason"))
+
+        case "bye":
+            return .bye(
+                code: try object.requiredString("code"),
+                message: try object.string("message") ?? ""
+            )
+
+        case "reject":
+            return .reject(
+                code: try object.requiredString("code"),
+                message: try object.requiredString("message"),
+                retry: .milliseconds(max(0, try object.int("retry_ms")))
+            )
+
+        case "hello", "verdict", "error", "progress":
+            throw ProtocolViolation(.unexpected_message, type ?? "")
+
+        default:
+            throw ProtocolViolation(.unknown_type, type ?? "")
+        }
+    }
+
+    private static func welcome(_ object: WireObject) throws -> Welcome {
+        Welcome(
+            frontend: try object.requiredObject("frontend").requiredString("id"),
+            connection: try object.requiredString("connection"),
+            concurrency: try object.count("concurrency"),
+            spool: try object.requiredString("spool"),
+            maximumFrameOctets: try object.count("max_frame")
+        )
+    }
+
+    private static func event(_ text: JSONObjectText) throws -> Self {
+        let object = WireObject(text)
+        let id = try self.id(object)
+        do {
+            guard let hook = Hook(rawValue: try object.requiredString("hook")) else {
+                return .brokenEvent(id: id, problem: "unknown hook")
+            }
+            return .event(try WirePicture(text, id: id, hook: hook))
+        } catch {
+            return .brokenEvent(id: id, problem: "\(error)")
+        }
+    }
+
+    private static func notification(_ text: JSONObjectText) -> Self {
+        do {
+            guard let hook = Hook(rawValue: try WireObject(text).requiredString("hook")) else {
+                return .brokenNotification(problem: "unknown hook")
+            }
+            return .notify(try WirePicture(text, id: 0, hook: hook))
+        } catch {
+            return .brokenNotification(problem: "\(error)")
+        }
+    }
+
+    private static func id(_ object: WireObject) throws -> Int64 {
+        let id = try object.int("id")
+        guard id >= 1 else { throw ProtocolViolation(.bad_message, "id \(id)") }
+        return id
+    }
+}
