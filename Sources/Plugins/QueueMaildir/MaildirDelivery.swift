@@ -43,7 +43,7 @@ struct MaildirDelivery: Sendable {
         try self.folders.prepare(copy.maildir)
         do {
             try self.write(copy)
-        } catch  where error.code == ENOENT {
+        } catch let error where error.code == ENOENT {
             self.folders.forget(copy.maildir)
             try self.folders.prepare(copy.maildir)
             try self.write(copy)
@@ -89,7 +89,7 @@ struct MaildirDelivery: Sendable {
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
         do {
             return try Descriptor(opening: path, flags, mode: self.fileMode)
-        } catch  where error.code == EEXIST {
+        } catch let error where error.code == EEXIST {
             unlink(path)
             return try Descriptor(opening: path, flags, mode: self.fileMode)
         }

@@ -51,7 +51,7 @@ final class MaildirFolders: Sendable {
         guard let parent = Self.parent(of: self.root) else { return }
         do {
             try Self.sync(parent)
-        } catch  where error.code == EACCES {
+        } catch let error where error.code == EACCES {
             return
         }
     }
