@@ -1,0 +1,385 @@
+"""What a handler is asked (protocol/events.md). Fields of type Bytes are `bytes`; `str()` of them is for people."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import threading
+import time
+from concurrent.futures import Future
+from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+
+from .verdict import Verdict
+from .wire import from_bytes, to_bytes
+
+Text = Union[str, bytes]
+
+
+def _optional_bytes(value: Any) -> Optional[bytes]:
+    return None if value is None else to_bytes(value)
+
+
+class Address:
+    """A reverse-path or forward-path."""
+
+    __slots__ = ("address", "local", "domain", "_params")
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        #: As between `<` and `>`; empty for the null reverse-path.
+        self.address = to_bytes(raw["address"])
+        #: The local part without its quoting.
+        self.local = to_bytes(raw["local"])
+        #: None for `<>` and `<postmaster>`.
+        self.domain = _optional_bytes(raw["domain"])
+        self._params = raw["params"]
+
+    @property
+    def params(self) -> List[Tuple[str, Optional[bytes]]]:
+        """The ESMTP parameters in order; the value is None without `=`."""
+        return [(key, _optional_bytes(value)) for key, value in self._params]
+
+    def __str__(self) -> str:
+        return self.address.decode("utf-8", "backslashreplace")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+class Recipient(Address):
+    """A forward-path with the id that stays its own within the transaction."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        super().__init__(raw)
+        self.id: int = raw["id"]
+
+
+class Header:
+    """One header field, octets as they came: leading space and folding kept."""
+
+    __slots__ = ("id", "name", "value")
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.id: int = raw["id"]
+        self.name = to_bytes(raw["name"])
+        self.value = to_bytes(raw["value"])
+
+    def __repr__(self) -> str:
+        return f"Header({self.id}, {self.name!r}, {self.value!r})"
+
+
+class Message:
+    """Where the message lies: a spool file, immutable until the answer."""
+
+    __slots__ = ("path", "size", "body_offset")
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.path: str = raw["path"]
+        self.size: int = raw["size"]
+        self.body_offset: int = raw["body_offset"]
+
+
+class Transaction:
+    """The mail transaction as the frontend has it now."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+        self.id: str = raw["id"]
+        self.recipient_count: int = raw["recipient_count"]
+
+    @property
+    def sender(self) -> Optional[Address]:
+        """The reverse-path; None at `mail`, where nothing is granted yet."""
+        raw = self.raw["sender"]
+        return None if raw is None else Address(raw)
+
+    @property
+    def recipients(self) -> List[Recipient]:
+        """The recipients granted so far. LookupError if not needed, or elided."""
+        return [Recipient(raw) for raw in self.raw["recipients"]]
+
+    @property
+    def headers(self) -> List[Header]:
+        """The current header fields in order. LookupError if not needed, or elided."""
+        return [Header(raw) for raw in self.raw["headers"]]
+
+    @property
+    def message(self) -> Message:
+        """The spool file. LookupError if not needed, or before `data_post_headers`."""
+        return Message(self.raw["message"])
+
+
+class Session:
+    """The SMTP session as the frontend has it now."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+        self.id: str = raw["id"]
+        self.listener: str = raw["listener"]
+        self.started_ms: int = raw["started_ms"]
+        self.client_ip: str = raw["client"]["ip"]
+        self.client_port: int = raw["client"]["port"]
+        self.relay: bool = raw["relay"]
+        self.early_talker: bool = raw["early_talker"]
+        self.counters: Mapping[str, int] = raw["counters"]
+
+    @property
+    def client_name(self) -> Optional[bytes]:
+        """The client's host name; None if nobody has set it."""
+        return _optional_bytes(self.raw["client"]["name"])
+
+    @property
+    def hello_verb(self) -> Optional[str]:
+        """`HELO` or `EHLO`; None before the first."""
+        return self.raw["hello"] and str(self.raw["hello"]["verb"])
+
+    @property
+    def hello_name(self) -> Optional[bytes]:
+        """What the client calls itself; None before HELO or EHLO."""
+        return self.raw["hello"] and to_bytes(self.raw["hello"]["name"])
+
+    @property
+    def user(self) -> Optional[bytes]:
+        """Who AUTH proved the client to be; None without."""
+        return self.raw["auth"] and to_bytes(self.raw["auth"]["user"])
+
+    @property
+    def tls(self) -> Optional[Mapping[str, Any]]:
+        """`version`, `cipher`, `sni`; None without TLS."""
+        return self.raw["tls"]  # type: ignore[no-any-return]
+
+
+class _Message(io.RawIOBase):
+    """Octets of the header, then the file from the body on."""
+
+    def __init__(self, header: bytes, path: str, offset: int) -> None:
+        self._header = memoryview(header)
+        self._file = open(path, "rb", buffering=0)
+        self._file.seek(offset)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._header:
+            return self._file.readinto(buffer) or 0
+        count = min(len(buffer), len(self._header))
+        buffer[:count] = self._header[:count]
+        self._header = self._header[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _patch(before: Any, after: Mapping[str, Any]) -> Dict[str, Any]:
+    """The merge patch (RFC 7396) that makes `after` out of `before`."""
+    before = before if isinstance(before, dict) else {}
+    patch: Dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        if value is None:
+            if before.get(key) is not None:
+                patch[key] = None
+        elif key not in before or type(before[key]) is not type(value) or before[key] != value:
+            patch[key] = _patch(before.get(key), value) if isinstance(value, dict) else value
+    return patch
+
+
+class Event:
+    """A question to a handler, or, with `id` None, a notification."""
+
+    def __init__(self, raw: Dict[str, Any], send: Optional[Callable[[Dict[str, Any]], None]] = None) -> None:
+        self.raw = raw
+        self._send = send
+        self._began = time.monotonic()
+        self._cancelled = threading.Event()
+        self._started = False  # a handler has seen it
+        self._stopped = False  # its task or thread was told that it is cancelled
+        self._thread: Optional["Future[Any]"] = None
+        self._notes: Dict[str, Dict[str, Any]] = {}
+        self.id: Optional[int] = raw.get("id")
+        self.hook: str = raw["hook"]
+        #: Stable over retries: the idempotency key. Empty for notifications.
+        self.key: str = raw.get("key", "")
+        self.attempt: int = raw.get("attempt", 1)
+        self.args: Mapping[str, Any] = raw["args"]
+        #: Why the event was cancelled; None while somebody waits for the answer.
+        self.cancel_reason: Optional[str] = None
+        #: What handlers have asked to be changed so far; the methods below add to it.
+        self.actions: List[Mapping[str, Any]] = []
+        #: Each plugin's answer so far, in this worker.
+        self.trace: List[Dict[str, Any]] = []
+
+    # What is asked
+
+    @property
+    def session(self) -> Session:
+        """The session. LookupError at `status`."""
+        return Session(self.raw["session"])
+
+    @property
+    def transaction(self) -> Optional[Transaction]:
+        """The mail transaction; None if there is none."""
+        raw = self.raw.get("transaction")
+        return None if raw is None else Transaction(raw)
+
+    def _mail(self) -> Transaction:
+        return Transaction(self.raw["transaction"])
+
+    @property
+    def sender(self) -> Address:
+        """At `mail` the reverse-path asked for, later that of the transaction."""
+        return Address(self.args["sender"] if self.hook == "mail" else self.raw["transaction"]["sender"])
+
+    @property
+    def recipient(self) -> Recipient:
+        """At `rcpt`: the forward-path asked for."""
+        return Recipient(self.args["recipient"])
+
+    @property
+    def recipients(self) -> List[Recipient]:
+        """The recipients granted; needs `recipients`."""
+        return self._mail().recipients
+
+    @property
+    def headers(self) -> List[Header]:
+        """The header fields; needs `headers`."""
+        return self._mail().headers
+
+    def header(self, name: Text) -> Optional[bytes]:
+        """The value of the first field of this name, stripped; None without; needs `headers`."""
+        wanted = (name.encode("ascii") if isinstance(name, str) else name).lower()
+        return next((field.value.strip() for field in self.headers if field.name.lower() == wanted), None)
+
+    def argument(self, name: str) -> bytes:
+        """One of `args` of type Bytes: `name`, `argument`, `command`, `line`, `user`, `password` …"""
+        return to_bytes(self.args[name])
+
+    @property
+    def elided(self) -> List[str]:
+        """What was left out because the event was too large."""
+        return list(self.raw.get("elided", ()))
+
+    @property
+    def message_path(self) -> str:
+        """The spool file, as it came from the client; needs `message`."""
+        return self._mail().message.path
+
+    def open_message(self) -> IO[bytes]:
+        """The message as it is now, edits of the header included, as one stream; needs `headers` and `message`."""
+        message = self._mail().message
+        header = b"".join(field.name + b":" + field.value + b"\r\n" for field in self.headers)
+        return io.BufferedReader(_Message(header, message.path, message.body_offset))
+
+    # Time
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the frontend's deadline; infinite for notifications."""
+        if "deadline_ms" not in self.raw:
+            return float("inf")
+        return float(self.raw["deadline_ms"]) / 1000 - (time.monotonic() - self._began)
+
+    @property
+    def cancelled(self) -> bool:
+        """Does nobody wait for the answer any more? A long handler looks now and then."""
+        return self._cancelled.is_set()
+
+    def wait_cancelled(self, timeout: Optional[float] = None) -> bool:
+        """Waits, at most so many seconds, until the event is cancelled. For plain functions."""
+        return self._cancelled.wait(timeout)
+
+    def progress(self, extend_ms: int) -> None:
+        """Asks for more time. From any thread."""
+        if extend_ms < 1:
+            raise ValueError("extend_ms must be 1 or more")
+        if self._send and self.id is not None:
+            self._send({"type": "progress", "id": self.id, "extend_ms": extend_ms})
+
+    def _cancel(self, reason: str) -> None:
+        self.cancel_reason = reason
+        self._cancelled.set()
+
+    # Notes
+
+    def _scope(self, scope: str) -> Dict[str, Any]:
+        if scope not in self._notes:
+            if scope == "transaction" and "transaction" not in self.raw:
+                raise LookupError("there is no transaction")
+            self._notes[scope] = copy.deepcopy(self.raw["notes"].get(scope, {}))
+        return self._notes[scope]
+
+    @property
+    def session_notes(self) -> Dict[str, Any]:
+        """What plugins noted about the session. Change it freely: the changes go with the verdict."""
+        return self._scope("session")
+
+    @property
+    def transaction_notes(self) -> Dict[str, Any]:
+        """The same for the transaction. LookupError if there is none."""
+        return self._scope("transaction")
+
+    def _notes_patch(self, verdict: Verdict) -> Dict[str, Any]:
+        patches: Dict[str, Any] = {}
+        for scope, after in self._notes.items():
+            patch = _patch(self.raw["notes"].get(scope), after)
+            if patch:
+                patches[scope] = patch
+        for scope, patch in verdict.notes.items():
+            if scope in patches and isinstance(patch, dict):
+                patch = {**patches[scope], **patch}
+            patches[scope] = patch
+        return patches
+
+    # Changes (protocol/verdicts.md, Actions)
+
+    def add_header(self, name: Text, value: Text, at: str = "top") -> None:
+        """Adds a header field, on `top` or at the `bottom`."""
+        self.actions.append({"op": "header.add", "name": from_bytes(name), "value": from_bytes(value), "at": at})
+
+    def set_header(self, id: int, value: Text) -> None:
+        """Gives the field with this id another value."""
+        self.actions.append({"op": "header.set", "id": id, "value": from_bytes(value)})
+
+    def delete_header(self, id: int) -> None:
+        """Deletes the field with this id."""
+        self.actions.append({"op": "header.delete", "id": id})
+
+    def delete_headers(self, name: Text) -> None:
+        """Deletes all fields of this name."""
+        self.actions.append({"op": "header.delete_all", "name": from_bytes(name)})
+
+    def add_recipient(self, address: Text) -> None:
+        """Adds a recipient."""
+        self.actions.append({"op": "recipient.add", "address": from_bytes(address)})
+
+    def remove_recipient(self, id: int) -> None:
+        """Removes the recipient with this id."""
+        self.actions.append({"op": "recipient.remove", "id": id})
+
+    def replace_recipient(self, id: int, address: Text) -> None:
+        """Gives the recipient with this id another address."""
+        self.actions.append({"op": "recipient.replace", "id": id, "address": from_bytes(address)})
+
+    def replace_sender(self, address: Text) -> None:
+        """Gives the transaction another reverse-path; empty for `<>`."""
+        self.actions.append({"op": "sender.replace", "address": from_bytes(address)})
+
+    def replace_message(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Takes this file of the pool's `out/` folder as the message."""
+        self.actions.insert(0, {"op": "message.replace", "path": os.path.basename(os.fspath(path))})
+
+    def set_relay(self, value: bool = True) -> None:
+        """Lets the client relay, or not."""
+        self.actions.append({"op": "session.relay", "value": value})
+
+    def set_client_name(self, name: Optional[Text]) -> None:
+        """Names the client's host."""
+        self.actions.append({"op": "session.client_name", "value": None if name is None else from_bytes(name)})
+
+    def delay_reply(self, ms: int) -> None:
+        """Holds the reply back: a tarpit without a sleeping worker."""
+        self.actions.append({"op": "reply.delay", "ms": ms})

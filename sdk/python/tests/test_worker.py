@@ -1,0 +1,511 @@
+"""The worker against real sockets and small frontends of this file. Nothing here sleeps to wait for something."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+SDK = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(SDK))
+
+from gatepost import Verdict, Worker, declined, deny, done, ok  # noqa: E402
+
+PATIENCE = 20  # seconds; only a test that fails waits for so long
+SESSION = {
+    "id": "S1", "listener": "mx", "started_ms": 1, "client": {"ip": "192.0.2.1", "port": 1, "name": None},
+    "server": {"ip": "192.0.2.2", "port": 25}, "proxy": None, "hello": {"verb": "EHLO", "name": "x"}, "tls": None,
+    "auth": None, "relay": False, "early_talker": False,
+    "counters": {"commands": 1, "errors": 0, "unrecognized": 0, "transactions": 1, "rcpt_ok": 0, "rcpt_denied": 0},
+}  # fmt: skip
+
+
+def event(id, hook="rcpt", address="jo@example.org", **fields):
+    local, domain = address.split("@")
+    return {
+        "type": "event", "id": id, "key": f"S1.1.{id}", "hook": hook, "attempt": 1, "deadline_ms": 20000, "session": SESSION,
+        "transaction": {"id": "S1.1", "sender": {"address": "", "local": "", "domain": None, "params": []}, "recipient_count": 0},
+        "args": {"recipient": {"id": 1, "address": address, "local": local, "domain": domain, "params": []}},
+        "notes": {"session": {}, "transaction": {}}, **fields,
+    }  # fmt: skip
+
+
+def notify(hook, args):
+    message = {key: value for key, value in event(1, hook).items() if key not in ("id", "key", "attempt", "deadline_ms")}
+    return {**message, "type": "notify", "args": args}
+
+
+class Peer:
+    """The frontend's end of one connection."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    async def next(self):
+        """The next line; None at EOF."""
+        line = await asyncio.wait_for(self.reader.readline(), PATIENCE)
+        return json.loads(line) if line else None
+
+    def send(self, *messages):
+        self.writer.write(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
+
+    async def welcome(self, **fields):
+        self.hello = await self.next()
+        assert self.hello["type"] == "hello"
+        self.send({
+            "type": "welcome", "protocol": 1, "frontend": {"id": "mx1", "version": "0", "hostname": "h"}, "connection": "w1",
+            "max_frame": 65536, "concurrency": self.hello["concurrency"], "spool": "/tmp",
+            "limits": {"notes_octets": 65536, "actions": 256, "reply_lines": 20}, **fields,
+        })  # fmt: skip
+        return self
+
+    def close(self):
+        self.writer.close()
+
+
+class Frontend:
+    """A socket in the pool's folder; `await accept()` gives the next connection."""
+
+    def __init__(self, path):
+        self.path = path
+        self.peers = asyncio.Queue()
+        self.writers = []
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_unix_server(self._connected, self.path)
+        return self
+
+    def _connected(self, reader, writer):
+        self.writers.append(writer)
+        self.peers.put_nowait(Peer(reader, writer))
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        for writer in self.writers:
+            writer.close()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    async def accept(self):
+        return await asyncio.wait_for(self.peers.get(), PATIENCE)
+
+
+@pytest.fixture
+def folder():
+    with tempfile.TemporaryDirectory(prefix="gp") as name:  # short: a socket's path is at most 107 octets
+        yield name
+
+
+def scenario(worker, body):
+    """Runs the worker beside `body`, stops it, and awaits its end."""
+
+    async def main():
+        serving = asyncio.ensure_future(worker.serve())
+        try:
+            await asyncio.wait_for(body(), 2 * PATIENCE)
+        finally:
+            worker.stop()
+            await asyncio.wait_for(serving, PATIENCE)
+
+    asyncio.run(main())
+
+
+def make(folder, **options):
+    return Worker("demo", folder=folder, look_every=0.02, **options)
+
+
+def test_reconnects_when_the_frontend_goes_and_comes_back(folder):
+    worker = make(folder)
+    worker.rcpt(lambda event: ok())
+
+    async def body():
+        path = os.path.join(folder, "mx1.sock")
+        async with Frontend(path) as frontend:
+            for _ in range(3):
+                peer = await (await frontend.accept()).welcome()
+                peer.send(event(1))
+                assert (await peer.next())["verdict"] == "ok"
+                peer.close()
+        async with Frontend(path) as frontend:  # a new socket of the same name
+            peer = await (await frontend.accept()).welcome()
+            peer.close()
+
+    scenario(worker, body)
+
+
+def test_serves_every_socket_of_the_folder_and_finds_new_ones(folder):
+    worker = make(folder)
+    worker.rcpt(lambda event: ok())
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as one:
+            first = await (await one.accept()).welcome()
+            async with Frontend(os.path.join(folder, "mx2.sock")) as two:
+                second = await (await two.accept()).welcome()
+                first.send(event(1))
+                second.send(event(1))
+                assert (await first.next())["verdict"] == (await second.next())["verdict"] == "ok"
+
+    scenario(worker, body)
+
+
+def test_dials_again_after_a_reject(folder):
+    worker = make(folder)
+    worker.rcpt(lambda event: ok())
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await frontend.accept()
+            await peer.next()
+            peer.send({"type": "reject", "code": "pool_full", "message": "full", "retry_ms": 1})
+            peer.close()
+            await (await frontend.accept()).welcome()
+
+    scenario(worker, body)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_handlers_run_at_once_up_to_the_concurrency(folder, kind):
+    worker = make(folder, concurrency=4)
+    everybody = threading.Barrier(4, timeout=PATIENCE)
+    arrived = []
+
+    def plain(event):
+        everybody.wait()
+        return ok()
+
+    async def coroutine(event):
+        arrived.append(asyncio.Event())
+        if len(arrived) == 4:
+            for other in arrived:
+                other.set()
+        await arrived[event.id - 1].wait()
+        return ok()
+
+    worker.rcpt(plain if kind == "plain" else coroutine)
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(*[event(id) for id in (1, 2, 3, 4)])
+            answers = [await peer.next() for _ in range(4)]
+            assert sorted(answer["id"] for answer in answers) == [1, 2, 3, 4]
+
+    scenario(worker, body)
+
+
+def test_drains_answers_what_crossed_and_leaves(folder):
+    worker = make(folder)
+    running, go = threading.Event(), threading.Event()
+
+    @worker.rcpt
+    def slow(event):
+        running.set()
+        assert go.wait(PATIENCE)
+        return ok()
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1))
+            await asyncio.get_running_loop().run_in_executor(None, running.wait, PATIENCE)
+            worker.stop()
+            assert (await peer.next())["type"] == "drain"
+            peer.send(event(2), {"type": "drain"})
+            go.set()
+            lines = [await peer.next() for _ in range(4)]
+            assert sorted(line["id"] for line in lines[:2]) == [1, 2]
+            assert lines[2] == {"type": "bye", "code": "drained"} and lines[3] is None
+            assert frontend.peers.empty()
+
+    scenario(worker, body)
+
+
+def test_a_frontend_that_drains_is_dialled_again(folder):
+    worker = make(folder)
+    worker.rcpt(lambda event: ok())
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send({"type": "drain", "reason": "shutdown"})
+            assert [await peer.next() for _ in range(3)] == [
+                {"type": "drain", "reason": "shutdown"}, {"type": "bye", "code": "drained"}, None,
+            ]  # fmt: skip
+            await (await frontend.accept()).welcome()
+
+    scenario(worker, body)
+
+
+class Odd(Exception):
+    def __str__(self):
+        return "odd \udcff text"
+
+
+def leave(event):
+    raise SystemExit(3)
+
+
+def odd(event):
+    raise Odd
+
+
+BROKEN = {
+    "raises": (odd, "exception"),
+    "exits": (leave, "exception"),
+    "returns a word": (lambda event: "ok", "exception"),
+    "returns True": (lambda event: True, "exception"),
+    "returns False": (lambda event: False, "exception"),
+    "a note that is no JSON": (lambda event: ok(notes={"session": {"x": object()}}), "bad_verdict"),
+    "a note too large a number": (lambda event: ok(notes={"session": {"x": 2**60}}), "bad_verdict"),
+    "NaN": (lambda event: ok(notes={"session": {"x": float("nan")}}), "bad_verdict"),
+    "a NUL in a key": (lambda event: ok(notes={"session": {"x\0y": 1}}), "bad_verdict"),
+    "one key twice": (lambda event: ok(notes={"session": {"1": 1, 1: 2}}), "bad_verdict"),
+    "a lone surrogate": (lambda event: ok(notes={"session": {"x": "\ud800"}}), "bad_verdict"),
+    "more than the frontend takes": (lambda event: ok(notes={"session": {"x": "y" * 70000}}), "bad_verdict"),
+    "a control character": (lambda event: deny("x\x1b[31m"), "exception"),
+    "a code like 2**60": (lambda event: deny("x", code=2**60), "bad_verdict"),
+}
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("name", BROKEN)
+def test_whatever_a_handler_does_there_is_one_answer_and_the_worker_lives(folder, name, blocking):
+    worker = make(folder)
+    function, code = BROKEN[name]
+    worker.hook("rcpt", blocking=blocking)(function)
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1), event(2))
+            answers = [await peer.next(), await peer.next()]
+            peer.send({"type": "ping", "n": 1})
+            assert await peer.next() == {"type": "pong", "n": 1}
+            assert {answer["id"] for answer in answers} == {1, 2}
+            for answer in answers:
+                assert (answer["type"], answer["code"], answer["started"]) == ("error", code, True)
+
+    scenario(worker, body)
+
+
+def test_several_handlers_are_asked_in_order_until_one_does_not_decline(folder):
+    worker = make(folder)
+
+    @worker.rcpt(needs=["headers"])
+    def first(event):
+        event.session_notes["seen"] = ["first"]
+        event.delay_reply(5)
+
+    @worker.rcpt(needs=["recipients"], plugin="second/1")
+    async def second(event):
+        event.session_notes["seen"].append("second")
+        return declined(notes={"transaction": {"x": 1}})
+
+    @worker.hook("rcpt", blocking=False)
+    def third(event):
+        assert event.session_notes["seen"] == ["first", "second"] and event.transaction_notes["x"] == 1
+        return done(250, "one\ntwo", status="2.0.0") if event.id == 2 else deny("no\r\n\r\nnever", code=550)
+
+    @worker.rcpt
+    def fourth(event):
+        raise AssertionError("nobody asks the fourth")
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            assert peer.hello["hooks"] == {"rcpt": {"needs": ["recipients", "headers"]}}
+            assert peer.hello["plugins"] == ["first", "second/1", "third", "fourth"]
+            peer.send(event(1))
+            answer = await peer.next()
+            assert answer["verdict"] == "deny" and answer["plugin"] == "third"
+            assert answer["reply"] == {"code": 550, "text": ["no", "never"]}
+            assert answer["notes"] == {"session": {"seen": ["first", "second"]}, "transaction": {"x": 1}}
+            assert answer["actions"] == [{"op": "reply.delay", "ms": 5}]
+            assert [(entry["plugin"], entry["verdict"]) for entry in answer["trace"]] == [
+                ("first", "declined"), ("second/1", "declined"), ("third", "deny"),
+            ]  # fmt: skip
+            peer.send(event(2))
+            assert (await peer.next())["reply"] == {"code": 250, "status": "2.0.0", "text": ["one", "two"]}
+
+    scenario(worker, body)
+
+
+def test_cancel_ends_an_async_handler_and_tells_a_plain_one(folder):
+    worker = make(folder, concurrency=3)
+
+    @worker.rcpt
+    async def coroutine(event):
+        await asyncio.Event().wait()
+
+    @worker.mail
+    def plain(event):
+        assert event.wait_cancelled(PATIENCE) and event.cancelled and event.cancel_reason == "client_gone"
+        return ok()
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1), event(2, "mail"), {"type": "ping", "n": 1})
+            assert (await peer.next())["type"] == "pong"
+            peer.send(*[{"type": "cancel", "id": id, "reason": "client_gone"} for id in (1, 2)])
+            answers = {answer["id"]: answer for answer in [await peer.next(), await peer.next()]}
+            assert (answers[1]["type"], answers[1]["code"], answers[1]["started"]) == ("error", "cancelled", True)
+            assert answers[2]["type"] == "verdict"
+
+    scenario(worker, body)
+
+
+def test_a_thread_that_never_began_is_handed_back_untouched(folder):
+    worker = make(folder, concurrency=1)
+    running, go = threading.Event(), threading.Event()
+
+    @worker.rcpt
+    def slow(event):
+        running.set()
+        assert go.wait(PATIENCE)
+        return ok()
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1), event(2))
+            await asyncio.get_running_loop().run_in_executor(None, running.wait, PATIENCE)
+            peer.send({"type": "cancel", "id": 2, "reason": "deadline"})
+            answer = await peer.next()
+            assert (answer["id"], answer["code"], answer["started"]) == (2, "cancelled", False)
+            go.set()
+            assert (await peer.next())["id"] == 1
+
+    scenario(worker, body)
+
+
+def test_notifications_come_in_order_and_are_dropped_beyond_the_limit(folder):
+    from gatepost.worker import LARGEST_BACKLOG
+
+    worker = make(folder)
+    seen, go, everything = [], threading.Event(), threading.Event()
+
+    @worker.disconnect
+    def gone(event):
+        assert go.wait(PATIENCE)
+        seen.append(event.args["duration_ms"])
+        if len(seen) == 2:
+            raise RuntimeError("one that fails ends nothing")
+        if len(seen) == LARGEST_BACKLOG:
+            everything.set()
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome(max_frame=1048576)
+            peer.send(*[notify("disconnect", {"reason": "quit", "duration_ms": n}) for n in range(LARGEST_BACKLOG + 50)])
+            peer.send({"type": "ping", "n": 1})
+            assert (await peer.next())["type"] == "pong"
+            go.set()
+            assert await asyncio.get_running_loop().run_in_executor(None, everything.wait, PATIENCE)
+
+    scenario(worker, body)
+    assert seen[:LARGEST_BACKLOG] == list(range(LARGEST_BACKLOG))
+    assert worker.dropped_notifications >= 49
+
+
+def test_open_message_is_the_current_header_and_the_body_as_it_lies(folder):
+    worker = make(folder)
+    path = os.path.join(folder, "m1")
+    Path(path).write_bytes(b"Old: header\r\n\r\nbody \xff\r\n.\r\n")
+    got = []
+
+    @worker.data_post(needs=["headers", "message"])
+    def read(event):
+        with event.open_message() as stream:
+            got.append(stream.read(7) + stream.read())
+        with event.open_message() as stream:
+            got.append(b"".join(iter(lambda: stream.read(1), b"")))
+        got.append(Path(event.message_path).read_bytes())
+        assert event.header("x-new") == b"caf\xe9" and event.header("none") is None
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            message = event(1, "data_post")
+            message["transaction"]["headers"] = [{"id": 1, "name": "X-New", "value": {"b64": "IGNhZuk="}}]
+            message["transaction"]["message"] = {"path": path, "size": 26, "body_offset": 13}
+            peer.send(message)
+            assert (await peer.next())["verdict"] == "declined"
+
+    scenario(worker, body)
+    assert got[0] == got[1] == b"X-New: caf\xe9\r\n\r\nbody \xff\r\n.\r\n"
+    assert got[2].startswith(b"Old: header")
+
+
+def test_what_was_not_sent_is_an_error_of_that_event(folder):
+    worker = make(folder)
+    worker.rcpt(lambda event: ok() if event.recipients else None)
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1))
+            assert (await peer.next())["type"] == "error"
+
+    scenario(worker, body)
+
+
+def test_registration_refuses_what_would_never_be_asked():
+    worker = Worker("demo")
+    with pytest.raises(ValueError):
+        worker.hook("teapot")
+    with pytest.raises(ValueError):
+        worker.hook("rcpt", needs=["tea"])
+    worker.rcpt(observe=True)(lambda event: None)
+    with pytest.raises(ValueError):
+        worker.rcpt(lambda event: None)
+    with pytest.raises(ValueError):
+        Verdict("accept")
+    with pytest.raises(ValueError):
+        deny("x" * 501)
+    with pytest.raises(ValueError):
+        deny(*["x"] * 21)
+    assert deny("x" * 500).reply == {"text": ["x" * 500]}
+
+
+def test_the_example_runs_as_a_program_and_leaves_at_sigterm(folder):
+    pool = Path(folder, "pools", "python")
+    pool.mkdir(parents=True)
+    example = SDK / "examples" / "worker.py"
+    assert len(example.read_text().splitlines()) <= 20
+    environment = {**os.environ, "PYTHONPATH": str(SDK), "GATEPOST_RUNTIME_DIRECTORY": folder}
+
+    async def body():
+        async with Frontend(str(pool / "mx1.sock")) as frontend:
+            process = subprocess.Popen([sys.executable, str(example)], env=environment, stdout=subprocess.PIPE)
+            try:
+                peer = await (await frontend.accept()).welcome()
+                loop = asyncio.get_running_loop()
+                assert (await loop.run_in_executor(None, process.stdout.readline)).startswith(b"ready")
+                peer.send(event(1, address="eve@example.com"), event(2))
+                answers = {answer["id"]: answer for answer in [await peer.next(), await peer.next()]}
+                assert answers[1]["reply"] == {"code": 550, "status": "5.1.6", "text": ["eve@example.com has left"]}
+                assert answers[2]["notes"] == {"session": {"asked": 1}}
+                process.send_signal(signal.SIGTERM)
+                assert (await peer.next())["type"] == "drain"
+                peer.send({"type": "drain"})
+                assert (await peer.next())["type"] == "bye"
+                assert await loop.run_in_executor(None, process.wait, PATIENCE) == 0
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+                process.stdout.close()
+
+    asyncio.run(body())
+
+
+def test_the_readme_shows_the_example():
+    assert (SDK / "examples" / "worker.py").read_text() in (SDK / "README.md").read_text()
