@@ -5,9 +5,11 @@ One selector loop: cheap enough that the client is not what is measured.
 
 from __future__ import annotations
 
+import itertools
 import selectors
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 #: A session that gets no octet for so long is a session that hangs.
@@ -35,55 +37,54 @@ class Result:
 class _Session:
     """One connection that sends its messages one after the other, each until it is accepted."""
 
-    def __init__(self, port: int, tokens: list[str], size: int, result: Result) -> None:
-        self.port, self.size, self.result = port, size, result
-        self.tokens = tokens[::-1]
-        self.expects: list[str] = []
-        self.seen: list[int] = []
-        self.buffer = b""
+    def __init__(self, port: int, tokens: Iterator[str], size: int, result: Result, may_end: bool) -> None:
+        self.port, self.size, self.result, self.may_end = port, size, result, may_end
+        self.tokens = tokens
+        self.token: str | None = next(tokens, None)
         self.connect()
 
     def connect(self) -> None:
         self.socket = socket.create_connection(("127.0.0.1", self.port), 10)
         self.socket.setblocking(False)
         self.buffer = b""
-        self.expects, self.seen = ["banner"], []
+        self.expects: list[str] = ["banner"]
+        self.seen: list[int] = []
         self.heard = time.monotonic()
 
-    @property
-    def token(self) -> str:
-        return self.tokens[-1]
-
-    def readable(self) -> bool:
-        """Reads and goes on; false once there is nothing more to do."""
+    def readable(self) -> str:
+        """Reads and goes on; `over` once there is nothing more to do, `again` to connect again."""
         try:
             octets = self.socket.recv(65_536)
         except (BlockingIOError, InterruptedError):
-            return True
+            return "on"
         except ConnectionResetError:
             octets = b""
         if not octets:
-            if self.tokens:
-                self.result.problems.append(
-                    f"closed without a reply while {self.expects} was expected, {self.token}"
-                )
-            return False
+            waiting = f"{self.expects} was expected, {self.token}"
+            self.result.problems.append(f"closed without a reply while {waiting}")
+            return "over"
         self.heard = time.monotonic()
         self.buffer += octets
         while b"\n" in self.buffer:
             line, _, self.buffer = self.buffer.partition(b"\n")
-            if line[3:4] != b"-" and not self.replied(int(line[:3]), line):
-                return False
-        return True
+            if line[3:4] != b"-":
+                state = self.replied(int(line[:3]), line)
+                if state != "on":
+                    return state
+        return "on"
 
-    def replied(self, code: int, line: bytes) -> bool:
+    def replied(self, code: int, line: bytes) -> str:
         self.result.replies[code] = self.result.replies.get(code, 0) + 1
         if not self.expects:
             self.result.problems.append(f"a reply to nothing: {line!r}")
-            return False
+            return "over"
         if code == 421:
+            if self.may_end:
+                if self.expects[0] == "end" and self.token:
+                    self.result.deferred.add(self.token)
+                return "again"
             self.result.problems.append(f"the session was ended: {line!r}")
-            return False
+            return "over"
         what = self.expects.pop(0)
         self.seen.append(code)
         if what == "banner":
@@ -99,11 +100,11 @@ class _Session:
             self.ended(code, line)
         elif what == "rset":
             self.begin()
-        return what != "quit"
+        return "over" if what == "quit" else "on"
 
     def begin(self) -> None:
         """The next envelope in one write (RFC 2920), or QUIT."""
-        if not self.tokens:
+        if self.token is None:
             self.say(b"QUIT\r\n", "quit")
             return
         self.seen = []
@@ -115,25 +116,24 @@ class _Session:
     def data(self, code: int) -> None:
         if code == 354:
             text = f"Subject: {self.token}\r\n\r\n".encode()
-            self.say(text + b"x" * 70 + b"\r\n" * 1 + self.filler() + b".\r\n", "end")
+            self.say(text + (b"y" * 70 + b"\r\n") * (self.size // 72) + b".\r\n", "end")
         elif any(400 <= each < 500 for each in self.seen):
             self.say(b"RSET\r\n", "rset")
         else:
             self.result.problems.append(f"replies {self.seen} to an envelope")
-            self.tokens.clear()
+            self.token = None
             self.say(b"QUIT\r\n", "quit")
 
-    def filler(self) -> bytes:
-        return (b"y" * 70 + b"\r\n") * (self.size // 72)
-
     def ended(self, code: int, line: bytes) -> None:
+        assert self.token is not None
         if code == 250:
-            self.result.accepted.add(self.tokens.pop())
+            self.result.accepted.add(self.token)
+            self.token = next(self.tokens, None)
         elif 400 <= code < 500:
             self.result.deferred.add(self.token)
         else:
             self.result.problems.append(f"{line!r} at the end of {self.token}")
-            self.tokens.pop()
+            self.token = next(self.tokens, None)
         self.begin()
 
     def say(self, octets: bytes, *expects: str) -> None:
@@ -151,28 +151,44 @@ class _Session:
 def storm(
     port: int,
     sessions: int,
-    messages: int,
+    messages: int | float,
     size: int = 2_000,
     prefix: str = "token",
     seconds: float = 120,
+    may_end: bool = False,
 ) -> Result:
-    """Sends `messages` messages on each of `sessions` connections, all at the same time.
+    """Sends mail on so many connections at the same time.
 
-    A message that is answered 4yz is sent again until it is accepted. Nothing is raised: what went
-    wrong is in the result.
+    `messages` is how many on each connection, as an int, or for how many seconds, as a float. A
+    message that is answered 4yz is sent again until it is accepted. With `may_end` a 421 is an
+    answer like another, and the client connects again. Nothing is raised: what went wrong is in the
+    result.
     """
     result = Result()
     began = time.monotonic()
+
+    def tokens(session: int) -> Iterator[str]:
+        for index in itertools.count():
+            if isinstance(messages, int) and index >= messages:
+                return
+            if isinstance(messages, float) and time.monotonic() - began > messages:
+                return
+            yield f"{prefix}-{session}-{index}"
+
     selector = selectors.DefaultSelector()
     for number in range(sessions):
-        tokens = [f"{prefix}-{number}-{index}" for index in range(messages)]
-        session = _Session(port, tokens, size, result)
+        session = _Session(port, tokens(number), size, result, may_end)
         selector.register(session.socket, selectors.EVENT_READ, session)
     while selector.get_map():
         for key, _ in selector.select(1):
-            if not key.data.readable():
-                selector.unregister(key.fileobj)
-                key.data.socket.close()
+            state = key.data.readable()
+            if state == "on":
+                continue
+            selector.unregister(key.fileobj)
+            key.data.socket.close()
+            if state == "again":
+                key.data.connect()
+                selector.register(key.data.socket, selectors.EVENT_READ, key.data)
         now = time.monotonic()
         for key in list(selector.get_map().values()):
             if now - key.data.heard > STALL_SECONDS or now - began > seconds:
