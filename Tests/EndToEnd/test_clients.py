@@ -49,8 +49,8 @@ def test_swaks(serving: Gatepost) -> None:
         input=MESSAGE_LF,
     )
     assert "250 2.0.0" in said
-    # swaks takes the line `.` of its input for what it is: text.
-    assert serving.maildir.only().original == MESSAGE
+    # swaks takes the line `.` of its input for what it is, text, and puts an empty line at the end.
+    assert serving.maildir.only().original == MESSAGE + b"\r\n"
 
 
 def test_swaks_is_told_why_it_is_refused(serving: Gatepost) -> None:
