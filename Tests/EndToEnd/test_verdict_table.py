@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.gatepost import Gatepost
-from harness.smtp import Dialogue, Reply
+from harness.sessions import reply_at
 from harness.wire import DECISIONS, Message, Worker
 
 TABLE = Path(__file__).resolve().parents[2] / "protocol" / "verdicts.md"
@@ -51,42 +51,8 @@ def stage(make_gatepost: Callable[..., Gatepost]) -> Iterator[tuple[Gatepost, di
     worker.close()
 
 
-#: What the client says, one step a hook; what comes before is granted.
-STEPS = {
-    "helo": "HELO client.example",
-    "ehlo": "EHLO client.example",
-    "vrfy": "VRFY alice",
-    "help": "HELP",
-    "noop": "NOOP",
-    "unrecognized_command": "XYZZY",
-    "mail": "MAIL FROM:<bob@example.net>",
-    "rcpt": "RCPT TO:<alice@example.com>",
-    "data": "DATA",
-}
-AT_END = ("data_headers_end", "received_line", "data_post_headers", "data_post", "queue_pre", "queue")
 #: The reply of a command whose hooks all let it go on.
 GOES_ON = "250 2.0.0"
-
-
-def reply_at(client: Dialogue, hook: str) -> Reply:
-    """Speaks until the hook is asked, and returns the reply that it leads to."""
-    if hook == "connect":
-        return client.reply()
-    client.expect(220)
-    if hook in ("helo", "ehlo"):
-        return client.command(STEPS[hook])
-    client.command("EHLO client.example", 250)
-    if hook == "quit":
-        return client.command("QUIT")
-    if hook in ("vrfy", "help", "noop", "unrecognized_command"):
-        return client.command(STEPS[hook])
-    for step in ("mail", "rcpt", "data"):
-        reply = client.command(STEPS[step])
-        if step == hook:
-            return reply
-        assert reply.is_positive, client.describe(f"{step} before {hook}")
-    client.send(b"Subject: x\r\n\r\ny\r\n.\r\n")
-    return client.reply()
 
 
 @pytest.mark.parametrize(("hook", "verdict", "cell"), CELLS, ids=[f"{h}-{v}" for h, v, _ in CELLS])
