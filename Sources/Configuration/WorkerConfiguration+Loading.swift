@@ -6,15 +6,25 @@ extension WorkerConfiguration {
     /// - Returns: What the file says, complete.
     /// - Throws: Everything that is wrong, at once.
     package static func load(directory: String) throws(ConfigurationErrors) -> Self {
+        let (configuration, errors) = Self.loadAnyway(directory: directory)
+        guard errors.isEmpty else { throw ConfigurationErrors(errors) }
+        return configuration
+    }
+
+    /// The same for a check that wants to go on and find what else is wrong.
+    ///
+    /// - Parameter directory: The configuration folder.
+    /// - Returns: A configuration that has its default where the file is wrong, and what is.
+    package static func loadAnyway(
+        directory: String
+    ) -> (configuration: Self, errors: [ConfigurationError]) {
         let problems = ConfigurationProblems()
         let folder = ConfigurationFolder(directory, problems: problems)
         let frontend = folder.reader("frontend.toml") ?? folder.emptyReader("frontend.toml")
         let reader = folder.reader("worker.toml") ?? folder.emptyReader("worker.toml")
-        try problems.throwIfAny()
         let configuration = Self(reading: reader, frontend: frontend, folder: folder)
         reader.finish()
-        try problems.throwIfAny()
-        return configuration
+        return (configuration, problems.sorted)
     }
 
     private init(reading reader: TOMLReader, frontend: TOMLReader, folder: ConfigurationFolder) {

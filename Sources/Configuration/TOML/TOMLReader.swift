@@ -12,14 +12,16 @@ final class ConfigurationProblems {
         for error in errors { self.report(error) }
     }
 
+    /// Everything reported, in the order of files and lines.
+    var sorted: [ConfigurationError] {
+        self.errors.sorted { ($0.file, $0.line ?? 0) < ($1.file, $1.line ?? 0) }
+    }
+
     /// Ends a reading.
     ///
-    /// - Throws: Everything reported, in the order of files and lines, if there is anything.
+    /// - Throws: Everything reported, if there is anything.
     func throwIfAny() throws(ConfigurationErrors) {
-        guard !self.errors.isEmpty else { return }
-        throw ConfigurationErrors(
-            self.errors.sorted { ($0.file, $0.line ?? 0) < ($1.file, $1.line ?? 0) }
-        )
+        guard self.errors.isEmpty else { throw ConfigurationErrors(self.sorted) }
     }
 }
 
