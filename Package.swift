@@ -76,6 +76,7 @@ let package = Package(
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
         .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
+        .target(name: "ServiceLog", dependencies: ["Configuration", "JSON", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
@@ -115,8 +116,8 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Configuration", "PolicyPool", "PolicyProtocol", "SMTPCore",
-                arguments, logging, nioCore, nioPosix, signals,
+                "Configuration", "JSON", "PolicyPool", "PolicyProtocol", "SMTPCore", "ServiceLog",
+                "ServiceManager", arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
         .executableTarget(

@@ -15,3 +15,16 @@ extension Hook {
         uniqueKeysWithValues: Self.allCases.enumerated().map { ($0.element, UInt8($0.offset)) }
     )
 }
+
+extension Hook {
+    /// Only told, never asked (protocol/events.md).
+    package var isNotification: Bool {
+        switch self {
+        case .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status: true
+        case .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .received_line, .data_headers_end,
+            .data_post_headers, .data_post, .queue_pre, .queue, .quit, .vrfy, .help, .noop,
+            .unrecognized_command:
+            false
+        }
+    }
+}

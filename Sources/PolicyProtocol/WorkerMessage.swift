@@ -45,7 +45,8 @@ package struct EventNeeds: OptionSet, Sendable, Hashable {
 
 /// A line from a worker.
 package enum WorkerMessage: Sendable, Equatable {
-    case hello(WorkerHello)
+    /// A failure is answered with `reject`.
+    case hello(Result<WorkerHello, HelloRefusal>)
     case verdict(id: Int64, Result<PolicyVerdict, ProtocolViolation>)
     /// `started` false: the event was not begun and can go elsewhere.
     case error(id: Int64, started: Bool, code: String, plugin: String?, message: String)
@@ -88,7 +89,14 @@ package enum WorkerMessage: Sendable, Equatable {
                 throw ProtocolViolation(.bad_message, "extend_ms")
             }
             return .progress(id: try self.id(text), extendMS: extend)
-        case "hello": return .hello(try WorkerHello(text))
+        case "hello":
+            do {
+                return .hello(.success(try WorkerHello(text)))
+            } catch let refusal as HelloRefusal {
+                return .hello(.failure(refusal))
+            } catch {
+                return .hello(.failure(HelloRefusal("bad_hello", "\(error)")))
+            }
         case "ping": return .ping(try text.int("n") ?? 0)
         case "pong": return .pong
         case "drain": return .drain(reason: (try? text.string("reason")) ?? "")

@@ -27,6 +27,8 @@ package enum SMTPReplyCause: String, CaseIterable, Sendable {
     case tooManyErrors = "too_many_errors"
     case tooManyTransactions = "too_many_transactions"
     case tooManySessions = "too_many_sessions"
+    /// Our disk failed.
+    case systemFailure = "system_failure"
     case timeout
     case shuttingDown = "shutting_down"
     case internalError = "internal_error"

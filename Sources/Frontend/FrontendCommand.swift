@@ -1,0 +1,106 @@
+import ArgumentParser
+import Configuration
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLog
+import ServiceManager
+import UnixSignals
+
+/// `gatepost-frontend`: listens, speaks SMTP, asks the policy pools.
+@main
+struct FrontendCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gatepost-frontend",
+        abstract: "Speaks SMTP and asks policy workers for every decision.",
+        version: FrontendVersion.text
+    )
+
+    @Option(help: "The configuration folder, which holds frontend.toml.")
+    var config: String
+
+    @Option(help: "Listen here instead of where frontend.toml says: HOST:PORT.")
+    var listen: String?
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel: LogLevel?
+
+    @Option(help: "text or json.")
+    var logFormat: LogFormat?
+
+    func run() async throws {
+        Systemd.prepare()
+        let configuration = try self.loadConfiguration()
+        ServiceLog.bootstrap(
+            program: "gatepost-frontend",
+            level: self.logLevel ?? configuration.logLevel,
+            format: self.logFormat ?? configuration.logFormat
+        )
+        // A write to a peer that left is an error of that connection, not of the process.
+        signal(SIGPIPE, SIG_IGN)
+        Self.raiseDescriptorLimit()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let threads = NIOThreadPool(numberOfThreads: 4)
+        threads.start()
+        let lifecycle = FrontendLifecycle(
+            loop: group.next(),
+            threads: threads,
+            load: { try self.loadConfiguration() }
+        )
+        do {
+            try await lifecycle.run(configuration)
+        } catch let error as SystemError {
+            Self.complain("\(error)")
+            throw ExitCode(ExitStatus.unavailable)
+        }
+        try await threads.shutdownGracefully()
+        try await group.shutdownGracefully()
+    }
+
+    /// Reads frontend.toml; all that is wrong is said at once, and the process ends with 78.
+    private func loadConfiguration() throws -> FrontendConfiguration {
+        do {
+            var configuration = try FrontendConfiguration.load(directory: self.config)
+            if let listen = self.listen {
+                guard let address = ListenAddress(parsing: listen) else {
+                    throw ValidationError("--listen takes HOST:PORT, such as 127.0.0.1:2525")
+                }
+                configuration.listeners[0].address = address
+                configuration.listeners.removeLast(configuration.listeners.count - 1)
+            }
+            return configuration
+        } catch let errors as ConfigurationErrors {
+            Self.complain("\(errors)")
+            throw ExitCode(ExitStatus.configuration)
+        }
+    }
+
+    private static func complain(_ text: String) {
+        let line = Array("gatepost-frontend: \(text)\n".utf8)
+        _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    /// Uses what the system allows: each session and each worker costs a descriptor.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+extension LogLevel: ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}
+
+/// What this program says of itself in `welcome` and to `--version`.
+enum FrontendVersion {
+    static let text = "0.1.0"
+}
+
+/// Exit codes, from sysexits(3).
+enum ExitStatus {
+    static let usage: Int32 = 64
+    static let unavailable: Int32 = 69
+    static let configuration: Int32 = 78
+}

@@ -1,0 +1,72 @@
+import Configuration
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceManager
+import UnixSignals
+
+/// From start to the last line: what the process does around the event loop.
+///
+/// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads `frontend.toml` again
+/// (architecture §3, §4).
+struct FrontendLifecycle {
+    let loop: any EventLoop
+    let threads: NIOThreadPool
+    /// Reads the configuration again, for SIGHUP.
+    let load: @Sendable () throws -> FrontendConfiguration
+
+    /// Runs until told to stop.
+    ///
+    /// - Throws: ``SystemError`` when the frontend could not start.
+    func run(_ configuration: FrontendConfiguration) async throws {
+        let logger = Logger(label: "frontend")
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
+        let (loop, threads) = (self.loop, self.threads)
+        let server = try await loop.submit {
+            NIOLoopBound(
+                try FrontendServer(configuration: configuration, loop: loop, threads: threads),
+                eventLoop: loop
+            )
+        }
+        .get()
+        let ended = loop.makePromise(of: Void.self)
+        try await loop.flatSubmit { server.value.start(ended: ended) }.get()
+        let watcher = Task {
+            var isStopping = false
+            for await signal in signals {
+                switch signal {
+                case .sighup:
+                    self.reload(server, logger)
+                default:
+                    if isStopping { loop.execute { server.value.endNow() } }
+                    isStopping = true
+                    logger.notice("stopping", metadata: ["signal": "\(signal)"])
+                    loop.execute { server.value.shutDown() }
+                }
+            }
+        }
+        try await ended.futureResult.get()
+        watcher.cancel()
+        logger.notice("stopped")
+    }
+
+    private func reload(_ server: NIOLoopBound<FrontendServer>, _ logger: Logger) {
+        do {
+            let configuration = try self.load()
+            self.loop.execute { server.value.reload(configuration) }
+        } catch {
+            logger.error("frontend.toml is not usable, the old one stays in force")
+        }
+    }
+}
+
+/// Tells the service manager and whoever reads standard output how far we are.
+enum ReadyNotice {
+    /// Prints one line that starts with `ready`, and tells systemd where it listens for it.
+    static func send(_ addresses: [String]) {
+        let line = Array("ready \(addresses.joined(separator: " "))\n".utf8)
+        _ = line.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        Systemd.notify("READY=1")
+    }
+}

@@ -1,0 +1,265 @@
+import Configuration
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import PolicyProtocol
+import SMTPCore
+import ServiceManager
+
+/// The frontend: its listeners, sessions and pools, all on one event loop.
+///
+/// One loop means no lock and no hop between a session and a worker, and one write for all the
+/// events of a turn. More cores are more frontends with ids of their own that share the workers.
+final class FrontendServer {
+    let loop: any EventLoop
+    let threads: NIOThreadPool
+    let logger = Logger(label: "frontend")
+    let spool: SpoolDirectory
+    private(set) var configuration: FrontendConfiguration
+    private(set) var pools: [PolicyPool] = []
+    let controlFiles: ControlFiles
+    private var listeners: [SMTPListener] = []
+    private var sessions = SessionRegistry()
+    private var limits: ConnectionLimits
+    private var identifiers = SessionIdentifierSource()
+    private let lock: InstanceLock
+    private var state = State.starting
+    private var ended: EventLoopPromise<Void>?
+    private var ticker: RepeatedTask?
+    private var shutdownDeadlineMS = Int64.max
+    private var ticks = 0
+    private var startedMS: Int64
+    private var sessionsOpened: UInt64 = 0
+    /// Hooks that some pool is asked about or told of; kept, since every command looks at them.
+    private var asked: HookSet = []
+    private var observed: HookSet = []
+    /// Whether any worker looks at header fields, or at the trace.
+    private(set) var areHeadersWanted = false
+    private(set) var isTraceWanted = false
+
+    private enum State {
+        /// Pools are open; the listeners wait for workers.
+        case starting
+        case serving
+        /// No new clients; transactions finish.
+        case stopping
+        case stopped
+    }
+
+    /// How often timeouts are looked at.
+    static let tick = TimeAmount.milliseconds(100)
+
+    /// - Throws: ``SystemError`` when the id is taken or a folder cannot be made.
+    init(configuration: FrontendConfiguration, loop: any EventLoop, threads: NIOThreadPool) throws {
+        self.loop = loop
+        self.threads = threads
+        self.configuration = configuration
+        self.lock = try InstanceLock(
+            runtimeDirectory: configuration.runtimeDirectory,
+            frontendID: configuration.id
+        )
+        self.spool = try SpoolDirectory(
+            base: configuration.spoolDirectory,
+            frontendID: configuration.id,
+            pools: configuration.pools.map(\.name)
+        )
+        let logger = self.logger
+        self.controlFiles = ControlFiles(directories: configuration.controlDirectories) { error in
+            logger.error("a control file is not usable, its last good content stays in force: \(error)")
+        }
+        self.limits = ConnectionLimits(
+            maximumSessions: configuration.limits.maximumSessions,
+            maximumSessionsPerAddress: configuration.limits.maximumSessionsPerIP
+        )
+        self.startedMS = 0
+        self.startedMS = self.nowMS
+        self.pools = configuration.pools.map { PolicyPool(configuration: $0, server: self) }
+    }
+
+    /// Opens the pools' sockets now and the listeners once enough workers are ready.
+    ///
+    /// - Parameter ended: Succeeds when the frontend has shut down.
+    func start(ended: EventLoopPromise<Void>) -> EventLoopFuture<Void> {
+        self.ended = ended
+        let server = NIOLoopBound(self, eventLoop: self.loop)
+        self.ticker = self.loop.scheduleRepeatedTask(initialDelay: Self.tick, delay: Self.tick) { _ in
+            server.value.ticked()
+        }
+        do {
+            let opened = try self.pools.map { try $0.open() }
+            return EventLoopFuture.andAllSucceed(opened, on: self.loop)
+        } catch {
+            return self.loop.makeFailedFuture(error)
+        }
+    }
+
+    // MARK: - Time
+
+    /// Monotonic nanoseconds.
+    var nowNS: UInt64 { NIODeadline.now().uptimeNanoseconds }
+    /// Monotonic milliseconds.
+    var nowMS: Int64 { Int64(clamping: self.nowNS / 1_000_000) }
+    /// Unix milliseconds.
+    var unixMS: Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    }
+
+    private func ticked() {
+        self.ticks += 1
+        let now = self.nowMS
+        for pool in self.pools { pool.timePassed() }
+        for session in self.sessions.all { session.timePassed(now) }
+        if self.state == .stopping { self.continueShutdown(now) }
+    }
+
+    func isAsked(_ hook: Hook) -> Bool { self.asked.contains(HookSet(hook)) }
+
+    func isObserved(_ hook: Hook) -> Bool { self.observed.contains(HookSet(hook)) }
+
+    // MARK: - Listeners
+
+    /// A worker became ready or left: the listeners open when every pool has its minimum.
+    func workersChanged() {
+        self.asked = []
+        self.observed = []
+        for hook in Hook.allCases {
+            if self.pools.contains(where: { $0.isAsked(hook) }) { self.asked.insert(HookSet(hook)) }
+            if self.pools.contains(where: { $0.isObserved(hook) }) { self.observed.insert(HookSet(hook)) }
+        }
+        self.areHeadersWanted = self.pools.contains(where: \.needsHeaders)
+        self.isTraceWanted = self.pools.contains(where: \.needsTrace)
+        guard self.state == .starting, self.pools.allSatisfy(\.hasMinimumWorkers) else { return }
+        self.state = .serving
+        self.listeners = self.configuration.listeners.map {
+            SMTPListener(configuration: $0, smtp: self.smtpConfiguration(for: $0))
+        }
+        let inherited = Systemd.sockets.map(\.descriptor)
+        let opened = self.listeners.enumerated().map { index, listener in
+            listener.open(
+                server: self,
+                inherited: index < inherited.count ? inherited[index] : nil
+            )
+        }
+        EventLoopFuture.whenAllSucceed(opened, on: self.loop).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let addresses): self.listening(addresses.compactMap(\.self))
+            case .failure(let error):
+                self.logger.critical("cannot listen: \(error)")
+                self.fail(SystemError("listen", "\(error)", EADDRINUSE))
+            }
+        }
+    }
+
+    private func listening(_ addresses: [SocketAddress]) {
+        let texts = addresses.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" }
+        self.logger.notice("listening", metadata: ["addresses": "\(texts.joined(separator: " "))"])
+        ReadyNotice.send(texts)
+    }
+
+    private func smtpConfiguration(for listener: FrontendConfiguration.Listener) -> SMTPConfiguration {
+        SMTPConfiguration(self.configuration, listener: listener, control: self.controlFiles.snapshot())
+    }
+
+    // MARK: - Sessions
+
+    func newSessionID(_ unixMS: Int64) -> String { self.identifiers.next(milliseconds: unixMS) }
+
+    /// Counts a connection in.
+    ///
+    /// - Returns: Why it is to be refused, after which nothing is counted.
+    func connectionOpened(from address: String) -> ConnectionLimits.Refusal? {
+        self.limits.sessionOpened(from: address)
+    }
+
+    func sessionOpened(_ session: SMTPSessionHandler) {
+        self.sessionsOpened += 1
+        self.sessions.opened(session)
+        if self.state != .serving { session.endNow() }
+    }
+
+    func sessionClosed(_ session: SMTPSessionHandler) {
+        self.sessions.closed(session)
+        self.limits.sessionClosed(from: session.policy.facts.clientIP)
+    }
+
+    // MARK: - Files
+
+    /// Removes a file that nobody needs any more, off the loop.
+    func removeSoon(_ path: String) {
+        self.threads.submit { _ in unlink(path) }
+    }
+
+    /// Keeps a copy of what workers died of, off the loop; personal data, so nobody else may read it.
+    func keepPoison(event: [UInt8], message: String?, fingerprint: UInt64) {
+        let base = self.spool.poisonPath + "/" + String(fingerprint, radix: 16)
+        self.threads.submit { _ in PoisonFiles.keep(event: event, message: message, base: base) }
+    }
+
+    // MARK: - The end, and reloading
+
+    /// Takes over what may change while running; says what may not (architecture §3).
+    func reload(_ new: FrontendConfiguration) {
+        var kept: [String] = []
+        if new.id != self.configuration.id { kept.append("id") }
+        if new.runtimeDirectory != self.configuration.runtimeDirectory { kept.append("runtime_directory") }
+        if new.spoolDirectory != self.configuration.spoolDirectory { kept.append("spool_directory") }
+        if new.pools.map(\.name) != self.configuration.pools.map(\.name) { kept.append("pool") }
+        if new.listeners.map(\.address) != self.configuration.listeners.map(\.address) {
+            kept.append("listener.address")
+        }
+        guard kept.isEmpty else {
+            let keys = kept.joined(separator: ", ")
+            self.logger.error("not reloaded: \(keys) cannot change while running; restart the frontend")
+            return
+        }
+        self.configuration = new
+        self.limits.maximumSessions = new.limits.maximumSessions
+        self.limits.maximumSessionsPerAddress = new.limits.maximumSessionsPerIP
+        for (listener, settings) in zip(self.listeners, new.listeners) {
+            listener.reconfigure(settings, smtp: self.smtpConfiguration(for: settings))
+        }
+        for (pool, settings) in zip(self.pools, new.pools) { pool.reconfigure(settings) }
+        self.logger.notice("reloaded")
+    }
+
+    /// Drains: no new clients, 421 to idle sessions, transactions finish within `shutdown_ms`
+    /// (protocol §10).
+    func shutDown() {
+        guard self.state == .starting || self.state == .serving else { return }
+        self.state = .stopping
+        Systemd.notify("STOPPING=1")
+        self.shutdownDeadlineMS = self.nowMS + self.configuration.shutdownMS
+        for listener in self.listeners { listener.close() }
+        for session in self.sessions.all { session.shutDown() }
+        self.continueShutdown(self.nowMS)
+    }
+
+    private func continueShutdown(_ now: Int64) {
+        guard self.sessions.count == 0 || now >= self.shutdownDeadlineMS else { return }
+        self.endNow()
+    }
+
+    /// Ends at once: what was not answered 250 is its client's to send again.
+    func endNow() {
+        guard self.state != .stopped else { return }
+        self.state = .stopped
+        self.ticker?.cancel()
+        for listener in self.listeners { listener.close() }
+        for session in self.sessions.all { session.endNow() }
+        let closed = self.pools.map { $0.close() }
+        EventLoopFuture.andAllComplete(closed, on: self.loop).cascade(to: self.ended)
+    }
+
+    private func fail(_ error: SystemError) {
+        self.state = .stopped
+        self.ticker?.cancel()
+        for pool in self.pools { _ = pool.close() }
+        self.ended?.fail(error)
+    }
+}
+
+@available(*, unavailable)
+extension FrontendServer: Sendable {}

@@ -1,0 +1,51 @@
+import Configuration
+import SMTPCore
+
+extension SMTPConfiguration {
+    /// What sessions of `listener` start with, by frontend.toml and the control files of now.
+    convenience init(
+        _ configuration: FrontendConfiguration,
+        listener: FrontendConfiguration.Listener,
+        control: ControlSnapshot
+    ) {
+        var limits = SMTPLimits()
+        let databytes = control.value(FrontendControls.databytes) ?? 0
+        limits.maximumMessageOctets =
+            databytes > 0 ? databytes : configuration.limits.maximumMessageOctets
+        limits.maximumHeaderOctets = configuration.limits.maximumHeaderOctets
+        limits.maximumTextLineOctets = configuration.limits.maximumLineOctets
+        limits.maximumReceived = configuration.limits.maximumReceived
+        limits.maximumRecipients = configuration.limits.maximumRecipients
+        limits.maximumErrors = configuration.limits.maximumErrors
+        limits.maximumErrorsBeforeHello = configuration.limits.maximumErrors
+        limits.maximumUnrecognized = configuration.limits.maximumUnrecognized
+        limits.maximumTransactions = configuration.limits.maximumTransactions
+        limits.maximumNoops = configuration.limits.maximumNoops
+        var options: PathGrammar.Options = []
+        if listener.allowMissingBrackets { options.insert(.missingBrackets) }
+        if listener.allowSpaceAfterColon { options.insert(.spaceAfterColon) }
+        self.init(
+            hostname: Array(configuration.hostname.utf8),
+            greetingText: control.first("smtpgreeting").map { Array($0.utf8) },
+            limits: limits,
+            extensions: SMTPExtensions(listener.extensions),
+            bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
+            pathOptions: options
+        )
+    }
+}
+
+extension SMTPExtensions {
+    init(_ words: Set<FrontendConfiguration.SMTPExtension>) {
+        self = []
+        for word in words {
+            switch word {
+            case .pipelining: self.insert(.pipelining)
+            case .size: self.insert(.size)
+            case .eightBitMIME: self.insert(.eightBitMIME)
+            case .smtpUTF8: self.insert(.smtpUTF8)
+            case .enhancedStatusCodes: self.insert(.enhancedStatusCodes)
+            }
+        }
+    }
+}

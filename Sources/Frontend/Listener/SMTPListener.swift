@@ -1,0 +1,101 @@
+import Configuration
+import Logging
+import NIOCore
+import NIOPosix
+import SMTPCore
+
+/// One place where clients connect: its socket, its greeting delay, its SMTP settings.
+///
+/// Confined to the event loop. Sessions keep the listener they came by, so a reload changes the
+/// settings for new sessions only.
+final class SMTPListener {
+    private(set) var configuration: FrontendConfiguration.Listener
+    /// What every session of this listener starts with.
+    private(set) var smtp: SMTPConfiguration
+    private var passes: GreetingPasses
+    private var channel: (any Channel)?
+
+    init(configuration: FrontendConfiguration.Listener, smtp: SMTPConfiguration) {
+        self.configuration = configuration
+        self.smtp = smtp
+        self.passes = GreetingPasses(lifetimeMilliseconds: configuration.greetingPassTTLMS)
+    }
+
+    /// Opens the socket; the future fails when the address cannot be had.
+    ///
+    /// - Parameter inherited: A listening socket that the service manager opened; `nil` binds one.
+    func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
+        let bound = NIOLoopBound((server, self), eventLoop: server.loop)
+        let bootstrap = ServerBootstrap(group: server.loop)
+            .serverChannelOption(.backlog, value: Int32(self.configuration.backlog))
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let (server, listener) = bound.value
+                    guard let handler = listener.session(on: channel, server: server) else { return }
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                }
+            }
+        let opened: EventLoopFuture<any Channel> =
+            if let inherited {
+                bootstrap.withBoundSocket(inherited)
+            } else {
+                bootstrap.bind(
+                    host: "\(self.configuration.address.host)",
+                    port: self.configuration.address.port
+                )
+            }
+        return opened.assumeIsolated().map { channel in
+            self.channel = channel
+            return channel.localAddress
+        }
+        .nonisolated()
+    }
+
+    /// New settings, for sessions that begin from now on.
+    func reconfigure(_ configuration: FrontendConfiguration.Listener, smtp: SMTPConfiguration) {
+        self.configuration = configuration
+        self.smtp = smtp
+    }
+
+    /// Takes no more clients.
+    func close() {
+        self.channel?.close(promise: nil)
+        self.channel = nil
+    }
+
+    /// How long this client's banner is held back, in milliseconds.
+    func greetingDelayMS(for client: IPAddress?, now: Int64) -> Int64 {
+        guard self.configuration.greetingDelayMS > 0 else { return 0 }
+        if let client {
+            if self.configuration.greetingDelayExempt.contains(where: { $0.contains(client) }) { return 0 }
+            if self.passes.hasPassed("\(client)", now: now) { return 0 }
+        }
+        return self.configuration.greetingDelayMS
+    }
+
+    /// Remembers a client that waited without talking.
+    func greetingPassed(_ client: IPAddress?, now: Int64) {
+        guard let client else { return }
+        self.passes.passed("\(client)", now: now)
+    }
+
+    /// The handler for a new connection; `nil` after refusing it.
+    private func session(on channel: any Channel, server: FrontendServer) -> SMTPSessionHandler? {
+        let handler = SMTPSessionHandler(
+            server: server,
+            listener: self,
+            client: channel.remoteAddress,
+            local: channel.localAddress
+        )
+        guard server.connectionOpened(from: handler.policy.facts.clientIP) != nil else { return handler }
+        let reply = channel.allocator.buffer(bytes: StandardReplies.tooManySessions.wire)
+        channel.writeAndFlush(reply).assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
+        return nil
+    }
+}
+
+@available(*, unavailable)
+extension SMTPListener: Sendable {}

@@ -1,0 +1,179 @@
+import JSON
+import PolicyProtocol
+import SMTPCore
+
+/// Writes the `args` object of each hook (protocol/events.md).
+enum EventArguments {
+    static let none = Array("{}".utf8)
+
+    private static func object(_ body: (inout JSONWriter) -> Void) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        body(&writer)
+        writer.endObject()
+        return writer.octets
+    }
+
+    static func name(_ name: [UInt8]) -> [UInt8] {
+        self.object { writer in
+            writer.key("name")
+            writer.bytes(name)
+        }
+    }
+
+    static func argument(_ argument: [UInt8]) -> [UInt8] {
+        self.object { writer in
+            writer.key("argument")
+            writer.bytes(argument)
+        }
+    }
+
+    static func unrecognized(command: [UInt8], line: [UInt8]) -> [UInt8] {
+        self.object { writer in
+            writer.key("command")
+            writer.bytes(command)
+            writer.key("line")
+            writer.bytes(line)
+        }
+    }
+
+    static func sender(_ sender: EnvelopeAddress) -> [UInt8] {
+        self.object { writer in
+            writer.key("sender")
+            self.encode(sender, id: nil, into: &writer)
+        }
+    }
+
+    static func recipient(_ recipient: EnvelopeRecipient) -> [UInt8] {
+        self.object { writer in
+            writer.key("recipient")
+            self.encode(recipient.address, id: recipient.id, into: &writer)
+        }
+    }
+
+    static func queueID(_ id: String) -> [UInt8] {
+        self.object { writer in
+            writer.key("queue_id")
+            writer.string(id)
+        }
+    }
+
+    static func value(_ value: [UInt8]) -> [UInt8] {
+        self.object { writer in
+            writer.key("value")
+            writer.bytes(value)
+        }
+    }
+
+    static func reason(_ reason: String) -> [UInt8] {
+        self.object { writer in
+            writer.key("reason")
+            writer.string(reason)
+        }
+    }
+
+    static func disconnect(reason: String, durationMS: Int64) -> [UInt8] {
+        self.object { writer in
+            writer.key("reason")
+            writer.string(reason)
+            writer.key("duration_ms")
+            writer.int(durationMS)
+        }
+    }
+
+    static func queued(id: String, reply: SMTPReply) -> [UInt8] {
+        self.object { writer in
+            writer.key("queue_id")
+            writer.string(id)
+            writer.key("reply")
+            self.encode(reply, into: &writer)
+        }
+    }
+
+    /// What `deny` and `ok` tell of a hook that is over.
+    static func decided(
+        _ hook: Hook,
+        verdict: Verdict,
+        decision: PolicyDecision,
+        reply: SMTPReply?,
+        trace: [UInt8]
+    ) -> [UInt8] {
+        self.object { writer in
+            writer.key("hook")
+            writer.string(hook.rawValue)
+            writer.key("verdict")
+            writer.string(verdict.rawValue)
+            self.encode(decision.decider, into: &writer)
+            writer.key("failure")
+            switch decision.outcome {
+            case .failed(_, let reason): writer.string(reason)
+            case .spoolFailed(let error): writer.string("\(error)")
+            case .undecided, .verdict: writer.null()
+            }
+            writer.key("reply")
+            if let reply { self.encode(reply, into: &writer) } else { writer.null() }
+            writer.key("trace")
+            writer.raw(trace)
+        }
+    }
+
+    // MARK: - Parts
+
+    static func encode(_ decider: PolicyDecision.Decider, into writer: inout JSONWriter) {
+        for (key, value) in [
+            ("pool", decider.pool), ("worker", decider.worker), ("plugin", decider.plugin),
+        ] {
+            writer.key(key)
+            if let value { writer.string(value) } else { writer.null() }
+        }
+    }
+
+    static func encode(_ reply: SMTPReply, into writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.key("code")
+        writer.int(Int64(reply.code.rawValue))
+        writer.key("status")
+        if let status = reply.status { writer.string("\(status)") } else { writer.null() }
+        writer.key("text")
+        writer.beginArray()
+        for line in reply.textLines { writer.string(line) }
+        writer.endArray()
+        writer.endObject()
+    }
+
+    static func encode(_ address: EnvelopeAddress, id: Int?, into writer: inout JSONWriter) {
+        writer.beginObject()
+        if let id {
+            writer.key("id")
+            writer.int(Int64(id))
+        }
+        writer.key("address")
+        writer.bytes(address.address)
+        writer.key("local")
+        writer.bytes(address.local)
+        writer.key("domain")
+        if let domain = address.domain { writer.bytes(domain) } else { writer.null() }
+        writer.key("params")
+        writer.beginArray()
+        if !address.parameters.isEmpty {
+            for (keyword, value) in address.parameters.entries {
+                writer.beginArray()
+                writer.bytes(keyword.map { (0x61...0x7A).contains($0) ? $0 & 0xDF : $0 })
+                if let value { writer.bytes(Array(value)) } else { writer.null() }
+                writer.endArray()
+            }
+        }
+        writer.endArray()
+        writer.endObject()
+    }
+}
+
+extension SMTPReply {
+    /// The text of each line, without code and enhanced status code.
+    var textLines: [String] {
+        let prefix = self.status.map { "\($0) ".utf8.count } ?? 0
+        return String(decoding: self.wire, as: UTF8.self).split(whereSeparator: \.isNewline).map { line in
+            String(decoding: line.utf8.dropFirst(4 + prefix), as: UTF8.self)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+import JSON
+import PolicyProtocol
+import SMTPCore
+
+/// A verdict's notes and actions on a copy of the session's state: all of them, or nothing.
+struct PolicyEdit {
+    private(set) var notes: PolicyNotes
+    private(set) var transaction: MailTransaction?
+    private(set) var isRelay: Bool?
+    private(set) var clientName: String?
+    private(set) var delayMS: Int64 = 0
+    private(set) var changesRecipients = false
+    /// A file in the pool's `out/` folder, to be taken over before anything is committed.
+    private(set) var replacementPath: String?
+
+    private let hook: Hook
+    private let maximumRecipients: Int
+    private let maximumDelayMS: Int64
+
+    init(
+        notes: PolicyNotes,
+        transaction: MailTransaction?,
+        hook: Hook,
+        maximumRecipients: Int,
+        maximumDelayMS: Int64
+    ) {
+        self.notes = notes
+        self.transaction = transaction
+        self.hook = hook
+        self.maximumRecipients = maximumRecipients
+        self.maximumDelayMS = maximumDelayMS
+    }
+
+    /// Applies all of `verdict` to the copy.
+    ///
+    /// - Returns: The first thing that cannot be done; the copy is to be thrown away then.
+    mutating func apply(_ verdict: PolicyVerdict) -> ProtocolViolation? {
+        let isMerged = self.notes.merge(
+            session: verdict.sessionNotes,
+            transaction: verdict.transactionNotes
+        )
+        guard isMerged else {
+            return ProtocolViolation(.notes_too_large, "more than \(PolicyNotes.maximumScopeOctets) octets")
+        }
+        for action in verdict.actions {
+            if let violation = self.apply(action) { return violation }
+        }
+        guard self.changesRecipients, self.hook != .rcpt, let transaction = self.transaction else { return nil }
+        return transaction.recipients.isEmpty ? ProtocolViolation(.no_recipients) : nil
+    }
+
+    /// The message was replaced: its header section is read anew, and the actions that follow in the
+    /// list have been applied to the old one already, so they come first in a list without effect.
+    mutating func messageReplaced(head: [UInt8], size: Int) {
+        var end = 0
+        let headers = HeaderList(parsing: head.span, endOffset: &end)
+        self.transaction?.headers = headers
+        self.transaction?.bodyOffset = end
+        self.transaction?.size = size
+    }
+
+    private mutating func apply(_ action: PolicyAction) -> ProtocolViolation? {
+        switch action {
+        case .setRelay(let value): self.isRelay = value
+        case .setClientName(let name): self.clientName = name
+        case .delayReply(let ms): self.delayMS = min(max(self.delayMS, ms), self.maximumDelayMS)
+        case .replaceMessage(let path): self.replacementPath = path
+        case .addHeader, .setHeader, .deleteHeader, .deleteHeaders: return self.applyToHeader(action)
+        case .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender:
+            return self.applyToEnvelope(action)
+        }
+        return nil
+    }
+
+    private mutating func applyToHeader(_ action: PolicyAction) -> ProtocolViolation? {
+        guard var headers = self.transaction?.headers else { return ProtocolViolation(.action_not_allowed) }
+        var isKnown = true
+        switch action {
+        case .addHeader(let name, let value, let atTop):
+            headers.add(name: name, value: Self.spaced(value), atTop: atTop)
+        case .setHeader(let id, let value): isKnown = headers.set(id: id, value: Self.spaced(value))
+        case .deleteHeader(let id): isKnown = headers.delete(id: id)
+        case .deleteHeaders(let name): headers.deleteAll(name: name)
+        default: break
+        }
+        guard isKnown else { return ProtocolViolation(.unknown_header) }
+        self.transaction?.headers = headers
+        return nil
+    }
+
+    /// A value that begins without white space gets the usual one after its colon.
+    private static func spaced(_ value: [UInt8]) -> [UInt8] {
+        guard let first = value.first, first != 0x20, first != 0x09, first != 0x0D else { return value }
+        return [0x20] + value
+    }
+
+    private mutating func applyToEnvelope(_ action: PolicyAction) -> ProtocolViolation? {
+        guard self.transaction != nil else { return ProtocolViolation(.action_not_allowed) }
+        switch action {
+        case .replaceSender(let octets):
+            guard let path = try? ReversePath(address: octets), self.mayCarry(path.mailbox?.isNonASCII ?? false)
+            else { return ProtocolViolation(.address_invalid) }
+            let parameters = self.transaction?.sender?.parameters ?? .none
+            self.transaction?.sender = EnvelopeAddress(path, parameters)
+            return nil
+        case .addRecipient(let octets):
+            guard let address = self.forwardAddress(octets) else { return ProtocolViolation(.address_invalid) }
+            guard self.transaction?.recipients.count ?? 0 < self.maximumRecipients else {
+                return ProtocolViolation(.too_many_recipients)
+            }
+            self.transaction?.addRecipient(address)
+        case .removeRecipient(let id):
+            guard self.transaction?.removeRecipient(id: id) ?? false else {
+                return ProtocolViolation(.unknown_recipient)
+            }
+        case .replaceRecipient(let id, let octets):
+            guard let address = self.forwardAddress(octets) else { return ProtocolViolation(.address_invalid) }
+            guard self.transaction?.replaceRecipient(id: id, with: address) ?? false else {
+                return ProtocolViolation(.unknown_recipient)
+            }
+        default: break
+        }
+        self.changesRecipients = true
+        return nil
+    }
+
+    private func forwardAddress(_ octets: [UInt8]) -> EnvelopeAddress? {
+        guard let path = try? ForwardPath(address: octets), self.mayCarry(path.isNonASCII) else { return nil }
+        return EnvelopeAddress(path, .none)
+    }
+
+    /// Addresses beyond ASCII only where the client asked for SMTPUTF8.
+    private func mayCarry(_ isNonASCII: Bool) -> Bool {
+        !isNonASCII || self.transaction?.isSMTPUTF8 ?? false
+    }
+}

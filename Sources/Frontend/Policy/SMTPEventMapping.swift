@@ -1,0 +1,182 @@
+import Configuration
+import Glibc
+import JSON
+import PolicyProtocol
+import SMTPCore
+
+/// The seam: what a policy decision means in SMTP.
+///
+/// The only file that knows both languages. Reply codes are those of protocol/verdicts.md; where a
+/// worker wrote a reply its text and codes are used, else the standard reply of the table below.
+enum SMTPEventMapping {
+    /// What the session machine is told about `hook`.
+    ///
+    /// - Parameter allowsUTF8: Whether reply text beyond ASCII may be sent (RFC 6531 §3.7.4).
+    static func outcome(
+        of decision: PolicyDecision,
+        at hook: Hook,
+        allowsUTF8: Bool = false
+    ) -> SMTPOutcome {
+        switch decision.outcome {
+        case .undecided: self.undecided(at: hook)
+        case .failed(let policy, _): self.failure(policy, at: hook)
+        case .spoolFailed(let error): .refused(self.reply(to: error))
+        case .verdict(let verdict, let reply):
+            self.outcome(of: verdict, reply: reply, at: hook, allowsUTF8: allowsUTF8)
+        }
+    }
+
+    /// Nobody decided: fine everywhere but where silence must not open a relay or lose a message.
+    private static func undecided(at hook: Hook) -> SMTPOutcome {
+        switch hook {
+        case .rcpt: .refused(StandardReplies.recipientUndecided)
+        case .queue: .refused(StandardReplies.queueUndecided)
+        default: .granted(nil)
+        }
+    }
+
+    /// The answer to a message that somebody took without a word of his own.
+    static func queued(_ id: String) -> SMTPReply {
+        SMTPReply(
+            code: StandardReplies.messageAccepted.code,
+            status: StandardReplies.messageAccepted.status,
+            cause: .none,
+            escaping: "Queued as \(id)".utf8
+        )
+    }
+
+    /// Our disk is full or broken; the message stays with its client.
+    static func reply(to error: SystemError) -> SMTPReply {
+        error.code == ENOSPC || error.code == EDQUOT
+            ? StandardReplies.spoolFull : StandardReplies.spoolFailed
+    }
+
+    /// Nobody could be asked (protocol/failure.md).
+    private static func failure(
+        _ policy: FrontendConfiguration.FailurePolicy,
+        at hook: Hook
+    ) -> SMTPOutcome {
+        switch (policy, hook) {
+        case (.skip, _): self.undecided(at: hook)
+        // A client that leaves, or asks for help, is answered whatever happens.
+        case (_, .quit), (_, .noop), (_, .help): .granted(nil)
+        case (.tempfail, .connect): .refusedThenClose(StandardReplies.policyFailedClosing)
+        case (.reject, .connect): .refusedThenClose(StandardReplies.policyFailedDenied)
+        case (.tempfail, _): .refused(StandardReplies.policyFailed)
+        case (.reject, _): .refused(StandardReplies.policyFailedDenied)
+        }
+    }
+
+    private static func outcome(
+        of verdict: Verdict,
+        reply: PolicyReply?,
+        at hook: Hook,
+        allowsUTF8: Bool
+    ) -> SMTPOutcome {
+        guard let standard = self.standardReply(for: verdict, at: hook) else {
+            return .granted(self.granting(reply, at: hook, allowsUTF8: allowsUTF8))
+        }
+        let worded = reply.flatMap { self.reply($0, basedOn: standard, allowsUTF8: allowsUTF8) }
+        let closes =
+            verdict == .deny_disconnect || verdict == .denysoft_disconnect || hook == .connect
+        if verdict == .done, let worded, worded.code.rawValue < 400 { return .granted(worded) }
+        return closes ? .refusedThenClose(worded ?? standard) : .refused(worded ?? standard)
+    }
+
+    /// The standard refusal; `nil` for a verdict that grants.
+    private static func standardReply(for verdict: Verdict, at hook: Hook) -> SMTPReply? {
+        switch verdict {
+        case .declined, .ok: nil
+        case .deny: self.denied(at: hook)
+        case .denysoft: self.deferred(at: hook)
+        case .deny_disconnect: self.deniedClosing(at: hook)
+        case .denysoft_disconnect: StandardReplies.deferredClosing
+        case .done: self.base(ofDoneAt: hook)
+        }
+    }
+
+    private static func denied(at hook: Hook) -> SMTPReply {
+        switch hook {
+        case .connect: StandardReplies.connectDenied
+        case .helo, .ehlo: StandardReplies.helloDenied
+        case .mail: StandardReplies.mailDenied
+        case .rcpt: StandardReplies.recipientDenied
+        case .queue: StandardReplies.queueDenied
+        case .vrfy: StandardReplies.verifyDenied
+        case .help: StandardReplies.helpDenied
+        case .noop: StandardReplies.noopDenied
+        case .unrecognized_command: StandardReplies.unrecognizedCommand
+        default: StandardReplies.dataDenied
+        }
+    }
+
+    private static func deferred(at hook: Hook) -> SMTPReply {
+        switch hook {
+        case .connect: StandardReplies.connectDeferred
+        case .helo, .ehlo: StandardReplies.helloDeferred
+        case .mail: StandardReplies.mailDeferred
+        case .rcpt: StandardReplies.recipientDeferred
+        case .queue: StandardReplies.queueDeferred
+        case .vrfy: StandardReplies.verifyDeferred
+        case .unrecognized_command: StandardReplies.unrecognizedDeferred
+        default: StandardReplies.dataDeferred
+        }
+    }
+
+    private static func deniedClosing(at hook: Hook) -> SMTPReply {
+        switch hook {
+        case .connect: StandardReplies.connectDenied
+        case .noop: StandardReplies.noopDeniedClosing
+        case .unrecognized_command: StandardReplies.unrecognizedClosing
+        case .data, .data_headers_end, .data_post, .queue: StandardReplies.dataDeniedClosing
+        default: StandardReplies.deniedClosing
+        }
+    }
+
+    /// What `done` starts from; its reply is never missing, protocol/verdicts.md sees to that.
+    private static func base(ofDoneAt hook: Hook) -> SMTPReply {
+        switch hook {
+        case .quit: StandardReplies.closing
+        case .data_post, .queue_pre: StandardReplies.messageAccepted
+        default: StandardReplies.ok
+        }
+    }
+
+    // MARK: - Replies that workers word
+
+    /// A reply of the worker's for a verdict that grants; `nil` uses the standard one.
+    private static func granting(
+        _ reply: PolicyReply?,
+        at hook: Hook,
+        allowsUTF8: Bool
+    ) -> SMTPReply? {
+        guard let reply else { return nil }
+        switch hook {
+        case .mail: return self.reply(reply, basedOn: StandardReplies.senderAccepted, allowsUTF8: allowsUTF8)
+        case .rcpt: return self.reply(reply, basedOn: StandardReplies.recipientAccepted, allowsUTF8: allowsUTF8)
+        case .queue: return self.reply(reply, basedOn: StandardReplies.messageAccepted, allowsUTF8: allowsUTF8)
+        case .vrfy: return self.reply(reply, basedOn: StandardReplies.cannotVerify, allowsUTF8: allowsUTF8)
+        case .help: return self.reply(reply, basedOn: StandardReplies.help, allowsUTF8: allowsUTF8)
+        case .noop: return self.reply(reply, basedOn: StandardReplies.ok, allowsUTF8: allowsUTF8)
+        case .quit: return self.reply(reply, basedOn: StandardReplies.closing, allowsUTF8: allowsUTF8)
+        default: return nil
+        }
+    }
+
+    /// - Returns: `nil` when nothing of it can be sent; the standard reply is then.
+    private static func reply(
+        _ reply: PolicyReply,
+        basedOn standard: SMTPReply,
+        allowsUTF8: Bool
+    ) -> SMTPReply? {
+        let code = reply.code.flatMap { ReplyCode(rawValue: UInt16(clamping: $0)) } ?? standard.code
+        let status =
+            reply.status.flatMap { EnhancedStatusCode(octets: Array($0.utf8).span) } ?? standard.status
+        return try? SMTPReply(
+            policy: code,
+            status: status.flatMap { $0.agrees(with: code) ? $0 : nil },
+            text: reply.text.map { Array($0.utf8) },
+            allowsUTF8: allowsUTF8
+        )
+    }
+}

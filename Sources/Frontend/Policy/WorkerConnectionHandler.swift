@@ -1,0 +1,99 @@
+import JSON
+import NIOCore
+import PolicyPool
+import PolicyProtocol
+
+/// One worker's connection: lines in, lines out, everything else is the pool's.
+///
+/// Confined to its event loop. What is written in one turn of the loop goes out with one write.
+final class WorkerConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    let id: WorkerID
+    /// The worker's process, as the kernel says.
+    var peer = PeerCredentials.unknown
+    /// What it said of itself; `nil` before it did.
+    var hello: WorkerHello?
+    /// Lines that wait for the end of this turn.
+    var output = JSONWriter()
+    var isDirty = false
+    /// Notifications that it did not get because it was slow.
+    var droppedNotifications: UInt64 = 0
+    private(set) var isClosed = false
+
+    private unowned let pool: PolicyPool
+    private var decoder: FrameDecoder
+    private var context: ChannelHandlerContext?
+
+    init(id: WorkerID, pool: PolicyPool, maximumFrameOctets: Int) {
+        self.id = id
+        self.pool = pool
+        self.decoder = FrameDecoder(maximumFrameOctets: maximumFrameOctets)
+    }
+
+    /// The name for logs: what it calls itself, and which connection.
+    var name: String { self.hello.map { "\($0.name)#\(self.id)" } ?? "#\(self.id)" }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        PeerCredentials.of(context.channel).assumeIsolated().whenSuccess { self.pool.connected(self, credentials: $0) }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let octets = self.unwrapInboundIn(data)
+        do {
+            try octets.withUnsafeReadableBytes { bytes throws(FrameTooLong) in
+                try self.decoder.receive(bytes) { line in
+                    self.pool.received(line, from: self)
+                    return !self.isClosed
+                }
+            }
+        } catch {
+            self.pool.broke(self, ProtocolViolation(.frame_too_long))
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.pool.writabilityChanged(self, isWritable: context.channel.isWritable)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        self.isClosed = true
+        self.pool.disconnected(self)
+    }
+
+    /// Sends what was written in this turn.
+    func flush() {
+        self.isDirty = false
+        guard let context = self.context, !self.output.octets.isEmpty else { return }
+        var buffer = context.channel.allocator.buffer(capacity: self.output.octets.count)
+        buffer.writeBytes(self.output.octets)
+        self.output.removeAll()
+        context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+    }
+
+    /// Sends what was written, then closes; nothing that arrives counts any more.
+    func close() {
+        guard !self.isClosed else { return }
+        self.isClosed = true
+        self.flush()
+        self.context?.close(promise: nil)
+    }
+}
+
+@available(*, unavailable)
+extension WorkerConnectionHandler: Sendable {}
+
+/// Who is on the other end of a Unix socket (SO_PEERCRED).
+struct PeerCredentials: Equatable {
+    let processID: Int32
+    let userID: UInt32
+
+    static let unknown = PeerCredentials(processID: 0, userID: .max)
+}

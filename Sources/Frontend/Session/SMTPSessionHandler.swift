@@ -1,0 +1,306 @@
+import Configuration
+import NIOCore
+import PolicyProtocol
+import SMTPCore
+
+/// One SMTP connection: octets to the session machine, its actions to the socket and to policy.
+///
+/// Confined to its event loop. Owns the machine, the octets not yet consumed and the content that is
+/// arriving; decides nothing. While a question is open octets are kept and nothing is parsed ahead
+/// (RFC 2920 §3.2).
+final class SMTPSessionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    let server: FrontendServer
+    let policy: PolicyConversation
+    private let listener: SMTPListener
+    var machine: SMTPSession
+    private(set) var context: ChannelHandlerContext?
+    var phase = Phase.greetingHeld
+    /// Octets received and not yet consumed.
+    private(set) var input = ByteBuffer()
+    private var inputEnded = false
+    private var isReadingPaused = false
+    /// ``parse()`` is on the stack: what is answered meanwhile is flushed by it.
+    private(set) var isParsing = false
+    /// Replies of this turn, sent with one write.
+    private var output = ByteBuffer()
+    /// Message content that is not the message's yet.
+    var content: [UInt8] = []
+    var isHeaderComplete = false
+    var question: SMTPQuestion?
+    var stage = MessageStage.receivedLine
+    /// Who took the message that is being answered.
+    var decider: PolicyDecision.Decider?
+    var isMailRefused = false
+    var previousHello: (verb: String, name: [UInt8])?
+    /// When the client was last heard, when the session began, and when a half-closed connection is
+    /// closed at last; monotonic milliseconds.
+    private var lastHeardMS: Int64
+    private let openedMS: Int64
+    private var lingerUntilMS = Int64.max
+    var end: SessionEnd?
+
+    /// What this handler waits for; what the dialogue waits for is the machine's.
+    enum Phase {
+        /// The banner is held back to see whether the client talks first.
+        case greetingHeld
+        /// Commands and content are parsed as they come.
+        case parsing
+        /// A question is open, a message is being written, or a reply is held back.
+        case waiting
+        /// The last reply is on its way; what arrives is dropped.
+        case closing
+    }
+
+    /// Octets kept while nothing may be parsed; then the socket is not read any more.
+    static let maximumInputOctets = 65_536
+    /// How long a client has to take its last reply.
+    static let lingerMS: Int64 = 2_000
+
+    init(server: FrontendServer, listener: SMTPListener, client: SocketAddress?, local: SocketAddress?) {
+        self.server = server
+        self.listener = listener
+        self.machine = SMTPSession(configuration: listener.smtp)
+        self.openedMS = server.nowMS
+        self.lastHeardMS = self.openedMS
+        self.policy = PolicyConversation(server: server, listener: listener.configuration.name, client: client, local: local)
+    }
+
+    var counters: AbuseMeter { self.machine.counters }
+}
+
+@available(*, unavailable)
+extension SMTPSessionHandler: Sendable {}
+
+// MARK: - The channel
+
+extension SMTPSessionHandler {
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        self.policy.handler = self
+        if context.channel.isActive { self.connected(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) { self.connected(context) }
+
+    private func connected(_ context: ChannelHandlerContext) {
+        self.server.sessionOpened(self)
+        let client = self.policy.clientAddress
+        let delay = self.listener.greetingDelayMS(for: client, now: self.server.nowMS)
+        guard delay > 0 else { return self.greet() }
+        context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(delay)) {
+            guard self.phase == .greetingHeld else { return }
+            self.listener.greetingPassed(client, now: self.server.nowMS)
+            self.greet()
+        }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var octets = self.unwrapInboundIn(data)
+        self.lastHeardMS = self.server.nowMS
+        if self.input.readableBytes == 0 {
+            self.input = octets
+        } else {
+            self.input.writeBuffer(&octets)
+        }
+        switch self.phase {
+        case .greetingHeld:
+            self.machine.octetsArrivedEarly()
+            self.greet()
+        case .parsing: self.parse()
+        case .waiting:
+            self.machine.octetsArrivedEarly()
+            self.pauseReading(self.input.readableBytes >= Self.maximumInputOctets)
+        case .closing: self.input = ByteBuffer()
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard case ChannelEvent.inputClosed? = event as? ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        self.inputEnded = true
+        switch self.phase {
+        case .parsing: self.parse()
+        case .greetingHeld, .closing: context.close(promise: nil)
+        case .waiting: break
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.phase = .closing
+        self.context = nil
+        self.machine.connectionClosed()
+        self.policy.sessionEnded(self.end ?? .client_gone, counters: self.machine.counters)
+        self.server.sessionClosed(self)
+    }
+
+    private func pauseReading(_ pause: Bool) {
+        guard pause != self.isReadingPaused, let context = self.context else { return }
+        self.isReadingPaused = pause
+        _ = context.channel.setOption(.autoRead, value: !pause)
+    }
+}
+
+// MARK: - The dialogue
+
+extension SMTPSessionHandler {
+    /// The banner is due: from here on the machine speaks.
+    private func greet() {
+        self.phase = .parsing
+        self.perform(self.machine.connectionOpened())
+        if self.phase == .waiting { self.flush() } else { self.parse() }
+    }
+
+    /// Consumes what has arrived, action by action, until octets or an answer are missing.
+    func parse() {
+        guard !self.isParsing else { return }
+        self.isParsing = true
+        while self.phase == .parsing {
+            // The octets are lent out of a second reference to the buffer, so that the machine and
+            // the content may change meanwhile.
+            let input = self.input
+            let step = self.machine.next(in: input.readableBytesUInt8Span, content: &self.content)
+            if step.consumed > 0 { self.input.moveReaderIndex(forwardBy: step.consumed) }
+            if step.action == .needOctets {
+                if self.inputEnded { self.close(.client_gone) }
+                break
+            }
+            self.perform(step.action)
+        }
+        self.isParsing = false
+        if self.input.readableBytes == 0 { self.input = ByteBuffer() }
+        if self.phase == .parsing { self.pauseReading(false) }
+        self.flush()
+    }
+
+    func perform(_ action: SMTPAction) {
+        switch action {
+        case .needOctets, .proceed, .awaitAnswer, .dropStale: break
+        case .contentAppended: self.contentArrived()
+        case .ask(let question): self.ask(question)
+        case .reply(let reply): self.send(reply)
+        case .resetThenReply(let reply):
+            self.transactionEnded(reply)
+            self.send(reply)
+        case .replyThenClose(let reply):
+            self.send(reply)
+            self.close(reply.code.rawValue == 221 ? .quit : .refused)
+        case .closed: self.close(.client_gone)
+        }
+    }
+
+    /// The message grows: into its file once it is more than memory is meant for.
+    private func contentArrived() {
+        if self.machine.isDiscardingContent {
+            self.content.removeAll(keepingCapacity: true)
+            self.policy.message?.discard()
+            return
+        }
+        self.storeContent(isHeaderComplete: self.isHeaderComplete)
+        guard let message = self.policy.message, message.isBehind else { return }
+        // The disk is slower than the client: take no more until it has caught up.
+        self.phase = .waiting
+        message.whenWritten {
+            guard self.phase == .waiting, self.question == nil else { return }
+            self.phase = .parsing
+            self.parse()
+        }
+    }
+
+    /// Hands what arrived to the message. Its header stays in memory until it is complete.
+    func storeContent(isHeaderComplete: Bool) {
+        let limit = isHeaderComplete ? self.server.configuration.limits.memoryMessageOctets : .max
+        self.policy.message?.append(&self.content, keepingMemoryUpTo: limit)
+    }
+
+    private func transactionEnded(_ reply: SMTPReply) {
+        let decider = self.decider
+        self.decider = nil
+        let reason =
+            switch self.question {
+            case .helo, .ehlo: "hello"
+            case .message: "done"
+            default: self.isHeaderComplete ? "done" : "rset"
+            }
+        self.isHeaderComplete = false
+        self.policy.transactionEnded(
+            reason: reason,
+            decider: reply.code.isPositive ? decider : nil,
+            reply: reply
+        )
+    }
+
+    private func send(_ reply: SMTPReply) {
+        self.policy.summary.replied(reply)
+        self.output.writeBytes(reply.wire)
+    }
+
+    func flush() {
+        guard self.output.readableBytes > 0, let context = self.context else { return }
+        let output = self.output
+        self.output = ByteBuffer()
+        guard self.phase == .closing else {
+            return context.writeAndFlush(self.wrapOutboundOut(output), promise: nil)
+        }
+        // What the client has not read when it is reset is lost to it: say goodbye in order.
+        let isClean = self.input.readableBytes == 0 && self.end == .quit
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { _ in
+            self.context?.close(mode: isClean || self.inputEnded ? .all : .output, promise: nil)
+        }
+        context.writeAndFlush(self.wrapOutboundOut(output), promise: written)
+    }
+
+    /// Nothing more is said after what waits to be sent.
+    func close(_ end: SessionEnd) {
+        guard self.phase != .closing else { return }
+        self.phase = .closing
+        if self.end == nil { self.end = end }
+        self.lingerUntilMS = self.server.nowMS + Self.lingerMS
+        self.pauseReading(false)
+        if self.output.readableBytes == 0 { self.context?.close(promise: nil) }
+    }
+
+    // MARK: Time, and the end that others decide
+
+    /// Looks at this session's timers; `now` is monotonic milliseconds.
+    func timePassed(_ now: Int64) {
+        guard self.phase != .closing else {
+            if now >= self.lingerUntilMS { self.context?.close(promise: nil) }
+            return
+        }
+        let limits = self.server.configuration.limits
+        let silence: Int64? =
+            switch self.machine.wait {
+            case .command: limits.commandTimeoutMS
+            case .content: limits.dataTimeoutMS
+            case .answer, .nothing: nil
+            }
+        let isSilent = silence.map { now - self.lastHeardMS >= $0 } ?? false
+        let isOver = now - self.openedMS >= limits.sessionTimeoutMS
+        guard isSilent || isOver, self.phase != .greetingHeld else { return }
+        self.end = .timeout
+        self.perform(isOver ? self.machine.sessionTimedOut() : self.machine.timedOut())
+        self.flush()
+    }
+
+    /// The frontend stops: idle sessions end now, a transaction may finish.
+    func shutDown() {
+        guard self.phase != .greetingHeld else { return self.endNow() }
+        self.perform(self.machine.shutdownRequested())
+        self.flush()
+    }
+
+    /// Closes at once; nothing was answered 250 that is not safe.
+    func endNow() {
+        self.end = .shutdown
+        self.context?.close(promise: nil)
+    }
+}

@@ -1,0 +1,118 @@
+import Glibc
+
+/// Takes over a message that a worker left in its pool's `out/` folder.
+///
+/// The worker's file is hostile: it may be a link, a device, a FIFO, somebody else's, or still
+/// growing (protocol §7, hardening row 47). It is opened relative to the folder without following
+/// links, looked at through the descriptor, and copied; the worker's own inode is never queued. All
+/// of it are system calls that wait for a disk, so they run on the thread pool.
+enum ReplacementMessage {
+    /// Why a file is not taken; each makes the verdict invalid as a whole.
+    enum Refusal: Error, Equatable {
+        /// The path leaves the pool's folder, or names a folder below it.
+        case outsideFolder
+        case cannotOpen(Int32)
+        /// A link, FIFO, device or folder, or a file with a second name.
+        case notPlainFile
+        case wrongOwner
+        case tooLarge
+        /// A CR or LF on its own, which another server could take for a line's end.
+        case bareNewline
+        /// It changed while it was read.
+        case unstable
+    }
+
+    /// Copies the file to `destination`, which must not exist.
+    ///
+    /// - Parameters:
+    ///   - path: What the worker sent: absolute in `folder`, or a name in it.
+    ///   - owner: The uid of the worker's process.
+    ///   - limit: Largest size accepted, in octets.
+    /// - Returns: Size of the copy, and the header section's octets with what follows it up to
+    ///   `headerLimit` octets.
+    /// - Throws: ``Refusal`` for what the worker did, ``SystemError`` for our own disk.
+    static func take(
+        _ path: String,
+        folder: String,
+        owner: uid_t,
+        limit: Int,
+        headerLimit: Int,
+        destination: String
+    ) throws -> (size: Int, head: [UInt8]) {
+        let name = path.hasPrefix(folder + "/") ? String(path.dropFirst(folder.utf8.count + 1)) : path
+        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")),
+            !name.utf8.contains(0)
+        else { throw Refusal.outsideFolder }
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+        guard directory >= 0 else { throw SystemError("open", folder, errno) }
+        defer { close(directory) }
+        // Non-blocking, so that a FIFO cannot hold a thread.
+        let source = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard source >= 0 else { throw Refusal.cannotOpen(errno) }
+        defer { close(source) }
+        let size = try self.check(source, owner: owner, limit: limit)
+        do {
+            let head = try self.copy(source, size: size, headerLimit: headerLimit, to: destination)
+            unlinkat(directory, name, 0)
+            return (size, head)
+        } catch {
+            unlink(destination)
+            throw error
+        }
+    }
+
+    private static func check(_ source: Int32, owner: uid_t, limit: Int) throws(Refusal) -> Int {
+        var facts = stat()
+        guard fstat(source, &facts) == 0 else { throw .cannotOpen(errno) }
+        guard facts.st_mode & S_IFMT == S_IFREG, facts.st_nlink == 1 else { throw .notPlainFile }
+        guard facts.st_uid == owner else { throw .wrongOwner }
+        guard facts.st_size >= 0, facts.st_size <= limit else { throw .tooLarge }
+        return Int(facts.st_size)
+    }
+
+    private static func copy(
+        _ source: Int32,
+        size: Int,
+        headerLimit: Int,
+        to destination: String
+    ) throws -> [UInt8] {
+        var head: [UInt8] = []
+        var lineEnds = LineEndCheck()
+        var descriptor: Int32 = -1
+        defer { if descriptor >= 0 { close(descriptor) } }
+        var remaining = size
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = chunk.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw Refusal.cannotOpen(errno) }
+            guard count > 0 else { break }
+            guard count <= remaining else { throw Refusal.unstable }
+            remaining -= count
+            let octets = Array(chunk[..<count])
+            guard lineEnds.accepts(octets) else { throw Refusal.bareNewline }
+            if head.count < headerLimit { head += octets.prefix(headerLimit - head.count) }
+            descriptor = try SpoolFileCalls.append(octets, to: descriptor, path: destination)
+        }
+        guard remaining == 0 else { throw Refusal.unstable }
+        guard lineEnds.isComplete else { throw Refusal.bareNewline }
+        if descriptor < 0 { descriptor = try SpoolFileCalls.append([], to: -1, path: destination) }
+        return head
+    }
+}
+
+/// Sees whether every CR is followed by an LF and every LF preceded by a CR.
+struct LineEndCheck {
+    private var sawReturn = false
+
+    /// True when nothing is left open: the octets seen do not end between CR and LF.
+    var isComplete: Bool { !self.sawReturn }
+
+    mutating func accepts(_ octets: [UInt8]) -> Bool {
+        for octet in octets {
+            guard self.sawReturn == (octet == 0x0A) else { return false }
+            self.sawReturn = octet == 0x0D
+        }
+        return true
+    }
+}

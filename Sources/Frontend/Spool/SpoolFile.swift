@@ -1,0 +1,146 @@
+import Glibc
+import NIOCore
+import NIOPosix
+
+/// One message on its way to a file, written by the thread pool, never by the event loop.
+///
+/// Confined to its event loop. Octets are appended in order; at most one write is under way, and
+/// what comes meanwhile waits here, bounded by the session that stops reading (``isBusy``).
+final class SpoolFile {
+    let path: String
+    /// Octets taken so far, written or waiting.
+    private(set) var size = 0
+    /// The first failure; nothing is written after it.
+    private(set) var failure: SystemError?
+
+    private let loop: any EventLoop
+    private let threads: NIOThreadPool
+    private var waiting: [UInt8] = []
+    private var state = State.idle
+    private var descriptor: Int32 = -1
+    /// Called once, when all that was appended is in the file, or never will be.
+    private var whenWritten: (() -> Void)?
+
+    private enum State {
+        case idle
+        case writing
+        /// Removed; a write under way ends first.
+        case discarded
+    }
+
+    init(path: String, loop: any EventLoop, threads: NIOThreadPool) {
+        self.path = path
+        self.loop = loop
+        self.threads = threads
+    }
+
+    /// True while a write is under way: append no more than a buffer's worth.
+    var isBusy: Bool { self.state == .writing }
+
+    /// Takes `octets` for the end of the file.
+    func append(_ octets: [UInt8]) {
+        guard self.state != .discarded else { return }
+        self.size += octets.count
+        if self.waiting.isEmpty { self.waiting = octets } else { self.waiting += octets }
+        self.writeNext()
+    }
+
+    /// Calls `body` on the loop once everything appended so far is written, or has failed.
+    func flush(_ body: @escaping () -> Void) {
+        guard self.state == .writing || !self.waiting.isEmpty else { return body() }
+        self.whenWritten = body
+    }
+
+    /// Removes the file; nothing is called afterwards.
+    func discard() {
+        self.whenWritten = nil
+        let wasWriting = self.state == .writing
+        self.state = .discarded
+        self.waiting = []
+        if !wasWriting { self.remove() }
+    }
+
+    private func writeNext() {
+        guard self.state == .idle, !self.waiting.isEmpty else { return }
+        guard self.failure == nil else {
+            self.waiting = []
+            return self.written()
+        }
+        self.state = .writing
+        let chunk = self.waiting
+        self.waiting = []
+        let (path, descriptor) = (self.path, self.descriptor)
+        self.threads.runIfActive(eventLoop: self.loop) {
+            try SpoolFileCalls.append(chunk, to: descriptor, path: path)
+        }
+        .assumeIsolated()
+        .whenComplete { self.writeEnded($0) }
+    }
+
+    private func writeEnded(_ result: Result<Int32, any Error>) {
+        switch result {
+        case .success(let descriptor): self.descriptor = descriptor
+        case .failure(let error as SystemError): self.failure = error
+        case .failure(let error): self.failure = SystemError("\(error)", self.path, EIO)
+        }
+        guard self.state == .writing else { return self.remove() }
+        self.state = .idle
+        if self.waiting.isEmpty { self.written() } else { self.writeNext() }
+    }
+
+    private func written() {
+        let body = self.whenWritten
+        self.whenWritten = nil
+        body?()
+    }
+
+    private func remove() {
+        let (path, descriptor) = (self.path, self.descriptor)
+        self.descriptor = -1
+        self.threads.submit { _ in
+            if descriptor >= 0 { close(descriptor) }
+            unlink(path)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension SpoolFile: Sendable {}
+
+/// The system calls of a spool file; run on the thread pool.
+enum SpoolFileCalls {
+    /// Writes all of `octets`, opening the file at the first call.
+    ///
+    /// - Parameter descriptor: What the last call returned; −1 before the first.
+    /// - Returns: The open descriptor.
+    static func append(
+        _ octets: [UInt8],
+        to descriptor: Int32,
+        path: String,
+        mode: mode_t = 0o640
+    ) throws -> Int32 {
+        var descriptor = descriptor
+        if descriptor < 0 {
+            let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+            descriptor = open(path, flags, mode)
+            guard descriptor >= 0 else { throw SystemError("create", path, errno) }
+        }
+        var failure: SystemError?
+        octets.withUnsafeBytes { buffer in
+            var offset = 0
+            while offset < buffer.count {
+                let rest = UnsafeRawBufferPointer(rebasing: buffer[offset...])
+                let count = write(descriptor, rest.baseAddress, rest.count)
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else {
+                    failure = SystemError("write", path, count == 0 ? ENOSPC : errno)
+                    return
+                }
+                offset += count
+            }
+        }
+        guard let failure else { return descriptor }
+        close(descriptor)
+        throw failure
+    }
+}

@@ -1,0 +1,129 @@
+import PolicyProtocol
+import SMTPCore
+
+/// An address of the envelope with what its command said beside it.
+struct EnvelopeAddress: Equatable {
+    /// As it stands between `<` and `>`; empty for the null reverse-path.
+    let address: [UInt8]
+    /// The local part without its quoting.
+    let local: [UInt8]
+    /// `nil` for the null reverse-path and for `<postmaster>`.
+    let domain: [UInt8]?
+    /// ESMTP parameters, as the client wrote them.
+    var parameters = SMTPParameters.none
+
+    init(_ path: ReversePath, _ parameters: SMTPParameters) {
+        self.address = path.address
+        self.local = path.mailbox?.canonicalLocalPart ?? []
+        self.domain = path.mailbox.map { Array($0.domain) }
+        self.parameters = parameters
+    }
+
+    init(_ path: ForwardPath, _ parameters: SMTPParameters) {
+        self.address = path.address
+        self.parameters = parameters
+        switch path {
+        case .postmaster(let octets):
+            self.local = octets
+            self.domain = nil
+        case .mailbox(let mailbox):
+            self.local = mailbox.canonicalLocalPart
+            self.domain = Array(mailbox.domain)
+        }
+    }
+}
+
+/// A recipient under an id that never shifts.
+struct EnvelopeRecipient: Equatable {
+    let id: Int
+    var address: EnvelopeAddress
+}
+
+/// What policy sees and may change between MAIL and the end of the message.
+///
+/// A value: a verdict's actions are applied to a copy, and the copy replaces the original only when
+/// all of them could be applied (protocol/verdicts.md). Dies at reset, so that nothing leaks into the
+/// next.
+struct MailTransaction {
+    let id: String
+    /// `nil` while MAIL is asked about.
+    var sender: EnvelopeAddress?
+    let isSMTPUTF8: Bool
+    private(set) var recipients: [EnvelopeRecipient] = []
+    /// The recipient that RCPT asks about; it has its id already.
+    private(set) var candidate: EnvelopeRecipient?
+    private var lastRecipientID = 0
+    private var headerState = HeaderState.unread([])
+    /// Octets of the message as it came, and where its header section ends.
+    var size = 0
+    var bodyOffset = 0
+
+    /// The header fields are parsed when somebody looks at them.
+    private enum HeaderState {
+        case unread([UInt8])
+        case parsed(HeaderList)
+    }
+
+    init(id: String, isSMTPUTF8: Bool) {
+        self.id = id
+        self.isSMTPUTF8 = isSMTPUTF8
+    }
+
+    // MARK: - Recipients
+
+    /// RCPT asks about `address`; its id is never given to another.
+    mutating func propose(_ address: EnvelopeAddress) {
+        self.lastRecipientID += 1
+        self.candidate = EnvelopeRecipient(id: self.lastRecipientID, address: address)
+    }
+
+    /// RCPT was answered.
+    mutating func candidateAnswered(isGranted: Bool) {
+        if isGranted, let candidate = self.candidate { self.recipients.append(candidate) }
+        self.candidate = nil
+    }
+
+    /// Adds a recipient of a worker's.
+    mutating func addRecipient(_ address: EnvelopeAddress) {
+        self.lastRecipientID += 1
+        self.recipients.append(EnvelopeRecipient(id: self.lastRecipientID, address: address))
+    }
+
+    /// False when no recipient has that id.
+    mutating func removeRecipient(id: Int) -> Bool {
+        guard let index = self.recipients.firstIndex(where: { $0.id == id }) else { return false }
+        self.recipients.remove(at: index)
+        return true
+    }
+
+    /// False when no recipient has that id; the one that is asked about counts.
+    mutating func replaceRecipient(id: Int, with address: EnvelopeAddress) -> Bool {
+        if self.candidate?.id == id {
+            self.candidate?.address = address
+            return true
+        }
+        guard let index = self.recipients.firstIndex(where: { $0.id == id }) else { return false }
+        self.recipients[index].address = address
+        return true
+    }
+
+    // MARK: - Header
+
+    /// The header section has been read; its octets, without the empty line.
+    mutating func headerRead(_ octets: [UInt8]) { self.headerState = .unread(octets) }
+
+    /// The fields now, edits included.
+    var headers: HeaderList {
+        mutating get {
+            switch self.headerState {
+            case .parsed(let list): return list
+            case .unread(let octets):
+                var end = 0
+                let list = HeaderList(parsing: octets.span, endOffset: &end)
+                self.headerState = .parsed(list)
+                return list
+            }
+        }
+        set { self.headerState = .parsed(newValue) }
+    }
+}

@@ -1,0 +1,72 @@
+import Glibc
+
+/// The trace field that a receiver puts on top of a message (RFC 5321 §4.4).
+struct ReceivedField {
+    /// The client's HELO or EHLO name, as it came.
+    var helloName: [UInt8]
+    /// The client's verified name, `nil` where nobody looked it up.
+    var clientName: String?
+    /// The client's address without brackets; IPv6 in its usual text.
+    var clientAddress: String
+    var hostname: String
+    /// RFC 3848 and RFC 6531 names: SMTP, ESMTP, ESMTPS, UTF8SMTP …
+    var protocolName: String
+    var transactionID: String
+    /// The recipient, when there is exactly one; `nil` keeps the others private.
+    var recipient: [UInt8]?
+    /// Unix seconds.
+    var time: Int
+
+    /// The field's value, folded, with the space that follows the colon and without the last CRLF.
+    func value() -> [UInt8] {
+        var text: [UInt8] = Array(" from ".utf8)
+        self.appendAtom(self.helloName, to: &text)
+        text += Array(" (".utf8)
+        if let name = self.clientName {
+            self.appendAtom(Array(name.utf8), to: &text)
+            text.append(UInt8(ascii: " "))
+        }
+        let literal = self.clientAddress.utf8.contains(UInt8(ascii: ":")) ? "IPv6:" : ""
+        text += Array("[\(literal)\(self.clientAddress)])\r\n\tby \(self.hostname)".utf8)
+        text += Array(" with \(self.protocolName) id \(self.transactionID)".utf8)
+        if let recipient = self.recipient {
+            text += Array("\r\n\tfor <".utf8)
+            self.appendAtom(recipient, to: &text)
+            text.append(UInt8(ascii: ">"))
+        }
+        text += Array(";\r\n\t\(RFC5322Date.text(self.time))".utf8)
+        return text
+    }
+
+    /// Appends client octets with what could end a comment, a token or a line replaced.
+    private func appendAtom(_ octets: [UInt8], to text: inout [UInt8]) {
+        for octet in octets {
+            switch octet {
+            case ..<0x21, 0x7F, UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: ";"):
+                text.append(UInt8(ascii: "?"))
+            default: text.append(octet)
+            }
+        }
+        if octets.isEmpty { text += Array("unknown".utf8) }
+    }
+}
+
+/// A date as RFC 5322 §3.3 writes it, in UTC.
+enum RFC5322Date {
+    private static let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
+
+    /// `seconds` is Unix time.
+    static func text(_ seconds: Int) -> String {
+        var seconds = time_t(seconds)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        let day = self.days[Int(parts.tm_wday) % 7]
+        let month = self.months[Int(parts.tm_mon) % 12]
+        return "\(day), \(parts.tm_mday) \(month) \(parts.tm_year + 1900) "
+            + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) +0000"
+    }
+}

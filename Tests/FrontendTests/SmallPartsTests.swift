@@ -1,0 +1,69 @@
+import Testing
+
+@testable import Frontend
+
+struct SmallPartsTests {
+    @Test func `session ids are sixteen characters, ordered by time and never the same`() {
+        var source = SessionIdentifierSource()
+        let early = source.next(milliseconds: 1_700_000_000_000)
+        let late = source.next(milliseconds: 1_700_000_000_001)
+        #expect(early.utf8.count == 16)
+        #expect(early.prefix(9) <= late.prefix(9))
+        let later = source.next(milliseconds: 1_700_000_100_000)
+        #expect(early < later)
+        var seen: Set<String> = []
+        for _ in 0..<10_000 { seen.insert(source.next(milliseconds: 5)) }
+        #expect(seen.count == 10_000)
+    }
+
+    @Test func `the limits count sessions in and out`() {
+        var limits = ConnectionLimits(maximumSessions: 3, maximumSessionsPerAddress: 2)
+        let refusals = ["a", "a", "a", "b", "c"].map { limits.sessionOpened(from: $0) }
+        #expect(refusals == [nil, nil, .tooManyFromAddress, nil, .tooManySessions])
+        limits.sessionClosed(from: "a")
+        let afterOneLeft = limits.sessionOpened(from: "c")
+        #expect(afterOneLeft == nil)
+        for address in ["a", "b", "c"] { limits.sessionClosed(from: address) }
+        #expect(limits.sessions == 0)
+        let afterAllLeft = limits.sessionOpened(from: "a")
+        #expect(afterAllLeft == nil)
+    }
+
+    @Test func `a pass holds for its lifetime`() {
+        var passes = GreetingPasses(lifetimeMilliseconds: 100, capacity: 2)
+        #expect(!passes.hasPassed("a", now: 0))
+        passes.passed("a", now: 0)
+        #expect(passes.hasPassed("a", now: 99))
+        #expect(!passes.hasPassed("a", now: 100))
+        passes.passed("b", now: 0)
+        passes.passed("c", now: 0)
+        #expect(!passes.hasPassed("a", now: 1))
+        #expect(passes.hasPassed("c", now: 1))
+    }
+
+    @Test(arguments: [
+        (0, "Thu, 1 Jan 1970 00:00:00 +0000"),
+        (1_732_322_669, "Sat, 23 Nov 2024 00:44:29 +0000"),
+    ])
+    func `a date reads as RFC 5322 has it`(seconds: Int, text: String) {
+        #expect(RFC5322Date.text(seconds) == text)
+    }
+
+    @Test func `the Received field cannot be broken by a client's name`() {
+        let field = ReceivedField(
+            helloName: Array("evil)\r\nX: y;".utf8),
+            clientName: "mail.example.net",
+            clientAddress: "2001:db8::1",
+            hostname: "mx1.example.org",
+            protocolName: "ESMTP",
+            transactionID: "T.1",
+            recipient: Array("a@example.com".utf8),
+            time: 0
+        )
+        #expect(
+            String(decoding: field.value(), as: UTF8.self) == " from evil???X:?y?"
+                + " (mail.example.net [IPv6:2001:db8::1])\r\n\tby mx1.example.org"
+                + " with ESMTP id T.1\r\n\tfor <a@example.com>;\r\n\tThu, 1 Jan 1970 00:00:00 +0000"
+        )
+    }
+}

@@ -1,0 +1,197 @@
+"""Starts the systems that Gatepost is measured against, on loopback, and ends them by their own means.
+
+Each is a context manager that yields the port it listens on:
+
+    with smtp_sink() as port: ...
+    with postfix_with_milter(queue=False) as port: ...
+    with qpsmtpd_prefork() as port: ...
+
+All of them are Debian packages: postfix (smtp-sink, smtp-source, smtpd), libmilter-dev, qpsmtpd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen | None, seconds: float = 20) -> None:
+    """Returns once somebody accepts on `port`; raises when the process ends or time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as peer:
+            peer.settimeout(5)
+            if peer.recv(1):
+                return
+        if process is not None and process.poll() is not None:
+            raise RuntimeError(f"ended with {process.returncode} before it listened")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nobody listens on port {port}")
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def smtp_sink():
+    """Postfix's smtp-sink: C, in memory, asks nobody."""
+    port = free_port()
+    process = subprocess.Popen(
+        ["smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "1024"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def _milter(folder: pathlib.Path):
+    binary = folder / "milter"
+    subprocess.run(
+        ["cc", "-O2", "-o", str(binary), str(HERE / "milter.c"), "-lmilter", "-lpthread"], check=True
+    )
+    port = free_port()
+    process = subprocess.Popen([str(binary), f"inet:{port}@127.0.0.1"])
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the milter does not listen")
+            time.sleep(0.02)
+        yield port
+    finally:
+        end(process)
+
+
+@contextlib.contextmanager
+def postfix_with_milter(queue: bool = False, milter: bool = True):
+    """A private Postfix: smtpd and one C milter, before a sink (proxy) or its own fsynced queue.
+
+    With `queue` delivered mail is discarded by Postfix's discard(8), so that only receiving counts.
+    """
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-postfix-", dir="/tmp"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        port = free_port()
+        etc, spool, data = folder / "etc", folder / "spool", folder / "data"
+        for each in (etc, spool, data):
+            each.mkdir()
+        postfix = pwd.getpwnam("postfix")
+        os.chown(data, postfix.pw_uid, postfix.pw_gid)
+        proxy = ""
+        if not queue:
+            proxy = f" -o smtpd_proxy_filter=127.0.0.1:{stack.enter_context(smtp_sink())}"
+        filters = f"inet:127.0.0.1:{stack.enter_context(_milter(folder))}" if milter else ""
+        (etc / "main.cf").write_text(
+            f"""compatibility_level = 3.6
+queue_directory = {spool}
+data_directory = {data}
+mail_owner = postfix
+setgid_group = postdrop
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mydestination =
+myhostname = bench.example
+relay_domains = example.com
+smtpd_milters = {filters}
+milter_default_action = tempfail
+smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+smtpd_client_message_rate_limit = 0
+default_process_limit = 200
+relay_transport = discard
+maillog_file = /dev/null
+maillog_file_prefixes = /dev
+"""
+        )
+        (etc / "master.cf").write_text(
+            f"""127.0.0.1:{port} inet n - n - 100 smtpd{proxy}
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+discard unix - - n - - discard
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+        )
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(["postfix", "-c", str(etc), "start"], check=True, **quiet)
+        stack.callback(subprocess.run, ["postfix", "-c", str(etc), "abort"], check=False, **quiet)
+        wait_for_port(port, None)
+        yield port
+
+
+@contextlib.contextmanager
+def qpsmtpd_prefork():
+    """qpsmtpd-prefork with plugins inside its processes and a queue that discards."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-qpsmtpd-", dir="/tmp"))
+    folder.chmod(0o755)
+    port = free_port()
+    config, plugins, spool = folder / "config", folder / "plugins", folder / "spool"
+    for each in (config, plugins, spool):
+        each.mkdir()
+    (plugins / "queue_discard").write_text(
+        'sub hook_queue { return (OK, "Queued") }\nsub hook_rcpt { return (OK) }\n1;\n'
+    )
+    (config / "plugins").write_text("queue_discard\n")
+    (config / "me").write_text("bench.example\n")
+    (config / "loglevel").write_text("0\n")
+    (config / "spool_dir").write_text(f"{spool}\n")
+    (config / "plugin_dirs").write_text(f"{plugins}\n/usr/share/qpsmtpd/plugins\n")
+    for each in (folder, config, plugins, spool):
+        shutil.chown(each, "qpsmtpd")
+    spool.chmod(0o700)
+    process = subprocess.Popen(
+        ["qpsmtpd-prefork", "--listen-address", f"127.0.0.1:{port}", "--user", "qpsmtpd",
+         "--children", "30", "--idle-children", "20", "--max-from-ip", "0"],
+        env=os.environ | {"QPSMTPD_CONFIG": str(config)},
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        end(process)
+        shutil.rmtree(folder, ignore_errors=True)
