@@ -286,11 +286,19 @@ package enum StandardReplies {
         "Too many sessions, try again later"
     )
 
-    // RFC 5321 §4.2.3, RFC 3463 §3.4.
+    /// RFC 5321 §4.2.3, RFC 3463 §3.4.
     package static let spoolFull = reply(
-        452, (4, 3, 1), .systemFailure, "Not enough disk space, try again later")
+        452,
+        (4, 3, 1),
+        .systemFailure,
+        "Not enough disk space, try again later"
+    )
     package static let spoolFailed = reply(
-        451, (4, 3, 0), .systemFailure, "The message could not be written, try again later")
+        451,
+        (4, 3, 0),
+        .systemFailure,
+        "The message could not be written, try again later"
+    )
 
     // MARK: Closing
 

@@ -4,6 +4,7 @@ import Testing
 
 struct StandardRepliesTests {
     static let all: [SMTPReply] = [
+        StandardReplies.spoolFull, StandardReplies.spoolFailed,
         StandardReplies.ok, StandardReplies.senderAccepted, StandardReplies.recipientAccepted,
         StandardReplies.startMailInput, StandardReplies.messageAccepted, StandardReplies.help,
         StandardReplies.cannotVerify, StandardReplies.closing, StandardReplies.commandLineTooLong,
