@@ -7,7 +7,6 @@ struct ConfigurationFolder {
     let directory: String
     /// What relative paths are relative to: the folder that holds the configuration folder.
     let baseDirectory: String
-    private let given: String
     private let problems: ConfigurationProblems
 
     /// Reports if there is no such folder.
@@ -20,7 +19,6 @@ struct ConfigurationFolder {
         }
         self.directory = directory
         self.baseDirectory = FilePath.parent(of: directory)
-        self.given = given.hasSuffix("/") && given != "/" ? String(given.dropLast()) : given
         self.problems = problems
         if FileStamp(path: directory)?.isDirectory != true {
             problems.report(
@@ -43,7 +41,7 @@ struct ConfigurationFolder {
         do throws(FileOctets.Failure) {
             let octets = try FileOctets.read(path).octets
             return TOMLReader(
-                file: "\(self.given)/\(name)",
+                file: "\(self.directory)/\(name)",
                 octets: octets,
                 problems: self.problems
             )
@@ -51,7 +49,7 @@ struct ConfigurationFolder {
             guard !error.isNoSuchFile else { return nil }
             self.problems.report(
                 ConfigurationError(
-                    file: "\(self.given)/\(name)",
+                    file: "\(self.directory)/\(name)",
                     line: nil,
                     key: nil,
                     problem: error.reason,
@@ -64,7 +62,7 @@ struct ConfigurationFolder {
 
     /// As if the file were empty.
     func emptyReader(_ name: String) -> TOMLReader {
-        TOMLReader(emptyFile: "\(self.given)/\(name)", problems: self.problems)
+        TOMLReader(emptyFile: "\(self.directory)/\(name)", problems: self.problems)
     }
 
     /// A path, made absolute.

@@ -14,7 +14,7 @@ def test_the_order_of_asking_is_printed(installation):
     lines = done.stdout.splitlines()
     assert lines[0] == "frontend (mx.example.com)"
     assert lines[1] == "listener default: 127.0.0.1:2525"
-    assert lines[2].endswith("/var/run/pools/policy/frontend.sock, opens with 1 worker, on failure tempfail")
+    assert lines[2] == "pool policy: var/run/pools/policy/frontend.sock, opens with 1 worker, on failure tempfail"
     assert [line.split(None, 1) for line in lines[4:]] == [
         ["connect", "policy: relay, earlytalker"],
         ["rcpt", "policy: rcpt_ok"],
@@ -52,7 +52,7 @@ def test_all_mistakes_of_all_files_are_printed_at_once(installation):
     assert lines[0] == 'config/frontend.toml:1: idd: is not a key; did you mean "id"?'
     assert lines[1].startswith("config/frontend.toml:3: limits.max_recipients: 5 is out of range")
     assert lines[2].startswith("config/worker.toml:2: dns.servers: ")
-    assert "databytes:1: " in lines[3]
+    assert lines[3].startswith("config/databytes:1: ")
     assert lines[4] == "config/plugins:1: no such plugin"
     assert lines[5] == "gatepost check: 5 problems"
 

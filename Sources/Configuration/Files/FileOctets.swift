@@ -110,7 +110,7 @@ enum FileOctets {
 }
 
 /// Paths, as text.
-enum FilePath {
+package enum FilePath {
     /// `path` if it is absolute, else `path` in `directory`; `.` and `..` resolved as text.
     static func absolute(_ path: String, in directory: String) -> String {
         let whole = path.hasPrefix("/") ? path : "\(directory)/\(path)"
@@ -123,6 +123,12 @@ enum FilePath {
             }
         }
         return "/" + parts.joined(separator: "/")
+    }
+
+    /// `text` with every path below the working directory made relative to it, for a person.
+    package static func relativized(_ text: String) -> String {
+        let here = Self.workingDirectory
+        return here == "/" ? text : text.replacing("\(here)/", with: "")
     }
 
     /// Where the program was started.

@@ -20,17 +20,17 @@ struct CheckCommand: ParsableCommand {
         let plugins = WorkerCheck.run(config: self.config)
         lines += plugins.problems.filter { !lines.contains($0) }
         if !lines.isEmpty || report == nil {
-            for line in lines { StandardError.write(line) }
+            for line in lines { StandardError.write(FilePath.relativized(line)) }
             let count = lines.count == 1 ? "1 problem" : "\(lines.count) problems"
             StandardError.write("gatepost check: \(count)")
             throw ExitCode(SystemExit.configuration)
         }
         guard let found = report.take() else { return }
         for line in CheckListing(report: found, served: plugins.served).lines {
-            StandardOutput.write(line)
+            StandardOutput.write(FilePath.relativized(line))
         }
         for warning in found.warnings + plugins.warnings {
-            StandardError.write("warning: \(warning)")
+            StandardError.write("warning: \(FilePath.relativized(warning))")
         }
     }
 }

@@ -39,7 +39,9 @@ struct RunCommand: ParsableCommand {
         }
         let (configuration, problems) = ConfigurationReport.load(directory: self.config)
         guard let configuration, problems.isEmpty else {
-            for problem in problems { StandardError.write(problem.description) }
+            for problem in problems {
+                StandardError.write(FilePath.relativized(problem.description))
+            }
             throw ExitCode(SystemExit.configuration)
         }
         Systemd.prepare()
