@@ -146,6 +146,7 @@ class Worker:
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stop: Optional[asyncio.Event] = None
         self._links: Set["Link"] = set()
+        self._dialling: Dict[str, "asyncio.Task[None]"] = {}
         for hook in (*DECIDED, *NOTIFIED):
             setattr(self, hook, HookDecorator(self, hook))
 
@@ -245,22 +246,22 @@ class Worker:
         """Dials every socket of the folder, looks for new ones every `look_every` seconds, until `stop`."""
         self._begin()
         stop = cast(asyncio.Event, self._stop)
-        dialling: Dict[str, "asyncio.Task[None]"] = {}
         try:
             while not stop.is_set():
-                dialling = {path: task for path, task in dialling.items() if not task.done()}
                 for path in glob.glob(os.path.join(glob.escape(self.folder), "*.sock")):
-                    if path not in dialling:
-                        dialling[path] = asyncio.ensure_future(self._keep(path))
+                    if path not in self._dialling or self._dialling[path].done():
+                        self._dialling[path] = asyncio.ensure_future(self._keep(path))
                 await _wait(stop, self.look_every)
             self.logger.info("draining")
             for link in list(self._links):
                 link.drain()
             await self._gone(self.drain_timeout)
         finally:
-            for task in dialling.values():
+            tasks = list(self._dialling.values())
+            self._dialling.clear()
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*dialling.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._end()
 
     def _begin(self) -> None:

@@ -132,6 +132,7 @@ def test_reconnects_when_the_frontend_goes_and_comes_back(folder):
                 peer.send(event(1))
                 assert (await peer.next())["verdict"] == "ok"
                 peer.close()
+        await asyncio.wait([worker._dialling[path]])  # the file is gone: the worker stops dialling it
         async with Frontend(path) as frontend:  # a new socket of the same name
             peer = await (await frontend.accept()).welcome()
             peer.close()
