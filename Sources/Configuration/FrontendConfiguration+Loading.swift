@@ -37,6 +37,9 @@ extension FrontendConfiguration {
             unit: "milliseconds"
         )
         self.compatibility = reader.choice("compat", default: self.compatibility)
+        if self.compatibility != .none {
+            reader.reportLater("compat")
+        }
         self.bareNewline = reader.choice("bare_newline", default: self.bareNewline)
         self.logLevel = reader.choice("log_level", default: self.logLevel)
         self.logFormat = reader.choice("log_format", default: self.logFormat)

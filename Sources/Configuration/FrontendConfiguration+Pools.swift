@@ -52,6 +52,9 @@ extension FrontendConfiguration {
         pool.failureHeader = reader.bool("failure_header", default: false)
         Self.readPolicies(reader, into: &pool)
         Self.readAccess(reader, into: &pool)
+        for key in ["shadow_of", "canary_of", "canary_percent"] where reader.has(key) {
+            reader.reportLater(key)
+        }
         pool.shadowOf = reader.string("shadow_of")
         pool.canaryOf = reader.string("canary_of")
         pool.canaryPercent = reader.integer(

@@ -112,6 +112,11 @@ final class TOMLReader {
         )
     }
 
+    /// A key that is known and does nothing yet: to take it silently would be a lie.
+    func reportLater(_ key: String) {
+        self.report(key, "is not in this version", remedy: "remove the line")
+    }
+
     func pathOf(_ key: String) -> String {
         self.path.isEmpty ? key : key.isEmpty ? self.path : "\(self.path).\(key)"
     }
