@@ -66,7 +66,9 @@ final class FrontendServer {
         )
         let logger = self.logger
         self.controlFiles = ControlFiles(directories: configuration.controlDirectories) { error in
-            logger.error("a control file is not usable, its last good content stays in force: \(error)")
+            logger.error(
+                "a control file is not usable, its last good content stays in force: \(error)"
+            )
         }
         self.limits = ConnectionLimits(
             maximumSessions: configuration.limits.maximumSessions,
@@ -79,11 +81,13 @@ final class FrontendServer {
 
     /// Opens the pools' sockets now and the listeners once enough workers are ready.
     ///
-    /// - Parameter ended: Succeeds when the frontend has shut down.
+    /// `ended` succeeds when the frontend has shut down. The future returned fails with a
+    /// ``SystemError`` when a socket's place cannot be had.
     func start(ended: EventLoopPromise<Void>) -> EventLoopFuture<Void> {
         self.ended = ended
         let server = NIOLoopBound(self, eventLoop: self.loop)
-        self.ticker = self.loop.scheduleRepeatedTask(initialDelay: Self.tick, delay: Self.tick) { _ in
+        self.ticker = self.loop.scheduleRepeatedTask(initialDelay: Self.tick, delay: Self.tick) {
+            _ in
             server.value.ticked()
         }
         do {
@@ -127,7 +131,9 @@ final class FrontendServer {
         self.observed = []
         for hook in Hook.allCases {
             if self.pools.contains(where: { $0.isAsked(hook) }) { self.asked.insert(HookSet(hook)) }
-            if self.pools.contains(where: { $0.isObserved(hook) }) { self.observed.insert(HookSet(hook)) }
+            if self.pools.contains(where: { $0.isObserved(hook) }) {
+                self.observed.insert(HookSet(hook))
+            }
         }
         self.areHeadersWanted = self.pools.contains(where: \.needsHeaders)
         self.isTraceWanted = self.pools.contains(where: \.needsTrace)
@@ -143,7 +149,8 @@ final class FrontendServer {
                 inherited: index < inherited.count ? inherited[index] : nil
             )
         }
-        EventLoopFuture.whenAllSucceed(opened, on: self.loop).assumeIsolated().whenComplete { result in
+        EventLoopFuture.whenAllSucceed(opened, on: self.loop).assumeIsolated().whenComplete {
+            result in
             switch result {
             case .success(let addresses): self.listening(addresses.compactMap(\.self))
             case .failure(let error):
@@ -159,8 +166,14 @@ final class FrontendServer {
         ReadyNotice.send(texts)
     }
 
-    private func smtpConfiguration(for listener: FrontendConfiguration.Listener) -> SMTPConfiguration {
-        SMTPConfiguration(self.configuration, listener: listener, control: self.controlFiles.snapshot())
+    private func smtpConfiguration(
+        for listener: FrontendConfiguration.Listener
+    ) -> SMTPConfiguration {
+        SMTPConfiguration(
+            self.configuration,
+            listener: listener,
+            control: self.controlFiles.snapshot()
+        )
     }
 
     // MARK: - Sessions
@@ -204,15 +217,21 @@ final class FrontendServer {
     func reload(_ new: FrontendConfiguration) {
         var kept: [String] = []
         if new.id != self.configuration.id { kept.append("id") }
-        if new.runtimeDirectory != self.configuration.runtimeDirectory { kept.append("runtime_directory") }
-        if new.spoolDirectory != self.configuration.spoolDirectory { kept.append("spool_directory") }
+        if new.runtimeDirectory != self.configuration.runtimeDirectory {
+            kept.append("runtime_directory")
+        }
+        if new.spoolDirectory != self.configuration.spoolDirectory {
+            kept.append("spool_directory")
+        }
         if new.pools.map(\.name) != self.configuration.pools.map(\.name) { kept.append("pool") }
         if new.listeners.map(\.address) != self.configuration.listeners.map(\.address) {
             kept.append("listener.address")
         }
         guard kept.isEmpty else {
             let keys = kept.joined(separator: ", ")
-            self.logger.error("not reloaded: \(keys) cannot change while running; restart the frontend")
+            self.logger.error(
+                "not reloaded: \(keys) cannot change while running; restart the frontend"
+            )
             return
         }
         self.configuration = new

@@ -121,7 +121,8 @@ enum LogText {
 
     /// Appends `text`, in double quotes when it holds a space, a quote or nothing.
     static func appendQuotedIfNeeded(_ text: String, to line: inout [UInt8]) {
-        let needsQuotes = text.isEmpty || text.utf8.contains { $0 == 0x20 || $0 == 0x22 || $0 == 0x3D }
+        let needsQuotes =
+            text.isEmpty || text.utf8.contains { $0 == 0x20 || $0 == 0x22 || $0 == 0x3D }
         guard needsQuotes else { return self.appendEscaped(text, to: &line) }
         line.append(UInt8(ascii: "\""))
         for part in text.split(separator: "\"", omittingEmptySubsequences: false).enumerated() {

@@ -27,7 +27,11 @@ final class ReplacementMessageTests {
         close(file)
     }
 
-    private func take(_ path: String, owner: uid_t = getuid(), limit: Int = 100) throws -> (Int, [UInt8]) {
+    private func take(
+        _ path: String,
+        owner: uid_t = getuid(),
+        limit: Int = 100
+    ) throws -> (Int, [UInt8]) {
         try ReplacementMessage.take(
             path,
             folder: self.folder,
@@ -66,7 +70,9 @@ final class ReplacementMessageTests {
 
     @Test func `another owner, a large file and bare newlines are refused`() throws {
         try self.leave("0123456789\r\n")
-        #expect(throws: ReplacementMessage.Refusal.wrongOwner) { try self.take("m", owner: getuid() + 1) }
+        #expect(throws: ReplacementMessage.Refusal.wrongOwner) {
+            try self.take("m", owner: getuid() + 1)
+        }
         #expect(throws: ReplacementMessage.Refusal.tooLarge) { try self.take("m", limit: 11) }
         let size = try self.take("m", limit: 12).0
         #expect(size == 12)

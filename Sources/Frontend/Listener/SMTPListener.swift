@@ -23,7 +23,7 @@ final class SMTPListener {
 
     /// Opens the socket; the future fails when the address cannot be had.
     ///
-    /// - Parameter inherited: A listening socket that the service manager opened; `nil` binds one.
+    /// `inherited` is a listening socket that the service manager opened; `nil` binds one.
     func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
         let bound = NIOLoopBound((server, self), eventLoop: server.loop)
         let bootstrap = ServerBootstrap(group: server.loop)
@@ -34,7 +34,9 @@ final class SMTPListener {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let (server, listener) = bound.value
-                    guard let handler = listener.session(on: channel, server: server) else { return }
+                    guard let handler = listener.session(on: channel, server: server) else {
+                        return
+                    }
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
@@ -70,7 +72,9 @@ final class SMTPListener {
     func greetingDelayMS(for client: IPAddress?, now: Int64) -> Int64 {
         guard self.configuration.greetingDelayMS > 0 else { return 0 }
         if let client {
-            if self.configuration.greetingDelayExempt.contains(where: { $0.contains(client) }) { return 0 }
+            if self.configuration.greetingDelayExempt.contains(where: { $0.contains(client) }) {
+                return 0
+            }
             if self.passes.hasPassed("\(client)", now: now) { return 0 }
         }
         return self.configuration.greetingDelayMS
@@ -90,9 +94,13 @@ final class SMTPListener {
             client: channel.remoteAddress,
             local: channel.localAddress
         )
-        guard server.connectionOpened(from: handler.policy.facts.clientIP) != nil else { return handler }
+        guard server.connectionOpened(from: handler.policy.facts.clientIP) != nil else {
+            return handler
+        }
         let reply = channel.allocator.buffer(bytes: StandardReplies.tooManySessions.wire)
-        channel.writeAndFlush(reply).assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
+        channel.writeAndFlush(reply).assumeIsolated().whenComplete { _ in
+            channel.close(promise: nil)
+        }
         return nil
     }
 }

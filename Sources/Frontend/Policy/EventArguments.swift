@@ -172,7 +172,8 @@ extension SMTPReply {
     /// The text of each line, without code and enhanced status code.
     var textLines: [String] {
         let prefix = self.status.map { "\($0) ".utf8.count } ?? 0
-        return String(decoding: self.wire, as: UTF8.self).split(whereSeparator: \.isNewline).map { line in
+        return String(decoding: self.wire, as: UTF8.self).split(whereSeparator: \.isNewline).map {
+            line in
             String(decoding: line.utf8.dropFirst(4 + prefix), as: UTF8.self)
         }
     }

@@ -77,7 +77,8 @@ final class PolicyConversation {
 
     /// Asks every pool in turn about `hook`.
     ///
-    /// - Parameter args: The encoded `args` object.
+    /// `args` is the encoded `args` object.
+    ///
     /// - Returns: The decision if nobody had to be waited for; else `nil`, and
     ///   `SMTPSessionHandler.policyDecided(_:)` is called later.
     func ask(_ hook: Hook, args: [UInt8]) -> PolicyDecision? {
@@ -131,7 +132,8 @@ final class PolicyConversation {
 
     /// The message is in its file now, or will never be.
     private func messageStored() {
-        guard self.question != nil, self.question?.ticket == nil, let decision = self.askNextPool() else { return }
+        guard self.question != nil, self.question?.ticket == nil, let decision = self.askNextPool()
+        else { return }
         self.handler?.policyDecided(decision)
     }
 
@@ -239,7 +241,10 @@ final class PolicyConversation {
         self.trace.record(entry)
     }
 
-    private func decide(_ outcome: PolicyDecision.Outcome, _ decider: PolicyDecision.Decider) -> PolicyDecision {
+    private func decide(
+        _ outcome: PolicyDecision.Outcome,
+        _ decider: PolicyDecision.Decider
+    ) -> PolicyDecision {
         let delay = self.question?.delayMS ?? 0
         self.question = nil
         return PolicyDecision(outcome: outcome, decider: decider, delayMS: delay)
@@ -247,7 +252,9 @@ final class PolicyConversation {
 
     /// Lets the message say which pool did not see it; for operators who switched that on.
     private func markSkipped(pool: String, _ hook: Hook) {
-        guard var headers = self.transaction?.headers, hook == .data_post || hook == .data_post_headers else { return }
+        guard var headers = self.transaction?.headers,
+            hook == .data_post || hook == .data_post_headers
+        else { return }
         headers.add(
             name: Array("X-Gatepost-Skipped".utf8),
             value: Array(" pool=\(pool); hook=\(hook.rawValue)".utf8),
@@ -264,7 +271,12 @@ extension PolicyConversation: Sendable {}
 
 extension PolicyConversation {
     /// Copies the file that a worker left for us, then goes on with its verdict.
-    private func takeOver(_ path: String, _ edit: PolicyEdit, _ outcome: PoolOutcome, _ owner: UInt32) {
+    private func takeOver(
+        _ path: String,
+        _ edit: PolicyEdit,
+        _ outcome: PoolOutcome,
+        _ owner: UInt32
+    ) {
         guard let question = self.question else { return }
         let server = self.server
         let folder = server.spool.outFolder(pool: server.pools[question.pool].name)
@@ -324,10 +336,12 @@ extension PolicyConversation {
 
     /// The transaction is over; tells those who want to know, once.
     ///
-    /// - Parameter decider: Who took the message; `nil` if nobody did.
+    /// `decider` is who took the message; `nil` if nobody did.
     func transactionEnded(reason: String, decider: PolicyDecision.Decider?, reply: SMTPReply?) {
         guard self.transaction != nil else { return }
-        if decider != nil, let id = self.transaction?.id, let reply, self.server.isObserved(.queue_post) {
+        if decider != nil, let id = self.transaction?.id, let reply,
+            self.server.isObserved(.queue_post)
+        {
             self.notify(.queue_post, args: EventArguments.queued(id: id, reply: reply))
         }
         if self.server.isObserved(.reset_transaction) {
@@ -357,7 +371,10 @@ extension PolicyConversation {
         self.transactionEnded(reason: "disconnect", decider: nil, reply: nil)
         let duration = self.server.nowMS - self.openedMS
         if self.server.isObserved(.disconnect) {
-            self.notify(.disconnect, args: EventArguments.disconnect(reason: end.rawValue, durationMS: duration))
+            self.notify(
+                .disconnect,
+                args: EventArguments.disconnect(reason: end.rawValue, durationMS: duration)
+            )
         }
         self.summary.sessionEnded(
             self.facts,
@@ -376,7 +393,12 @@ extension PolicyConversation {
     }
 
     /// Tells observers of `deny` and `ok` how a question ended.
-    func notifyDecision(_ hook: Hook, _ decision: PolicyDecision, isRefusal: Bool, reply: SMTPReply?) {
+    func notifyDecision(
+        _ hook: Hook,
+        _ decision: PolicyDecision,
+        isRefusal: Bool,
+        reply: SMTPReply?
+    ) {
         let notification: Hook = isRefusal ? .deny : .ok
         guard self.server.isObserved(notification) else { return }
         var verdict: Verdict = isRefusal ? .denysoft : .declined
@@ -412,7 +434,8 @@ extension PolicyConversation {
         into writer: inout JSONWriter
     ) -> Bool {
         guard let question = self.question else { return false }
-        return self.write(question.hook, args: question.args, to: addressee, into: &writer) { writer in
+        return self.write(question.hook, args: question.args, to: addressee, into: &writer) {
+            writer in
             writer.key("type")
             writer.string("event")
             writer.key("id")
@@ -427,7 +450,12 @@ extension PolicyConversation {
     }
 
     /// Writes a notification line; false when it does not fit.
-    func writeNotification(_ hook: Hook, args: [UInt8], to addressee: Addressee, into writer: inout JSONWriter) -> Bool {
+    func writeNotification(
+        _ hook: Hook,
+        args: [UInt8],
+        to addressee: Addressee,
+        into writer: inout JSONWriter
+    ) -> Bool {
         self.write(hook, args: args, to: addressee, into: &writer) { writer in
             writer.key("type")
             writer.string("notify")

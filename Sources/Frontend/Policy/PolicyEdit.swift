@@ -40,12 +40,17 @@ struct PolicyEdit {
             transaction: verdict.transactionNotes
         )
         guard isMerged else {
-            return ProtocolViolation(.notes_too_large, "more than \(PolicyNotes.maximumScopeOctets) octets")
+            return ProtocolViolation(
+                .notes_too_large,
+                "more than \(PolicyNotes.maximumScopeOctets) octets"
+            )
         }
         for action in verdict.actions {
             if let violation = self.apply(action) { return violation }
         }
-        guard self.changesRecipients, self.hook != .rcpt, let transaction = self.transaction else { return nil }
+        guard self.changesRecipients, self.hook != .rcpt, let transaction = self.transaction else {
+            return nil
+        }
         return transaction.recipients.isEmpty ? ProtocolViolation(.no_recipients) : nil
     }
 
@@ -65,7 +70,8 @@ struct PolicyEdit {
         case .setClientName(let name): self.clientName = name
         case .delayReply(let ms): self.delayMS = min(max(self.delayMS, ms), self.maximumDelayMS)
         case .replaceMessage(let path): self.replacementPath = path
-        case .addHeader, .setHeader, .deleteHeader, .deleteHeaders: return self.applyToHeader(action)
+        case .addHeader, .setHeader, .deleteHeader, .deleteHeaders:
+            return self.applyToHeader(action)
         case .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender:
             return self.applyToEnvelope(action)
         }
@@ -73,7 +79,9 @@ struct PolicyEdit {
     }
 
     private mutating func applyToHeader(_ action: PolicyAction) -> ProtocolViolation? {
-        guard var headers = self.transaction?.headers else { return ProtocolViolation(.action_not_allowed) }
+        guard var headers = self.transaction?.headers else {
+            return ProtocolViolation(.action_not_allowed)
+        }
         var isKnown = true
         switch action {
         case .addHeader(let name, let value, let atTop):
@@ -90,7 +98,9 @@ struct PolicyEdit {
 
     /// A value that begins without white space gets the usual one after its colon.
     private static func spaced(_ value: [UInt8]) -> [UInt8] {
-        guard let first = value.first, first != 0x20, first != 0x09, first != 0x0D else { return value }
+        guard let first = value.first, first != 0x20, first != 0x09, first != 0x0D else {
+            return value
+        }
         return [0x20] + value
     }
 
@@ -98,13 +108,16 @@ struct PolicyEdit {
         guard self.transaction != nil else { return ProtocolViolation(.action_not_allowed) }
         switch action {
         case .replaceSender(let octets):
-            guard let path = try? ReversePath(address: octets), self.mayCarry(path.mailbox?.isNonASCII ?? false)
+            guard let path = try? ReversePath(address: octets),
+                self.mayCarry(path.mailbox?.isNonASCII ?? false)
             else { return ProtocolViolation(.address_invalid) }
             let parameters = self.transaction?.sender?.parameters ?? .none
             self.transaction?.sender = EnvelopeAddress(path, parameters)
             return nil
         case .addRecipient(let octets):
-            guard let address = self.forwardAddress(octets) else { return ProtocolViolation(.address_invalid) }
+            guard let address = self.forwardAddress(octets) else {
+                return ProtocolViolation(.address_invalid)
+            }
             guard self.transaction?.recipients.count ?? 0 < self.maximumRecipients else {
                 return ProtocolViolation(.too_many_recipients)
             }
@@ -114,7 +127,9 @@ struct PolicyEdit {
                 return ProtocolViolation(.unknown_recipient)
             }
         case .replaceRecipient(let id, let octets):
-            guard let address = self.forwardAddress(octets) else { return ProtocolViolation(.address_invalid) }
+            guard let address = self.forwardAddress(octets) else {
+                return ProtocolViolation(.address_invalid)
+            }
             guard self.transaction?.replaceRecipient(id: id, with: address) ?? false else {
                 return ProtocolViolation(.unknown_recipient)
             }
@@ -125,7 +140,9 @@ struct PolicyEdit {
     }
 
     private func forwardAddress(_ octets: [UInt8]) -> EnvelopeAddress? {
-        guard let path = try? ForwardPath(address: octets), self.mayCarry(path.isNonASCII) else { return nil }
+        guard let path = try? ForwardPath(address: octets), self.mayCarry(path.isNonASCII) else {
+            return nil
+        }
         return EnvelopeAddress(path, .none)
     }
 

@@ -103,7 +103,11 @@ extension PolicyPool {
             unlink(self.place.path)
         }
         for connection in self.connections.values {
-            FrontendLine.bye(code: "shutdown", message: "the frontend stops", into: &connection.output)
+            FrontendLine.bye(
+                code: "shutdown",
+                message: "the frontend stops",
+                into: &connection.output
+            )
             connection.close()
         }
         let closed = self.channel?.close() ?? self.server.loop.makeSucceededVoidFuture()
@@ -122,7 +126,10 @@ extension PolicyPool {
     private func newConnection() -> WorkerConnectionHandler? {
         self.lastWorker += 1
         guard self.machine.workerConnected(self.lastWorker, now: self.server.nowNS) else {
-            self.logger.warning("a worker was refused, the pool is full", metadata: ["pool": "\(self.name)"])
+            self.logger.warning(
+                "a worker was refused, the pool is full",
+                metadata: ["pool": "\(self.name)"]
+            )
             return nil
         }
         let handler = WorkerConnectionHandler(
@@ -134,7 +141,7 @@ extension PolicyPool {
         return handler
     }
 
-    /// The connection is up: who is it?
+    /// The connection is up; the kernel says who it is.
     func connected(_ connection: WorkerConnectionHandler, credentials: PeerCredentials) {
         connection.peer = credentials
         let allowed = self.configuration.allowedUserIDs
@@ -156,7 +163,12 @@ extension PolicyPool {
             "a worker was rejected",
             metadata: self.metadata(connection, ["code": "\(code)", "why": "\(message)"])
         )
-        FrontendLine.reject(code: code, message: message, retryMS: retryMS, into: &connection.output)
+        FrontendLine.reject(
+            code: code,
+            message: message,
+            retryMS: retryMS,
+            into: &connection.output
+        )
         self.lose(connection)
     }
 
@@ -203,7 +215,11 @@ extension PolicyPool {
 
     private func greet(_ hello: WorkerHello, _ connection: WorkerConnectionHandler) {
         guard hello.pool == self.name else {
-            return self.reject(connection, "pool_unknown", "this is the socket of pool \(self.name)")
+            return self.reject(
+                connection,
+                "pool_unknown",
+                "this is the socket of pool \(self.name)"
+            )
         }
         let now = self.server.nowNS
         let facts = PoolHello(hello, userID: connection.peer.userID)
@@ -227,7 +243,10 @@ extension PolicyPool {
             self.written(to: connection)
             self.logger.info(
                 "a worker is ready",
-                metadata: self.metadata(connection, ["plugins": "\(hello.plugins.joined(separator: " "))"])
+                metadata: self.metadata(
+                    connection,
+                    ["plugins": "\(hello.plugins.joined(separator: " "))"]
+                )
             )
             self.machine.workerReady(connection.id, now: now, actions: &self.actions)
             self.workersChanged()
@@ -247,17 +266,27 @@ extension PolicyPool {
             self.failed(connection, id, started: started, "\(code) \(plugin ?? "") \(text)")
         case .progress(let id, let extendMS):
             let (extend, overflow) = UInt64(extendMS).multipliedReportingOverflow(by: 1_000_000)
-            self.machine.progressed(on: connection.id, eventID: id, extendNS: overflow ? .max : extend)
+            self.machine.progressed(
+                on: connection.id,
+                eventID: id,
+                extendNS: overflow ? .max : extend
+            )
         case .ping(let number):
             FrontendLine.pong(number, into: &connection.output)
             self.written(to: connection)
         case .pong: break
         case .drain(let reason):
-            self.logger.info("a worker drains", metadata: self.metadata(connection, ["reason": "\(reason)"]))
+            self.logger.info(
+                "a worker drains",
+                metadata: self.metadata(connection, ["reason": "\(reason)"])
+            )
             self.machine.drainRequested(by: connection.id, now: now, actions: &self.actions)
             self.workersChanged()
         case .bye(let code, let text):
-            self.logger.info("a worker says bye", metadata: self.metadata(connection, ["code": "\(code)", "why": "\(text)"]))
+            self.logger.info(
+                "a worker says bye",
+                metadata: self.metadata(connection, ["code": "\(code)", "why": "\(text)"])
+            )
             self.lose(connection)
         }
         self.perform()
@@ -269,10 +298,19 @@ extension PolicyPool {
         _ result: Result<PolicyVerdict, ProtocolViolation>
     ) {
         let now = self.server.nowNS
-        guard case .awaited(let ticket) = self.machine.answerReceived(from: connection.id, eventID: id),
+        guard
+            case .awaited(let ticket) = self.machine.answerReceived(
+                from: connection.id,
+                eventID: id
+            ),
             let conversation = self.conversations[ticket]
         else {
-            return self.machine.answered(from: connection.id, eventID: id, now: now, actions: &self.actions)
+            return self.machine.answered(
+                from: connection.id,
+                eventID: id,
+                now: now,
+                actions: &self.actions
+            )
         }
         var violation: ProtocolViolation?
         switch result {
@@ -282,7 +320,10 @@ extension PolicyPool {
         if let violation {
             self.logger.warning(
                 "an invalid verdict",
-                metadata: self.metadata(connection, ["violation": "\(violation)", "event": "\(id)"])
+                metadata: self.metadata(
+                    connection,
+                    ["violation": "\(violation)", "event": "\(id)"]
+                )
             )
             self.machine.answered(
                 from: connection.id,
@@ -293,7 +334,12 @@ extension PolicyPool {
             )
         } else if case .success(let verdict) = result {
             self.conversations[ticket] = nil
-            self.machine.answered(from: connection.id, eventID: id, now: now, actions: &self.actions)
+            self.machine.answered(
+                from: connection.id,
+                eventID: id,
+                now: now,
+                actions: &self.actions
+            )
             conversation.poolDone(
                 .answered(verdict, worker: connection.name),
                 peerUserID: connection.peer.userID
@@ -301,10 +347,20 @@ extension PolicyPool {
         }
     }
 
-    private func failed(_ connection: WorkerConnectionHandler, _ id: Int64, started: Bool, _ detail: String) {
+    private func failed(
+        _ connection: WorkerConnectionHandler,
+        _ id: Int64,
+        started: Bool,
+        _ detail: String
+    ) {
         let now = self.server.nowNS
         guard started else {
-            return self.machine.notStarted(by: connection.id, eventID: id, now: now, actions: &self.actions)
+            return self.machine.notStarted(
+                by: connection.id,
+                eventID: id,
+                now: now,
+                actions: &self.actions
+            )
         }
         self.logger.warning(
             "a worker could not answer",
@@ -329,13 +385,22 @@ extension PolicyPool {
             "a worker broke the protocol",
             metadata: self.metadata(connection, ["violation": "\(violation)"])
         )
-        FrontendLine.bye(code: violation.code.rawValue, message: violation.detail, into: &connection.output)
+        FrontendLine.bye(
+            code: violation.code.rawValue,
+            message: violation.detail,
+            into: &connection.output
+        )
         self.lose(connection)
         self.perform()
     }
 
     func writabilityChanged(_ connection: WorkerConnectionHandler, isWritable: Bool) {
-        self.machine.workerBlocked(connection.id, !isWritable, now: self.server.nowNS, actions: &self.actions)
+        self.machine.workerBlocked(
+            connection.id,
+            !isWritable,
+            now: self.server.nowNS,
+            actions: &self.actions
+        )
         self.perform()
     }
 
@@ -423,7 +488,11 @@ extension PolicyPool {
                 to: connection.addressee(for: hook),
                 into: &connection.output
             )
-            if isWritten { self.written(to: connection) } else { connection.droppedNotifications += 1 }
+            if isWritten {
+                self.written(to: connection)
+            } else {
+                connection.droppedNotifications += 1
+            }
         }
     }
 
@@ -470,7 +539,9 @@ extension PolicyPool {
         attempt: Int,
         remainingNS: UInt64
     ) {
-        guard let connection = self.connections[worker], let conversation = self.conversations[ticket] else { return }
+        guard let connection = self.connections[worker],
+            let conversation = self.conversations[ticket]
+        else { return }
         let isWritten = conversation.writeEvent(
             id: eventID,
             attempt: attempt,
@@ -497,7 +568,8 @@ extension PolicyPool {
             "policy failed",
             metadata: [
                 "session": "\(conversation.facts.id)", "pool": "\(self.name)",
-                "hook": "\(conversation.openHook?.rawValue ?? "")", "failure": "\(failure.rawValue)",
+                "hook": "\(conversation.openHook?.rawValue ?? "")",
+                "failure": "\(failure.rawValue)",
                 "worker": "\(name ?? "none")",
             ]
         )
@@ -506,7 +578,10 @@ extension PolicyPool {
 
     private func close(_ worker: WorkerID, _ reason: PoolAction.CloseReason) {
         guard let connection = self.connections[worker] else { return }
-        self.logger.warning("a worker is closed", metadata: self.metadata(connection, ["reason": "\(reason.rawValue)"]))
+        self.logger.warning(
+            "a worker is closed",
+            metadata: self.metadata(connection, ["reason": "\(reason.rawValue)"])
+        )
         FrontendLine.bye(code: reason.rawValue, message: "", into: &connection.output)
         self.lose(connection)
     }
@@ -555,7 +630,9 @@ struct PoolWants {
 
     mutating func update(connections: [WorkerConnectionHandler], machine: PoolMachine) {
         self = PoolWants()
-        for hook in Hook.allCases where machine.isAsked(hook.index) { self.asked.insert(HookSet(hook)) }
+        for hook in Hook.allCases where machine.isAsked(hook.index) {
+            self.asked.insert(HookSet(hook))
+        }
         for (hook, request) in connections.flatMap({ $0.hello?.hooks.map { $0 } ?? [] }) {
             if request.isObserver { self.observed.insert(HookSet(hook)) }
             if request.needs.contains(.message) { self.message.insert(HookSet(hook)) }
@@ -606,7 +683,9 @@ extension PoolSettings {
                 maximumNS: nanoseconds(policy.maximumDeadlineMS)
             )
         }
-        self.hooksWithSideEffects = [HookMask(hook: Hook.queue.index), HookMask(hook: Hook.auth.index)]
+        self.hooksWithSideEffects = [
+            HookMask(hook: Hook.queue.index), HookMask(hook: Hook.auth.index),
+        ]
         self.hooksOfEmptyPool = HookMask(hook: Hook.connect.index)
         self.graceNS = nanoseconds(configuration.graceMS)
         self.zombieNS = nanoseconds(configuration.zombieMS)

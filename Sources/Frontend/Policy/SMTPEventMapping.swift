@@ -11,7 +11,7 @@ import SMTPCore
 enum SMTPEventMapping {
     /// What the session machine is told about `hook`.
     ///
-    /// - Parameter allowsUTF8: Whether reply text beyond ASCII may be sent (RFC 6531 §3.7.4).
+    /// Reply text beyond ASCII may be sent where `allowsUTF8` is true (RFC 6531 §3.7.4).
     static func outcome(
         of decision: PolicyDecision,
         at hook: Hook,
@@ -152,13 +152,30 @@ enum SMTPEventMapping {
     ) -> SMTPReply? {
         guard let reply else { return nil }
         switch hook {
-        case .mail: return self.reply(reply, basedOn: StandardReplies.senderAccepted, allowsUTF8: allowsUTF8)
-        case .rcpt: return self.reply(reply, basedOn: StandardReplies.recipientAccepted, allowsUTF8: allowsUTF8)
-        case .queue: return self.reply(reply, basedOn: StandardReplies.messageAccepted, allowsUTF8: allowsUTF8)
-        case .vrfy: return self.reply(reply, basedOn: StandardReplies.cannotVerify, allowsUTF8: allowsUTF8)
+        case .mail:
+            return self.reply(
+                reply,
+                basedOn: StandardReplies.senderAccepted,
+                allowsUTF8: allowsUTF8
+            )
+        case .rcpt:
+            return self.reply(
+                reply,
+                basedOn: StandardReplies.recipientAccepted,
+                allowsUTF8: allowsUTF8
+            )
+        case .queue:
+            return self.reply(
+                reply,
+                basedOn: StandardReplies.messageAccepted,
+                allowsUTF8: allowsUTF8
+            )
+        case .vrfy:
+            return self.reply(reply, basedOn: StandardReplies.cannotVerify, allowsUTF8: allowsUTF8)
         case .help: return self.reply(reply, basedOn: StandardReplies.help, allowsUTF8: allowsUTF8)
         case .noop: return self.reply(reply, basedOn: StandardReplies.ok, allowsUTF8: allowsUTF8)
-        case .quit: return self.reply(reply, basedOn: StandardReplies.closing, allowsUTF8: allowsUTF8)
+        case .quit:
+            return self.reply(reply, basedOn: StandardReplies.closing, allowsUTF8: allowsUTF8)
         default: return nil
         }
     }
@@ -171,7 +188,8 @@ enum SMTPEventMapping {
     ) -> SMTPReply? {
         let code = reply.code.flatMap { ReplyCode(rawValue: UInt16(clamping: $0)) } ?? standard.code
         let status =
-            reply.status.flatMap { EnhancedStatusCode(octets: Array($0.utf8).span) } ?? standard.status
+            reply.status.flatMap { EnhancedStatusCode(octets: Array($0.utf8).span) }
+            ?? standard.status
         return try? SMTPReply(
             policy: code,
             status: status.flatMap { $0.agrees(with: code) ? $0 : nil },

@@ -21,12 +21,20 @@ struct SessionFacts {
     /// `HELO` or `EHLO`, and the name that came with it.
     var hello: (verb: String, name: [UInt8])? { didSet { self.fixedText = nil } }
     var isRelay = false { didSet { self.fixedText = nil } }
-    var isEarlyTalker = false { didSet { if self.isEarlyTalker != oldValue { self.fixedText = nil } } }
+    var isEarlyTalker = false {
+        didSet { if self.isEarlyTalker != oldValue { self.fixedText = nil } }
+    }
 
     /// The members before `counters`, with the opening brace.
     private var fixedText: [UInt8]?
 
-    init(id: String, listener: String, startedMS: Int64, client: SocketAddress?, server: SocketAddress?) {
+    init(
+        id: String,
+        listener: String,
+        startedMS: Int64,
+        client: SocketAddress?,
+        server: SocketAddress?
+    ) {
         self.id = id
         self.listener = listener
         self.startedMS = startedMS
@@ -75,7 +83,12 @@ struct SessionFacts {
         writer.key("started_ms")
         writer.int(self.startedMS)
         writer.key("client")
-        Self.encodeEndpoint(self.clientIP, self.clientPort, name: .some(self.clientName), into: &writer)
+        Self.encodeEndpoint(
+            self.clientIP,
+            self.clientPort,
+            name: .some(self.clientName),
+            into: &writer
+        )
         writer.key("server")
         Self.encodeEndpoint(self.serverIP, self.serverPort, name: nil, into: &writer)
         writer.key("proxy")
@@ -102,7 +115,7 @@ struct SessionFacts {
         return writer.octets
     }
 
-    /// - Parameter name: `nil` leaves the member out; `.some(nil)` writes null.
+    /// A `name` of `nil` leaves the member out; `.some(nil)` writes null.
     private static func encodeEndpoint(
         _ ip: String,
         _ port: Int,

@@ -37,7 +37,9 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        PeerCredentials.of(context.channel).assumeIsolated().whenSuccess { self.pool.connected(self, credentials: $0) }
+        PeerCredentials.of(context.channel).assumeIsolated().whenSuccess {
+            self.pool.connected(self, credentials: $0)
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -77,7 +77,9 @@ extension SMTPSessionHandler {
 
     private func askRecipient(_ address: EnvelopeAddress) {
         self.policy.transaction?.propose(address)
-        guard let candidate = self.policy.transaction?.candidate else { return self.policyDecided(.undecided) }
+        guard let candidate = self.policy.transaction?.candidate else {
+            return self.policyDecided(.undecided)
+        }
         self.ask(.rcpt, args: EventArguments.recipient(candidate))
     }
 
@@ -104,7 +106,8 @@ extension SMTPSessionHandler {
         while true {
             var decision = PolicyDecision.undecided
             if self.server.isAsked(self.stage.hook) {
-                guard let answer = self.policy.ask(self.stage.hook, args: self.stageArguments()) else { return }
+                guard let answer = self.policy.ask(self.stage.hook, args: self.stageArguments())
+                else { return }
                 decision = answer
             }
             if let outcome = self.stageDecided(decision) {
@@ -130,7 +133,8 @@ extension SMTPSessionHandler {
             allowsUTF8: self.policy.transaction?.isSMTPUTF8 ?? false
         )
         if self.stage == .receivedLine { self.addReceivedField(decision) }
-        if self.stage == .queue, case .granted(nil) = outcome, let id = self.policy.transaction?.id {
+        if self.stage == .queue, case .granted(nil) = outcome, let id = self.policy.transaction?.id
+        {
             outcome = .granted(SMTPEventMapping.queued(id))
         }
         guard case .granted = outcome, !decision.isDone, let next = self.stage.next else {
@@ -166,7 +170,11 @@ extension SMTPSessionHandler {
         if case .verdict(.ok, let reply?) = decision.outcome {
             value = Array(" \(reply.text.joined(separator: "\r\n\t"))".utf8)
         }
-        self.policy.transaction?.headers.add(name: Array("Received".utf8), value: value, atTop: true)
+        self.policy.transaction?.headers.add(
+            name: Array("Received".utf8),
+            value: value,
+            atTop: true
+        )
     }
 }
 
@@ -212,7 +220,9 @@ extension SMTPSessionHandler {
         case .mail(let path, let parameters):
             let sender = EnvelopeAddress(path, parameters.all)
             if isGranted {
-                if self.policy.transaction?.sender == nil { self.policy.transaction?.sender = sender }
+                if self.policy.transaction?.sender == nil {
+                    self.policy.transaction?.sender = sender
+                }
             } else {
                 self.policy.transaction?.sender = sender
                 self.isMailRefused = true

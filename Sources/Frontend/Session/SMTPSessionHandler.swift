@@ -59,13 +59,23 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// How long a client has to take its last reply.
     static let lingerMS: Int64 = 2_000
 
-    init(server: FrontendServer, listener: SMTPListener, client: SocketAddress?, local: SocketAddress?) {
+    init(
+        server: FrontendServer,
+        listener: SMTPListener,
+        client: SocketAddress?,
+        local: SocketAddress?
+    ) {
         self.server = server
         self.listener = listener
         self.machine = SMTPSession(configuration: listener.smtp)
         self.openedMS = server.nowMS
         self.lastHeardMS = self.openedMS
-        self.policy = PolicyConversation(server: server, listener: listener.configuration.name, client: client, local: local)
+        self.policy = PolicyConversation(
+            server: server,
+            listener: listener.configuration.name,
+            client: client,
+            local: local
+        )
     }
 
     var counters: AbuseMeter { self.machine.counters }
@@ -214,7 +224,7 @@ extension SMTPSessionHandler {
         }
     }
 
-    /// Hands what arrived to the message. Its header stays in memory until it is complete.
+    /// Hands what arrived to the message; its header stays in memory until it is complete.
     func storeContent(isHeaderComplete: Bool) {
         let limit = isHeaderComplete ? self.server.configuration.limits.memoryMessageOctets : .max
         self.policy.message?.append(&self.content, keepingMemoryUpTo: limit)

@@ -8,7 +8,7 @@ struct SessionIdentifierSource {
 
     private static let alphabet = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ".utf8)
 
-    /// A new id. `milliseconds` is Unix time.
+    /// A new id; `milliseconds` is Unix time.
     mutating func next(milliseconds: Int64) -> String {
         self.counter &+= 1
         let time = UInt64(truncatingIfNeeded: milliseconds) & 0xFFFF_FFFF_FFFF

@@ -49,11 +49,13 @@ final class IncomingMessage {
 
     private func spill() {
         guard !self.memory.isEmpty || self.file == nil else { return }
-        let file = self.file ?? SpoolFile(
-            path: self.server.spool.newMessagePath(),
-            loop: self.server.loop,
-            threads: self.server.threads
-        )
+        let file =
+            self.file
+            ?? SpoolFile(
+                path: self.server.spool.newMessagePath(),
+                loop: self.server.loop,
+                threads: self.server.threads
+            )
         self.file = file
         file.append(self.memory)
         self.memory = []

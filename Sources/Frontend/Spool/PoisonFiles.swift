@@ -16,7 +16,13 @@ enum PoisonFiles {
         while true {
             let count = chunk.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
             guard count > 0 else { break }
-            guard let next = try? SpoolFileCalls.append(Array(chunk[..<count]), to: copy, path: path, mode: 0o600)
+            guard
+                let next = try? SpoolFileCalls.append(
+                    Array(chunk[..<count]),
+                    to: copy,
+                    path: path,
+                    mode: 0o600
+                )
             else { return }
             copy = next
         }
@@ -25,7 +31,9 @@ enum PoisonFiles {
 
     private static func write(_ octets: [UInt8], to path: String) {
         unlink(path)
-        guard let file = try? SpoolFileCalls.append(octets, to: -1, path: path, mode: 0o600) else { return }
+        guard let file = try? SpoolFileCalls.append(octets, to: -1, path: path, mode: 0o600) else {
+            return
+        }
         close(file)
     }
 }

@@ -24,13 +24,10 @@ enum ReplacementMessage {
 
     /// Copies the file to `destination`, which must not exist.
     ///
-    /// - Parameters:
-    ///   - path: What the worker sent: absolute in `folder`, or a name in it.
-    ///   - owner: The uid of the worker's process.
-    ///   - limit: Largest size accepted, in octets.
-    /// - Returns: Size of the copy, and the header section's octets with what follows it up to
-    ///   `headerLimit` octets.
-    /// - Throws: ``Refusal`` for what the worker did, ``SystemError`` for our own disk.
+    /// `path` is what the worker sent: absolute in `folder`, or a name in it; `owner` the uid of its
+    /// process; `limit` the largest size accepted, in octets. Size of the copy and its first
+    /// `headerLimit` octets are returned. Throws ``Refusal`` for what the worker did,
+    /// ``SystemError`` for our own disk.
     static func take(
         _ path: String,
         folder: String,
@@ -39,7 +36,8 @@ enum ReplacementMessage {
         headerLimit: Int,
         destination: String
     ) throws -> (size: Int, head: [UInt8]) {
-        let name = path.hasPrefix(folder + "/") ? String(path.dropFirst(folder.utf8.count + 1)) : path
+        let name =
+            path.hasPrefix(folder + "/") ? String(path.dropFirst(folder.utf8.count + 1)) : path
         guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")),
             !name.utf8.contains(0)
         else { throw Refusal.outsideFolder }

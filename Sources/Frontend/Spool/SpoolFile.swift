@@ -111,8 +111,8 @@ extension SpoolFile: Sendable {}
 enum SpoolFileCalls {
     /// Writes all of `octets`, opening the file at the first call.
     ///
-    /// - Parameter descriptor: What the last call returned; −1 before the first.
-    /// - Returns: The open descriptor.
+    /// `descriptor` is what the last call returned, −1 before the first. The open descriptor is
+    /// returned; after a ``SystemError`` it is closed.
     static func append(
         _ octets: [UInt8],
         to descriptor: Int32,

@@ -50,7 +50,7 @@ struct SessionSummary {
 
     /// One line for a transaction that MAIL asked for.
     ///
-    /// - Parameter decider: Who took the message; `nil` if nobody did.
+    /// `decider` is who took the message; `nil` if nobody did.
     mutating func transactionEnded(
         _ transaction: MailTransaction,
         facts: SessionFacts,
@@ -84,7 +84,9 @@ struct SessionSummary {
         } else if let refusal {
             Self.add(refusal, to: &metadata)
         }
-        if metadata["reply"] == nil, let reply { metadata["reply"] = .string(Self.text(reply.wire)) }
+        if metadata["reply"] == nil, let reply {
+            metadata["reply"] = .string(Self.text(reply.wire))
+        }
         logger.info("transaction", metadata: metadata)
     }
 

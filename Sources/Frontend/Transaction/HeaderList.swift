@@ -20,7 +20,7 @@ struct HeaderList: Equatable {
     /// The header section ends at the empty line, at the end of the octets, or at the first line
     /// that is neither a field nor the continuation of one; that line belongs to the body.
     ///
-    /// - Parameter endOffset: Set to where the section ends: the empty line, where there is one,
+    /// `endOffset` is set to where the section ends: the empty line, where there is one,
     ///   comes after it.
     init(parsing message: borrowing Span<UInt8>, endOffset: inout Int) {
         var offset = 0

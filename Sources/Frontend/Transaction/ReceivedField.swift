@@ -9,7 +9,7 @@ struct ReceivedField {
     /// The client's address without brackets; IPv6 in its usual text.
     var clientAddress: String
     var hostname: String
-    /// RFC 3848 and RFC 6531 names: SMTP, ESMTP, ESMTPS, UTF8SMTP …
+    /// A name of RFC 3848 or RFC 6531, such as SMTP, ESMTP or UTF8SMTP.
     var protocolName: String
     var transactionID: String
     /// The recipient, when there is exactly one; `nil` keeps the others private.
