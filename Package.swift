@@ -140,7 +140,8 @@ let package = Package(
         .testTarget(
             name: "PolicyKitTests",
             dependencies: [
-                "Configuration", "PolicyKit", "PolicyKitTesting", logging, nioCore, nioPosix,
+                "Configuration", "JSON", "PolicyKit", "PolicyKitTesting",
+                logging, nioCore, nioPosix,
             ]
         ),
         .testTarget(

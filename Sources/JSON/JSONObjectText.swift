@@ -35,8 +35,19 @@ package struct JSONObjectText: Sendable {
     private func place(of key: StaticString) -> Range<Int>? {
         let wanted = UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
         return self.members.first { member in
-            member.key.count == wanted.count && self.octets[member.key].elementsEqual(wanted)
+            let key = self.octets[member.key]
+            guard key.count > wanted.count else { return key.elementsEqual(wanted) }
+            return Self.isEscapedSpelling(key, of: wanted)
         }?.value
+    }
+
+    /// Whether a key longer than `wanted` spells it with escapes.
+    private static func isEscapedSpelling(
+        _ key: ArraySlice<UInt8>,
+        of wanted: UnsafeBufferPointer<UInt8>
+    ) -> Bool {
+        guard key.contains(UInt8(ascii: "\\")) else { return false }
+        return key.withUnsafeBufferPointer { JSONText.unescaped($0).elementsEqual(wanted) }
     }
 
     /// Whether there is such a member, null included.

@@ -1,7 +1,7 @@
 import Foundation
 
 /// The other end of a worker's socket: listens, reads and writes lines, and waits no longer than
-/// some seconds for anything.
+/// some seconds for anything, on a thread that may wait.
 final class FakeFrontend: @unchecked Sendable {  // each test uses it from one task at a time
     struct Failure: Error {
         let what: String
@@ -40,19 +40,20 @@ final class FakeFrontend: @unchecked Sendable {  // each test uses it from one t
     }
 
     /// Waits for a worker and reads its hello.
-    func accept() throws -> [String: Any] {
+    func accept() async throws -> [String: Any] {
         self.hangUp()
         self.received = []
-        self.connection = Glibc.accept(self.listener, nil, nil)
+        let listener = self.listener
+        self.connection = await Self.wait { Glibc.accept(listener, nil, nil) }
         guard self.connection >= 0 else { throw Failure(what: "nobody dialled") }
         Self.limitWaiting(self.connection, seconds: 10)
-        return try self.next()
+        return try await self.next()
     }
 
     /// Waits for a worker, and takes it.
     @discardableResult
-    func welcome(concurrency: Int = 64) throws -> [String: Any] {
-        let hello = try self.accept()
+    func welcome(concurrency: Int = 64) async throws -> [String: Any] {
+        let hello = try await self.accept()
         try self.send([
             "type": "welcome", "protocol": 1, "connection": "w1", "max_frame": 1_048_576,
             "frontend": ["id": "mx1", "version": "0.1.0", "hostname": "mx1.example.org"],
@@ -60,7 +61,7 @@ final class FakeFrontend: @unchecked Sendable {  // each test uses it from one t
             "limits": ["notes_octets": 65_536, "actions": 256, "reply_lines": 20],
         ])
         try self.send(["type": "ping", "n": 0])
-        guard try self.next()["n"] as? Int == 0 else { throw Failure(what: "no pong") }
+        guard try await self.next()["n"] as? Int == 0 else { throw Failure(what: "no pong") }
         return hello
     }
 
@@ -87,13 +88,13 @@ final class FakeFrontend: @unchecked Sendable {  // each test uses it from one t
     }
 
     /// The next message.
-    func next() throws -> [String: Any] {
-        guard let message = try self.nextOrEnd() else { throw Failure(what: "end of stream") }
+    func next() async throws -> [String: Any] {
+        guard let message = try await self.nextOrEnd() else { throw Failure(what: "end of stream") }
         return message
     }
 
     /// The next message; `nil` at the end of the stream.
-    func nextOrEnd() throws -> [String: Any]? {
+    func nextOrEnd() async throws -> [String: Any]? {
         while true {
             if let end = self.received.firstIndex(of: 0x0A) {
                 let line = Data(self.received[..<end])
@@ -104,19 +105,24 @@ final class FakeFrontend: @unchecked Sendable {  // each test uses it from one t
                 }
                 return message
             }
-            var buffer = [UInt8](repeating: 0, count: 65_536)
-            let count = read(self.connection, &buffer, buffer.count)
+            let connection = self.connection
+            let (count, octets) = await Self.wait {
+                var buffer = [UInt8](repeating: 0, count: 65_536)
+                let count = read(connection, &buffer, buffer.count)
+                let isEnd = count == 0 || count < 0 && errno == ECONNRESET
+                return (isEnd ? 0 : count, Array(buffer.prefix(max(0, count))))
+            }
             if count == 0 { return nil }
             guard count > 0 else { throw Failure(what: "nothing came") }
-            self.received += buffer.prefix(count)
+            self.received += octets
         }
     }
 
     /// The answers to so many events, by id; each id once.
-    func answers(_ count: Int) throws -> [Int: [String: Any]] {
+    func answers(_ count: Int) async throws -> [Int: [String: Any]] {
         var answers: [Int: [String: Any]] = [:]
         for _ in 0..<count {
-            let answer = try self.next()
+            let answer = try await self.next()
             guard let id = answer["id"] as? Int, answers[id] == nil else {
                 throw Failure(what: "second answer or none: \(answer)")
             }
@@ -126,10 +132,22 @@ final class FakeFrontend: @unchecked Sendable {  // each test uses it from one t
     }
 
     /// Whether nothing comes for a while.
-    func isSilent() -> Bool {
+    func isSilent() async -> Bool {
         guard self.received.isEmpty else { return false }
-        var poll = pollfd(fd: self.connection, events: Int16(POLLIN), revents: 0)
-        return Glibc.poll(&poll, 1, 100) == 0
+        let connection = self.connection
+        return await Self.wait {
+            var poll = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
+            return Glibc.poll(&poll, 1, 100) == 0
+        }
+    }
+
+    /// Does what waits on another thread than those of the tests' tasks.
+    private static func wait<Value: Sendable>(
+        _ body: @escaping @Sendable () -> Value
+    ) async -> Value {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(returning: body()) }
+        }
     }
 
     func hangUp() {

@@ -15,11 +15,12 @@ struct WorkerTests {
         )
     }
 
-    @Test func `hello names plugins, hooks and needs, and the first welcome makes it ready`() throws
+    @Test func `hello names plugins, hooks and needs, and the first welcome makes it ready`()
+        async throws
     {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        let hello = try frontend.welcome()
+        let hello = try await frontend.welcome()
         #expect(hello["type"] as? String == "hello")
         #expect(hello["protocol"] as? [Int] == [1, 1])
         #expect(hello["pool"] as? String == "policy")
@@ -30,16 +31,16 @@ struct WorkerTests {
         #expect(hooks["data"]?["observe"] as? Bool == true)
         #expect(hooks["rcpt"]?["observe"] as? Bool != true)
         try frontend.send(["type": "ping", "n": 7])
-        #expect(try frontend.next()["n"] as? Int == 7)
+        #expect(try await frontend.next()["n"] as? Int == 7)
         #expect(worker.ready == 1)
     }
 
-    @Test func `plugins are asked in order and the second sees what the first did`() throws {
+    @Test func `plugins are asked in order and the second sees what the first did`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send(FakeFrontend.event(1, "connect"))
-        let answer = try frontend.next()
+        let answer = try await frontend.next()
         #expect(answer["verdict"] as? String == "deny")
         #expect(answer["plugin"] as? String == "second")
         let reply = try #require(answer["reply"] as? [String: Any])
@@ -54,17 +55,19 @@ struct WorkerTests {
         #expect(actions.map { $0["op"] as? String } == ["session.relay", "session.client_name"])
     }
 
-    @Test func `header edits of one plugin are seen, and can be taken back, by the next`() throws {
+    @Test func `header edits of one plugin are seen, and can be taken back, by the next`()
+        async throws
+    {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         var transaction = FakeFrontend.transaction
         transaction["headers"] = [
             ["id": 1, "name": "From", "value": " a@b"],
             ["id": 2, "name": "X-Forged", "value": " y"],
         ]
         try frontend.send(FakeFrontend.event(1, "data_post", transaction: transaction))
-        let answer = try frontend.next()
+        let answer = try await frontend.next()
         let reply = try #require(answer["reply"] as? [String: Any])
         #expect(reply["text"] as? [String] == ["X-First,From"])
         let actions = try #require(answer["actions"] as? [[String: Any]])
@@ -72,106 +75,107 @@ struct WorkerTests {
         #expect(actions.first?["value"] as? String == " one")
     }
 
-    @Test func `a part that was not sent is an error, not a verdict`() throws {
+    @Test func `a part that was not sent is an error, not a verdict`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send(FakeFrontend.event(1, "data_post", transaction: FakeFrontend.transaction))
-        let answer = try frontend.next()
+        let answer = try await frontend.next()
         #expect(answer["type"] as? String == "error")
         #expect(answer["plugin"] as? String == "second")
         #expect(answer["started"] as? Bool == true)
         try frontend.send(FakeFrontend.event(2, "rcpt"))
-        #expect(try frontend.next()["type"] as? String == "error")
+        #expect(try await frontend.next()["type"] as? String == "error")
     }
 
-    @Test func `events that come together, split or octet by octet are answered once each`() throws
+    @Test func `events that come together, split or octet by octet are answered once each`()
+        async throws
     {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send((1...50).map { self.rcpt($0, "a@example.com") })
-        #expect(try frontend.answers(50).count == 50)
+        #expect(try await frontend.answers(50).count == 50)
         for octet in try FakeFrontend.line(self.rcpt(51, "a@example.com")) {
             try frontend.send(octets: [octet])
         }
-        #expect(try frontend.next()["verdict"] as? String == "ok")
-        #expect(frontend.isSilent())
+        #expect(try await frontend.next()["verdict"] as? String == "ok")
+        #expect(await frontend.isSilent())
     }
 
-    @Test func `a quick event overtakes a slow one`() throws {
+    @Test func `a quick event overtakes a slow one`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send([self.rcpt(1, "short@example.com"), self.rcpt(2, "a@example.com")])
-        #expect(try frontend.next()["id"] as? Int == 2)
-        #expect(try frontend.next()["id"] as? Int == 1)
+        #expect(try await frontend.next()["id"] as? Int == 2)
+        #expect(try await frontend.next()["id"] as? Int == 1)
     }
 
-    @Test func `a plugin that throws is an error that names it`() throws {
+    @Test func `a plugin that throws is an error that names it`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send(self.rcpt(1, "throw@example.com"))
-        let answer = try frontend.next()
+        let answer = try await frontend.next()
         #expect(answer["type"] as? String == "error")
         #expect(answer["code"] as? String == "exception")
         #expect(answer["plugin"] as? String == "second")
         #expect(answer["message"] as? String == "I give up")
         try frontend.send(self.rcpt(2, "a@example.com"))
-        #expect(try frontend.next()["verdict"] as? String == "ok")
+        #expect(try await frontend.next()["verdict"] as? String == "ok")
     }
 
     @Test func `a deadline cancels the plugin, and the error comes before the frontend gives up`()
-        throws
+        async throws
     {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         let start = ContinuousClock.now
         try frontend.send(self.rcpt(1, "sleep@example.com", deadline: 200))
-        let answer = try frontend.next()
+        let answer = try await frontend.next()
         #expect(start.duration(to: .now) < .milliseconds(2_000))
         #expect(answer["code"] as? String == "deadline")
         #expect(answer["plugin"] as? String == "second")
-        #expect(frontend.isSilent())
+        #expect(await frontend.isSilent())
     }
 
-    @Test func `cancel ends the plugin and is still answered`() throws {
+    @Test func `cancel ends the plugin and is still answered`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send([
             self.rcpt(1, "sleep@example.com"),
             ["type": "cancel", "id": 1, "reason": "client_gone"],
             ["type": "cancel", "id": 99, "reason": "client_gone"],
         ])
-        #expect(try frontend.next()["code"] as? String == "cancelled")
-        #expect(frontend.isSilent())
+        #expect(try await frontend.next()["code"] as? String == "cancelled")
+        #expect(await frontend.isSilent())
     }
 
     @Test func `a plugin deaf to cancellation keeps its credit until it ends, and answers once`()
-        throws
+        async throws
     {
         let worker = try WorkerUnderTest(concurrency: 1)
         let frontend = try worker.frontend()
-        try frontend.welcome(concurrency: 1)
+        try await frontend.welcome(concurrency: 1)
         let before = Witness.cancelled.withLock { $0 }
         try frontend.send([
             self.rcpt(1, "deaf@example.com", deadline: 100), self.rcpt(2, "a@example.com"),
         ])
-        let second = try frontend.next()
+        let second = try await frontend.next()
         #expect(second["id"] as? Int == 2)
         #expect(second["started"] as? Bool == false)
-        #expect(try frontend.next()["id"] as? Int == 1)
+        #expect(try await frontend.next()["id"] as? Int == 1)
         #expect(Witness.cancelled.withLock { $0 } == before + 1)
-        #expect(frontend.isSilent())
+        #expect(await frontend.isSilent())
     }
 
-    @Test func `notifications reach who subscribed and are not answered`() throws {
+    @Test func `notifications reach who subscribed and are not answered`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         Witness.sessions.withLock { $0 = [] }
         for (hook, arguments) in [("data", [:]), ("disconnect", ["reason": "quit"])] {
             var event = FakeFrontend.event(1, hook, arguments)
@@ -182,16 +186,16 @@ struct WorkerTests {
             try frontend.send(event)
         }
         try frontend.send(["type": "ping", "n": 1])
-        #expect(try frontend.next()["type"] as? String == "pong")
+        #expect(try await frontend.next()["type"] as? String == "pong")
         #expect(Witness.sessions.withLock { $0 } == ["01JD9X2T5QK7 data", "01JD9X2T5QK7 quit"])
     }
 
-    @Test func `a hook that nobody subscribed is refused without having begun`() throws {
+    @Test func `a hook that nobody subscribed is refused without having begun`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send(FakeFrontend.event(1, "quit"))
-        let answer = try frontend.next()
+        let answer = try await frontend.next()
         #expect(answer["type"] as? String == "error")
         #expect(answer["started"] as? Bool == false)
     }
@@ -199,13 +203,13 @@ struct WorkerTests {
     @Test(arguments: ["nonsense", #"{"type":"event"}"#, #"{"type":"novelty"}"#, "", "[1]"])
     func `a line that is no message ends the connection with bye, and the worker dials again`(
         line: String
-    ) throws {
+    ) async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
-        try frontend.welcome()
+        try await frontend.welcome()
         try frontend.send(octets: Array((line + "\n").utf8))
-        #expect(try frontend.next()["type"] as? String == "bye")
-        #expect(try frontend.nextOrEnd() == nil)
-        try frontend.welcome()
+        #expect(try await frontend.next()["type"] as? String == "bye")
+        #expect(try await frontend.nextOrEnd() == nil)
+        try await frontend.welcome()
     }
 }

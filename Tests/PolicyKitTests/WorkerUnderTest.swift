@@ -14,7 +14,12 @@ final class WorkerUnderTest: Sendable {
     private let service: NIOLoopBoundBox<WorkerService?>
     private let facts = Mutex((ready: 0, ended: 0))
 
-    init(concurrency: Int = 64) throws {
+    init(
+        identity: WorkerIdentity = WorkerIdentity(name: "test-worker", version: "1"),
+        concurrency: Int = 64,
+        maximumFrameOctets: Int = 1_048_576,
+        plugins lines: String = "first\nsecond\nwatcher\n"
+    ) throws {
         self.folder = "/tmp/gatepost-kit-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(
             atPath: self.folder + "/run/pools/policy",
@@ -24,7 +29,7 @@ final class WorkerUnderTest: Sendable {
             atPath: self.folder + "/config",
             withIntermediateDirectories: true
         )
-        try "first\nsecond\nwatcher\n".write(
+        try lines.write(
             toFile: self.folder + "/config/plugins",
             atomically: true,
             encoding: .utf8
@@ -45,17 +50,18 @@ final class WorkerUnderTest: Sendable {
         )
         let plugins = try LoadedPlugins(
             PluginsFile.load(directories: directories).lines,
-            from: PluginRegistry([First.self, Second.self, Watcher.self]),
+            from: PluginRegistry([First.self, Second.self, Watcher.self, Scripted.self]),
             shared: shared
         )
         try loop.submit {
             let service = WorkerService(
                 loop: loop,
                 logger: logger,
-                identity: WorkerIdentity(name: "test-worker", version: "1"),
+                identity: identity,
                 pool: "policy",
                 runtimeDirectory: self.folder + "/run",
                 concurrency: concurrency,
+                maximumFrameOctets: maximumFrameOctets,
                 plugins: plugins,
                 scanInterval: .milliseconds(20),
                 onReady: { self.facts.withLock { $0.ready += 1 } },

@@ -22,7 +22,7 @@ package protocol EventPicture {
 }
 
 /// What surrounds the handling of an event: time, log, folders.
-package struct EventEnvironment {
+package struct EventEnvironment: Sendable {
     /// The worker's logger.
     package var logger: Logger
     /// When the event came, in Unix milliseconds.
@@ -31,16 +31,30 @@ package struct EventEnvironment {
     package var deadline: ContinuousClock.Instant
     /// Where files that replace a message are written.
     package var outFolder: String
+    /// Who can ask for more time; `nil` where nobody waits.
+    package var link: (any EventLink)?
+    /// What ``link`` knows the event as.
+    package var eventID: Int64
 
     package init(
         logger: Logger,
         nowMilliseconds: Int64,
         deadline: ContinuousClock.Instant,
-        outFolder: String
+        outFolder: String,
+        link: (any EventLink)? = nil,
+        eventID: Int64 = 0
     ) {
         self.logger = logger
         self.nowMilliseconds = nowMilliseconds
         self.deadline = deadline
         self.outFolder = outFolder
+        self.link = link
+        self.eventID = eventID
     }
+}
+
+/// Where an event came from, for what a plugin may ask of the frontend before it answers.
+package protocol EventLink: Sendable {
+    /// The event needs longer.
+    func extend(_ id: Int64, by duration: Duration)
 }

@@ -31,7 +31,7 @@ package final class HookContext {
     package private(set) var sessionPatch: [String: JSONValue] = [:]
     package private(set) var transactionPatch: [String: JSONValue] = [:]
 
-    let environment: EventEnvironment
+    private(set) var environment: EventEnvironment
     private var decodedSession: SessionSnapshot?
     private var decodedTransaction: TransactionSnapshot??
     private var decodedRecipients: [Recipient]?
@@ -119,11 +119,19 @@ package final class HookContext {
         max(.zero, ContinuousClock.now.duration(to: self.environment.deadline))
     }
 
+    func extendTime(by duration: Duration) {
+        self.environment.deadline += duration
+        self.environment.link?.extend(self.environment.eventID, by: duration)
+    }
+
     func octets(_ argument: StaticString) -> Bytes {
         self.decode(Bytes("")) { try $0.octets(argument) }
     }
 
-    func value<Value: NoteValue>(_ argument: StaticString, as type: Value.Type = Value.self) -> Value? {
+    func value<Value: NoteValue>(
+        _ argument: StaticString,
+        as type: Value.Type = Value.self
+    ) -> Value? {
         self.decode(nil) { try $0.value(argument) }.flatMap { Value(json: $0) }
     }
 

@@ -35,6 +35,11 @@ public struct HookEvent<Stage: HookStage> {
     /// At zero the task is cancelled.
     public var remainingTime: Duration { self.context.remainingTime }
 
+    /// Asks for more time, of which the frontend gives so much as the operator allows the hook.
+    public func extendTime(by duration: Duration) {
+        self.context.extendTime(by: duration)
+    }
+
     /// When the event came, in Unix milliseconds: the one clock a plugin should look at, for tests
     /// set it.
     public var nowMilliseconds: Int64 { self.context.nowMilliseconds }

@@ -236,7 +236,7 @@ public protocol ObserverHook: Plugin {
     /// Any event that is only watched.
     typealias ObservedEvent = HookEvent<ObservedStage>
 
-    /// The hooks to be told of. Asked once, after loading.
+    /// The hooks to be told of, and not to be asked at. Read once, after loading.
     var observedHooks: Set<Hook> { get }
 
     /// Takes note of the event at ``HookEvent/hook``.

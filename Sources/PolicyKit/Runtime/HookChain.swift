@@ -21,6 +21,9 @@ package struct HookChain: Sendable {
     /// Whether all of them are idempotent.
     package var isIdempotent = true
 
+    /// Whether a plugin asked to observe the hook rather than to be asked.
+    var isObserved = false
+
     /// Whether the frontend need not wait for an answer.
     package var isObserver: Bool { self.asked.isEmpty }
 }
@@ -136,6 +139,7 @@ extension LoadedPlugins.Entry {
         }
         if self.observed.contains(hook), let observer = self.plugin as? any ObserverHook {
             chain.needs.formUnion(observer.subscription(at: hook)?.needs ?? [])
+            chain.isObserved = true
             chain.told.append(
                 HookChain.Told(instance: self.instance, logger: self.logger) { context in
                     try await observer.observe(HookEvent(context))

@@ -117,14 +117,15 @@ extension LoadedPlugins.Entry {
         self.logger = configuration.logger
         var hooks: [Hook: Subscription] = [:]
         var handlers: [Hook: HookHandler] = [:]
-        for (hook, handler) in HookHandler.all(of: plugin) {
+        let observed = (plugin as? any ObserverHook)?.observedHooks ?? []
+        for (hook, handler) in HookHandler.all(of: plugin) where !observed.contains(hook) {
             guard let subscription = plugin.subscription(at: hook) else { continue }
             hooks[hook] = subscription
             handlers[hook] = handler
         }
         self.hooks = hooks
         self.handlers = handlers
-        self.observed = (plugin as? any ObserverHook)?.observedHooks ?? []
+        self.observed = observed
     }
 
     func problem(_ message: String) -> PluginProblem {

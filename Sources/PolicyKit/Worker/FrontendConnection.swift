@@ -25,6 +25,7 @@ final class FrontendConnection: ChannelInboundHandler {
     struct Running {
         var task: Task<Void, Never>
         var timer: Scheduled<Void>
+        var deadline: NIODeadline
         var ended: ErrorCode?
     }
 
@@ -36,11 +37,12 @@ final class FrontendConnection: ChannelInboundHandler {
     let service: WorkerService
     private var phase = Phase.awaitingWelcome(timeout: nil)
     private var context: ChannelHandlerContext?
-    private var decoder = FrameDecoder(maximumFrameOctets: WireEncoder.maximumFrameOctets)
+    private var decoder: FrameDecoder
     private var wire = WireEncoder()
     private var running: [Int64: Running] = [:]
     /// The event whose chain is running for the first time, before it waits for anything.
     private var startingID: Int64?
+    private var startingExtension = Duration.zero
     private var told = 0
     private var droppedNotifications = 0
     private var concurrency = 0
@@ -55,6 +57,7 @@ final class FrontendConnection: ChannelInboundHandler {
 
     init(_ service: WorkerService) {
         self.service = service
+        self.decoder = FrameDecoder(maximumFrameOctets: service.maximumFrameOctets)
     }
 
     // MARK: The channel
@@ -113,11 +116,8 @@ final class FrontendConnection: ChannelInboundHandler {
             self.wire.writeDrain(reason: "stopping")
             self.flushSoon()
 
-        case .awaitingWelcome:
-            self.leave("shutdown", "leaving")
-
-        case .draining, .closed:
-            break
+        case .awaitingWelcome, .draining, .closed:
+            break  // once welcome: what crossed on the wire is still answered
         }
     }
 
@@ -200,6 +200,9 @@ final class FrontendConnection: ChannelInboundHandler {
             ]
         )
         self.service.welcomed()
+        if self.service.isLeaving {
+            self.drain()
+        }
     }
 
     private func rejected(_ code: String, _ message: String, _ delay: Duration) {
@@ -241,8 +244,9 @@ final class FrontendConnection: ChannelInboundHandler {
         }
         let limit = Self.pluginTime(of: event.deadline)
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
-        let environment = self.environment(limit)
+        let environment = self.environment(id, limit)
         self.startingID = id
+        self.startingExtension = .zero
         let task = Task.immediate(executorPreference: self.service.executor) {
             let context = HookContext(picture: event, environment: environment)
             let outcome = await chain.ask(context)
@@ -254,10 +258,13 @@ final class FrontendConnection: ChannelInboundHandler {
         }
         guard self.startingID == id else { return }  // it has answered
         self.startingID = nil
-        let timer = self.service.loop.assumeIsolated().scheduleTask(in: TimeAmount(limit)) {
-            self.cancel(id, .deadline)
-        }
-        self.running[id] = Running(task: task, timer: timer, ended: nil)
+        let deadline = NIODeadline.now() + TimeAmount(limit + self.startingExtension)
+        self.running[id] = Running(
+            task: task,
+            timer: self.timer(of: id, at: deadline),
+            deadline: deadline,
+            ended: nil
+        )
     }
 
     /// A little less than the frontend waits, so that it still hears who was too slow.
@@ -265,13 +272,36 @@ final class FrontendConnection: ChannelInboundHandler {
         deadline - min(deadline / 20, .milliseconds(250))
     }
 
-    private func environment(_ limit: Duration) -> EventEnvironment {
+    private func environment(_ id: Int64, _ limit: Duration) -> EventEnvironment {
         EventEnvironment(
             logger: self.service.logger,
             nowMilliseconds: System.nowMilliseconds,
             deadline: .now + limit,
-            outFolder: self.outFolder
+            outFolder: self.outFolder,
+            link: id == 0 ? nil : ConnectionLink(NIOLoopBound(self, eventLoop: self.service.loop)),
+            eventID: id
         )
+    }
+
+    /// A plugin needs longer: says so to the frontend, and waits longer itself.
+    fileprivate func extend(_ id: Int64, by duration: Duration) {
+        guard self.context != nil else { return }
+        self.wire.writeProgress(id, max(1, Int64(duration / .milliseconds(1))))
+        self.flushSoon()
+        if self.startingID == id {
+            self.startingExtension += duration
+        } else if let running = self.running[id] {
+            running.timer.cancel()
+            let deadline = running.deadline + TimeAmount(duration)
+            self.running[id]?.deadline = deadline
+            self.running[id]?.timer = self.timer(of: id, at: deadline)
+        }
+    }
+
+    private func timer(of id: Int64, at deadline: NIODeadline) -> Scheduled<Void> {
+        self.service.loop.assumeIsolated().scheduleTask(deadline: deadline) {
+            self.cancel(id, .deadline)
+        }
     }
 
     private func cancel(_ id: Int64, _ reason: ErrorCode) {
@@ -330,7 +360,7 @@ final class FrontendConnection: ChannelInboundHandler {
             self.beginTelling()
         else { return }
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
-        let environment = self.environment(.seconds(60))
+        let environment = self.environment(0, event.deadline)
         Task.immediate(executorPreference: self.service.executor) {
             await chain.tell(HookContext(picture: event, environment: environment))
             connection.value.endTelling()
@@ -389,5 +419,18 @@ final class FrontendConnection: ChannelInboundHandler {
         self.wire.writeBye(code, message)
         self.flush()
         context.close(promise: nil)
+    }
+}
+
+/// How a plugin's event finds its connection.
+private struct ConnectionLink: EventLink {
+    private let connection: NIOLoopBound<FrontendConnection>
+
+    init(_ connection: NIOLoopBound<FrontendConnection>) {
+        self.connection = connection
+    }
+
+    func extend(_ id: Int64, by duration: Duration) {
+        self.connection.value.extend(id, by: duration)
     }
 }

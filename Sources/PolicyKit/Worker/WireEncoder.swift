@@ -4,8 +4,6 @@ import PolicyProtocol
 
 /// Writes a worker's lines into one buffer, which is sent at the end of a loop's turn.
 struct WireEncoder {
-    /// The longest line that a worker of PolicyKit accepts, and what it asks of a frontend.
-    static let maximumFrameOctets = 1_048_576
     /// The most octets of a free text.
     private static let maximumTextOctets = 1_024
     /// The largest buffer that is kept for the next lines.
@@ -29,10 +27,10 @@ struct WireEncoder {
         self.writer.member("instance", service.identity.instance)
         self.writer.member("version", service.identity.version)
         self.writer.member("sdk", service.identity.sdk)
-        self.writer.member("pid", Int64(service.identity.pid))
+        self.writer.member("pid", service.identity.pid)
         self.writer.endObject()
         self.writer.member("concurrency", Int64(service.concurrency))
-        self.writer.member("max_frame", Int64(Self.maximumFrameOctets))
+        self.writer.member("max_frame", Int64(service.maximumFrameOctets))
         self.writer.key("plugins")
         self.writer.beginArray()
         for name in service.pluginNames {
@@ -61,7 +59,7 @@ struct WireEncoder {
             self.writer.endArray()
         }
         if chain.isObserver {
-            if hook.isDecision {
+            if chain.isObserved {
                 self.writer.key("observe")
                 self.writer.bool(true)
             }
@@ -242,15 +240,5 @@ extension Needs {
             (.trace, "trace"),
         ]
         return words.filter { self.contains($0.0) }.map(\.1)
-    }
-}
-
-extension Hook {
-    /// Whether the frontend waits for an answer.
-    fileprivate var isDecision: Bool {
-        switch self {
-        case .queue_post, .reset_transaction, .deny, .ok, .disconnect, .status: false
-        default: true
-        }
     }
 }

@@ -138,7 +138,9 @@ extension TraceEntry {
     init(_ entry: JSONValue) {
         self.init(
             plugin: entry["plugin"].flatMap { String(json: $0) },
-            verdict: entry["verdict"].flatMap { String(json: $0) }.flatMap { Verdict(rawValue: $0) },
+            verdict: entry["verdict"].flatMap { String(json: $0) }.flatMap {
+                Verdict(rawValue: $0)
+            },
             microseconds: entry["us"].flatMap { Int(json: $0) }.map { Int64($0) } ?? 0
         )
         self.key = entry["key"].flatMap { String(json: $0) }

@@ -9,13 +9,26 @@ struct WorkerIdentity: Sendable {
     /// Which of them it is.
     let instance: String
     /// PolicyKit's version.
-    let sdk = "PolicyKit/0.1.0"
-    let pid: Int32
+    let sdk: String
+    let pid: Int64
 
-    init(name: String, version: String) {
+    init(name: String, version: String, instance: String, sdk: String, pid: Int64) {
         self.name = name
         self.version = version
-        self.pid = getpid()
-        self.instance = "\(System.hostname):\(self.pid)"
+        self.instance = instance
+        self.sdk = sdk
+        self.pid = pid
+    }
+
+    /// This process as a worker.
+    init(name: String, version: String) {
+        let pid = Int64(getpid())
+        self.init(
+            name: name,
+            version: version,
+            instance: "\(System.hostname):\(pid)",
+            sdk: "PolicyKit/0.1.0",
+            pid: pid
+        )
     }
 }

@@ -6,6 +6,8 @@ import NIOCore
 ///
 /// Confined to its event loop.
 final class WorkerService {
+    /// The longest line that a worker of PolicyKit accepts, and asks frontends to accept.
+    static let maximumFrameOctets = 1_048_576
     /// How often the pool's folder is looked through for new sockets.
     static let scanInterval = TimeAmount.seconds(1)
     /// The most frontends of one pool.
@@ -19,6 +21,7 @@ final class WorkerService {
     let identity: WorkerIdentity
     let pool: String
     let concurrency: Int
+    let maximumFrameOctets: Int
     let chains: HookTable<HookChain>
     let pluginNames: [String]
     private let folder: String
@@ -38,6 +41,7 @@ final class WorkerService {
         pool: String,
         runtimeDirectory: String,
         concurrency: Int,
+        maximumFrameOctets: Int = WorkerService.maximumFrameOctets,
         plugins: LoadedPlugins,
         scanInterval: TimeAmount = WorkerService.scanInterval,
         onReady: @escaping () -> Void,
@@ -49,6 +53,7 @@ final class WorkerService {
         self.identity = identity
         self.pool = pool
         self.concurrency = concurrency
+        self.maximumFrameOctets = maximumFrameOctets
         self.chains = plugins.chains()
         self.pluginNames = plugins.entries.map(\.instance)
         self.folder = "\(runtimeDirectory)/pools/\(pool)"
