@@ -80,7 +80,7 @@ let package = Package(
         .target(
             name: "PolicyKit",
             dependencies: [
-                "Configuration", "JSON", "PolicyProtocol", "ServiceManager",
+                "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "ServiceManager",
                 arguments, logging, nioCore, nioPosix, signals,
             ]
         ),

@@ -166,7 +166,7 @@ final class GoldenReplay {
 
     private func perform(_ step: JSONValue) async throws {
         if step.text("stop") == "worker" {
-            self.worker.drain()
+            try await self.worker.drain()
         } else if step.text("close") == "frontend" {
             self.frontend.hangUp()
         } else if step.text("close") == "worker" {

@@ -48,7 +48,7 @@ struct WorkerConnectingTests {
         let frontend = try worker.frontend()
         try await frontend.welcome()
         try frontend.send(self.rcpt(1, "short@example.com"))
-        worker.drain()
+        try await worker.drain()
         let messages = [try await frontend.next(), try await frontend.next()]
         #expect(Set(messages.map { $0["type"] as? String }) == ["drain", "verdict"])
         try frontend.send([self.rcpt(2, "a@example.com"), ["type": "drain", "reason": "agreed"]])
@@ -76,7 +76,7 @@ struct WorkerConnectingTests {
         let frontend = try worker.frontend()
         try await frontend.welcome()
         try frontend.send(self.rcpt(1, "sleep@example.com"))
-        worker.drain(within: .milliseconds(50))
+        try await worker.drain(within: .milliseconds(50))
         #expect(try await frontend.next()["type"] as? String == "drain")
         try frontend.send(["type": "drain", "reason": "agreed"])
         #expect(try await frontend.next()["code"] as? String == "cancelled")
@@ -86,7 +86,7 @@ struct WorkerConnectingTests {
     @Test func `a worker without a frontend ends at once`() async throws {
         let worker = try WorkerUnderTest()
         try await Task.sleep(for: .milliseconds(50))
-        worker.drain()
+        try await worker.drain()
         try await Task.sleep(for: .milliseconds(100))
         #expect(worker.ended == 1)
     }

@@ -86,7 +86,7 @@ final class WorkerUnderTest: Sendable {
         try FakeFrontend(socket: "\(self.folder)/run/pools/policy/\(name).sock")
     }
 
-    func drain(within limit: Duration = .seconds(10)) {
-        self.group.next().execute { self.service.value?.drain(within: limit) }
+    func drain(within limit: Duration = .seconds(10)) async throws {
+        try await self.group.next().submit { self.service.value?.drain(within: limit) }.get()
     }
 }

@@ -198,9 +198,8 @@ public final class PluginConfiguration {
             self.logger = level.applied(to: self.logger)
         }
         for pair in self.pairs ?? [] {
-            self.record(
-                "unknown argument \(pair.name); allowed: \(self.known.joined(separator: ", "))"
-            )
+            let allowed = self.known.joined(separator: ", ")
+            self.record("unknown argument \(pair.name); allowed: \(allowed)")
         }
         self.pairs = []
     }

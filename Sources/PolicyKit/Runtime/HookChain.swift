@@ -79,6 +79,9 @@ extension HookChain {
                     message: failure.description
                 )
             }
+            if let violation = answer.violation(at: context.hook) {
+                return .failed(plugin: step.instance, code: .invalidVerdict, message: violation)
+            }
             context.end(answer.verdict)
             guard answer.verdict == .declined else {
                 return .answered(answer, plugin: step.instance)

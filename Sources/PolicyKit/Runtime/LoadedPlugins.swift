@@ -51,13 +51,8 @@ package struct LoadedPlugins: Sendable {
         shared: SharedResources
     ) -> Result<(Entry, [PluginProblem]), PluginProblems> {
         guard let type = registry[line.name] else {
-            return .failure(
-                PluginProblems([
-                    line.problem(
-                        "unknown plugin; this worker knows \(registry.names.joined(separator: ", "))"
-                    )
-                ])
-            )
+            let suggestion = NearestWord.suggestion(for: line.name, among: registry.names)
+            return .failure(PluginProblems([line.problem("unknown plugin; \(suggestion)")]))
         }
         let configuration = PluginConfiguration(line, of: type, shared: shared)
         if type.name != line.name {

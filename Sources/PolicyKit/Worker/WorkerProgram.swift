@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import ServiceLog
 import ServiceManager
 import Synchronization
 import UnixSignals
@@ -23,35 +24,34 @@ struct WorkerProgram: Sendable {
     /// - Returns: The exit code.
     func run() async -> Int32 {
         Systemd.prepare()
-        let configuration: WorkerConfiguration
-        do {
-            configuration = try self.loadConfiguration()
-        } catch {
-            Self.complain(error.description)
+        let (configuration, errors) = self.loadConfiguration()
+        // A check goes on, to find what else is wrong.
+        guard errors.isEmpty || self.options.check else {
+            Self.complain(errors.map(\.description))
             return ExitCode.configuration
         }
-        let logger = self.makeLogger(configuration)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        ServiceLog.bootstrap(
+            program: self.identity.name,
+            level: configuration.logLevel,
+            format: configuration.logFormat
+        )
+        let logger = Logger(label: self.identity.name)
         let failures = ControlFileFailures(logger)
         let shared = SharedResources(
-            eventLoop: group.next(),
+            eventLoop: MultiThreadedEventLoopGroup(numberOfThreads: 1).next(),
             logger: logger,
             configuration: configuration,
             controlFiles: ControlFiles(directories: configuration.controlDirectories) {
                 failures.report($0)
             }
         )
-        let plugins: LoadedPlugins
-        do {
-            plugins = try self.loadPlugins(shared, failures)
-        } catch {
-            Self.complain(error.description)
+        let (loaded, problems) = self.loadPlugins(shared, failures)
+        Self.complain(errors.map(\.description) + problems)
+        guard let plugins = loaded, errors.isEmpty, problems.isEmpty else {
             return ExitCode.configuration
         }
         if self.options.check {
-            for warning in plugins.warnings {
-                Self.complain("warning: \(warning)")
-            }
+            Self.complain(plugins.warnings.map { "warning: \($0)" })
             self.printChains(plugins)
             return ExitCode.success
         }
@@ -63,27 +63,19 @@ struct WorkerProgram: Sendable {
 
     // MARK: Start
 
-    private func loadConfiguration() throws(ConfigurationErrors) -> WorkerConfiguration {
-        var configuration = try WorkerConfiguration.load(directory: self.options.config)
+    private func loadConfiguration() -> (WorkerConfiguration, [ConfigurationError]) {
+        var (configuration, errors) = WorkerConfiguration.loadAnyway(directory: self.options.config)
         configuration.pool = self.options.pool ?? configuration.pool
         configuration.logLevel = self.options.logLevel ?? configuration.logLevel
         configuration.logFormat = self.options.logFormat ?? configuration.logFormat
-        return configuration
-    }
-
-    private func makeLogger(_ configuration: WorkerConfiguration) -> Logger {
-        var logger = Logger(label: self.identity.name) {
-            StreamLogHandler.standardError(label: $0)
-        }
-        logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
-        return logger
+        return (configuration, errors)
     }
 
     /// Loads every plugin; what is wrong with control files is a reason not to start as well.
     private func loadPlugins(
         _ shared: SharedResources,
         _ failures: ControlFileFailures
-    ) throws(Problems) -> LoadedPlugins {
+    ) -> (LoadedPlugins?, problems: [String]) {
         var problems: [String] = []
         var loaded: LoadedPlugins?
         do {
@@ -96,9 +88,7 @@ struct WorkerProgram: Sendable {
         } catch {
             problems.append("\(error)")
         }
-        problems += failures.endStart()
-        guard let plugins = loaded, problems.isEmpty else { throw Problems(lines: problems) }
-        return plugins
+        return (loaded, problems + failures.endStart())
     }
 
     /// One line a hook that somebody serves: `HOOK LABEL LABEL(observes) …`, in the order of asking.
@@ -126,7 +116,7 @@ struct WorkerProgram: Sendable {
             }
         }
         if let problems = await start.value {
-            Self.complain(problems.description)
+            Self.complain(problems.problems.map(\.description))
             return ExitCode.unavailable
         }
         let ended = loop.makePromise(of: Void.self)
@@ -177,21 +167,14 @@ struct WorkerProgram: Sendable {
         Self.write("\(text)\n", to: STDOUT_FILENO)
     }
 
-    private static func complain(_ text: String) {
-        Self.write("\(text)\n", to: STDERR_FILENO)
+    private static func complain(_ lines: [String]) {
+        Self.write(lines.map { "\($0)\n" }.joined(), to: STDERR_FILENO)
     }
 
     private static func write(_ text: String, to descriptor: Int32) {
         let octets = Array(text.utf8)
         _ = Glibc.write(descriptor, octets, octets.count)
     }
-}
-
-/// Everything that keeps a worker from starting, one line each.
-private struct Problems: Error, CustomStringConvertible {
-    let lines: [String]
-
-    var description: String { self.lines.joined(separator: "\n") }
 }
 
 /// What is wrong with control files: at the start a reason not to, later a line of the log.
