@@ -53,6 +53,9 @@ struct FrontendCommand: AsyncParsableCommand {
         } catch let error as SystemError {
             Self.complain("\(error)")
             throw ExitCode(ExitStatus.unavailable)
+        } catch let error as UnsafePlace {
+            Self.complain("\(error)")
+            throw ExitCode(ExitStatus.configuration)
         }
         try await threads.shutdownGracefully()
         try await group.shutdownGracefully()

@@ -28,6 +28,7 @@ final class FrontendServer {
     private var ended: EventLoopPromise<Void>?
     private var ticker: RepeatedTask?
     private var shutdownDeadlineMS = Int64.max
+    private var isShutdownOverdue = false
     private var ticks = 0
     private var startedMS: Int64
     private var sessionsOpened: UInt64 = 0
@@ -93,6 +94,7 @@ final class FrontendServer {
         do {
             let opened = try self.pools.map { try $0.open() }
             return EventLoopFuture.andAllSucceed(opened, on: self.loop)
+                .map { server.value.workersChanged() }
         } catch {
             return self.loop.makeFailedFuture(error)
         }
@@ -117,6 +119,9 @@ final class FrontendServer {
         for pool in self.pools { pool.timePassed() }
         for session in self.sessions.all { session.timePassed(now) }
         if self.state == .stopping { self.continueShutdown(now) }
+        if self.ticks.isMultiple(of: 10), self.state != .stopped {
+            for pool in self.pools { pool.checkSocket() }
+        }
     }
 
     func isAsked(_ hook: Hook) -> Bool { self.asked.contains(HookSet(hook)) }
@@ -154,8 +159,9 @@ final class FrontendServer {
             switch result {
             case .success(let addresses): self.listening(addresses.compactMap(\.self))
             case .failure(let error):
-                self.logger.critical("cannot listen: \(error)")
-                self.fail(SystemError("listen", "\(error)", EADDRINUSE))
+                let failure = error as? SystemError ?? SystemError("listen", "\(error)", EADDRINUSE)
+                self.logger.critical("\(failure)")
+                self.fail(failure)
             }
         }
     }
@@ -190,7 +196,7 @@ final class FrontendServer {
     func sessionOpened(_ session: SMTPSessionHandler) {
         self.sessionsOpened += 1
         self.sessions.opened(session)
-        if self.state != .serving { session.endNow() }
+        if self.state != .serving { session.refuseToStart() }
     }
 
     func sessionClosed(_ session: SMTPSessionHandler) {
@@ -257,8 +263,13 @@ final class FrontendServer {
     }
 
     private func continueShutdown(_ now: Int64) {
-        guard self.sessions.count == 0 || now >= self.shutdownDeadlineMS else { return }
-        self.endNow()
+        guard self.sessions.count > 0 else { return self.endNow() }
+        guard now >= self.shutdownDeadlineMS else { return }
+        guard !self.isShutdownOverdue else { return self.endNow() }
+        // Those that are still here are told, and have a moment to hear it.
+        self.isShutdownOverdue = true
+        self.shutdownDeadlineMS = now + SMTPSessionHandler.lingerMS
+        for session in self.sessions.all { session.shutdownOverdue() }
     }
 
     /// Ends at once: what was not answered 250 is its client's to send again.

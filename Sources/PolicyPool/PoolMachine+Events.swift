@@ -2,7 +2,12 @@
 
 extension PoolMachine {
     /// A session asks.
-    package mutating func submit(_ ticket: PoolTicket, hook: UInt8, now: UInt64, actions: inout [PoolAction]) {
+    package mutating func submit(
+        _ ticket: PoolTicket,
+        hook: UInt8,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
         guard self.breaker.admits(now: now) else {
             return actions.append(.fail(ticket, .breaker_open, worker: nil))
         }
@@ -80,7 +85,12 @@ extension PoolMachine {
         return best
     }
 
-    private mutating func send(_ ticket: PoolTicket, to id: WorkerID, now: UInt64, actions: inout [PoolAction]) {
+    private mutating func send(
+        _ ticket: PoolTicket,
+        to id: WorkerID,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
         guard var slot = self.tickets[ticket] else { return }
         slot.attempts += 1
         slot.lastWorker = id
@@ -167,7 +177,12 @@ extension PoolMachine {
     }
 
     /// The worker did not begin the event: it goes elsewhere.
-    package mutating func notStarted(by id: WorkerID, eventID: Int64, now: UInt64, actions: inout [PoolAction]) {
+    package mutating func notStarted(
+        by id: WorkerID,
+        eventID: Int64,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
         guard case .awaited(let ticket) = self.answerReceived(from: id, eventID: eventID),
             let slot = self.tickets[ticket]
         else { return self.answered(from: id, eventID: eventID, now: now, actions: &actions) }
@@ -195,8 +210,15 @@ extension PoolMachine {
     }
 
     /// The event could not be written: too large for this worker.
-    package mutating func couldNotSend(to id: WorkerID, eventID: Int64, now: UInt64, actions: inout [PoolAction]) {
-        guard case .awaited(let ticket) = self.answerReceived(from: id, eventID: eventID) else { return }
+    package mutating func couldNotSend(
+        to id: WorkerID,
+        eventID: Int64,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        guard case .awaited(let ticket) = self.answerReceived(from: id, eventID: eventID) else {
+            return
+        }
         self.release(id, eventID)
         self.fail(ticket, .event_too_large, worker: id, now: now, actions: &actions)
     }
@@ -209,7 +231,8 @@ extension PoolMachine {
     private mutating func requeue(_ ticket: PoolTicket, now: UInt64, actions: inout [PoolAction]) {
         self.tickets[ticket]?.place = .queued
         self.queue.insert(ticket, at: 0)
-        guard let slot = self.tickets[ticket], !self.mayBeServed(slot), now >= self.graceUntilNS else { return }
+        guard let slot = self.tickets[ticket], !self.mayBeServed(slot), now >= self.graceUntilNS
+        else { return }
         self.fail(ticket, .no_worker, worker: nil, now: now, actions: &actions)
     }
 
@@ -218,24 +241,18 @@ extension PoolMachine {
             || worker.hello.idempotent.contains(slot.mask)
     }
 
-    /// A worker died with the ticket: once more elsewhere, or over.
+    /// A worker died with the ticket: once more elsewhere, alone, or over.
     mutating func retryOrFail(
         _ ticket: PoolTicket,
         lostBy id: WorkerID,
         worker: WorkerSlot,
-        deaths: Int,
         now: UInt64,
         actions: inout [PoolAction]
     ) {
         guard var slot = self.tickets[ticket] else { return }
-        if deaths >= PoisonMemory.deathsOfPoison {
-            actions.append(.poison(ticket))
-            return self.fail(ticket, .poison, worker: id, now: now, actions: &actions)
-        }
-        slot.unansweredAttempts += 1
         slot.isSuspect = true
         self.tickets[ticket] = slot
-        guard slot.unansweredAttempts < 2, self.retriesAreSafe(slot, worker), slot.deadlineNS > now else {
+        guard self.retriesAreSafe(slot, worker), slot.deadlineNS > now else {
             return self.fail(ticket, .worker_lost, worker: id, now: now, actions: &actions)
         }
         self.requeue(ticket, now: now, actions: &actions)

@@ -6,7 +6,9 @@ extension PoolMachine {
         self.failOverdueTickets(now: now, actions: &actions)
         self.failTicketsWithoutWorker(now: now, actions: &actions)
         for (id, worker) in self.workers.sorted(by: { $0.key < $1.key }) {
-            if let reason = self.reasonToClose(worker, now: now) { actions.append(.close(id, reason)) }
+            if let reason = self.reasonToClose(worker, now: now) {
+                actions.append(.close(id, reason))
+            }
         }
         self.poison.forget(now: now)
         self.health.forget(now: now)
@@ -33,14 +35,17 @@ extension PoolMachine {
     private mutating func failTicketsWithoutWorker(now: UInt64, actions: inout [PoolAction]) {
         guard now >= self.graceUntilNS else { return }
         for ticket in self.queue {
-            guard let slot = self.tickets[ticket], slot.place == .queued, !self.mayBeServed(slot) else { continue }
+            guard let slot = self.tickets[ticket], slot.place == .queued, !self.mayBeServed(slot)
+            else { continue }
             self.fail(ticket, .no_worker, worker: nil, now: now, actions: &actions)
         }
     }
 
     private func reasonToClose(_ worker: WorkerSlot, now: UInt64) -> PoolAction.CloseReason? {
         if case .greeting(let until) = worker.state, until <= now { return .handshake }
-        if let since = worker.blockedSinceNS, now &- since >= self.settings.zombieNS { return .slow_reader }
+        if let since = worker.blockedSinceNS, now &- since >= self.settings.zombieNS {
+            return .slow_reader
+        }
         if worker.held.values.contains(where: { $0.zombieNS <= now }) { return .zombie }
         return nil
     }
@@ -97,7 +102,9 @@ struct WorkerHealth: Sendable {
     /// of the pool is out.
     @discardableResult
     mutating func failed(_ identity: String, now: UInt64, poolSize: Int) -> Bool {
-        if self.records.count >= Self.capacity, self.records[identity] == nil { self.forget(now: .max) }
+        if self.records.count >= Self.capacity, self.records[identity] == nil {
+            self.forget(now: .max)
+        }
         var record = self.records[identity] ?? Record()
         record.failuresInARow += 1
         record.lastNS = now
@@ -105,7 +112,10 @@ struct WorkerHealth: Sendable {
         guard record.failuresInARow >= Self.failuresOfQuarantine else { return false }
         let out = self.records.values.count { $0.untilNS > now }
         guard (out + 1) * 2 <= poolSize + out else { return false }
-        let backoff = min(Self.firstBackoffNS << UInt64(min(record.quarantines, 6)), Self.longestBackoffNS)
+        let backoff = min(
+            Self.firstBackoffNS << UInt64(min(record.quarantines, 6)),
+            Self.longestBackoffNS
+        )
         record.quarantines += 1
         record.failuresInARow = 0
         record.untilNS = now &+ backoff
@@ -116,7 +126,9 @@ struct WorkerHealth: Sendable {
     mutating func forget(now: UInt64) {
         guard !self.records.isEmpty else { return }
         let horizon: UInt64 = 600_000_000_000
-        self.records = self.records.filter { now == .max ? false : now &- $0.value.lastNS < horizon }
+        self.records = self.records.filter {
+            now == .max ? false : now &- $0.value.lastNS < horizon
+        }
     }
 }
 
@@ -160,40 +172,37 @@ struct PoolBreaker: Sendable {
         }
         self.events += 1
         self.failures += 1
-        guard !self.isOpen, self.events >= Self.fewestEvents, self.failures * 2 > self.events else { return }
+        guard !self.isOpen, self.events >= Self.fewestEvents, self.failures * 2 > self.events else {
+            return
+        }
         self.nextTrialNS = now &+ Self.trialNS
     }
 }
 
-/// Questions that were there when workers died, by fingerprint, for an hour.
+/// Fingerprints of questions that were there at two deaths, for an hour.
 struct PoisonMemory: Sendable {
     static let deathsOfPoison = 2
     static let lifetimeNS: UInt64 = 3_600_000_000_000
     static let capacity = 4_096
 
-    private var deaths: [UInt64: (count: Int, untilNS: UInt64)] = [:]
+    private var untilNS: [UInt64: UInt64] = [:]
     private var nextSweepNS: UInt64 = 0
 
-    var isEmpty: Bool { self.deaths.isEmpty }
+    var isEmpty: Bool { self.untilNS.isEmpty }
 
     func isKnown(_ fingerprint: UInt64, now: UInt64) -> Bool {
-        guard let record = self.deaths[fingerprint] else { return false }
-        return record.count >= Self.deathsOfPoison && record.untilNS > now
+        (self.untilNS[fingerprint] ?? 0) > now
     }
 
-    /// Counts one more death and returns how many there were.
-    mutating func wasPresentAtDeath(_ fingerprint: UInt64, now: UInt64) -> Int {
-        if self.deaths.count >= Self.capacity, self.deaths[fingerprint] == nil {
-            self.deaths.removeAll()
-        }
-        let before = self.deaths[fingerprint].flatMap { $0.untilNS > now ? $0.count : nil } ?? 0
-        self.deaths[fingerprint] = (before + 1, now &+ Self.lifetimeNS)
-        return before + 1
+    /// Keeps one more; at the capacity all older ones are let go.
+    mutating func remember(_ fingerprint: UInt64, now: UInt64) {
+        if self.untilNS.count >= Self.capacity { self.untilNS.removeAll() }
+        self.untilNS[fingerprint] = now &+ Self.lifetimeNS
     }
 
     mutating func forget(now: UInt64) {
-        guard now >= self.nextSweepNS, !self.deaths.isEmpty else { return }
+        guard now >= self.nextSweepNS, !self.untilNS.isEmpty else { return }
         self.nextSweepNS = now &+ Self.lifetimeNS / 60
-        self.deaths = self.deaths.filter { $0.value.untilNS > now }
+        self.untilNS = self.untilNS.filter { $0.value > now }
     }
 }

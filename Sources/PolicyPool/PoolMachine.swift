@@ -66,6 +66,9 @@ package struct PoolMachine: Sendable {
         return chosen.values.sorted()
     }
 
+    /// Events that the worker has and has not answered.
+    package func outstanding(on id: WorkerID) -> Int { self.workers[id]?.held.count ?? 0 }
+
     /// Whether a question with this fingerprint already cost two workers.
     package func isPoison(_ fingerprint: UInt64, now: UInt64) -> Bool {
         self.poison.isKnown(fingerprint, now: now)
@@ -88,14 +91,19 @@ extension PoolMachine {
     }
 
     /// The worker said a good hello. After a welcome, once that is written, call ``workerReady(_:now:actions:)``.
-    package mutating func helloReceived(from id: WorkerID, _ hello: PoolHello, now: UInt64) -> HelloAnswer {
+    package mutating func helloReceived(
+        from id: WorkerID,
+        _ hello: PoolHello,
+        now: UInt64
+    ) -> HelloAnswer {
         guard var worker = self.workers[id], case .greeting = worker.state else { return .full }
         if let until = self.health.quarantinedUntil(hello.identity), until > now {
             return .quarantined(retryNS: until - now)
         }
         worker.hello = hello
         worker.hello.concurrency = max(0, min(hello.concurrency, self.settings.maximumConcurrency))
-        worker.rampedCredits = self.health.isProbation(hello.identity) ? 1 : WorkerHealth.firstCredits
+        worker.rampedCredits =
+            self.health.isProbation(hello.identity) ? 1 : WorkerHealth.firstCredits
         self.workers[id] = worker
         return .welcome(concurrency: worker.hello.concurrency)
     }
@@ -107,7 +115,18 @@ extension PoolMachine {
         self.workers[id] = worker
         self.ready.append(id)
         self.nameHooks(of: worker.hello)
+        self.passOverUnnamed(actions: &actions)
         self.dispatchQueue(now: now, actions: &actions)
+    }
+
+    /// Events that waited for a worker to come, and whose hook the one that came does not name.
+    private mutating func passOverUnnamed(actions: inout [PoolAction]) {
+        for ticket in self.queue {
+            guard let slot = self.tickets[ticket], slot.place == .queued, !self.isAsked(slot.hook)
+            else { continue }
+            self.tickets[ticket] = nil
+            actions.append(.passOver(ticket))
+        }
     }
 
     /// Hooks that a kind of worker names now, and those that others of its kind still name.
@@ -126,7 +145,8 @@ extension PoolMachine {
     }
 
     /// The worker wants to leave, or is told to: nothing more is sent to it.
-    package mutating func drainRequested(by id: WorkerID, now: UInt64, actions: inout [PoolAction]) {
+    package mutating func drainRequested(by id: WorkerID, now: UInt64, actions: inout [PoolAction])
+    {
         guard var worker = self.workers[id] else { return }
         switch worker.state {
         case .greeting, .ready:
@@ -150,16 +170,29 @@ extension PoolMachine {
         guard let worker = self.workers.removeValue(forKey: id) else { return }
         self.removeFromReady(id, now: now)
         let held = worker.held.sorted { $0.key < $1.key }.compactMap(\.value.ticket)
-        if !held.isEmpty { self.health.failed(worker.hello.identity, now: now, poolSize: self.ready.count + 1) }
+        if !held.isEmpty {
+            self.health.failed(worker.hello.identity, now: now, poolSize: self.ready.count + 1)
+        }
         for ticket in held {
-            let deaths = self.poison.wasPresentAtDeath(fingerprint(ticket), now: now)
-            self.retryOrFail(ticket, lostBy: id, worker: worker, deaths: deaths, now: now, actions: &actions)
+            self.tickets[ticket]?.deaths += 1
+            if let deaths = self.tickets[ticket]?.deaths, deaths >= PoisonMemory.deathsOfPoison {
+                self.poison.remember(fingerprint(ticket), now: now)
+                actions.append(.poison(ticket))
+                self.fail(ticket, .poison, worker: id, now: now, actions: &actions)
+            } else {
+                self.retryOrFail(ticket, lostBy: id, worker: worker, now: now, actions: &actions)
+            }
         }
         self.dispatchQueue(now: now, actions: &actions)
     }
 
     /// Its socket takes no more octets for now, or takes them again.
-    package mutating func workerBlocked(_ id: WorkerID, _ isBlocked: Bool, now: UInt64, actions: inout [PoolAction]) {
+    package mutating func workerBlocked(
+        _ id: WorkerID,
+        _ isBlocked: Bool,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
         guard self.workers[id] != nil else { return }
         self.workers[id]?.blockedSinceNS = isBlocked ? now : nil
         if !isBlocked { self.dispatchQueue(now: now, actions: &actions) }

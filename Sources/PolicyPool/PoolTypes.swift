@@ -116,6 +116,8 @@ package enum PoolAction: Equatable, Sendable {
     case answerDrain(WorkerID)
     /// The ticket was there at two deaths: keep the evidence.
     case poison(PoolTicket)
+    /// Nobody in the pool names the hook after all: as if every plugin had declined.
+    case passOver(PoolTicket)
 
     package enum CancelReason: String, Sendable {
         case client_gone

@@ -50,8 +50,8 @@ struct TicketSlot {
     var deadlineNS: UInt64
     let latestDeadlineNS: UInt64
     var attempts = 0
-    /// Sent and lost without an answer so often.
-    var unansweredAttempts = 0
+    /// Workers that died with it.
+    var deaths = 0
     /// It was there when a worker died, and is asked alone.
     var isSuspect = false
     var lastWorker: WorkerID?

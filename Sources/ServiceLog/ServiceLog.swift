@@ -42,7 +42,9 @@ struct LineLogHandler: LogHandler {
     func log(event: LogEvent) {
         var merged = self.metadata
         if let own = event.metadata { merged.merge(own) { _, new in new } }
-        let fields = merged.sorted { $0.key < $1.key }.map { ($0.key, $0.value.description) }
+        let fields = merged.sorted { $0.key < $1.key }.map {
+            ($0.key, Self.cut($0.value.description))
+        }
         var octets: [UInt8]
         switch self.format {
         case .text: octets = self.textLine(event.level, event.message.description, fields)
@@ -58,6 +60,14 @@ struct LineLogHandler: LogHandler {
                 rest = rest.dropFirst(written)
             }
         }
+    }
+
+    /// Longest text of one field; what a client or a worker says is cut there.
+    static let maximumFieldOctets = 512
+
+    private static func cut(_ text: String) -> String {
+        guard text.utf8.count > self.maximumFieldOctets else { return text }
+        return String(decoding: text.utf8.prefix(self.maximumFieldOctets), as: UTF8.self) + "…"
     }
 
     private func textLine(

@@ -17,7 +17,10 @@ extension SMTPConfiguration {
         limits.maximumReceived = configuration.limits.maximumReceived
         limits.maximumRecipients = configuration.limits.maximumRecipients
         limits.maximumErrors = configuration.limits.maximumErrors
-        limits.maximumErrorsBeforeHello = configuration.limits.maximumErrors
+        limits.maximumErrorsBeforeHello = min(
+            configuration.limits.maximumErrors,
+            limits.maximumErrorsBeforeHello
+        )
         limits.maximumUnrecognized = configuration.limits.maximumUnrecognized
         limits.maximumTransactions = configuration.limits.maximumTransactions
         limits.maximumNoops = configuration.limits.maximumNoops

@@ -1,4 +1,5 @@
 import Configuration
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -10,8 +11,24 @@ import SMTPCore
 /// settings for new sessions only.
 final class SMTPListener {
     private(set) var configuration: FrontendConfiguration.Listener
-    /// What every session of this listener starts with.
-    private(set) var smtp: SMTPConfiguration
+    /// What sessions of this listener start with, made anew when a control file changed.
+    private var smtp: SMTPConfiguration
+    private var control: ControlValues?
+
+    /// The control files that a session starts with.
+    struct ControlValues: Equatable {
+        let greeting: String?
+        let databytes: Int?
+        /// Seconds.
+        let timeout: Int?
+
+        init(_ files: ControlSnapshot) {
+            self.greeting = files.first("smtpgreeting")
+            self.databytes = files.value(FrontendControls.databytes)
+            self.timeout =
+                files.value(FrontendControls.timeoutsmtpd) ?? files.value(FrontendControls.timeout)
+        }
+    }
     private var passes: GreetingPasses
     private var channel: (any Channel)?
 
@@ -27,6 +44,14 @@ final class SMTPListener {
     func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
         let bound = NIOLoopBound((server, self), eventLoop: server.loop)
         let bootstrap = ServerBootstrap(group: server.loop)
+            .serverChannelInitializer { channel in
+                // Out of descriptors: accepting pauses instead of spinning.
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false)
+                    )
+                }
+            }
             .serverChannelOption(.backlog, value: Int32(self.configuration.backlog))
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -53,13 +78,41 @@ final class SMTPListener {
             self.channel = channel
             return channel.localAddress
         }
+        .flatMapErrorThrowing { error in
+            let code = (error as? IOError)?.errnoCode ?? EADDRNOTAVAIL
+            throw SystemError("listen on", "\(self.configuration.address)", code)
+        }
         .nonisolated()
+    }
+
+    /// What a session that begins now starts with: an edit of a control file counts from here on.
+    func smtpForNewSession(_ server: FrontendServer) -> SMTPConfiguration {
+        let files = server.controlFiles.snapshot()
+        let now = ControlValues(files)
+        if now != self.control {
+            self.control = now
+            self.smtp = SMTPConfiguration(
+                server.configuration,
+                listener: self.configuration,
+                control: files
+            )
+        }
+        return self.smtp
+    }
+
+    /// Silence allowed between commands, in milliseconds: the control files' or frontend.toml's.
+    func commandTimeoutMS(_ server: FrontendServer) -> Int64 {
+        self.control?.timeout.map {
+            Int64(clamping: $0).multipliedReportingOverflow(by: 1_000).partialValue
+        }
+            ?? server.configuration.limits.commandTimeoutMS
     }
 
     /// New settings, for sessions that begin from now on.
     func reconfigure(_ configuration: FrontendConfiguration.Listener, smtp: SMTPConfiguration) {
         self.configuration = configuration
         self.smtp = smtp
+        self.control = nil
     }
 
     /// Takes no more clients.

@@ -90,7 +90,7 @@ enum EventArguments {
         }
     }
 
-    /// What `deny` and `ok` tell of a hook that is over.
+    /// What `deny` and `ok` tell of a hook that is over; `trace` is the encoded list.
     static func decided(
         _ hook: Hook,
         verdict: Verdict,
@@ -121,7 +121,7 @@ enum EventArguments {
 
     static func encode(_ decider: PolicyDecision.Decider, into writer: inout JSONWriter) {
         for (key, value) in [
-            ("pool", decider.pool), ("worker", decider.worker), ("plugin", decider.plugin),
+            ("pool", decider.pool), ("worker", decider.worker?.name), ("plugin", decider.plugin),
         ] {
             writer.key(key)
             if let value { writer.string(value) } else { writer.null() }

@@ -19,8 +19,12 @@ final class PolicyConversation {
     let clientAddress: IPAddress?
     var transaction: MailTransaction?
     var message: IncomingMessage?
+    /// The final dot was seen: workers may be told of the message.
+    var isMessageComplete = false
     private(set) var notes = PolicyNotes()
     private(set) var trace = PolicyTrace()
+    /// The part of the trace that belongs to the last question.
+    private var questionTrace = PolicyTrace()
     var summary = SessionSummary()
     private let openedMS: Int64
 
@@ -50,8 +54,10 @@ final class PolicyConversation {
 
     /// What one pool said.
     enum PoolOutcome {
-        case answered(PolicyVerdict, worker: String)
-        case failed(reason: String, worker: String?)
+        case answered(PolicyVerdict, worker: WorkerLabel)
+        case failed(reason: String, worker: WorkerLabel?)
+        /// Nobody in the pool wants to be asked after all.
+        case passedOver
     }
 
     init(server: FrontendServer, listener: String, client: SocketAddress?, local: SocketAddress?) {
@@ -84,6 +90,7 @@ final class PolicyConversation {
     func ask(_ hook: Hook, args: [UInt8]) -> PolicyDecision? {
         guard self.server.pools.contains(where: { $0.isAsked(hook) }) else { return .undecided }
         self.questionCount += 1
+        self.questionTrace = PolicyTrace()
         self.question = Question(
             hook: hook,
             key: "\(self.transaction?.id ?? self.facts.id).q\(self.questionCount)",
@@ -203,7 +210,7 @@ final class PolicyConversation {
                 .verdict(verdict.verdict, verdict.reply),
                 PolicyDecision.Decider(pool: pool.name, worker: worker, plugin: verdict.plugin)
             )
-        case .answered: break
+        case .answered, .passedOver: break
         case .failed(let reason, let worker):
             guard policy == .skip else {
                 return self.decide(
@@ -230,15 +237,17 @@ final class PolicyConversation {
         entry.microseconds = Int64(clamping: (self.server.nowNS &- question.askedNS) / 1_000)
         switch outcome {
         case .answered(let verdict, let worker):
-            entry.worker = worker
+            entry.worker = worker.name
             entry.plugin = verdict.plugin
             entry.verdict = verdict.verdict
         case .failed(let reason, let worker):
-            entry.worker = worker
+            entry.worker = worker?.name
             entry.failure = reason
             entry.policy = policy.rawValue
+        case .passedOver: return
         }
         self.trace.record(entry)
+        self.questionTrace.record(entry)
     }
 
     private func decide(
@@ -350,6 +359,7 @@ extension PolicyConversation {
         self.logTransaction(decider: decider, reply: reply)
         self.message?.discard()
         self.message = nil
+        self.isMessageComplete = false
         self.transaction = nil
         self.notes.resetTransaction()
     }
@@ -400,7 +410,7 @@ extension PolicyConversation {
         reply: SMTPReply?
     ) {
         let notification: Hook = isRefusal ? .deny : .ok
-        guard self.server.isObserved(notification) else { return }
+        guard decision.wasAsked, self.server.isObserved(notification) else { return }
         var verdict: Verdict = isRefusal ? .denysoft : .declined
         if case .verdict(let said, _) = decision.outcome { verdict = said }
         let args = EventArguments.decided(
@@ -408,7 +418,7 @@ extension PolicyConversation {
             verdict: verdict,
             decision: decision,
             reply: reply,
-            trace: Array("[]".utf8)
+            trace: self.questionTrace.text
         )
         self.notify(notification, args: args)
     }
@@ -535,7 +545,7 @@ extension PolicyConversation {
         if needs.contains(.headers), let headers = self.transaction?.headers, self.message != nil {
             self.write(headers, into: &writer)
         }
-        if needs.contains(.message), let path = self.message?.path {
+        if needs.contains(.message), self.isMessageComplete, let path = self.message?.path {
             writer.key("message")
             writer.beginObject()
             writer.key("path")
@@ -565,14 +575,20 @@ extension PolicyConversation {
         writer.endArray()
     }
 
-    /// What tells this question from others when workers die of it: its hook, its arguments and the
-    /// beginning of its message, so that the client's next attempt is known again.
+    /// What makes this question this client's and no other's, so that its next attempt is known again
+    /// when two workers have died of it, and nobody else is hit.
     var fingerprint: UInt64 {
         var hash = StableHash()
-        hash.combine(self.question?.hook.rawValue.utf8.map { $0 } ?? [])
-        hash.combine(self.question?.args ?? [])
+        hash.combine(Array((self.question?.hook.rawValue ?? "").utf8))
+        hash.combine(Array(self.facts.clientIP.utf8))
+        hash.combine(self.facts.hello?.name ?? [])
+        hash.combine(self.question.map { $0.hook == .queue ? [] : $0.args } ?? [])
         hash.combine(self.transaction?.sender?.address ?? [])
-        hash.combine(self.message?.fingerprintOctets ?? [])
+        for recipient in self.transaction?.recipients ?? [] {
+            hash.combine(recipient.address.address)
+        }
+        hash.combine(Array("\(self.transaction?.size ?? 0)".utf8))
+        hash.combine(self.transaction?.headerOctets ?? [])
         return hash.value
     }
 }

@@ -23,9 +23,22 @@ struct PolicyDecision {
     /// Who said it, for the log, the trace and the notifications.
     struct Decider {
         var pool: String?
-        var worker: String?
+        var worker: WorkerLabel?
         var plugin: String?
     }
 
-    static let undecided = PolicyDecision(outcome: .undecided)
+    /// Whether any pool was asked at all.
+    var wasAsked = true
+
+    /// Nobody was to be asked.
+    static let undecided = PolicyDecision(outcome: .undecided, wasAsked: false)
+}
+
+/// A worker as logs name it, `name#connection`, and as protocol messages do, `name`.
+struct WorkerLabel: Equatable, CustomStringConvertible {
+    /// `worker.name` of its hello; empty before that.
+    let name: String
+    let connection: UInt64
+
+    var description: String { "\(self.name)#\(self.connection)" }
 }

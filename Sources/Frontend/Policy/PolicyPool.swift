@@ -27,6 +27,10 @@ final class PolicyPool {
     private let place: PoolSocketPlace
     /// The socket file that we bound: nobody else's is ever removed.
     private var boundInode: UInt64?
+    /// Names of workers that are gone, until what they held has been placed.
+    private var lostLabels: [WorkerID: WorkerLabel] = [:]
+    /// Lines about workers, which a worker could otherwise cause without end.
+    private var throttle = LogThrottle()
     /// What ready workers asked for, per hook; kept, since every event looks at it.
     private var wants = PoolWants()
 
@@ -66,14 +70,19 @@ extension PolicyPool {
         try self.place.prepare()
         let pool = NIOLoopBound(self, eventLoop: self.server.loop)
         return ServerBootstrap(group: self.server.loop)
+            .serverChannelInitializer { channel in
+                // Out of descriptors: accepting pauses instead of spinning.
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false)
+                    )
+                }
+            }
             .serverChannelOption(.backlog, value: 1_024)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 262_144, high: 1_048_576))
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    guard let handler = pool.value.newConnection() else {
-                        return channel.close(promise: nil)
-                    }
-                    try channel.pipeline.syncOperations.addHandler(handler)
+                    try channel.pipeline.syncOperations.addHandler(pool.value.newConnection())
                 }
             }
             .bind(unixDomainSocketPath: self.place.path)
@@ -94,6 +103,21 @@ extension PolicyPool {
         var facts = stat()
         guard lstat(path, &facts) == 0 else { throw SystemError("look at", path, errno) }
         self.boundInode = UInt64(facts.st_ino)
+    }
+
+    /// Binds the socket again if somebody removed its file; connections are not touched.
+    func checkSocket() {
+        var facts = stat()
+        guard self.boundInode != nil, lstat(self.place.path, &facts) != 0, errno == ENOENT else {
+            return
+        }
+        self.logger.warning(
+            "a pool's socket was removed, binding it again",
+            metadata: ["pool": "\(self.name)", "reason": "socket_removed"]
+        )
+        self.boundInode = nil
+        self.channel?.close(promise: nil)
+        _ = try? self.open()
     }
 
     /// Closes the socket and tells the workers.
@@ -123,15 +147,8 @@ extension PolicyPool {
         }
     }
 
-    private func newConnection() -> WorkerConnectionHandler? {
+    private func newConnection() -> WorkerConnectionHandler {
         self.lastWorker += 1
-        guard self.machine.workerConnected(self.lastWorker, now: self.server.nowNS) else {
-            self.logger.warning(
-                "a worker was refused, the pool is full",
-                metadata: ["pool": "\(self.name)"]
-            )
-            return nil
-        }
         let handler = WorkerConnectionHandler(
             id: self.lastWorker,
             pool: self,
@@ -144,6 +161,9 @@ extension PolicyPool {
     /// The connection is up; the kernel says who it is.
     func connected(_ connection: WorkerConnectionHandler, credentials: PeerCredentials) {
         connection.peer = credentials
+        guard self.machine.workerConnected(connection.id, now: self.server.nowNS) else {
+            return self.reject(connection, "pool_full", "the pool takes no more connections")
+        }
         let allowed = self.configuration.allowedUserIDs
         let isAllowed =
             allowed.isEmpty
@@ -159,9 +179,11 @@ extension PolicyPool {
         _ message: String,
         retryMS: Int64 = 1_000
     ) {
-        self.logger.warning(
+        self.log(
+            .warning,
             "a worker was rejected",
-            metadata: self.metadata(connection, ["code": "\(code)", "why": "\(message)"])
+            connection,
+            ["code": "\(code)", "why": "\(message)"]
         )
         FrontendLine.reject(
             code: code,
@@ -172,12 +194,25 @@ extension PolicyPool {
         self.lose(connection)
     }
 
+    /// One line about a worker, unless there were too many this second.
+    private func log(
+        _ level: Logger.Level,
+        _ message: Logger.Message,
+        _ connection: WorkerConnectionHandler,
+        _ more: Logger.Metadata = [:]
+    ) {
+        guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
+        var metadata = self.metadata(connection, more)
+        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+        self.logger.log(level: level, message, metadata: metadata)
+    }
+
     private func metadata(
         _ connection: WorkerConnectionHandler,
         _ more: Logger.Metadata = [:]
     ) -> Logger.Metadata {
         let own: Logger.Metadata = [
-            "pool": "\(self.name)", "worker": "\(connection.name)",
+            "pool": "\(self.name)", "worker": "\(connection.label)",
             "pid": "\(connection.peer.processID)", "uid": "\(connection.peer.userID)",
         ]
         return own.merging(more) { _, new in new }
@@ -276,17 +311,11 @@ extension PolicyPool {
             self.written(to: connection)
         case .pong: break
         case .drain(let reason):
-            self.logger.info(
-                "a worker drains",
-                metadata: self.metadata(connection, ["reason": "\(reason)"])
-            )
+            self.log(.info, "a worker drains", connection, ["reason": "\(reason)"])
             self.machine.drainRequested(by: connection.id, now: now, actions: &self.actions)
             self.workersChanged()
         case .bye(let code, let text):
-            self.logger.info(
-                "a worker says bye",
-                metadata: self.metadata(connection, ["code": "\(code)", "why": "\(text)"])
-            )
+            self.log(.info, "a worker says bye", connection, ["code": "\(code)", "why": "\(text)"])
             self.lose(connection)
         }
         self.perform()
@@ -341,7 +370,7 @@ extension PolicyPool {
                 actions: &self.actions
             )
             conversation.poolDone(
-                .answered(verdict, worker: connection.name),
+                .answered(verdict, worker: connection.label),
                 peerUserID: connection.peer.userID
             )
         }
@@ -362,9 +391,11 @@ extension PolicyPool {
                 actions: &self.actions
             )
         }
-        self.logger.warning(
+        self.log(
+            .warning,
             "a worker could not answer",
-            metadata: self.metadata(connection, ["error": "\(detail)", "event": "\(id)"])
+            connection,
+            ["error": "\(detail)", "event": "\(id)"]
         )
         self.machine.answered(
             from: connection.id,
@@ -381,10 +412,7 @@ extension PolicyPool {
         guard connection.hello != nil else {
             return self.reject(connection, "bad_hello", violation.description)
         }
-        self.logger.warning(
-            "a worker broke the protocol",
-            metadata: self.metadata(connection, ["violation": "\(violation)"])
-        )
+        self.log(.warning, "a worker broke the protocol", connection, ["violation": "\(violation)"])
         FrontendLine.bye(
             code: violation.code.rawValue,
             message: violation.detail,
@@ -408,7 +436,15 @@ extension PolicyPool {
     func disconnected(_ connection: WorkerConnectionHandler) {
         guard self.connections[connection.id] === connection else { return }
         if connection.hello != nil {
-            self.logger.notice("a worker left", metadata: self.metadata(connection))
+            let outstanding = self.machine.outstanding(on: connection.id)
+            self.log(
+                outstanding > 0 ? .warning : .notice,
+                outstanding > 0 ? "a worker was lost" : "a worker left",
+                connection,
+                outstanding > 0
+                    ? ["reason": "worker_lost", "outstanding": "\(outstanding)"]
+                    : ["reason": "worker_left"]
+            )
         }
         self.forget(connection)
         self.perform()
@@ -422,6 +458,7 @@ extension PolicyPool {
 
     private func forget(_ connection: WorkerConnectionHandler) {
         guard self.connections.removeValue(forKey: connection.id) != nil else { return }
+        self.lostLabels[connection.id] = connection.label
         let conversations = self.conversations
         self.machine.workerLost(
             connection.id,
@@ -511,6 +548,7 @@ extension PolicyPool {
             self.perform(action)
         }
         self.actions.removeAll(keepingCapacity: true)
+        self.lostLabels.removeAll(keepingCapacity: true)
         self.isPerforming = false
     }
 
@@ -529,6 +567,8 @@ extension PolicyPool {
             self.written(to: connection)
         case .close(let worker, let reason): self.close(worker, reason)
         case .poison(let ticket): self.keepPoison(ticket)
+        case .passOver(let ticket):
+            self.conversations.removeValue(forKey: ticket)?.poolDone(.passedOver)
         }
     }
 
@@ -563,25 +603,25 @@ extension PolicyPool {
 
     private func fail(_ ticket: PoolTicket, _ failure: PoolFailure, _ worker: WorkerID?) {
         guard let conversation = self.conversations.removeValue(forKey: ticket) else { return }
-        let name = worker.flatMap { self.connections[$0]?.name } ?? worker.map { "#\($0)" }
+        let label = worker.map { id in
+            self.connections[id]?.label ?? self.lostLabels[id]
+                ?? WorkerLabel(name: "", connection: id)
+        }
         self.server.logger.warning(
             "policy failed",
             metadata: [
                 "session": "\(conversation.facts.id)", "pool": "\(self.name)",
                 "hook": "\(conversation.openHook?.rawValue ?? "")",
                 "failure": "\(failure.rawValue)",
-                "worker": "\(name ?? "none")",
+                "worker": "\(label.map { "\($0)" } ?? "none")",
             ]
         )
-        conversation.poolDone(.failed(reason: failure.rawValue, worker: name))
+        conversation.poolDone(.failed(reason: failure.rawValue, worker: label))
     }
 
     private func close(_ worker: WorkerID, _ reason: PoolAction.CloseReason) {
         guard let connection = self.connections[worker] else { return }
-        self.logger.warning(
-            "a worker is closed",
-            metadata: self.metadata(connection, ["reason": "\(reason.rawValue)"])
-        )
+        self.log(.warning, "a worker is closed", connection, ["reason": "\(reason.rawValue)"])
         FrontendLine.bye(code: reason.rawValue, message: "", into: &connection.output)
         self.lose(connection)
     }
@@ -634,7 +674,7 @@ struct PoolWants {
             self.asked.insert(HookSet(hook))
         }
         for (hook, request) in connections.flatMap({ $0.hello?.hooks.map { $0 } ?? [] }) {
-            if request.isObserver { self.observed.insert(HookSet(hook)) }
+            if request.isObserver || hook.isNotification { self.observed.insert(HookSet(hook)) }
             if request.needs.contains(.message) { self.message.insert(HookSet(hook)) }
             if request.needs.contains(.headers) { self.needsHeaders = true }
             if request.needs.contains(.trace) { self.needsTrace = true }
@@ -692,5 +732,29 @@ extension PoolSettings {
         self.queueLimit = configuration.queueLimit
         self.maximumConnections = configuration.maximumConnections
         self.maximumConcurrency = configuration.maximumConcurrency
+    }
+}
+
+/// Lets so many lines a second pass and counts the rest.
+struct LogThrottle {
+    static let linesPerSecond = 20
+
+    private var secondMS: Int64 = 0
+    private var lines = 0
+    private var suppressed = 0
+
+    /// The number of lines suppressed before this one; `nil` if this one is to be suppressed too.
+    mutating func admits(now: Int64) -> Int? {
+        if now - self.secondMS >= 1_000 {
+            self.secondMS = now
+            self.lines = 0
+        }
+        self.lines += 1
+        guard self.lines <= Self.linesPerSecond else {
+            self.suppressed += 1
+            return nil
+        }
+        defer { self.suppressed = 0 }
+        return self.suppressed
     }
 }

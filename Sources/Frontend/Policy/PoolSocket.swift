@@ -23,6 +23,11 @@ struct PoolSocketPlace {
         }
         try Self.makeFolders(above: self.path)
         var facts = stat()
+        let folder = String(self.path[..<(self.path.lastIndex(of: "/") ?? self.path.startIndex)])
+        guard lstat(folder, &facts) == 0 else { throw SystemError("look at", folder, errno) }
+        guard facts.st_mode & S_IFMT == S_IFDIR, facts.st_mode & (S_IWOTH) == 0 else {
+            throw UnsafePlace(path: folder)
+        }
         guard lstat(self.path, &facts) == 0 else {
             if errno == ENOENT { return }
             throw SystemError("look at", self.path, errno)
@@ -84,4 +89,13 @@ final class InstanceLock {
     }
 
     deinit { _ = Glibc.close(self.descriptor) }
+}
+
+/// A folder in which anybody could put a socket of his own.
+struct UnsafePlace: Error, CustomStringConvertible {
+    let path: String
+
+    var description: String {
+        "\(self.path) is no folder, or anybody can write to it; chmod o-w it, or remove what is there"
+    }
 }

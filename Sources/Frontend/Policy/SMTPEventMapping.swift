@@ -74,6 +74,7 @@ enum SMTPEventMapping {
         allowsUTF8: Bool
     ) -> SMTPOutcome {
         guard let standard = self.standardReply(for: verdict, at: hook) else {
+            if hook == .vrfy, verdict == .ok, reply == nil { return .granted(StandardReplies.ok) }
             return .granted(self.granting(reply, at: hook, allowsUTF8: allowsUTF8))
         }
         let worded = reply.flatMap { self.reply($0, basedOn: standard, allowsUTF8: allowsUTF8) }
@@ -171,7 +172,7 @@ enum SMTPEventMapping {
                 allowsUTF8: allowsUTF8
             )
         case .vrfy:
-            return self.reply(reply, basedOn: StandardReplies.cannotVerify, allowsUTF8: allowsUTF8)
+            return self.reply(reply, basedOn: StandardReplies.ok, allowsUTF8: allowsUTF8)
         case .help: return self.reply(reply, basedOn: StandardReplies.help, allowsUTF8: allowsUTF8)
         case .noop: return self.reply(reply, basedOn: StandardReplies.ok, allowsUTF8: allowsUTF8)
         case .quit:

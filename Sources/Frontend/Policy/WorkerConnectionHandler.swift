@@ -33,10 +33,11 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     }
 
     /// The name for logs: what it calls itself, and which connection.
-    var name: String { self.hello.map { "\($0.name)#\(self.id)" } ?? "#\(self.id)" }
+    var label: WorkerLabel { WorkerLabel(name: self.hello?.name ?? "", connection: self.id) }
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.context = context
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func channelActive(context: ChannelHandlerContext) {
         PeerCredentials.of(context.channel).assumeIsolated().whenSuccess {
             self.pool.connected(self, credentials: $0)
         }

@@ -65,8 +65,16 @@ extension SMTPSessionHandler {
     }
 
     private func ask(_ hook: Hook, args: @autoclosure () -> [UInt8]) {
-        guard self.server.isAsked(hook) else { return self.policyDecided(.undecided) }
-        if let decision = self.policy.ask(hook, args: args()) { self.policyDecided(decision) }
+        if let decision = self.decision(at: hook, args: args()) { self.policyDecided(decision) }
+    }
+
+    /// Tells observers of `hook`, then asks; `nil` if somebody has to be waited for.
+    private func decision(at hook: Hook, args: @autoclosure () -> [UInt8]) -> PolicyDecision? {
+        let isObserved = self.server.isObserved(hook)
+        guard isObserved || self.server.isAsked(hook) else { return .undecided }
+        let args = args()
+        if isObserved { self.policy.notify(hook, args: args) }
+        return self.policy.ask(hook, args: args)
     }
 
     private func askHello(_ verb: String, _ hook: Hook, _ name: [UInt8]) {
@@ -97,6 +105,7 @@ extension SMTPSessionHandler {
     private func askMessage(_ facts: SMTPMessageFacts) {
         self.storeContent(isHeaderComplete: true)
         self.policy.transaction?.size = facts.octets
+        self.policy.isMessageComplete = true
         self.stage = .receivedLine
         self.askStage()
     }
@@ -104,12 +113,9 @@ extension SMTPSessionHandler {
     /// Asks about the stage and, while nobody has to be waited for, about those that follow.
     private func askStage() {
         while true {
-            var decision = PolicyDecision.undecided
-            if self.server.isAsked(self.stage.hook) {
-                guard let answer = self.policy.ask(self.stage.hook, args: self.stageArguments())
-                else { return }
-                decision = answer
-            }
+            guard
+                let decision = self.decision(at: self.stage.hook, args: self.stageArguments())
+            else { return }
             if let outcome = self.stageDecided(decision) {
                 return self.answer(outcome, decision, at: self.stage.hook)
             }
@@ -245,12 +251,14 @@ extension SMTPSessionHandler {
         if let reply = outcome.refusal, !decision.isSilent(at: hook) {
             self.policy.summary.refused(at: hook, decision, reply: reply)
         }
-        let isRefusal = outcome.refusal != nil
-        if !(isRefusal == false && decision.isNobody) {
-            self.policy.notifyDecision(hook, decision, isRefusal: isRefusal, reply: outcome.reply)
-        }
         self.phase = .parsing
         let action = self.machine.answered(outcome)
+        self.policy.notifyDecision(
+            hook,
+            decision,
+            isRefusal: outcome.refusal != nil,
+            reply: action.sentReply
+        )
         if self.isMailRefused, let reply = outcome.refusal {
             self.isMailRefused = false
             self.policy.transactionRefused(reply: reply)
@@ -296,12 +304,14 @@ extension SMTPOutcome {
         case .refused(let reply), .refusedThenClose(let reply): reply
         }
     }
+}
 
-    /// The reply, if it is not the standard one.
-    var reply: SMTPReply? {
+extension SMTPAction {
+    /// The reply that goes out with this action; `nil` if none does.
+    var sentReply: SMTPReply? {
         switch self {
-        case .granted(let reply): reply
-        case .refused(let reply), .refusedThenClose(let reply): reply
+        case .reply(let reply), .resetThenReply(let reply), .replyThenClose(let reply): reply
+        case .needOctets, .contentAppended, .proceed, .ask, .awaitAnswer, .dropStale, .closed: nil
         }
     }
 }

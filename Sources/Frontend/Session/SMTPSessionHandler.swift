@@ -39,6 +39,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// closed at last; monotonic milliseconds.
     private var lastHeardMS: Int64
     private let openedMS: Int64
+    private let commandTimeoutMS: Int64
     private var lingerUntilMS = Int64.max
     var end: SessionEnd?
 
@@ -67,7 +68,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     ) {
         self.server = server
         self.listener = listener
-        self.machine = SMTPSession(configuration: listener.smtp)
+        self.machine = SMTPSession(configuration: listener.smtpForNewSession(server))
+        self.commandTimeoutMS = listener.commandTimeoutMS(server)
         self.openedMS = server.nowMS
         self.lastHeardMS = self.openedMS
         self.policy = PolicyConversation(
@@ -135,7 +137,10 @@ extension SMTPSessionHandler {
         switch self.phase {
         case .parsing: self.parse()
         case .greetingHeld, .closing: context.close(promise: nil)
-        case .waiting: break
+        case .waiting:
+            // What was sent before the end is answered as far as it goes; with nothing left to read
+            // the client is gone, and nobody waits for the answer. QUIT is a proper end.
+            if self.input.readableBytes == 0, self.question != .quit { context.close(promise: nil) }
         }
     }
 
@@ -289,7 +294,7 @@ extension SMTPSessionHandler {
         let limits = self.server.configuration.limits
         let silence: Int64? =
             switch self.machine.wait {
-            case .command: limits.commandTimeoutMS
+            case .command: self.commandTimeoutMS
             case .content: limits.dataTimeoutMS
             case .answer, .nothing: nil
             }
@@ -305,6 +310,23 @@ extension SMTPSessionHandler {
     func shutDown() {
         guard self.phase != .greetingHeld else { return self.endNow() }
         self.perform(self.machine.shutdownRequested())
+        self.flush()
+    }
+
+    /// The time for finishing is up: 421, whatever is going on.
+    func shutdownOverdue() {
+        self.end = .shutdown
+        self.policy.cancelQuestion()
+        self.phase = .parsing
+        self.perform(self.machine.shutdownDeadlinePassed())
+        self.flush()
+    }
+
+    /// The frontend is about to stop: 421 in the banner's place.
+    func refuseToStart() {
+        self.end = .shutdown
+        self.phase = .parsing
+        self.perform(self.machine.close(StandardReplies.shuttingDown))
         self.flush()
     }
 

@@ -44,9 +44,6 @@ final class IncomingMessage {
     /// The first `count` octets, which are in memory still.
     func head(_ count: Int) -> [UInt8] { Array(self.memory.prefix(count)) }
 
-    /// The beginning of the message, for telling it from others; empty once it left the memory.
-    var fingerprintOctets: [UInt8] { Array(self.memory.prefix(4_096)) }
-
     private func spill() {
         guard !self.memory.isEmpty || self.file == nil else { return }
         let file =

@@ -109,6 +109,14 @@ struct MailTransaction {
 
     // MARK: - Header
 
+    /// The header section as it came, unless it was looked at; for telling messages apart.
+    var headerOctets: [UInt8] {
+        switch self.headerState {
+        case .unread(let octets): octets
+        case .parsed(let list): list.fields.flatMap { $0.name + $0.value }
+        }
+    }
+
     /// The header section has been read; its octets, without the empty line.
     mutating func headerRead(_ octets: [UInt8]) { self.headerState = .unread(octets) }
 
