@@ -147,7 +147,7 @@ extension PoolMachine {
 
     /// The answer was used, or found invalid: the credit is free, the ticket over.
     ///
-    /// - Parameter failure: What was wrong with it; `nil` if it was used.
+    /// `failure` is what was wrong with it, `nil` if it was used.
     package mutating func answered(
         from id: WorkerID,
         eventID: Int64,

@@ -90,7 +90,7 @@ extension PoolMachine {
         return true
     }
 
-    /// The worker said a good hello. After a welcome, once that is written, call ``workerReady(_:now:actions:)``.
+    /// The worker said a good hello; after a welcome, once that is written, call ``workerReady(_:now:actions:)``.
     package mutating func helloReceived(
         from id: WorkerID,
         _ hello: PoolHello,
@@ -160,7 +160,7 @@ extension PoolMachine {
 
     /// The connection is gone, for whatever reason, or said something that ends it.
     ///
-    /// - Parameter fingerprint: Of the question behind a ticket; asked only for those it held.
+    /// The `fingerprint` of a ticket's question is asked for only when it turns out to be poison.
     package mutating func workerLost(
         _ id: WorkerID,
         now: UInt64,

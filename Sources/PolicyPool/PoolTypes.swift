@@ -119,6 +119,7 @@ package enum PoolAction: Equatable, Sendable {
     /// Nobody in the pool names the hook after all: as if every plugin had declined.
     case passOver(PoolTicket)
 
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     package enum CancelReason: String, Sendable {
         case client_gone
         case deadline
