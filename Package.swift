@@ -127,7 +127,7 @@ let package = Package(
             ]
         ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
-        .testTarget(name: "PolicyProtocolTests", dependencies: ["PolicyProtocol"]),
+        .testTarget(name: "PolicyProtocolTests", dependencies: ["JSON", "PolicyProtocol"]),
         .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
         .testTarget(

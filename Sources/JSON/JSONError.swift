@@ -1,3 +1,4 @@
+// swift-format-ignore: AlwaysUseLowerCamelCase
 /// Why octets are not the JSON that the protocol speaks; equal by code.
 package struct JSONError: Error, Equatable, CustomStringConvertible {
     package enum Code: String, Sendable, CaseIterable {

@@ -70,6 +70,18 @@ package struct JSONObjectText: Sendable {
         return value
     }
 
+    /// A boolean member; `nil` if there is none or it is null.
+    ///
+    /// - Throws: ``JSONError`` if it is anything else.
+    package func bool(_ key: StaticString) throws(JSONError) -> Bool? {
+        guard let place = self.present(key) else { return nil }
+        switch self.octets[place.lowerBound] {
+        case UInt8(ascii: "t"): return true
+        case UInt8(ascii: "f"): return false
+        default: throw JSONError(.wrong_type, at: place.lowerBound)
+        }
+    }
+
     /// A string member's octets; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is no string.
@@ -79,7 +91,9 @@ package struct JSONObjectText: Sendable {
             throw JSONError(.wrong_type, at: place.lowerBound)
         }
         return self.octets.withUnsafeBufferPointer { text in
-            let inner = UnsafeBufferPointer(rebasing: text[place.lowerBound + 1..<place.upperBound - 1])
+            let inner = UnsafeBufferPointer(
+                rebasing: text[place.lowerBound + 1..<place.upperBound - 1]
+            )
             return inner.contains(UInt8(ascii: "\\")) ? JSONText.unescaped(inner) : Array(inner)
         }
     }
@@ -97,7 +111,8 @@ package struct JSONObjectText: Sendable {
 
     /// A member's place, unless it is null.
     private func present(_ key: StaticString) -> Range<Int>? {
-        guard let place = self.place(of: key), self.octets[place.lowerBound] != UInt8(ascii: "n") else {
+        guard let place = self.place(of: key), self.octets[place.lowerBound] != UInt8(ascii: "n")
+        else {
             return nil
         }
         return place
@@ -111,14 +126,16 @@ extension JSONValue {
     package init(parsing octets: [UInt8]) throws(JSONError) {
         // Wrapped, so that one check serves objects and scalars; the wrapper costs no level.
         let wrapped = Array(#"{"v":"#.utf8) + octets + Array("}".utf8)
-        guard let value = try JSONObjectText(wrapped).value("v") else { throw JSONError(.frame_not_json) }
+        guard let value = try JSONObjectText(wrapped).value("v") else {
+            throw JSONError(.frame_not_json)
+        }
         self = value
     }
 }
 
 /// json-c's tree, read into values; no pointer of json-c's leaves this file.
 enum JSONTree {
-    /// Parses checked text. Scalars need no json-c; objects and arrays go through it.
+    /// Parses checked text, of any type.
     static func parse(_ octets: [UInt8], _ place: Range<Int>) throws(JSONError) -> JSONValue {
         let tokener = json_tokener_new_ex(CInt(JSONScanner.maximumDepth))
         defer { json_tokener_free(tokener) }
@@ -162,7 +179,10 @@ enum JSONTree {
 
     private static func text(_ node: OpaquePointer?) -> String {
         let start = json_object_get_string(node)
-        let octets = UnsafeRawBufferPointer(start: start, count: Int(json_object_get_string_len(node)))
+        let octets = UnsafeRawBufferPointer(
+            start: start,
+            count: Int(json_object_get_string_len(node))
+        )
         return String(decoding: octets, as: UTF8.self)
     }
 

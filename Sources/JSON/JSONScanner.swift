@@ -37,12 +37,16 @@ struct JSONScanner {
         let isObject = self.text[self.offset] == UInt8(ascii: "{")
         try self.value(depth: 1, isOutermost: isObject)
         self.skipSpace()
-        guard self.offset == self.text.count else { throw JSONError(.frame_not_json, at: self.offset) }
+        guard self.offset == self.text.count else {
+            throw JSONError(.frame_not_json, at: self.offset)
+        }
         guard isObject else { throw JSONError(.frame_not_object) }
     }
 
     private func current() throws(JSONError) -> UInt8 {
-        guard self.offset < self.text.count else { throw JSONError(.frame_not_json, at: self.offset) }
+        guard self.offset < self.text.count else {
+            throw JSONError(.frame_not_json, at: self.offset)
+        }
         return self.text[self.offset]
     }
 
@@ -158,7 +162,8 @@ extension JSONScanner {
             isInteger = false
             self.offset += 1
             if self.offset < self.text.count,
-                self.text[self.offset] == UInt8(ascii: "+") || self.text[self.offset] == UInt8(ascii: "-")
+                self.text[self.offset] == UInt8(ascii: "+")
+                    || self.text[self.offset] == UInt8(ascii: "-")
             {
                 self.offset += 1
             }
@@ -199,7 +204,9 @@ enum JSONNumber {
 
     /// `nil` unless `text` is a finite number.
     static func double(_ text: UnsafeBufferPointer<UInt8>) -> Double? {
-        guard let value = Double(String(decoding: text, as: UTF8.self)), value.isFinite else { return nil }
+        guard let value = Double(String(decoding: text, as: UTF8.self)), value.isFinite else {
+            return nil
+        }
         return value
     }
 }
@@ -226,7 +233,9 @@ extension JSONScanner {
         let range = start..<self.offset
         self.offset += 1
         if isKey, hasEscape {
-            self.escapedKeys[start] = JSONText.unescaped(UnsafeBufferPointer(rebasing: self.text[range]))
+            self.escapedKeys[start] = JSONText.unescaped(
+                UnsafeBufferPointer(rebasing: self.text[range])
+            )
         }
         return range
     }
@@ -251,11 +260,15 @@ extension JSONScanner {
             self.text[self.offset + 1] == UInt8(ascii: "u")
         else { throw JSONError(.frame_surrogate, at: start) }
         self.offset += 2
-        guard try self.codeUnit() & 0xFC00 == 0xDC00 else { throw JSONError(.frame_surrogate, at: start) }
+        guard try self.codeUnit() & 0xFC00 == 0xDC00 else {
+            throw JSONError(.frame_surrogate, at: start)
+        }
     }
 
     private mutating func codeUnit() throws(JSONError) -> UInt16 {
-        guard self.offset + 4 <= self.text.count else { throw JSONError(.frame_not_json, at: self.offset) }
+        guard self.offset + 4 <= self.text.count else {
+            throw JSONError(.frame_not_json, at: self.offset)
+        }
         var unit: UInt16 = 0
         for _ in 0..<4 {
             guard let digit = JSONText.hexadecimal(self.text[self.offset]) else {

@@ -50,6 +50,13 @@ public enum JSONValue: Sendable, Hashable {
         return .object(changes)
     }
 
+    /// Whether the value as compact JSON is longer than `limit` octets.
+    package func isLarger(than limit: Int) -> Bool {
+        var writer = JSONWriter()
+        self.encode(into: &writer)
+        return writer.octets.count > limit
+    }
+
     /// Writes the value; members in the order of their names, so that equal values are equal text.
     package func encode(into writer: inout JSONWriter) {
         switch self {

@@ -45,7 +45,9 @@ package struct JSONWriter {
     package mutating func key(_ key: StaticString) {
         self.separate()
         self.octets.append(UInt8(ascii: "\""))
-        self.octets.append(contentsOf: UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount))
+        self.octets.append(
+            contentsOf: UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
+        )
         self.octets.append(UInt8(ascii: "\""))
         self.octets.append(UInt8(ascii: ":"))
         self.needsComma = false
@@ -66,7 +68,9 @@ extension JSONWriter {
 
     private mutating func literal(_ text: StaticString) {
         self.separate()
-        self.octets.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        self.octets.append(
+            contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        )
     }
 
     package mutating func int(_ value: Int64) {
@@ -103,7 +107,9 @@ extension JSONWriter {
         var start = 0
         for index in utf8.indices {
             let octet = utf8[index]
-            guard octet < 0x20 || octet == UInt8(ascii: "\"") || octet == UInt8(ascii: "\\") else { continue }
+            guard octet < 0x20 || octet == UInt8(ascii: "\"") || octet == UInt8(ascii: "\\") else {
+                continue
+            }
             self.octets.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[start..<index]))
             self.escape(octet)
             start = index + 1

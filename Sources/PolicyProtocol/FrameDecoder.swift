@@ -14,7 +14,8 @@ package struct FrameDecoder {
 
     /// Takes what arrived and calls `body` with each complete line, without its LF, in order.
     ///
-    /// - Parameter body: Returns false to stop; the rest of `octets` is dropped then.
+    /// `body` returns false to stop; the rest of `octets` is dropped then.
+    ///
     /// - Throws: ``FrameTooLong`` as soon as a line cannot fit any more.
     package mutating func receive(
         _ octets: UnsafeRawBufferPointer,
@@ -34,7 +35,9 @@ package struct FrameDecoder {
             rest = rest[(end + 1)...]
             guard body(line) else { return }
         }
-        guard self.partial.count + rest.count < self.maximumFrameOctets else { throw FrameTooLong() }
+        guard self.partial.count + rest.count < self.maximumFrameOctets else {
+            throw FrameTooLong()
+        }
         if !rest.isEmpty { self.partial.append(contentsOf: rest) }
     }
 }

@@ -1,15 +1,25 @@
 import JSON
 
 extension PolicyVerdict {
-    /// Reads the list of actions.
+    /// Reads the list of actions: the form of all of them first, then whether each is known.
     static func actions(_ value: JSONValue) throws(ProtocolViolation) -> [PolicyAction] {
         guard value != .null else { return [] }
         guard case .array(let list) = value else { throw ProtocolViolation(.actions_malformed) }
+        var actions: [PolicyAction] = []
+        actions.reserveCapacity(min(list.count, self.maximumActions))
+        var unknown: ProtocolViolation?
+        for entry in list {
+            do throws(ProtocolViolation) {
+                actions.append(try ActionReader(entry: entry).action())
+            } catch {
+                guard error.code == .unknown_action else { throw error }
+                unknown = unknown ?? error
+            }
+        }
         guard list.count <= self.maximumActions else {
             throw ProtocolViolation(.too_many_actions, "\(list.count)")
         }
-        var actions: [PolicyAction] = []
-        for entry in list { actions.append(try ActionReader(entry: entry).action()) }
+        if let unknown { throw unknown }
         return actions
     }
 }
@@ -41,15 +51,16 @@ private struct ActionReader {
             guard case .string(let path)? = self.entry["path"] else { throw self.malformed("path") }
             return .replaceMessage(path: path)
         case "session.relay":
-            guard case .bool(let value)? = self.entry["value"] else { throw self.malformed("value") }
+            guard case .bool(let value)? = self.entry["value"] else {
+                throw self.malformed("value")
+            }
             return .setRelay(value)
         case "session.client_name":
-            guard case .string(let value)? = self.entry["value"] else { throw self.malformed("value") }
-            return .setClientName(value)
+            return .setClientName(self.entry["value"] == .null ? nil : try self.bytes("value"))
         case "reply.delay":
             guard case .int(let ms)? = self.entry["ms"], ms >= 0 else { throw self.malformed("ms") }
             return .delayReply(milliseconds: ms)
-        default: throw ProtocolViolation(.unknown_action, word)
+        default: throw ProtocolViolation(.unknown_action, String(word.prefix(64)))
         }
     }
 

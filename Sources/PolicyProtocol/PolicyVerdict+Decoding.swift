@@ -5,6 +5,10 @@ extension PolicyVerdict {
     package static let maximumActions = 256
     /// Most lines of a reply.
     static let maximumReplyLines = 20
+    /// Largest patch of one scope of notes, in octets of compact JSON.
+    package static let maximumNotesOctets = 65_536
+    /// Most entries of `trace`.
+    static let maximumTraceEntries = 256
     /// Most octets of a reply's line.
     static let maximumReplyLineOctets = 500
 
@@ -12,13 +16,18 @@ extension PolicyVerdict {
     ///
     /// - Throws: ``ProtocolViolation``: the verdict is invalid as a whole.
     package init(id: Int64, _ message: JSONObjectText) throws(ProtocolViolation) {
-        let word = try Self.reading(.unknown_verdict) { () throws(JSONError) in try message.string("verdict") }
+        let word = try Self.reading(.unknown_verdict) { () throws(JSONError) in
+            try message.string("verdict")
+        }
         guard let word, let verdict = Verdict(rawValue: word) else {
             throw ProtocolViolation(.unknown_verdict, word ?? "no verdict")
         }
         self.init(id: id, verdict: verdict)
         self.plugin = try Self.reading(.plugin_malformed) { () throws(JSONError) in
             try message.string("plugin")
+        }
+        if let plugin = self.plugin, !ShortText.isShort(plugin) {
+            throw ProtocolViolation(.plugin_malformed, "too long")
         }
         if message.contains("reply") {
             self.reply = try Self.reply(Self.value(message, "reply", .reply_malformed))
@@ -55,6 +64,7 @@ extension PolicyVerdict {
         guard value != .null else { return nil }
         guard case .object(let members) = value else { throw ProtocolViolation(.reply_malformed) }
         var reply = PolicyReply(text: [])
+        reply.lineCount = nil
         switch members["code"] ?? .null {
         case .null: break
         case .int(let code): reply.code = Int(clamping: code)
@@ -68,12 +78,11 @@ extension PolicyVerdict {
         switch members["text"] ?? .null {
         case .null: break
         case .array(let lines):
-            guard !lines.isEmpty else { throw ProtocolViolation(.reply_text, "no line") }
-            guard lines.count <= self.maximumReplyLines else {
-                throw ProtocolViolation(.reply_text, "\(lines.count) lines")
-            }
+            reply.lineCount = lines.count
             for line in lines {
-                guard case .string(let text) = line else { throw ProtocolViolation(.reply_malformed, "text") }
+                guard case .string(let text) = line else {
+                    throw ProtocolViolation(.reply_malformed, "text")
+                }
                 if !text.isEmpty { reply.text.append(text) }
             }
         default: throw ProtocolViolation(.reply_malformed, "text is no list")
@@ -98,15 +107,46 @@ extension PolicyVerdict {
 
     private static func trace(_ value: JSONValue) throws(ProtocolViolation) -> [TraceEntry] {
         guard value != .null else { return [] }
-        guard case .array(let entries) = value else { throw ProtocolViolation(.trace_malformed) }
+        guard case .array(let entries) = value, entries.count <= self.maximumTraceEntries else {
+            throw ProtocolViolation(
+                .trace_malformed,
+                "no list of at most \(self.maximumTraceEntries)"
+            )
+        }
         var trace: [TraceEntry] = []
+        trace.reserveCapacity(entries.count)
         for entry in entries {
-            guard case .string(let plugin)? = entry["plugin"], case .string(let verdict)? = entry["verdict"]
-            else { throw ProtocolViolation(.trace_malformed) }
-            var us: Int64 = 0
-            if case .int(let value)? = entry["us"] { us = value }
+            guard case .string(let plugin)? = entry["plugin"], ShortText.isShort(plugin),
+                case .string(let word)? = entry["verdict"], let verdict = Verdict(rawValue: word),
+                case .int(let us)? = entry["us"], us >= 0
+            else { throw ProtocolViolation(.trace_malformed, "entry \(trace.count)") }
             trace.append(TraceEntry(plugin: plugin, verdict: verdict, microseconds: us))
         }
         return trace
+    }
+}
+
+/// The short texts of the schema: names, versions, for people and logs.
+enum ShortText {
+    static let maximumCharacters = 128
+
+    static func isShort(_ text: String) -> Bool {
+        text.utf8.count <= self.maximumCharacters
+            || text.unicodeScalars.count <= self.maximumCharacters
+    }
+}
+
+/// The words that workers make up themselves: codes and reasons, in snake_case.
+enum CodeWord {
+    /// `[a-z][a-z0-9_]{0,63}`.
+    static func isWord(_ text: String) -> Bool {
+        guard (1...64).contains(text.utf8.count), let first = text.utf8.first else { return false }
+        return (0x61...0x7A).contains(first)
+            && text.utf8.allSatisfy { octet in
+                switch octet {
+                case 0x61...0x7A, 0x30...0x39, UInt8(ascii: "_"): true
+                default: false
+                }
+            }
     }
 }

@@ -1,8 +1,11 @@
+import JSON
+
 /// What a verdict may say at which hook: the tables of protocol/verdicts.md.
 extension PolicyVerdict {
     /// Checks everything that can be checked without the session's state.
     ///
     /// - Parameters:
+    ///   - hook: What was asked.
     ///   - hasTransaction: Whether there is one to take notes and actions.
     ///   - allowsUTF8: Whether the client asked for SMTPUTF8.
     /// - Returns: The first rule broken; `nil` if none is.
@@ -12,7 +15,10 @@ extension PolicyVerdict {
         allowsUTF8: Bool
     ) -> ProtocolViolation? {
         guard VerdictRules.allowed(at: hook).contains(self.verdict) else {
-            return ProtocolViolation(.verdict_not_allowed, "\(self.verdict.rawValue) at \(hook.rawValue)")
+            return ProtocolViolation(
+                .verdict_not_allowed,
+                "\(self.verdict.rawValue) at \(hook.rawValue)"
+            )
         }
         if let violation = VerdictRules.violation(
             ofReply: self.reply,
@@ -25,8 +31,17 @@ extension PolicyVerdict {
         if self.transactionNotes != nil, !hasTransaction {
             return ProtocolViolation(.notes_no_transaction)
         }
+        for patch in [self.sessionNotes, self.transactionNotes] {
+            guard let patch, patch.isLarger(than: Self.maximumNotesOctets) else { continue }
+            return ProtocolViolation(
+                .notes_too_large,
+                "a patch of more than \(Self.maximumNotesOctets) octets"
+            )
+        }
         for (index, action) in self.actions.enumerated() {
-            if let violation = ActionRules.violation(of: action, at: hook, index: index) { return violation }
+            if let violation = ActionRules.violation(of: action, at: hook, index: index) {
+                return violation
+            }
         }
         return nil
     }
@@ -55,22 +70,40 @@ enum VerdictRules {
         hook: Hook,
         allowsUTF8: Bool
     ) -> ProtocolViolation? {
+        let isLine = hook == .received_line && verdict == .ok
         guard let reply else {
-            let isNeeded = verdict == .done || (hook == .received_line && verdict == .ok)
-            return isNeeded ? ProtocolViolation(.reply_missing) : nil
+            return verdict == .done || isLine ? ProtocolViolation(.reply_missing) : nil
         }
-        if verdict == .declined || verdict == .ok && self.hooksWhoseOKIsSilent.contains(hook) {
+        let isText = reply.lineCount != nil
+        if verdict == .done && (reply.code == nil || !isText) || isLine && !isText {
+            return ProtocolViolation(.reply_missing, "code or text")
+        }
+        if verdict == .declined || verdict == .ok && self.hooksWhoseOKIsSilent.contains(hook)
+            || hook == .received_line && (reply.code != nil || reply.status != nil)
+        {
             return ProtocolViolation(.reply_not_allowed)
         }
-        if hook == .received_line {
-            guard !reply.text.isEmpty else { return ProtocolViolation(.reply_text, "no line") }
-            guard reply.code == nil, reply.status == nil else { return ProtocolViolation(.reply_not_allowed) }
-        }
         if let code = reply.code, !self.allows(code, verdict: verdict, hook: hook) {
-            return ProtocolViolation(.reply_code, "\(code) for \(verdict.rawValue) at \(hook.rawValue)")
+            return ProtocolViolation(
+                .reply_code,
+                "\(code) for \(verdict.rawValue) at \(hook.rawValue)"
+            )
         }
         if let status = reply.status, !self.isStatus(status, reply.code, verdict, hook) {
             return ProtocolViolation(.reply_status, status)
+        }
+        return self.violation(ofText: reply, isLine: isLine, allowsUTF8: allowsUTF8)
+    }
+
+    private static func violation(
+        ofText reply: PolicyReply,
+        isLine: Bool,
+        allowsUTF8: Bool
+    ) -> ProtocolViolation? {
+        guard let count = reply.lineCount else { return nil }
+        guard (1...PolicyVerdict.maximumReplyLines).contains(count), !isLine || !reply.text.isEmpty
+        else {
+            return ProtocolViolation(.reply_text, "\(count) lines")
         }
         for line in reply.text where !self.isText(line, allowsUTF8: allowsUTF8) {
             return ProtocolViolation(.reply_text, "a control character, or more than 500 octets")
@@ -116,8 +149,16 @@ enum VerdictRules {
     }
 
     /// `class.subject.detail`, whose class is that of the code, or of the verdict without one.
-    private static func isStatus(_ status: String, _ code: Int?, _ verdict: Verdict, _ hook: Hook) -> Bool {
-        let parts = status.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    private static func isStatus(
+        _ status: String,
+        _ code: Int?,
+        _ verdict: Verdict,
+        _ hook: Hook
+    ) -> Bool {
+        let parts = status.utf8.split(
+            separator: UInt8(ascii: "."),
+            omittingEmptySubsequences: false
+        )
         guard parts.count == 3, parts[0].count == 1 else { return false }
         for part in parts {
             guard (1...3).contains(part.count), part.allSatisfy({ (0x30...0x39).contains($0) }),
@@ -150,7 +191,8 @@ enum VerdictRules {
 
 /// Where each action may be used, and what its text may hold (protocol §6).
 enum ActionRules {
-    static func violation(of action: PolicyAction, at hook: Hook, index: Int) -> ProtocolViolation? {
+    static func violation(of action: PolicyAction, at hook: Hook, index: Int) -> ProtocolViolation?
+    {
         guard self.hooks(for: action).contains(hook) else {
             return ProtocolViolation(.action_not_allowed, "at \(hook.rawValue)")
         }
@@ -161,10 +203,12 @@ enum ActionRules {
         case .deleteHeaders(let name): return self.violation(ofName: name)
         case .setClientName(let name): return self.violation(ofClientName: name)
         case .replaceMessage(let path):
-            guard index == 0 else { return ProtocolViolation(.action_not_allowed, "message.replace comes first") }
+            guard index == 0 else {
+                return ProtocolViolation(.action_not_allowed, "message.replace comes first")
+            }
             guard !path.isEmpty, path != ".", path != "..", path.utf8.count <= 255,
                 path.utf8.allSatisfy({ $0 != UInt8(ascii: "/") && $0 != 0 })
-            else { return ProtocolViolation(.path_invalid, path) }
+            else { return ProtocolViolation(.path_invalid, String(path.prefix(64))) }
             return nil
         case .deleteHeader, .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender,
             .setRelay, .delayReply:
@@ -194,9 +238,12 @@ enum ActionRules {
         return isName ? nil : ProtocolViolation(.header_name)
     }
 
-    /// No NUL, and CR and LF only as folding: CRLF and then white space.
+    /// No NUL, CR and LF only as folding (CRLF and then white space), and no line after the first that
+    /// is white space alone: a reader that strips it would see the end of the header section.
     private static func violation(ofValue value: [UInt8]) -> ProtocolViolation? {
         guard value.count <= 65_536 else { return ProtocolViolation(.header_value, "too long") }
+        var isFolded = false
+        var isBlank = true
         var index = 0
         while index < value.count {
             switch value[index] {
@@ -204,18 +251,25 @@ enum ActionRules {
                 guard index + 2 < value.count, value[index + 1] == 0x0A,
                     value[index + 2] == 0x20 || value[index + 2] == 0x09
                 else { return ProtocolViolation(.header_value, "a bare CR") }
+                guard !isFolded || !isBlank else { return self.blankLine }
+                isFolded = true
+                isBlank = true
                 index += 3
             case 0x0A, 0x00: return ProtocolViolation(.header_value, "a bare LF or a NUL")
-            default: index += 1
+            case 0x20, 0x09: index += 1
+            default:
+                isBlank = false
+                index += 1
             }
         }
-        return nil
+        return isFolded && isBlank ? self.blankLine : nil
     }
 
-    private static func violation(ofClientName name: String) -> ProtocolViolation? {
-        let isName =
-            !name.isEmpty && name.utf8.count <= 255
-            && name.utf8.allSatisfy { (33...126).contains($0) }
+    private static let blankLine = ProtocolViolation(.header_value, "a line of white space alone")
+
+    private static func violation(ofClientName name: [UInt8]?) -> ProtocolViolation? {
+        guard let name else { return nil }
+        let isName = (1...255).contains(name.count) && name.allSatisfy { (33...126).contains($0) }
         return isName ? nil : ProtocolViolation(.value_invalid, "client name")
     }
 }

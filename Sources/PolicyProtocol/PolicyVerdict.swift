@@ -32,21 +32,24 @@ package struct PolicyReply: Sendable, Equatable {
     package var status: String?
     /// Lines; empty ones have been dropped, none left means the default text.
     package var text: [String]
+    /// How many lines the worker wrote, the empty ones counted; `nil` if it wrote no `text` at all.
+    package var lineCount: Int?
 
     package init(code: Int? = nil, status: String? = nil, text: [String]) {
         self.code = code
         self.status = status
         self.text = text
+        self.lineCount = text.count
     }
 }
 
 /// What one plugin of a worker answered, and how long it took.
 package struct TraceEntry: Sendable, Equatable {
     package var plugin: String
-    package var verdict: String
+    package var verdict: Verdict
     package var microseconds: Int64
 
-    package init(plugin: String, verdict: String, microseconds: Int64) {
+    package init(plugin: String, verdict: Verdict, microseconds: Int64) {
         self.plugin = plugin
         self.verdict = verdict
         self.microseconds = microseconds
@@ -66,6 +69,7 @@ package enum PolicyAction: Sendable, Equatable {
     /// A file name in the pool's `out/` folder.
     case replaceMessage(path: String)
     case setRelay(Bool)
-    case setClientName(String)
+    /// `nil`: the client has no name.
+    case setClientName([UInt8]?)
     case delayReply(milliseconds: Int64)
 }

@@ -5,17 +5,22 @@ extension WorkerHello {
     package static let protocolVersion: Int64 = 1
     static let minimumFrameOctets: Int64 = 65_536
     static let maximumFrameOctets: Int64 = 16_777_216
+    static let maximumPlugins = 1_024
 
-    /// - Throws: ``HelloRefusal`` with the reject code.
+    /// - Throws: ``HelloRefusal`` with the reject code, or ``JSONError`` for a member of a wrong type.
     init(_ text: JSONObjectText) throws {
         try Self.checkProtocol(text.value("protocol"))
+        guard let pool = try text.string("pool"), Self.isPool(pool) else {
+            throw HelloRefusal("bad_hello", "pool is 1 to 64 of a-z 0-9 _ -")
+        }
         let worker = try text.value("worker") ?? .null
-        guard let pool = try text.string("pool") else { throw HelloRefusal("bad_hello", "no pool") }
         guard case .string(let name)? = worker["name"], Self.isName(name) else {
             throw HelloRefusal("bad_hello", "worker.name is 1 to 64 of A-Z a-z 0-9 . _ -")
         }
         let concurrency = try text.int("concurrency") ?? 1
-        guard (0...65_535).contains(concurrency) else { throw HelloRefusal("bad_hello", "concurrency") }
+        guard (0...65_535).contains(concurrency) else {
+            throw HelloRefusal("bad_hello", "concurrency")
+        }
         let frame = try text.int("max_frame") ?? Self.minimumFrameOctets
         guard (Self.minimumFrameOctets...Self.maximumFrameOctets).contains(frame) else {
             throw HelloRefusal("bad_hello", "max_frame is 65536 to 16777216")
@@ -23,20 +28,41 @@ extension WorkerHello {
         self.init(
             pool: pool,
             name: name,
-            instance: Self.text(worker["instance"]),
-            version: Self.text(worker["version"]),
+            instance: try Self.text(worker["instance"], "worker.instance"),
+            version: try Self.text(worker["version"], "worker.version"),
             pid: 0,
             concurrency: Int(concurrency),
             maximumFrameOctets: Int(frame)
         )
-        if case .int(let pid)? = worker["pid"] { self.pid = pid }
-        if case .array(let names)? = try text.value("plugins") { self.plugins = names.map { Self.text($0) } }
+        _ = try Self.text(worker["sdk"], "worker.sdk")
+        switch worker["pid"] {
+        case nil, .null?: break
+        case .int(let pid)? where pid >= 0: self.pid = pid
+        default: throw HelloRefusal("bad_hello", "worker.pid")
+        }
+        try self.readPlugins(text.value("plugins"))
         try self.readHooks(text.value("hooks"))
+    }
+
+    private mutating func readPlugins(_ value: JSONValue?) throws {
+        switch value {
+        case nil, .null?: return
+        case .array(let names)? where names.count <= Self.maximumPlugins:
+            for name in names {
+                guard case .string = name else { throw HelloRefusal("bad_hello", "plugins") }
+                self.plugins.append(try Self.text(name, "plugins"))
+            }
+        default:
+            throw HelloRefusal(
+                "bad_hello",
+                "plugins is a list of at most \(Self.maximumPlugins) strings"
+            )
+        }
     }
 
     private static func checkProtocol(_ value: JSONValue?) throws {
         guard case .array(let range)? = value, range.count == 2, case .int(let lowest) = range[0],
-            case .int(let highest) = range[1], lowest <= highest
+            case .int(let highest) = range[1], lowest >= 0, lowest <= highest
         else { throw HelloRefusal("bad_hello", "protocol is [lowest, highest]") }
         guard (lowest...highest).contains(self.protocolVersion) else {
             throw HelloRefusal("protocol_unsupported", "this frontend speaks [1,1]")
@@ -44,29 +70,64 @@ extension WorkerHello {
     }
 
     private mutating func readHooks(_ value: JSONValue?) throws {
-        guard case .object(let members)? = value else { throw HelloRefusal("bad_hello", "no hooks") }
+        guard case .object(let members)? = value else {
+            throw HelloRefusal("bad_hello", "no hooks")
+        }
         for (word, request) in members {
             guard let hook = Hook(rawValue: word) else {
                 throw HelloRefusal("bad_hello", "unknown hook \(word.prefix(40))")
             }
             guard case .object = request else { throw HelloRefusal("bad_hello", "hooks.\(word)") }
             var wanted = HookRequest()
-            wanted.isObserver = request["observe"] == .bool(true)
-            wanted.isIdempotent = request["idempotent"] == .bool(true)
-            if case .array(let needs)? = request["needs"] {
-                for need in needs {
-                    guard case .string(let text) = need, let part = EventNeeds(word: text) else {
-                        throw HelloRefusal("bad_hello", "unknown need at \(word)")
-                    }
-                    wanted.needs.insert(part)
-                }
-            }
+            wanted.isObserver = try Self.flag(request["observe"], "hooks.\(word).observe")
+            wanted.isIdempotent = try Self.flag(request["idempotent"], "hooks.\(word).idempotent")
+            wanted.needs = try Self.needs(request["needs"], word)
             self.hooks[hook] = wanted
         }
     }
 
-    private static func text(_ value: JSONValue?) -> String {
-        if case .string(let text)? = value { text } else { "" }
+    private static func needs(_ value: JSONValue?, _ hook: String) throws -> EventNeeds {
+        switch value {
+        case nil, .null?: return []
+        case .array(let words)?:
+            var needs: EventNeeds = []
+            for word in words {
+                guard case .string(let text) = word, let part = EventNeeds(word: text) else {
+                    throw HelloRefusal("bad_hello", "unknown need at \(hook)")
+                }
+                needs.insert(part)
+            }
+            return needs
+        default: throw HelloRefusal("bad_hello", "hooks.\(hook).needs is a list")
+        }
+    }
+
+    private static func flag(_ value: JSONValue?, _ field: String) throws -> Bool {
+        switch value {
+        case nil, .null?: false
+        case .bool(let value)?: value
+        default: throw HelloRefusal("bad_hello", "\(field) is true or false")
+        }
+    }
+
+    /// A short text that may be missing: empty then.
+    private static func text(_ value: JSONValue?, _ field: String) throws -> String {
+        switch value {
+        case nil, .null?: ""
+        case .string(let text)? where ShortText.isShort(text): text
+        default: throw HelloRefusal("bad_hello", "\(field) is a text of at most 128 characters")
+        }
+    }
+
+    private static func isPool(_ name: String) -> Bool {
+        (1...64).contains(name.utf8.count) && name.utf8.first != UInt8(ascii: "_")
+            && name.utf8.first != UInt8(ascii: "-")
+            && name.utf8.allSatisfy { octet in
+                switch octet {
+                case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "_"), UInt8(ascii: "-"): true
+                default: false
+                }
+            }
     }
 
     private static func isName(_ name: String) -> Bool {

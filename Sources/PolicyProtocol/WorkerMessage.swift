@@ -74,7 +74,8 @@ package enum WorkerMessage: Sendable, Equatable {
     }
 
     private static func decode(_ text: JSONObjectText) throws -> Self {
-        let type = try text.string("type") ?? ""
+        // A type that is no string names nothing, either.
+        let type = (try? text.string("type")) ?? ""
         switch type {
         case "verdict":
             let id = try self.id(text)
@@ -85,10 +86,11 @@ package enum WorkerMessage: Sendable, Equatable {
             }
         case "error": return try self.error(text)
         case "progress":
-            guard let extend = try text.int("extend_ms"), extend >= 0 else {
-                throw ProtocolViolation(.bad_message, "extend_ms")
-            }
-            return .progress(id: try self.id(text), extendMS: extend)
+            let id = try self.id(text)
+            return .progress(
+                id: id,
+                extendMS: try self.required(text.int("extend_ms"), "extend_ms", from: 1)
+            )
         case "hello":
             do {
                 return .hello(.success(try WorkerHello(text)))
@@ -97,31 +99,45 @@ package enum WorkerMessage: Sendable, Equatable {
             } catch {
                 return .hello(.failure(HelloRefusal("bad_hello", "\(error)")))
             }
-        case "ping": return .ping(try text.int("n") ?? 0)
-        case "pong": return .pong
-        case "drain": return .drain(reason: (try? text.string("reason")) ?? "")
+        case "ping": return .ping(try self.required(text.int("n"), "n", from: .min))
+        case "pong":
+            _ = try self.required(text.int("n"), "n", from: .min)
+            return .pong
+        case "drain": return .drain(reason: try text.string("reason") ?? "")
         case "bye":
-            return .bye(code: (try? text.string("code")) ?? "", message: (try? text.string("message")) ?? "")
+            guard let code = try text.string("code") else {
+                throw ProtocolViolation(.bad_message, "code")
+            }
+            return .bye(code: code, message: try text.string("message") ?? "")
         case "welcome", "reject", "event", "notify", "cancel":
             throw ProtocolViolation(.unexpected_message, type)
-        default: throw ProtocolViolation(.unknown_type, type)
+        default: throw ProtocolViolation(.unknown_type, String(type.prefix(64)))
         }
     }
 
     private static func id(_ text: JSONObjectText) throws -> Int64 {
-        guard let id = try text.int("id"), id >= 1 else { throw ProtocolViolation(.bad_message, "id") }
-        return id
+        try self.required(text.int("id"), "id", from: 1)
+    }
+
+    private static func required(
+        _ value: Int64?,
+        _ field: String,
+        from least: Int64
+    ) throws -> Int64 {
+        guard let value, value >= least else { throw ProtocolViolation(.bad_message, field) }
+        return value
     }
 
     private static func error(_ text: JSONObjectText) throws -> Self {
         let id = try self.id(text)
         do {
-            var started = true
-            if case .bool(false)? = try text.value("started") { started = false }
+            guard let code = try text.string("code"), CodeWord.isWord(code) else {
+                throw ProtocolViolation(.error_malformed, "code")
+            }
             return .error(
                 id: id,
-                started: started,
-                code: try text.string("code") ?? "",
+                started: try text.bool("started") ?? true,
+                code: code,
                 plugin: try text.string("plugin"),
                 message: try text.string("message") ?? ""
             )

@@ -7,7 +7,8 @@ struct PolicyEdit {
     private(set) var notes: PolicyNotes
     private(set) var transaction: MailTransaction?
     private(set) var isRelay: Bool?
-    private(set) var clientName: String?
+    /// `nil`: as it is; `.some(nil)`: the client has no name.
+    private(set) var clientName: String??
     private(set) var delayMS: Int64 = 0
     private(set) var changesRecipients = false
     /// A file in the pool's `out/` folder, to be taken over before anything is committed.
@@ -67,7 +68,8 @@ struct PolicyEdit {
     private mutating func apply(_ action: PolicyAction) -> ProtocolViolation? {
         switch action {
         case .setRelay(let value): self.isRelay = value
-        case .setClientName(let name): self.clientName = name
+        case .setClientName(let name):
+            self.clientName = .some(name.map { String(decoding: $0, as: UTF8.self) })
         case .delayReply(let ms): self.delayMS = min(max(self.delayMS, ms), self.maximumDelayMS)
         case .replaceMessage(let path): self.replacementPath = path
         case .addHeader, .setHeader, .deleteHeader, .deleteHeaders:
