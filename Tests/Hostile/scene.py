@@ -16,7 +16,7 @@ from harness.gatepost import Gatepost
 from harness.program import Program
 from harness.smtp import Dialogue, Reply
 from harness.waiting import wait_until
-from harness.wire import Message, RawWorker, Worker, accepting
+from harness.wire import Message, RawWorker, accepting
 
 #: The deadline of the hostile pool's hooks.
 DEADLINE_MS = 1_200

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.smtp import Dialogue
 from harness.wire import Message, RawWorker, encoded
 from proofs import proves
 from scene import DEADLINE_MS, Scene, failed_by_policy
