@@ -263,8 +263,8 @@ def test_a_plugin_that_cannot_load_keeps_the_worker_away(gatepost: Gatepost) -> 
 
 
 def test_run_is_both_programs_under_one_roof(gatepost: Gatepost) -> None:
-    gatepost.write_frontend_toml()
     gatepost.pool["minimum_workers"] = 1
+    gatepost.write_frontend_toml()
     run = gatepost.start("gatepost", "run", "--config", gatepost.config, "--workers", "2")
     ready = run.ready()
     assert str(gatepost.port) in ready, ready

@@ -115,14 +115,26 @@ def test_the_failure_policy_is_the_operators(
 def test_one_hook_has_its_own_policy(gatepost: Gatepost) -> None:
     gatepost.pool.update(grace_ms=100, hooks={"vrfy": {"on_failure": "skip"}})
     gatepost.frontend()
-    worker = gatepost.python_worker(["vrfy", "noop"], accepting())
+    worker = gatepost.python_worker(["vrfy", "mail"], accepting())
     with gatepost.connect() as client:
         client.ehlo()
         worker.close()
         client.command("VRFY alice", 252)
-        reply = client.command("NOOP")
+        reply = client.command("MAIL FROM:<bob@example.net>")
         assert reply.code == 451, client.describe(str(reply))
         client.quit()
+
+
+@pytest.mark.parametrize(("command", "code"), [("NOOP", 250), ("HELP", 214), ("QUIT", 221)])
+def test_what_needs_no_policy_is_answered_anyway(gatepost: Gatepost, command: str, code: int) -> None:
+    """Nobody is kept from leaving, or waits for help, because a worker is gone."""
+    gatepost.pool["grace_ms"] = 100
+    gatepost.frontend()
+    worker = gatepost.python_worker(["noop", "help", "quit"], accepting())
+    with gatepost.connect() as client:
+        client.ehlo()
+        worker.close()
+        client.command(command, code)
 
 
 def test_a_deadline_is_the_time_to_the_reply(gatepost: Gatepost) -> None:

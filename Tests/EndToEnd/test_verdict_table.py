@@ -89,8 +89,9 @@ def test_cell(
 def wanted(hook: str, verdict: str, cell: str) -> str:
     """The cell in words of SMTP."""
     if cell == "–":
-        # The verdict is invalid, and so the failure policy decides; nobody is kept from leaving.
-        return {"connect": "421 4.3.0, close", "quit": "221 2.0.0"}.get(hook, "451 4.3.0")
+        # The verdict is invalid, and so the failure policy decides; what needs no policy is granted.
+        granted = {"quit": "221 2.0.0", "help": "214 2.0.0", "noop": "250 2.0.0"}
+        return {"connect": "421 4.3.0, close", **granted}.get(hook, "451 4.3.0")
     if cell == "reply":
         return "221 2.0.0" if hook == "quit" else "450 4.7.1"
     return GOES_ON if cell == "go on" else cell

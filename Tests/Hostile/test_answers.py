@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.wire import Message, RawWorker, encoded
+from harness.wire import Message, encoded
 from proofs import proves
 from scene import DEADLINE_MS, Scene, failed_by_policy
 
@@ -106,9 +106,14 @@ def test_35_an_answer_for_another_connection(scene: Scene) -> None:
 
 
 def test_36_answers_in_any_order(scene: Scene) -> None:
-    """Row 36: 150 events outstanding, answered in a random order, each to its session."""
+    """Row 36: 60 events outstanding, answered in a random order, each to its session."""
     worker = scene.worker(["vrfy"], concurrency=1_000)
-    clients = [scene.victim() for _ in range(150)]
+    clients = [scene.victim() for _ in range(60)]
+    # A worker begins with few credits and gets one more with each answer (slow start).
+    for _ in range(60):
+        clients[0].send(b"VRFY alice\r\n")
+        worker.answer(worker.event("vrfy"), "ok")
+        clients[0].expect(250)
     for number, client in enumerate(clients):
         client.send(b"VRFY user%d\r\n" % number)
     events = [worker.event("vrfy") for _ in clients]
@@ -174,7 +179,7 @@ INVALID: dict[str, tuple[str, Message]] = {
     "48-notes-list": ("notes_malformed", {"verdict": "ok", "notes": []}),
     "48-notes-too-large": ("notes_too_large", {"verdict": "ok", "notes": {"session": {"a": "x" * 70_000}}}),
     "48-notes-no-transaction": ("notes_no_transaction", {"verdict": "ok", "notes": {"transaction": {"a": 1}}}),
-    "50-plugin-crlf": ("plugin_malformed", {"verdict": "ok", "plugin": "a\r\nfake log line"}),
+    "50-plugin-long": ("plugin_malformed", {"verdict": "ok", "plugin": "p" * 129}),
     "50-plugin-number": ("plugin_malformed", {"verdict": "ok", "plugin": 5}),
     "50-trace-malformed": ("trace_malformed", {"verdict": "ok", "trace": [{"plugin": 1}]}),
 }
@@ -264,47 +269,35 @@ def test_35_the_client_leaves(scene: Scene) -> None:
 @proves("verdict_not_allowed", "reply_missing", "reply_not_allowed")
 def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
     """Row 38: `done` where it would pretend to grant, a refusal where there is nothing to refuse."""
-    worker = scene.worker(["helo", "noop", "quit"], concurrency=10)
+    worker = scene.worker(["helo", "vrfy", "noop", "quit"], concurrency=10)
     with scene.victim(hello=False) as client:
         client.expect(220)
         client.send(b"HELO victim.example\r\n")
         worker.answer(worker.event("helo"), "done", reply={"code": 250, "text": ["hi"]})
-        reply = client.reply()
-        assert reply.code == 451, client.describe(str(reply))
+        assert client.reply().code == 451
+        scene.logged("verdict_not_allowed")
         client.send(b"HELO victim.example\r\n")
         worker.answer(worker.event("helo"), "declined")
         client.expect(250)
-        client.send(b"NOOP\r\n")
-        worker.answer(worker.event("noop"), "denysoft")
-        assert client.reply().code == 451
-        scene.logged("verdict_not_allowed")
-        client.send(b"NOOP\r\n")
-        worker.answer(worker.event("noop"), "done")
+        client.send(b"VRFY alice\r\n")
+        worker.answer(worker.event("vrfy"), "done")
         assert client.reply().code == 451
         scene.logged("reply_missing")
-        client.send(b"NOOP\r\n")
-        worker.answer(worker.event("noop"), "declined", reply={"text": ["unheard"]})
+        client.send(b"VRFY alice\r\n")
+        worker.answer(worker.event("vrfy"), "ok")
+        client.expect(250)
+        client.send(b"VRFY alice\r\n")
+        worker.answer(worker.event("vrfy"), "declined", reply={"text": ["unheard"]})
         assert client.reply().code == 451
         scene.logged("reply_not_allowed")
-        # QUIT always ends with 221, whatever a worker makes of it.
+        # These need no policy: they are answered, whatever a worker makes of them.
+        client.send(b"NOOP\r\n")
+        worker.answer(worker.event("noop"), "denysoft")
+        client.expect(250)
         client.send(b"QUIT\r\n")
         worker.answer(worker.event("quit"), "deny")
         client.expect(221)
         client.closed()
-
-
-def only_victims(worker: RawWorker, answer: Callable[[Message], Message]) -> Callable[[], None]:
-    """Answers the worker's events in order: probes are declined, victims get `answer`."""
-
-    def next_event() -> None:
-        while True:
-            event = worker.event()
-            if event["session"]["hello"]["name"] == "victim.example":
-                worker.send({"type": "verdict", "id": event["id"], **answer(event)})
-                return
-            worker.answer(event, "declined")
-
-    return next_event
 
 
 @proves("action_not_allowed", "unknown_recipient", "value_invalid")

@@ -400,6 +400,17 @@ def test_50_the_log_cannot_be_forged(scene: Scene) -> None:
     assert max(len(line) for line in log.splitlines()) < 8_192
 
 
+def test_50_a_plugin_with_line_ends(scene: Scene) -> None:
+    """Row 50: whatever a plugin is called, its name is data in one line."""
+    worker, client, event = scene.asked()
+    with client:
+        worker.answer(event, "deny", plugin="a\r\nforged \x1b[2J\u2028")
+        client.expect(550)
+    scene.logged("forged")
+    log = scene.frontend.log_path.read_bytes()
+    assert b"\nforged" not in log and b"\x1b" not in log and b"\xe2\x80\xa8" not in log
+
+
 def test_50_a_flood_of_errors(scene: Scene) -> None:
     """Row 50: a worker whose every answer is wrong does not fill the disk with log lines."""
     worker = scene.worker(["vrfy"], concurrency=100)

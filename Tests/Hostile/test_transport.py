@@ -120,7 +120,8 @@ def test_bad_hello(scene: Scene, name: str) -> None:
     """Rows 8, 31, 32, 37, 67, 68: `reject` with its code, then closed; no half state."""
     codes, fields = BAD_HELLO[name]
     worker = scene.attacker()
-    worker.send(hello(["vrfy"], **{"pool": "hostile", **fields}))
+    message = {**hello(["vrfy"], pool="hostile"), **fields}
+    worker.send({key: value for key, value in message.items() if value is not None})
     (said,) = worker.closed()
     assert said["type"] == "reject" and said["code"] in codes.split("|"), said
     assert isinstance(said["message"], str)

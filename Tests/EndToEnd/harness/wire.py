@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import select
 import socket
 import struct
 import threading
@@ -124,6 +125,10 @@ class RawWorker:
             except WorkerClosed:
                 return said
 
+    def has_more(self, seconds: float) -> bool:
+        """True once octets can be read."""
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
     def is_open(self, seconds: float = 0.2) -> bool:
         """True if the frontend has not closed; keeps what it says."""
         self.socket.settimeout(seconds)
@@ -216,6 +221,7 @@ class Worker:
         self.events: list[Message] = []
         self.notifications: queue.Queue[Message] = queue.Queue()
         self.error: Exception | None = None
+        self._drains = False
         self.welcome = self.raw.hello(hooks, **fields)
         self._thread = threading.Thread(target=self._serve, name="worker", daemon=True)
         self._thread.start()
@@ -249,7 +255,16 @@ class Worker:
             case "notify":
                 self.notifications.put(message)
             case "drain":
-                self.raw.send({"type": "drain", "reason": "asked"})
+                if not self._drains:
+                    self.raw.send({"type": "drain", "reason": "asked"})
+                # Events are answered one by one, so nothing is left to answer.
+                self.raw.send({"type": "bye", "code": "drained"})
+                raise Die
+
+    def drain(self) -> None:
+        """Tells the frontend that it leaves, as a worker does on SIGTERM; then it leaves."""
+        self._drains = True
+        self.raw.send({"type": "drain", "reason": "stopping"})
 
     def hooks_seen(self) -> list[str]:
         return [event["hook"] for event in self.events]
