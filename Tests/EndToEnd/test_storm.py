@@ -1,6 +1,7 @@
 """100 sessions × 100 messages at once: a 250 for each file, a file for each 250.
 
-GATEPOST_STORM is the number of messages of a session; the number of sessions is always 100.
+GATEPOST_STORM is the number of messages of a session: 100 by default, and 10 with debug programs,
+which take ten times as long. The number of sessions is always 100.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import threading
 
 import pytest
 
-from harness.gatepost import DELIVERING, Gatepost
+from harness.gatepost import DELIVERING, IS_DEBUG, Gatepost
 from harness.program import Program
 from harness.storm import Result, storm
 
 pytestmark = pytest.mark.xdist_group("storm")
 
 SESSIONS = 100
-MESSAGES = int(os.environ.get("GATEPOST_STORM", "100"))
+MESSAGES = int(os.environ.get("GATEPOST_STORM", "10" if IS_DEBUG else "100"))
 
 
 def stored(server: Gatepost) -> collections.Counter[str]:
@@ -32,7 +33,8 @@ def stored(server: Gatepost) -> collections.Counter[str]:
 
 def configured(server: Gatepost, workers: int) -> Program:
     server.plugins(*DELIVERING)
-    server.limits(max_sessions_per_ip=0)
+    # A client that pipelines says DATA after recipients that were refused for now: no error of its own.
+    server.limits(max_sessions_per_ip=0, max_errors=0)
     server.pool["minimum_workers"] = workers
     frontend = server.frontend(ready=False)
     for _ in range(workers):
@@ -47,19 +49,19 @@ def check(server: Gatepost, result: Result, messages: int) -> None:
     files = stored(server)
     missing = result.accepted - set(files)
     assert not missing, f"answered 250 and not there: {sorted(missing)[:20]}"
-    assert len(result.accepted) == SESSIONS * messages, result.describe()
-    unasked = set(files) - result.accepted
-    assert not unasked, f"there without a 250: {sorted(unasked)[:20]}"
+    assert len(result.accepted) + len(result.given_up) == SESSIONS * messages, result.describe()
+    unasked = set(files) - result.accepted - result.deferred
+    assert not unasked, f"there without any answer: {sorted(unasked)[:20]}"
 
 
 def test_every_250_is_one_file(gatepost: Gatepost) -> None:
     frontend = configured(gatepost, workers=2)
     idle = len(frontend.descriptors())
-    result = storm(gatepost.port, SESSIONS, MESSAGES)
+    result = storm(gatepost.port, SESSIONS, MESSAGES, seconds=300)
     print(result.describe())
     check(gatepost, result, MESSAGES)
     assert set(stored(gatepost).values()) == {1}
-    assert result.deferred == set()
+    assert result.deferred == result.given_up == set()
     gatepost.spool_is_empty()
     assert len(frontend.descriptors()) <= idle + 2
 
@@ -73,12 +75,16 @@ def test_with_workers_killed_at_random(gatepost: Gatepost, how: str) -> None:
     chaos = Chaos(gatepost, stops=how != "killed")
     chaos.start()
     try:
-        result = storm(gatepost.port, SESSIONS, messages)
+        result = storm(gatepost.port, SESSIONS, messages, seconds=300)
     finally:
         chaos.end()
     print(f"{result.describe()}; {chaos.kills} workers killed, {chaos.stops} stopped")
     check(gatepost, result, messages)
     assert chaos.kills > 0
+    # An innocent message that was there at two deaths is taken for poison, and refused for an hour.
+    assert len(result.given_up) <= SESSIONS * messages // 100, result.describe()
+    if result.given_up:
+        frontend.logged("poison")
     twice = {token for token, count in stored(gatepost).items() if count > 1}
     assert twice <= result.deferred, f"stored twice, deferred never: {sorted(twice - result.deferred)}"
     assert frontend.is_running

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.gatepost import IS_DEBUG
 from harness.smtp import Dialogue
 from harness.waiting import wait_until
 from harness.wire import Message, RawWorker, encoded, hello
@@ -201,8 +202,12 @@ def test_6_a_line_without_end(scene: Scene) -> None:
 
 @proves("frame_too_long")
 @pytest.mark.parametrize("surplus", [-1, 0, 1])
-def test_7_the_longest_frame(scene: Scene, surplus: int) -> None:
+def test_7_the_longest_frame(set_stage: Callable[..., Scene], surplus: int) -> None:
     """Row 7: max_frame - 1 and max_frame octets, LF included, are taken; one more is not."""
+    if IS_DEBUG:
+        scene = set_stage(max_frame_octets=65_536)
+    else:
+        scene = set_stage()
     worker = scene.worker(["vrfy"])
     longest = json.loads(worker.said[-1].partition("← ")[2])["max_frame"]
     with scene.victim() as client:
@@ -339,7 +344,7 @@ def test_11_a_verdict_without_its_line_end(scene: Scene) -> None:
 def test_15_very_many_keys(scene: Scene, name: str) -> None:
     """Row 15: a frame full of keys is read in time that nobody notices, or refused."""
     worker, client, event = scene.asked()
-    members = ",".join(f'"k{n}":0' for n in range(90_000))
+    members = ",".join(f'"k{n}":0' for n in range(9_000 if IS_DEBUG else 90_000))
     line = verdict(event)[:-1]
     if name == "keys":
         line += b"," + members.encode() + b"}"
@@ -349,7 +354,7 @@ def test_15_very_many_keys(scene: Scene, name: str) -> None:
         began = time.monotonic()
         worker.send(line)
         assert client.reply().code in (250, 451)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 1
 
 
 # Sockets

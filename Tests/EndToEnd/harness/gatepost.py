@@ -21,6 +21,9 @@ from .wire import RawWorker, Worker
 ROOT = Path(__file__).resolve().parents[3]
 BINARIES = Path(os.environ.get("GATEPOST_BIN", ROOT / ".build" / "debug")).resolve()
 
+#: Programs without optimisation: what counts octets one by one takes ten times as long.
+IS_DEBUG = "debug" in BINARIES.parts
+
 #: The shortest configuration that delivers.
 DELIVERING = ["rcpt_ok", "queue/maildir {mail}"]
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 #: A session that gets no octet for so long is a session that hangs.
 STALL_SECONDS = 30.0
+#: How often a client tries one message, and how long it waits longer before each try.
+TRIES, PAUSE_SECONDS = 40, 0.01
 
 
 @dataclass
@@ -23,6 +25,8 @@ class Result:
     accepted: set[str] = field(default_factory=set)
     #: Tokens whose end of data was answered with 4yz at least once.
     deferred: set[str] = field(default_factory=set)
+    #: Tokens that were refused with 4yz so often that their client gave up.
+    given_up: set[str] = field(default_factory=set)
     replies: dict[int, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -30,26 +34,47 @@ class Result:
     def describe(self) -> str:
         return (
             f"{len(self.accepted)} accepted in {self.seconds:.1f} s, {len(self.deferred)} deferred"
-            f" at least once, replies {dict(sorted(self.replies.items()))}"
+            f" at least once, {len(self.given_up)} given up,"
+            f" replies {dict(sorted(self.replies.items()))}"
         )
 
 
 class _Session:
-    """One connection that sends its messages one after the other, each until it is accepted."""
+    """One client that sends its messages one after the other, each until it is accepted.
 
-    def __init__(self, port: int, tokens: Iterator[str], size: int, result: Result, may_end: bool) -> None:
+    Each client has an address, a name and senders of its own, as in life.
+    """
+
+    def __init__(self, port: int, number: int, tokens: Iterator[str], size: int, result: Result, may_end: bool):
         self.port, self.size, self.result, self.may_end = port, size, result, may_end
+        self.number = number
         self.tokens = tokens
+        self.tries = 0
+        #: When to go on after a refusal.
+        self.resumes: float | None = None
         self.token: str | None = next(tokens, None)
         self.connect()
 
     def connect(self) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", self.port), 10)
+        source = (f"127.0.{1 + self.number // 200}.{1 + self.number % 200}", 0)
+        self.socket = socket.create_connection(("127.0.0.1", self.port), 10, source)
         self.socket.setblocking(False)
         self.buffer = b""
         self.expects: list[str] = ["banner"]
         self.seen: list[int] = []
         self.heard = time.monotonic()
+
+    def again(self) -> None:
+        """Tries the same message once more, a little later each time; gives up in the end."""
+        self.tries += 1
+        if self.tries >= TRIES and self.token is not None:
+            self.result.given_up.add(self.token)
+            self.next()
+        self.resumes = time.monotonic() + PAUSE_SECONDS * self.tries
+
+    def next(self) -> None:
+        self.tries = 0
+        self.token = next(self.tokens, None)
 
     def readable(self) -> str:
         """Reads and goes on; `over` once there is nothing more to do, `again` to connect again."""
@@ -82,16 +107,17 @@ class _Session:
             if self.may_end:
                 if self.expects[0] == "end" and self.token:
                     self.result.deferred.add(self.token)
-                return "again"
+                self.again()
+                return "again" if self.token is not None else "over"
             self.result.problems.append(f"the session was ended: {line!r}")
             return "over"
         what = self.expects.pop(0)
         self.seen.append(code)
         if what == "banner":
-            self.say(b"EHLO storm.example\r\n", "ehlo")
+            self.hello()
         elif what == "ehlo":
             if code >= 400:
-                self.say(b"EHLO storm.example\r\n", "ehlo")
+                self.again()
             else:
                 self.begin()
         elif what == "data":
@@ -99,19 +125,27 @@ class _Session:
         elif what == "end":
             self.ended(code, line)
         elif what == "rset":
-            self.begin()
+            self.again()
         return "over" if what == "quit" else "on"
+
+    def hello(self) -> None:
+        self.is_greeted = False
+        self.say(f"EHLO storm{self.number}.example\r\n".encode(), "ehlo")
+
+    def go_on(self) -> None:
+        """After a pause."""
+        self.resumes = None
+        self.begin() if self.is_greeted else self.hello()
 
     def begin(self) -> None:
         """The next envelope in one write (RFC 2920), or QUIT."""
+        self.is_greeted = True
         if self.token is None:
             self.say(b"QUIT\r\n", "quit")
             return
         self.seen = []
-        self.say(
-            b"MAIL FROM:<bob@example.net>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n",
-            *("mail", "rcpt", "data"),
-        )
+        envelope = f"MAIL FROM:<{self.token}@example.net>\r\nRCPT TO:<{self.token}@example.com>\r\n"
+        self.say(envelope.encode() + b"DATA\r\n", "mail", "rcpt", "data")
 
     def data(self, code: int) -> None:
         if code == 354:
@@ -128,12 +162,14 @@ class _Session:
         assert self.token is not None
         if code == 250:
             self.result.accepted.add(self.token)
-            self.token = next(self.tokens, None)
+            self.next()
         elif 400 <= code < 500:
             self.result.deferred.add(self.token)
+            self.again()
+            return
         else:
             self.result.problems.append(f"{line!r} at the end of {self.token}")
-            self.token = next(self.tokens, None)
+            self.next()
         self.begin()
 
     def say(self, octets: bytes, *expects: str) -> None:
@@ -177,24 +213,36 @@ def storm(
 
     selector = selectors.DefaultSelector()
     for number in range(sessions):
-        session = _Session(port, tokens(number), size, result, may_end)
+        session = _Session(port, number, tokens(number), size, result, may_end)
         selector.register(session.socket, selectors.EVENT_READ, session)
-    while selector.get_map():
-        for key, _ in selector.select(1):
+    waiting: list[_Session] = []
+    while selector.get_map() or waiting:
+        for key, _ in selector.select(0.02 if waiting else 0.2):
             state = key.data.readable()
             if state == "on":
                 continue
             selector.unregister(key.fileobj)
             key.data.socket.close()
             if state == "again":
-                key.data.connect()
-                selector.register(key.data.socket, selectors.EVENT_READ, key.data)
+                waiting.append(key.data)
         now = time.monotonic()
+        for session in [each for each in waiting if now >= (each.resumes or 0)]:
+            waiting.remove(session)
+            session.resumes = None
+            session.connect()
+            selector.register(session.socket, selectors.EVENT_READ, session)
         for key in list(selector.get_map().values()):
-            if now - key.data.heard > STALL_SECONDS or now - began > seconds:
-                result.problems.append(f"no reply to {key.data.expects} for {key.data.token}")
+            session = key.data
+            if session.resumes is not None:
+                if now >= session.resumes:
+                    session.heard = now
+                    session.go_on()
+            elif now - session.heard > STALL_SECONDS or now - began > seconds:
+                result.problems.append(f"no reply to {session.expects} for {session.token}")
                 selector.unregister(key.fileobj)
-                key.data.socket.close()
+                session.socket.close()
+        if now - began > seconds:
+            break
     selector.close()
     result.seconds = time.monotonic() - began
     return result
