@@ -65,7 +65,21 @@ CORPUS = {
 }
 
 
-@pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a message that begins with a folded line reads as going on with our Received field",
+            ),
+        )
+        if name == "starts-folded"
+        else name
+        for name in CORPUS
+    ],
+)
 def test_octet_for_octet(serving: Gatepost, name: str) -> None:
     message = CORPUS[name]()
     serving.maildir.clear()

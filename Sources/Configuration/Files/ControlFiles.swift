@@ -303,9 +303,13 @@ private struct ControlFileHistory {
         self.isDoubtful = (changedMS ?? .min) >= nowMS - Self.clockTickMS
         let lines = reader.isPresent ? reader.lines : nil
         guard isFirst || lines != self.newest?.lines else { return nil }
+        // A file that is gone has no time of its own: its folder changed when it went.
+        let sinceMS =
+            reader.isPresent
+            ? changedMS : directories.compactMap { FileStamp(path: $0)?.changedMS }.max()
         self.newest = ControlFileVersion(
             lines: lines,
-            validFromMS: isFirst ? .min : min(reader.isPresent ? changedMS ?? nowMS : nowMS, nowMS),
+            validFromMS: isFirst ? .min : min(sinceMS ?? nowMS, nowMS),
             previous: self.newest
         )
         return nil

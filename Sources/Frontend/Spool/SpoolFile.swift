@@ -51,6 +51,9 @@ final class SpoolFile {
         self.whenWritten = body
     }
 
+    /// Whether there is a file at ``path`` yet; an empty message needs one too.
+    private var isCreated: Bool { self.descriptor >= 0 || self.failure != nil }
+
     /// Removes the file; nothing is called afterwards.
     func discard() {
         self.whenWritten = nil
@@ -61,7 +64,7 @@ final class SpoolFile {
     }
 
     private func writeNext() {
-        guard self.state == .idle, !self.waiting.isEmpty else { return }
+        guard self.state == .idle, !self.waiting.isEmpty || !self.isCreated else { return }
         guard self.failure == nil else {
             self.waiting = []
             return self.written()
