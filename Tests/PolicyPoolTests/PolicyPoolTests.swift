@@ -1,1 +1,192 @@
+import PolicyPool
 import Testing
+
+/// A pool whose hook 1 is ordinary and whose hook 2 has side effects; deadlines of 20 s.
+private struct Scene {
+    static let second: UInt64 = 1_000_000_000
+
+    var machine: PoolMachine
+    var now: UInt64 = 0
+    var actions: [PoolAction] = []
+
+    init(queueLimit: Int = 1_000) {
+        var settings = PoolSettings()
+        settings.hooksWithSideEffects = HookMask(hook: 2)
+        settings.hooksOfEmptyPool = HookMask(hook: 0)
+        settings.queueLimit = queueLimit
+        self.machine = PoolMachine(settings: settings, now: 0)
+    }
+
+    mutating func join(_ id: WorkerID, concurrency: Int = 1) {
+        let isAdmitted = self.machine.workerConnected(id, now: self.now)
+        #expect(isAdmitted)
+        let hello = PoolHello(
+            identity: "\(id)",
+            name: "one",
+            concurrency: concurrency,
+            asked: [HookMask(hook: 1), HookMask(hook: 2)]
+        )
+        let answer = self.machine.helloReceived(from: id, hello, now: self.now)
+        #expect(answer == .welcome(concurrency: concurrency))
+        self.machine.workerReady(id, now: self.now, actions: &self.actions)
+    }
+
+    mutating func submit(_ ticket: PoolTicket, hook: UInt8 = 1) {
+        self.machine.submit(ticket, hook: hook, now: self.now, actions: &self.actions)
+    }
+
+    mutating func answer(_ id: WorkerID, _ eventID: Int64) {
+        self.machine.answered(from: id, eventID: eventID, now: self.now, actions: &self.actions)
+    }
+
+    mutating func lose(_ id: WorkerID) {
+        self.machine.workerLost(id, now: self.now, fingerprint: { $0 }, actions: &self.actions)
+    }
+
+    mutating func pass(_ nanoseconds: UInt64) {
+        self.now += nanoseconds
+        self.machine.timePassed(now: self.now, actions: &self.actions)
+    }
+
+    /// What was to be done since the last call.
+    mutating func take() -> [PoolAction] {
+        defer { self.actions = [] }
+        return self.actions
+    }
+}
+
+@Suite("A pool of workers")
+struct PolicyPoolTests {
+    private let all: UInt64 = 20_000_000_000
+
+    @Test("sends no event without a credit, and the next when one is free")
+    func credits() {
+        var scene = Scene()
+        scene.join(1)
+        scene.submit(7)
+        scene.submit(8)
+        var done = scene.take()
+        #expect(done == [.send(7, to: 1, eventID: 1, attempt: 1, remainingNS: self.all)])
+        #expect(scene.machine.answerReceived(from: 1, eventID: 1) == .awaited(7))
+        scene.answer(1, 1)
+        done = scene.take()
+        #expect(done == [.send(8, to: 1, eventID: 2, attempt: 1, remainingNS: self.all)])
+        #expect(scene.machine.answerReceived(from: 1, eventID: 1) == .duplicate)
+        #expect(scene.machine.answerReceived(from: 1, eventID: 3) == .unknown)
+        #expect(scene.machine.openTickets == 1)
+    }
+
+    @Test("asks the worker with the fewest outstanding events a credit")
+    func leastOutstanding() {
+        var scene = Scene()
+        scene.join(1, concurrency: 4)
+        scene.join(2, concurrency: 2)
+        for ticket in 1...3 as ClosedRange<UInt64> { scene.submit(ticket) }
+        let workers = scene.take().map { action -> WorkerID? in
+            if case .send(_, let worker, _, _, _) = action { worker } else { nil }
+        }
+        #expect(workers == [1, 2, 1])
+    }
+
+    @Test("retries once, on another worker, what a worker died with")
+    func retry() {
+        var scene = Scene()
+        scene.join(1)
+        scene.join(2)
+        scene.submit(7)
+        _ = scene.take()
+        scene.lose(1)
+        let done = scene.take()
+        #expect(done == [.send(7, to: 2, eventID: 1, attempt: 2, remainingNS: self.all)])
+    }
+
+    @Test("keeps what was there at two deaths as poison, and remembers it")
+    func poison() {
+        var scene = Scene()
+        for id in 1...3 as ClosedRange<UInt64> { scene.join(id) }
+        scene.submit(7)
+        scene.lose(1)
+        _ = scene.take()
+        scene.lose(2)
+        let done = scene.take()
+        #expect(done == [.poison(7), .fail(7, .poison, worker: 2)])
+        #expect(scene.machine.isPoison(7, now: scene.now))
+        #expect(!scene.machine.isPoison(7, now: scene.now + 3_601 * Scene.second))
+    }
+
+    @Test("does not ask twice what has side effects")
+    func sideEffects() {
+        var scene = Scene()
+        scene.join(1)
+        scene.join(2)
+        scene.submit(7, hook: 2)
+        _ = scene.take()
+        scene.lose(1)
+        let done = scene.take()
+        #expect(done == [.fail(7, .worker_lost, worker: 1)])
+    }
+
+    @Test("keeps the credit after a deadline, drops the late answer, and closes a zombie")
+    func deadline() {
+        var scene = Scene()
+        scene.join(1)
+        scene.submit(7)
+        _ = scene.take()
+        scene.pass(self.all)
+        let over: [PoolAction] = [
+            .cancelEvent(1, eventID: 1, reason: .deadline), .fail(7, .deadline, worker: 1),
+        ]
+        var done = scene.take()
+        #expect(done == over)
+        scene.submit(8)
+        done = scene.take()
+        #expect(done == [])
+        #expect(scene.machine.answerReceived(from: 1, eventID: 1) == .late)
+        scene.pass(10 * Scene.second)
+        scene.machine.cancelled(8, actions: &scene.actions)
+        scene.pass(20 * Scene.second)
+        done = scene.take()
+        #expect(done == [.close(1, .zombie)])
+    }
+
+    @Test("fails what does not fit the queue")
+    func queueLimit() {
+        var scene = Scene(queueLimit: 1)
+        scene.join(1)
+        for ticket in 1...3 as ClosedRange<UInt64> { scene.submit(ticket) }
+        let done = scene.take()
+        #expect(done.last == .fail(3, .queue_full, worker: nil))
+    }
+
+    @Test("lets events wait out the grace when it is empty, and then fails them at once")
+    func grace() {
+        var scene = Scene()
+        scene.submit(1, hook: 0)
+        var done = scene.take()
+        #expect(done == [])
+        scene.pass(3 * Scene.second)
+        done = scene.take()
+        #expect(done == [.fail(1, .no_worker, worker: nil)])
+        scene.submit(2, hook: 0)
+        done = scene.take()
+        #expect(done == [.fail(2, .no_worker, worker: nil)])
+    }
+
+    @Test("sends nothing to a worker that drains, and takes what it still answers")
+    func drain() {
+        var scene = Scene()
+        scene.join(1, concurrency: 2)
+        scene.submit(7)
+        _ = scene.take()
+        scene.machine.drainRequested(by: 1, now: 0, actions: &scene.actions)
+        var done = scene.take()
+        #expect(done == [.answerDrain(1)])
+        scene.submit(8)
+        scene.answer(1, 1)
+        done = scene.take()
+        #expect(done == [])
+        scene.join(2)
+        done = scene.take()
+        #expect(done == [.send(8, to: 2, eventID: 1, attempt: 1, remainingNS: self.all)])
+    }
+}
