@@ -198,9 +198,20 @@ extension PoolMachine {
         if !isBlocked { self.dispatchQueue(now: now, actions: &actions) }
     }
 
+    /// What a kind's last worker with a hook takes along when others of its kind stay without it.
+    private mutating func forgetUnnamedHooks() {
+        var named: [String: HookMask] = [:]
+        for id in self.ready {
+            guard let worker = self.workers[id] else { continue }
+            named[worker.hello.name, default: []].formUnion(worker.hello.asked)
+        }
+        self.namedHooks.merge(named) { _, now in now }
+    }
+
     mutating func removeFromReady(_ id: WorkerID, now: UInt64) {
         guard let index = self.ready.firstIndex(of: id) else { return }
         self.ready.remove(at: index)
+        self.forgetUnnamedHooks()
         if self.ready.isEmpty { self.graceUntilNS = now &+ self.settings.graceNS }
     }
 }

@@ -17,14 +17,14 @@ private struct Scene {
         self.machine = PoolMachine(settings: settings, now: 0)
     }
 
-    mutating func join(_ id: WorkerID, concurrency: Int = 1) {
+    mutating func join(_ id: WorkerID, concurrency: Int = 1, hooks: [UInt8] = [1, 2]) {
         let isAdmitted = self.machine.workerConnected(id, now: self.now)
         #expect(isAdmitted)
         let hello = PoolHello(
             identity: "\(id)",
             name: "one",
             concurrency: concurrency,
-            asked: [HookMask(hook: 1), HookMask(hook: 2)]
+            asked: HookMask(hooks.map { HookMask(hook: $0) })
         )
         let answer = self.machine.helloReceived(from: id, hello, now: self.now)
         #expect(answer == .welcome(concurrency: concurrency))
@@ -188,5 +188,17 @@ struct PolicyPoolTests {
         scene.join(2)
         done = scene.take()
         #expect(done == [.send(8, to: 2, eventID: 1, attempt: 1, remainingNS: self.all)])
+    }
+
+    @Test("asks no more for a hook that the new version of a worker dropped")
+    func rollingUpdate() {
+        var scene = Scene()
+        scene.join(1)
+        scene.join(2, hooks: [1])
+        #expect(scene.machine.isAsked(2))
+        scene.machine.drainRequested(by: 1, now: 0, actions: &scene.actions)
+        #expect(!scene.machine.isAsked(2))
+        scene.lose(2)
+        #expect(scene.machine.isAsked(1))
     }
 }
