@@ -19,7 +19,7 @@ extension PoolMachine {
             latestDeadlineNS: now &+ deadline.maximumNS
         )
         self.tickets[ticket] = slot
-        if self.queue.isEmpty, let worker = self.worker(for: slot) {
+        if let worker = self.worker(for: slot, now: now) {
             return self.send(ticket, to: worker, now: now, actions: &actions)
         }
         self.enqueue(ticket, now: now, actions: &actions)
@@ -71,13 +71,16 @@ extension PoolMachine {
 
     /// The worker with the fewest outstanding events a credit; of equals the one that came first, so
     /// that a quiet pool keeps one worker warm instead of waking all of them in turn.
-    private func worker(for slot: TicketSlot) -> WorkerID? {
+    ///
+    /// A suspect waits for a worker with nothing else to do, but not for ever: under load none may come.
+    private func worker(for slot: TicketSlot, now: UInt64) -> WorkerID? {
+        let avoided = slot.attempts > 0 && self.othersServe(slot) ? slot.lastWorker : nil
         var best: WorkerID?
         var bestSlot: WorkerSlot?
         for id in self.ready {
             guard let worker = self.workers[id], worker.canTake(slot.mask) else { continue }
-            if slot.isSuspect, !worker.held.isEmpty { continue }
-            if slot.attempts > 0, id == slot.lastWorker, self.ready.count > 1 { continue }
+            if slot.isSuspect, !worker.held.isEmpty, now < slot.aloneUntilNS { continue }
+            if id == avoided { continue }
             if let current = bestSlot, !worker.isLessBusy(than: current) { continue }
             best = id
             bestSlot = worker
@@ -122,7 +125,7 @@ extension PoolMachine {
             guard let slot = self.tickets[ticket], slot.place == .queued else { continue }
             if !slot.isSuspect, starved.contains(slot.mask) {
                 waiting.append(ticket)
-            } else if let worker = self.worker(for: slot) {
+            } else if let worker = self.worker(for: slot, now: now) {
                 self.send(ticket, to: worker, now: now, actions: &actions)
             } else {
                 if !slot.isSuspect, slot.attempts == 0 { starved.formUnion(slot.mask) }
@@ -197,6 +200,15 @@ extension PoolMachine {
     }
 
     static let maximumAttempts = 8
+    /// How long a suspect waits for an idle worker before it is content with the least busy one.
+    static let waitForIdleNS: UInt64 = 500_000_000
+
+    /// Whether a worker other than the last one serves the hook.
+    private func othersServe(_ slot: TicketSlot) -> Bool {
+        self.ready.contains { id in
+            id != slot.lastWorker && self.workers[id]?.hello.asked.contains(slot.mask) ?? false
+        }
+    }
 
     /// The worker asks for more time; capped by the hook's maximum.
     package mutating func progressed(on id: WorkerID, eventID: Int64, extendNS: UInt64) {
@@ -246,12 +258,16 @@ extension PoolMachine {
         _ ticket: PoolTicket,
         lostBy id: WorkerID,
         worker: WorkerSlot,
+        isDeath: Bool,
         now: UInt64,
         actions: inout [PoolAction]
     ) {
         guard var slot = self.tickets[ticket] else { return }
-        slot.isSuspect = true
-        self.tickets[ticket] = slot
+        if isDeath {
+            slot.isSuspect = true
+            slot.aloneUntilNS = now &+ Self.waitForIdleNS
+            self.tickets[ticket] = slot
+        }
         guard self.retriesAreSafe(slot, worker), slot.deadlineNS > now else {
             return self.fail(ticket, .worker_lost, worker: id, now: now, actions: &actions)
         }

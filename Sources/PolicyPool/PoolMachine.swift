@@ -164,6 +164,7 @@ extension PoolMachine {
     package mutating func workerLost(
         _ id: WorkerID,
         now: UInt64,
+        isDeath: Bool = true,
         fingerprint: (PoolTicket) -> UInt64,
         actions: inout [PoolAction]
     ) {
@@ -174,13 +175,20 @@ extension PoolMachine {
             self.health.failed(worker.hello.identity, now: now, poolSize: self.ready.count + 1)
         }
         for ticket in held {
-            self.tickets[ticket]?.deaths += 1
+            if isDeath { self.tickets[ticket]?.deaths += 1 }
             if let deaths = self.tickets[ticket]?.deaths, deaths >= PoisonMemory.deathsOfPoison {
                 self.poison.remember(fingerprint(ticket), now: now)
                 actions.append(.poison(ticket))
                 self.fail(ticket, .poison, worker: id, now: now, actions: &actions)
             } else {
-                self.retryOrFail(ticket, lostBy: id, worker: worker, now: now, actions: &actions)
+                self.retryOrFail(
+                    ticket,
+                    lostBy: id,
+                    worker: worker,
+                    isDeath: isDeath,
+                    now: now,
+                    actions: &actions
+                )
             }
         }
         self.dispatchQueue(now: now, actions: &actions)

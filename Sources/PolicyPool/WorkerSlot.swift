@@ -54,6 +54,8 @@ struct TicketSlot {
     var deaths = 0
     /// It was there when a worker died, and is asked alone.
     var isSuspect = false
+    /// Until then a suspect insists on being alone.
+    var aloneUntilNS: UInt64 = 0
     var lastWorker: WorkerID?
     var place = Place.queued
 

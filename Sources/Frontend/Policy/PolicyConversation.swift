@@ -121,7 +121,7 @@ final class PolicyConversation {
                 message.failure == nil
             {
                 message.store { self.messageStored() }
-                if message.path == nil { return nil }
+                return nil
             }
             if let failure = self.message?.failure {
                 return self.decide(.spoolFailed(failure), PolicyDecision.Decider())

@@ -446,23 +446,25 @@ extension PolicyPool {
                     : ["reason": "worker_left"]
             )
         }
-        self.forget(connection)
+        self.forget(connection, isDeath: true)
         self.perform()
     }
 
     /// Closes the connection; what it held is the machine's to place elsewhere.
     private func lose(_ connection: WorkerConnectionHandler) {
         connection.close()
-        self.forget(connection)
+        self.forget(connection, isDeath: false)
     }
 
-    private func forget(_ connection: WorkerConnectionHandler) {
+    /// Forgets it; after a death of its own what it held is suspect.
+    private func forget(_ connection: WorkerConnectionHandler, isDeath: Bool) {
         guard self.connections.removeValue(forKey: connection.id) != nil else { return }
         self.lostLabels[connection.id] = connection.label
         let conversations = self.conversations
         self.machine.workerLost(
             connection.id,
             now: self.server.nowNS,
+            isDeath: isDeath,
             fingerprint: { conversations[$0]?.fingerprint ?? $0 },
             actions: &self.actions
         )
@@ -607,8 +609,11 @@ extension PolicyPool {
             self.connections[id]?.label ?? self.lostLabels[id]
                 ?? WorkerLabel(name: "", connection: id)
         }
-        self.server.logger.warning(
-            "policy failed",
+        // At queue it may have taken the message, so nobody else was asked.
+        let isQueueLost = failure == .worker_lost && conversation.openHook == .queue
+        self.server.logger.log(
+            level: isQueueLost ? .error : .warning,
+            isQueueLost ? "queue_lost: a worker died while it queued a message" : "policy failed",
             metadata: [
                 "session": "\(conversation.facts.id)", "pool": "\(self.name)",
                 "hook": "\(conversation.openHook?.rawValue ?? "")",

@@ -60,14 +60,13 @@ final class IncomingMessage {
 
     /// Writes all of it to the file, if it is not there, and calls `body` when it is or never will be.
     func store(_ body: @escaping () -> Void) {
-        guard self.replacement == nil else { return body() }
         if !self.memory.isEmpty || self.file == nil { self.spill() }
         self.whenWritten(body)
     }
 
     /// Calls `body` when nothing waits to be written.
     func whenWritten(_ body: @escaping () -> Void) {
-        guard let file = self.file else { return body() }
+        guard let file = self.file else { return self.server.loop.assumeIsolated().execute(body) }
         file.flush(body)
     }
 

@@ -46,8 +46,12 @@ final class SpoolFile {
     }
 
     /// Calls `body` on the loop once everything appended so far is written, or has failed.
+    ///
+    /// Never before it returns, so that the caller's own state is settled first.
     func flush(_ body: @escaping () -> Void) {
-        guard self.state == .writing || !self.waiting.isEmpty else { return body() }
+        guard self.state == .writing || !self.waiting.isEmpty else {
+            return self.loop.assumeIsolated().execute(body)
+        }
         self.whenWritten = body
     }
 

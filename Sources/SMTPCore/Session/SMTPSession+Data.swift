@@ -7,7 +7,9 @@ extension SMTPSession {
     /// - Note: RFC 5321 §3.3, §4.1.1.4; RFC 2920 §3.1.
     mutating func checkData(_ command: Command) -> SMTPAction {
         if let reply = self.refusalOfData(command) {
-            guard command.hasMore else { return self.refuse(reply) }
+            // A client that pipelines could not know that policy refused every recipient.
+            let isBlameless = reply == StandardReplies.noValidRecipients
+            guard command.hasMore else { return isBlameless ? .reply(reply) : self.refuse(reply) }
             self.meter.errorMade()
             return self.close(reply)
         }
