@@ -47,9 +47,7 @@ final class SMTPListener {
             .serverChannelInitializer { channel in
                 // Out of descriptors: accepting pauses instead of spinning.
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(
-                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false)
-                    )
+                    try channel.pipeline.syncOperations.addHandler(AcceptPauseHandler())
                 }
             }
             .serverChannelOption(.backlog, value: Int32(self.configuration.backlog))

@@ -73,9 +73,7 @@ extension PolicyPool {
             .serverChannelInitializer { channel in
                 // Out of descriptors: accepting pauses instead of spinning.
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(
-                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false)
-                    )
+                    try channel.pipeline.syncOperations.addHandler(AcceptPauseHandler())
                 }
             }
             .serverChannelOption(.backlog, value: 1_024)
@@ -276,12 +274,11 @@ extension PolicyPool {
                 into: &connection.output
             )
             self.written(to: connection)
-            self.logger.info(
+            self.log(
+                .info,
                 "a worker is ready",
-                metadata: self.metadata(
-                    connection,
-                    ["plugins": "\(hello.plugins.joined(separator: " "))"]
-                )
+                connection,
+                ["plugins": "\(hello.plugins.joined(separator: " "))"]
             )
             self.machine.workerReady(connection.id, now: now, actions: &self.actions)
             self.workersChanged()
