@@ -1,0 +1,46 @@
+import Configuration
+import PolicyPool
+import PolicyProtocol
+
+extension PoolHello {
+    init(_ hello: WorkerHello, userID: UInt32) {
+        self.init(
+            identity: "\(userID)/\(hello.name)/\(hello.instance)",
+            name: hello.name,
+            concurrency: hello.concurrency,
+            asked: []
+        )
+        for (hook, request) in hello.hooks {
+            let mask = HookMask(hook: hook.index)
+            if request.isObserver || hook.isNotification {
+                self.observed.formUnion(mask)
+            } else {
+                self.asked.formUnion(mask)
+            }
+            if request.isIdempotent { self.idempotent.formUnion(mask) }
+        }
+    }
+}
+
+extension PoolSettings {
+    init(_ configuration: FrontendConfiguration.Pool) {
+        self.init()
+        func nanoseconds(_ ms: Int64) -> UInt64 { UInt64(clamping: ms) * 1_000_000 }
+        self.deadlines = Hook.allCases.map { hook in
+            let policy = configuration.policy(for: hook)
+            return Deadline(
+                ordinaryNS: nanoseconds(policy.deadlineMS),
+                maximumNS: nanoseconds(policy.maximumDeadlineMS)
+            )
+        }
+        self.hooksWithSideEffects = [
+            HookMask(hook: Hook.queue.index), HookMask(hook: Hook.auth.index),
+        ]
+        self.hooksOfEmptyPool = HookMask(hook: Hook.connect.index)
+        self.graceNS = nanoseconds(configuration.graceMS)
+        self.zombieNS = nanoseconds(configuration.zombieMS)
+        self.queueLimit = configuration.queueLimit
+        self.maximumConnections = configuration.maximumConnections
+        self.maximumConcurrency = configuration.maximumConcurrency
+    }
+}
