@@ -30,6 +30,7 @@ final class FrontendServer {
     private var shutdownDeadlineMS = Int64.max
     private var isShutdownOverdue = false
     private var ticks = 0
+    private var dates = DateCache()
     private var startedMS: Int64
     private var sessionsOpened: UInt64 = 0
     /// Hooks that some pool is asked about or told of; kept, since every command looks at them.
@@ -112,6 +113,9 @@ final class FrontendServer {
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
+
+    /// Now, as a trace field says it.
+    func date() -> [UInt8] { self.dates.text(Int(self.unixMS / 1_000)) }
 
     private func ticked() {
         self.ticks += 1

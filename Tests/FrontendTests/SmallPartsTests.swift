@@ -49,6 +49,20 @@ struct SmallPartsTests {
         #expect(RFC5322Date.text(seconds) == text)
     }
 
+    @Test(arguments: [0, 7, 10, 99, 100, 4_294_967_296, UInt64.max])
+    func `a number is appended digit by digit`(number: UInt64) {
+        var octets = Array("q".utf8)
+        octets.appendDecimal(number)
+        #expect(String(decoding: octets, as: UTF8.self) == "q\(number)")
+    }
+
+    @Test func `the date of a second is made once, and anew for the next`() {
+        var cache = DateCache()
+        #expect(cache.text(0) == Array(RFC5322Date.text(0).utf8))
+        #expect(cache.text(0) == Array(RFC5322Date.text(0).utf8))
+        #expect(cache.text(1) == Array(RFC5322Date.text(1).utf8))
+    }
+
     @Test func `the Received field cannot be broken by a client's name`() {
         let field = ReceivedField(
             helloName: Array("evil)\r\nX: y;".utf8),
@@ -58,7 +72,7 @@ struct SmallPartsTests {
             protocolName: "ESMTP",
             transactionID: "T.1",
             recipient: Array("a@example.com".utf8),
-            time: 0
+            date: Array(RFC5322Date.text(0).utf8)
         )
         #expect(
             String(decoding: field.value(), as: UTF8.self) == " from evil???X:?y?"

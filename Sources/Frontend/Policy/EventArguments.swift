@@ -2,92 +2,67 @@ import JSON
 import PolicyProtocol
 import SMTPCore
 
-/// Writes the `args` object of each hook (protocol/events.md).
+/// Writes the members of each hook's `args` object (protocol/events.md).
+///
+/// The object itself is begun and ended by the caller, whose buffer it is.
 enum EventArguments {
-    static let none = Array("{}".utf8)
+    /// What a hook without arguments has.
+    static func none(_ writer: inout JSONWriter) {}
 
-    private static func object(_ body: (inout JSONWriter) -> Void) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.beginObject()
-        body(&writer)
-        writer.endObject()
-        return writer.octets
+    static func name(_ name: [UInt8], into writer: inout JSONWriter) {
+        writer.key("name")
+        writer.bytes(name)
     }
 
-    static func name(_ name: [UInt8]) -> [UInt8] {
-        self.object { writer in
-            writer.key("name")
-            writer.bytes(name)
-        }
+    static func argument(_ argument: [UInt8], into writer: inout JSONWriter) {
+        writer.key("argument")
+        writer.bytes(argument)
     }
 
-    static func argument(_ argument: [UInt8]) -> [UInt8] {
-        self.object { writer in
-            writer.key("argument")
-            writer.bytes(argument)
-        }
+    static func unrecognized(command: [UInt8], line: [UInt8], into writer: inout JSONWriter) {
+        writer.key("command")
+        writer.bytes(command)
+        writer.key("line")
+        writer.bytes(line)
     }
 
-    static func unrecognized(command: [UInt8], line: [UInt8]) -> [UInt8] {
-        self.object { writer in
-            writer.key("command")
-            writer.bytes(command)
-            writer.key("line")
-            writer.bytes(line)
-        }
+    static func sender(_ sender: EnvelopeAddress, into writer: inout JSONWriter) {
+        writer.key("sender")
+        self.encode(sender, id: nil, into: &writer)
     }
 
-    static func sender(_ sender: EnvelopeAddress) -> [UInt8] {
-        self.object { writer in
-            writer.key("sender")
-            self.encode(sender, id: nil, into: &writer)
-        }
+    static func recipient(_ recipient: EnvelopeRecipient, into writer: inout JSONWriter) {
+        writer.key("recipient")
+        self.encode(recipient.address, id: recipient.id, into: &writer)
     }
 
-    static func recipient(_ recipient: EnvelopeRecipient) -> [UInt8] {
-        self.object { writer in
-            writer.key("recipient")
-            self.encode(recipient.address, id: recipient.id, into: &writer)
-        }
+    static func queueID(_ id: String, into writer: inout JSONWriter) {
+        writer.key("queue_id")
+        writer.string(id)
     }
 
-    static func queueID(_ id: String) -> [UInt8] {
-        self.object { writer in
-            writer.key("queue_id")
-            writer.string(id)
-        }
+    static func value(_ value: [UInt8], into writer: inout JSONWriter) {
+        writer.key("value")
+        writer.bytes(value)
     }
 
-    static func value(_ value: [UInt8]) -> [UInt8] {
-        self.object { writer in
-            writer.key("value")
-            writer.bytes(value)
-        }
+    static func reason(_ reason: String, into writer: inout JSONWriter) {
+        writer.key("reason")
+        writer.string(reason)
     }
 
-    static func reason(_ reason: String) -> [UInt8] {
-        self.object { writer in
-            writer.key("reason")
-            writer.string(reason)
-        }
+    static func disconnect(reason: String, durationMS: Int64, into writer: inout JSONWriter) {
+        writer.key("reason")
+        writer.string(reason)
+        writer.key("duration_ms")
+        writer.int(durationMS)
     }
 
-    static func disconnect(reason: String, durationMS: Int64) -> [UInt8] {
-        self.object { writer in
-            writer.key("reason")
-            writer.string(reason)
-            writer.key("duration_ms")
-            writer.int(durationMS)
-        }
-    }
-
-    static func queued(id: String, reply: SMTPReply) -> [UInt8] {
-        self.object { writer in
-            writer.key("queue_id")
-            writer.string(id)
-            writer.key("reply")
-            self.encode(reply, into: &writer)
-        }
+    static func queued(id: String, reply: SMTPReply, into writer: inout JSONWriter) {
+        writer.key("queue_id")
+        writer.string(id)
+        writer.key("reply")
+        self.encode(reply, into: &writer)
     }
 
     /// What `deny` and `ok` tell of a hook that is over; `trace` is the encoded list.
@@ -96,25 +71,24 @@ enum EventArguments {
         verdict: Verdict,
         decision: PolicyDecision,
         reply: SMTPReply?,
-        trace: [UInt8]
-    ) -> [UInt8] {
-        self.object { writer in
-            writer.key("hook")
-            writer.string(hook.rawValue)
-            writer.key("verdict")
-            writer.string(verdict.rawValue)
-            self.encode(decision.decider, into: &writer)
-            writer.key("failure")
-            switch decision.outcome {
-            case .failed(_, let reason): writer.string(reason)
-            case .spoolFailed(let error): writer.string("\(error)")
-            case .undecided, .verdict: writer.null()
-            }
-            writer.key("reply")
-            if let reply { self.encode(reply, into: &writer) } else { writer.null() }
-            writer.key("trace")
-            writer.raw(trace)
+        trace: [UInt8],
+        into writer: inout JSONWriter
+    ) {
+        writer.key("hook")
+        writer.string(hook.rawValue)
+        writer.key("verdict")
+        writer.string(verdict.rawValue)
+        self.encode(decision.decider, into: &writer)
+        writer.key("failure")
+        switch decision.outcome {
+        case .failed(_, let reason): writer.string(reason)
+        case .spoolFailed(let error): writer.string("\(error)")
+        case .undecided, .verdict: writer.null()
         }
+        writer.key("reply")
+        if let reply { self.encode(reply, into: &writer) } else { writer.null() }
+        writer.key("trace")
+        writer.raw(trace)
     }
 
     // MARK: - Parts

@@ -109,13 +109,13 @@ extension PolicyPool {
         remainingNS: UInt64
     ) {
         guard let connection = self.connections[worker],
-            let conversation = self.conversations[ticket]
+            let conversation = self.conversations[ticket], let hook = conversation.openHook
         else { return }
         let isWritten = conversation.writeEvent(
             id: eventID,
             attempt: attempt,
             deadlineMS: Int64(clamping: remainingNS / 1_000_000),
-            to: connection.addressee(for: conversation.openHook),
+            to: connection.addressee(for: hook),
             into: &connection.output
         )
         if isWritten {
@@ -189,15 +189,5 @@ extension PolicyPool {
             self.dirty.removeAll(keepingCapacity: true)
             for connection in dirty { connection.flush() }
         }
-    }
-}
-
-extension WorkerConnectionHandler {
-    /// What this worker is to be sent of an event at `hook`.
-    func addressee(for hook: Hook?) -> PolicyConversation.Addressee {
-        PolicyConversation.Addressee(
-            needs: hook.flatMap { self.hello?.hooks[$0]?.needs } ?? [],
-            maximumFrameOctets: self.hello?.maximumFrameOctets ?? 65_536
-        )
     }
 }

@@ -14,7 +14,11 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     /// The worker's process, as the kernel says.
     var peer = PeerCredentials.unknown
     /// What it said of itself; `nil` before it did.
-    var hello: WorkerHello?
+    var hello: WorkerHello? { didSet { self.helloChanged() } }
+    /// The name for logs: what it calls itself, and which connection.
+    private(set) var label: WorkerLabel
+    /// What it is to be sent of an event, by the hook's index.
+    private var addressees: [PolicyConversation.Addressee] = []
     /// Lines that wait for the end of this turn.
     var output = JSONWriter()
     var isDirty = false
@@ -30,10 +34,27 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
         self.id = id
         self.pool = pool
         self.decoder = FrameDecoder(maximumFrameOctets: maximumFrameOctets)
+        self.label = WorkerLabel(name: "", connection: id)
     }
 
-    /// The name for logs: what it calls itself, and which connection.
-    var label: WorkerLabel { WorkerLabel(name: self.hello?.name ?? "", connection: self.id) }
+    private func helloChanged() {
+        self.label = WorkerLabel(name: self.hello?.name ?? "", connection: self.id)
+        self.addressees = Hook.allCases.map { hook in
+            PolicyConversation.Addressee(
+                needs: self.hello?.hooks[hook]?.needs ?? [],
+                maximumFrameOctets: self.hello?.maximumFrameOctets ?? 65_536
+            )
+        }
+    }
+
+    /// What this worker is to be sent of an event at `hook`.
+    func addressee(for hook: Hook) -> PolicyConversation.Addressee {
+        let index = Int(hook.index)
+        guard index < self.addressees.count else {
+            return PolicyConversation.Addressee(needs: [], maximumFrameOctets: 65_536)
+        }
+        return self.addressees[index]
+    }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 

@@ -1,4 +1,5 @@
 import Configuration
+import JSON
 import NIOCore
 import PolicyProtocol
 import SMTPCore
@@ -46,41 +47,39 @@ extension SMTPSessionHandler {
         case .helo(let name): self.askHello("HELO", .helo, name)
         case .ehlo(let name): self.askHello("EHLO", .ehlo, name)
         case .mail(let path, let parameters):
-            self.policy.transactionProposed(isSMTPUTF8: parameters.isSMTPUTF8)
-            self.ask(.mail, args: EventArguments.sender(EnvelopeAddress(path, parameters.all)))
+            self.askSender(EnvelopeAddress(path, parameters.all), isSMTPUTF8: parameters.isSMTPUTF8)
         case .rcpt(let path, let parameters): self.askRecipient(EnvelopeAddress(path, parameters))
         case .data: self.ask(.data, args: EventArguments.none)
         case .headersEnd(let bodyOffset): self.askHeadersEnd(bodyOffset)
         case .message(let facts): self.askMessage(facts)
-        case .vrfy(let argument): self.ask(.vrfy, args: EventArguments.argument(argument))
-        case .help(let argument): self.ask(.help, args: EventArguments.argument(argument))
-        case .noop(let argument): self.ask(.noop, args: EventArguments.argument(argument))
+        case .vrfy(let argument):
+            self.ask(.vrfy) { EventArguments.argument(argument, into: &$0) }
+        case .help(let argument):
+            self.ask(.help) { EventArguments.argument(argument, into: &$0) }
+        case .noop(let argument):
+            self.ask(.noop) { EventArguments.argument(argument, into: &$0) }
         case .quit: self.ask(.quit, args: EventArguments.none)
         case .unrecognized(let command, let line):
-            self.ask(
-                .unrecognized_command,
-                args: EventArguments.unrecognized(command: command, line: line)
-            )
+            self.ask(.unrecognized_command) {
+                EventArguments.unrecognized(command: command, line: line, into: &$0)
+            }
         }
     }
 
-    private func ask(_ hook: Hook, args: @autoclosure () -> [UInt8]) {
-        if let decision = self.decision(at: hook, args: args()) { self.policyDecided(decision) }
-    }
-
-    /// Tells observers of `hook`, then asks; `nil` if somebody has to be waited for.
-    private func decision(at hook: Hook, args: @autoclosure () -> [UInt8]) -> PolicyDecision? {
-        let isObserved = self.server.isObserved(hook)
-        guard isObserved || self.server.isAsked(hook) else { return .undecided }
-        let args = args()
-        if isObserved { self.policy.notify(hook, args: args) }
-        return self.policy.ask(hook, args: args)
+    private func ask(_ hook: Hook, args: (inout JSONWriter) -> Void) {
+        if let decision = self.policy.ask(hook, args: args) { self.policyDecided(decision) }
     }
 
     private func askHello(_ verb: String, _ hook: Hook, _ name: [UInt8]) {
         self.previousHello = self.policy.facts.hello
         self.policy.facts.hello = (verb, name)
-        self.ask(hook, args: EventArguments.name(name))
+        self.ask(hook) { EventArguments.name(name, into: &$0) }
+    }
+
+    private func askSender(_ sender: EnvelopeAddress, isSMTPUTF8: Bool) {
+        self.policy.transactionProposed(isSMTPUTF8: isSMTPUTF8)
+        self.proposedSender = sender
+        self.ask(.mail) { EventArguments.sender(sender, into: &$0) }
     }
 
     private func askRecipient(_ address: EnvelopeAddress) {
@@ -88,7 +87,7 @@ extension SMTPSessionHandler {
         guard let candidate = self.policy.transaction?.candidate else {
             return self.policyDecided(.undecided)
         }
-        self.ask(.rcpt, args: EventArguments.recipient(candidate))
+        self.ask(.rcpt) { EventArguments.recipient(candidate, into: &$0) }
     }
 
     private func askHeadersEnd(_ bodyOffset: Int) {
@@ -106,6 +105,7 @@ extension SMTPSessionHandler {
         self.storeContent(isHeaderComplete: true)
         self.policy.transaction?.size = facts.octets
         self.policy.isMessageComplete = true
+        self.receivedText = nil
         self.stage = .receivedLine
         self.askStage()
     }
@@ -113,20 +113,20 @@ extension SMTPSessionHandler {
     /// Asks about the stage and, while nobody has to be waited for, about those that follow.
     private func askStage() {
         while true {
-            guard
-                let decision = self.decision(at: self.stage.hook, args: self.stageArguments())
-            else { return }
+            guard let decision = self.policy.ask(self.stage.hook, args: self.stageArguments) else {
+                return
+            }
             if let outcome = self.stageDecided(decision) {
                 return self.answer(outcome, decision, at: self.stage.hook)
             }
         }
     }
 
-    private func stageArguments() -> [UInt8] {
+    private func stageArguments(_ writer: inout JSONWriter) {
         switch self.stage {
-        case .receivedLine: EventArguments.value(self.receivedField().value())
-        case .dataPostHeaders, .dataPost, .queuePre: EventArguments.none
-        case .queue: EventArguments.queueID(self.policy.transaction?.id ?? "")
+        case .receivedLine: EventArguments.value(self.receivedValue(), into: &writer)
+        case .dataPostHeaders, .dataPost, .queuePre: EventArguments.none(&writer)
+        case .queue: EventArguments.queueID(self.policy.transaction?.id ?? "", into: &writer)
         }
     }
 
@@ -152,29 +152,36 @@ extension SMTPSessionHandler {
         return nil
     }
 
-    private func receivedField() -> ReceivedField {
+    /// The value of our trace field, made once a message.
+    private func receivedValue() -> [UInt8] {
+        if let value = self.receivedText { return value }
         let facts = self.policy.facts
-        let transaction = self.policy.transaction
-        let recipients = transaction?.recipients ?? []
-        return ReceivedField(
+        let isSMTPUTF8 = self.policy.transaction?.isSMTPUTF8 ?? false
+        let recipients = self.policy.transaction?.recipients ?? []
+        let field = ReceivedField(
             helloName: facts.hello?.name ?? [],
             clientName: facts.clientName,
             clientAddress: facts.clientIP,
             hostname: self.server.configuration.hostname,
-            protocolName: transaction?.isSMTPUTF8 ?? false
+            protocolName: isSMTPUTF8
                 ? "UTF8SMTP" : facts.hello?.verb == "HELO" ? "SMTP" : "ESMTP",
-            transactionID: transaction?.id ?? facts.id,
+            transactionID: self.policy.transaction?.id ?? facts.id,
             recipient: recipients.count == 1 ? recipients[0].address.address : nil,
-            time: Int(self.server.unixMS / 1_000)
+            date: self.server.date()
         )
+        let value = field.value()
+        self.receivedText = value
+        return value
     }
 
     /// Puts our trace field on top, or what policy wants in its place.
     private func addReceivedField(_ decision: PolicyDecision) {
         guard self.server.areHeadersWanted else { return }
-        var value = self.receivedField().value()
+        let value: [UInt8]
         if case .verdict(.ok, let reply?) = decision.outcome {
             value = Array(" \(reply.text.joined(separator: "\r\n\t"))".utf8)
+        } else {
+            value = self.receivedValue()
         }
         self.policy.transaction?.headers.add(
             name: Array("Received".utf8),
@@ -223,8 +230,9 @@ extension SMTPSessionHandler {
         switch question {
         case .helo, .ehlo:
             if !isGranted { self.policy.facts.hello = self.previousHello }
-        case .mail(let path, let parameters):
-            let sender = EnvelopeAddress(path, parameters.all)
+        case .mail:
+            let sender = self.proposedSender
+            self.proposedSender = nil
             if isGranted {
                 if self.policy.transaction?.sender == nil {
                     self.policy.transaction?.sender = sender

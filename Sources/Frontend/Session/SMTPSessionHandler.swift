@@ -34,6 +34,10 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// Who took the message that is being answered.
     var decider: PolicyDecision.Decider?
     var isMailRefused = false
+    /// The sender that MAIL asks about; `nil` but while it is.
+    var proposedSender: EnvelopeAddress?
+    /// Our trace field for the message that is answered now, once somebody wants it.
+    var receivedText: [UInt8]?
     var previousHello: (verb: String, name: [UInt8])?
     /// When the client was last heard, when the session began, and when a half-closed connection is
     /// closed at last; monotonic milliseconds.
@@ -254,13 +258,15 @@ extension SMTPSessionHandler {
 
     private func send(_ reply: SMTPReply) {
         self.policy.summary.replied(reply)
+        // What was sent last is mostly with the socket by now: then its room is ours alone again.
+        if self.output.readableBytes == 0 { self.output.clear() }
         self.output.writeBytes(reply.wire)
     }
 
     func flush() {
         guard self.output.readableBytes > 0, let context = self.context else { return }
         let output = self.output
-        self.output = ByteBuffer()
+        self.output.moveReaderIndex(to: self.output.writerIndex)
         guard self.phase == .closing else {
             return context.writeAndFlush(self.wrapOutboundOut(output), promise: nil)
         }

@@ -1,3 +1,4 @@
+import JSON
 import PolicyProtocol
 import SMTPCore
 
@@ -47,13 +48,15 @@ struct EnvelopeRecipient: Equatable {
 struct MailTransaction {
     let id: String
     /// `nil` while MAIL is asked about.
-    var sender: EnvelopeAddress?
+    var sender: EnvelopeAddress? { didSet { self.fixedText = nil } }
     let isSMTPUTF8: Bool
-    private(set) var recipients: [EnvelopeRecipient] = []
+    private(set) var recipients: [EnvelopeRecipient] = [] { didSet { self.fixedText = nil } }
     /// The recipient that RCPT asks about; it has its id already.
     private(set) var candidate: EnvelopeRecipient?
     private var lastRecipientID = 0
     private var headerState = HeaderState.unread([])
+    /// The JSON that every event has of it, without the closing brace; made when it changes.
+    private var fixedText: [UInt8]?
     /// Octets of the message as it came, and where its header section ends.
     var size = 0
     var bodyOffset = 0
@@ -133,5 +136,79 @@ struct MailTransaction {
             }
         }
         set { self.headerState = .parsed(newValue) }
+    }
+}
+
+// MARK: - JSON
+
+extension MailTransaction {
+    /// Writes the `transaction` object of an event, with the parts that its reader asked for.
+    ///
+    /// `messagePath` is the file with all of the message; `nil` leaves it out.
+    mutating func encode(
+        _ needs: EventNeeds,
+        hasHeader: Bool,
+        messagePath: String?,
+        into writer: inout JSONWriter
+    ) {
+        let fixed = self.fixedText ?? self.encodeFixedText()
+        self.fixedText = fixed
+        writer.rawOpenObject(fixed)
+        if needs.contains(.recipients) {
+            writer.key("recipients")
+            writer.beginArray()
+            for recipient in self.recipients {
+                EventArguments.encode(recipient.address, id: recipient.id, into: &writer)
+            }
+            writer.endArray()
+        }
+        if needs.contains(.headers), hasHeader { self.headers.encode(into: &writer) }
+        if let messagePath {
+            writer.key("message")
+            writer.beginObject()
+            writer.key("path")
+            writer.string(messagePath)
+            writer.key("size")
+            writer.int(Int64(self.size))
+            writer.key("body_offset")
+            writer.int(Int64(self.bodyOffset))
+            writer.endObject()
+        }
+        writer.endObject()
+    }
+
+    private func encodeFixedText() -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.key("id")
+        writer.string(self.id)
+        writer.key("sender")
+        if let sender = self.sender {
+            EventArguments.encode(sender, id: nil, into: &writer)
+        } else {
+            writer.null()
+        }
+        writer.key("recipient_count")
+        writer.int(Int64(self.recipients.count))
+        return writer.octets
+    }
+}
+
+extension HeaderList {
+    /// Writes the `headers` member.
+    fileprivate func encode(into writer: inout JSONWriter) {
+        writer.key("headers")
+        writer.beginArray()
+        for field in self.fields {
+            writer.beginObject()
+            writer.key("id")
+            writer.int(Int64(field.id))
+            writer.key("name")
+            writer.bytes(field.name)
+            writer.key("value")
+            writer.bytes(field.value)
+            writer.endObject()
+        }
+        writer.endArray()
     }
 }

@@ -14,27 +14,38 @@ struct ReceivedField {
     var transactionID: String
     /// The recipient, when there is exactly one; `nil` keeps the others private.
     var recipient: [UInt8]?
-    /// Unix seconds.
-    var time: Int
+    /// When, as RFC 5322 §3.3 writes it.
+    var date: [UInt8]
 
     /// The field's value, folded, with the space that follows the colon and without the last CRLF.
     func value() -> [UInt8] {
-        var text: [UInt8] = Array(" from ".utf8)
+        var text: [UInt8] = []
+        text.reserveCapacity(256)
+        text.append(contentsOf: " from ".utf8)
         self.appendAtom(self.helloName, to: &text)
-        text += Array(" (".utf8)
+        text.append(contentsOf: " (".utf8)
         if let name = self.clientName {
             self.appendAtom(Array(name.utf8), to: &text)
             text.append(UInt8(ascii: " "))
         }
-        let literal = self.clientAddress.utf8.contains(UInt8(ascii: ":")) ? "IPv6:" : ""
-        text += Array("[\(literal)\(self.clientAddress)])\r\n\tby \(self.hostname)".utf8)
-        text += Array(" with \(self.protocolName) id \(self.transactionID)".utf8)
+        text.append(UInt8(ascii: "["))
+        if self.clientAddress.utf8.contains(UInt8(ascii: ":")) {
+            text.append(contentsOf: "IPv6:".utf8)
+        }
+        text.append(contentsOf: self.clientAddress.utf8)
+        text.append(contentsOf: "])\r\n\tby ".utf8)
+        text.append(contentsOf: self.hostname.utf8)
+        text.append(contentsOf: " with ".utf8)
+        text.append(contentsOf: self.protocolName.utf8)
+        text.append(contentsOf: " id ".utf8)
+        text.append(contentsOf: self.transactionID.utf8)
         if let recipient = self.recipient {
-            text += Array("\r\n\tfor <".utf8)
+            text.append(contentsOf: "\r\n\tfor <".utf8)
             self.appendAtom(recipient, to: &text)
             text.append(UInt8(ascii: ">"))
         }
-        text += Array(";\r\n\t\(RFC5322Date.text(self.time))".utf8)
+        text.append(contentsOf: ";\r\n\t".utf8)
+        text.append(contentsOf: self.date)
         return text
     }
 
@@ -47,7 +58,7 @@ struct ReceivedField {
             default: text.append(octet)
             }
         }
-        if octets.isEmpty { text += Array("unknown".utf8) }
+        if octets.isEmpty { text.append(contentsOf: "unknown".utf8) }
     }
 }
 
@@ -68,5 +79,32 @@ enum RFC5322Date {
         let month = self.months[Int(parts.tm_mon) % 12]
         return "\(day), \(parts.tm_mday) \(month) \(parts.tm_year + 1900) "
             + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) +0000"
+    }
+}
+
+/// The date of this second, made once.
+struct DateCache {
+    private var seconds = Int.min
+    private var octets: [UInt8] = []
+
+    /// `seconds` is Unix time.
+    mutating func text(_ seconds: Int) -> [UInt8] {
+        if seconds != self.seconds {
+            self.seconds = seconds
+            self.octets = Array(RFC5322Date.text(seconds).utf8)
+        }
+        return self.octets
+    }
+}
+
+extension [UInt8] {
+    /// Appends a number in decimal digits.
+    mutating func appendDecimal(_ number: UInt64) {
+        var divisor: UInt64 = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        while divisor > 0 {
+            self.append(UInt8(truncatingIfNeeded: number / divisor % 10) &+ UInt8(ascii: "0"))
+            divisor /= 10
+        }
     }
 }

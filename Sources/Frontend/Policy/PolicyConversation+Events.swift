@@ -1,0 +1,143 @@
+import JSON
+import PolicyProtocol
+import SMTPCore
+
+// MARK: - Events
+
+extension PolicyConversation {
+    /// Who is to get the event, and what they asked for.
+    struct Addressee {
+        let needs: EventNeeds
+        let maximumFrameOctets: Int
+    }
+
+    /// Writes the open question as an event line.
+    ///
+    /// - Returns: False, and nothing is written, when it does not fit even without its optional parts.
+    func writeEvent(
+        id: Int64,
+        attempt: Int,
+        deadlineMS: Int64,
+        to addressee: Addressee,
+        into writer: inout JSONWriter
+    ) -> Bool {
+        guard let question = self.question else { return false }
+        return self.write(
+            question.hook,
+            args: self.arguments.octets,
+            to: addressee,
+            into: &writer
+        ) { writer in
+            writer.key("type")
+            writer.string("event")
+            writer.key("id")
+            writer.int(id)
+            writer.key("key")
+            writer.bytes(self.key)
+            writer.key("attempt")
+            writer.int(Int64(attempt))
+            writer.key("deadline_ms")
+            writer.int(deadlineMS)
+        }
+    }
+
+    /// Writes a notification line; false when it does not fit.
+    func writeNotification(
+        _ hook: Hook,
+        args: [UInt8],
+        to addressee: Addressee,
+        into writer: inout JSONWriter
+    ) -> Bool {
+        self.write(hook, args: args, to: addressee, into: &writer) { writer in
+            writer.key("type")
+            writer.string("notify")
+        }
+    }
+
+    private func write(
+        _ hook: Hook,
+        args: [UInt8],
+        to addressee: Addressee,
+        into writer: inout JSONWriter,
+        _ head: (inout JSONWriter) -> Void
+    ) -> Bool {
+        let start = writer.octets.count
+        var elided: [String] = []
+        var needs = addressee.needs
+        while true {
+            writer.beginObject()
+            head(&writer)
+            writer.key("hook")
+            writer.string(hook.rawValue)
+            writer.key("session")
+            self.facts.encode(counters: self.counters, into: &writer)
+            self.writeTransaction(needs, into: &writer)
+            writer.key("args")
+            writer.raw(args)
+            writer.key("notes")
+            writer.raw(self.notes.text(hasTransaction: self.transaction != nil))
+            if !elided.isEmpty {
+                writer.key("elided")
+                writer.beginArray()
+                for part in elided { writer.string(part) }
+                writer.endArray()
+            }
+            if needs.contains(.trace) {
+                writer.key("trace")
+                writer.raw(self.trace.text)
+            }
+            writer.endObject()
+            writer.newline()
+            if writer.octets.count - start <= addressee.maximumFrameOctets { return true }
+            writer.truncate(to: start)
+            if needs.contains(.headers) {
+                needs.remove(.headers)
+                elided.append("headers")
+            } else if needs.contains(.recipients) {
+                needs.remove(.recipients)
+                elided.append("recipients")
+            } else {
+                return false
+            }
+        }
+    }
+
+    private func writeTransaction(_ needs: EventNeeds, into writer: inout JSONWriter) {
+        guard self.transaction != nil else { return }
+        let isReadable = needs.contains(.message) && self.isMessageComplete
+        writer.key("transaction")
+        self.transaction?.encode(
+            needs,
+            hasHeader: self.message != nil,
+            messagePath: isReadable ? self.message?.path : nil,
+            into: &writer
+        )
+    }
+
+    /// What makes this question this client's and no other's, so that its next attempt is known again
+    /// when two workers have died of it, and nobody else is hit.
+    var fingerprint: UInt64 {
+        var hash = StableHash()
+        hash.combine(Array((self.question?.hook.rawValue ?? "").utf8))
+        hash.combine(Array(self.facts.clientIP.utf8))
+        hash.combine(self.facts.hello?.name ?? [])
+        if self.openHook != .queue { hash.combine(self.arguments.octets) }
+        hash.combine(self.transaction?.sender?.address ?? [])
+        for recipient in self.transaction?.recipients ?? [] {
+            hash.combine(recipient.address.address)
+        }
+        hash.combine(Array("\(self.transaction?.size ?? 0)".utf8))
+        hash.combine(self.transaction?.headerOctets ?? [])
+        return hash.value
+    }
+}
+
+/// FNV-1a, 64 bits: the same in every run.
+struct StableHash {
+    private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    mutating func combine(_ octets: [UInt8]) {
+        for octet in octets { self.value = (self.value ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
+        self.value = (self.value ^ 0xFF) &* 0x0000_0100_0000_01B3
+    }
+}

@@ -1,0 +1,109 @@
+import JSON
+import PolicyProtocol
+import SMTPCore
+
+// MARK: - Transactions
+
+extension PolicyConversation {
+    /// Begins the transaction that MAIL asks for; it counts once MAIL is granted.
+    func transactionProposed(isSMTPUTF8: Bool) {
+        self.transactionCount += 1
+        self.transaction = MailTransaction(
+            id: "\(self.facts.id).\(self.transactionCount)",
+            isSMTPUTF8: isSMTPUTF8
+        )
+        self.notes.resetTransaction()
+    }
+
+    /// MAIL was refused: the transaction never was, and nobody is told that it ended.
+    func transactionRefused(reply: SMTPReply) {
+        self.logTransaction(decider: nil, reply: reply)
+        self.transaction = nil
+        self.notes.resetTransaction()
+    }
+
+    /// The transaction is over; tells those who want to know, once.
+    ///
+    /// `decider` is who took the message; `nil` if nobody did.
+    func transactionEnded(reason: String, decider: PolicyDecision.Decider?, reply: SMTPReply?) {
+        guard self.transaction != nil else { return }
+        if decider != nil, let id = self.transaction?.id, let reply,
+            self.server.isObserved(.queue_post)
+        {
+            self.notify(.queue_post) { EventArguments.queued(id: id, reply: reply, into: &$0) }
+        }
+        if self.server.isObserved(.reset_transaction) {
+            self.notify(.reset_transaction) { EventArguments.reason(reason, into: &$0) }
+        }
+        self.logTransaction(decider: decider, reply: reply)
+        self.message?.discard()
+        self.message = nil
+        self.isMessageComplete = false
+        self.transaction = nil
+        self.notes.resetTransaction()
+    }
+
+    private func logTransaction(decider: PolicyDecision.Decider?, reply: SMTPReply?) {
+        guard let transaction = self.transaction else { return }
+        self.summary.transactionEnded(
+            transaction,
+            facts: self.facts,
+            decider: decider,
+            reply: reply,
+            logger: self.server.logger
+        )
+    }
+
+    /// The session is over, whatever way it went.
+    func sessionEnded(_ end: SessionEnd, counters: AbuseMeter) {
+        self.cancelQuestion()
+        self.transactionEnded(reason: "disconnect", decider: nil, reply: nil)
+        let duration = self.server.nowMS - self.openedMS
+        if self.server.isObserved(.disconnect) {
+            self.notify(.disconnect) {
+                EventArguments.disconnect(reason: end.rawValue, durationMS: duration, into: &$0)
+            }
+        }
+        self.summary.sessionEnded(
+            self.facts,
+            end: end,
+            durationMS: duration,
+            counters: counters,
+            logger: self.server.logger
+        )
+    }
+
+    // MARK: - Telling
+
+    /// Tells every observer of `hook`; nobody waits.
+    func notify(_ hook: Hook, args: (inout JSONWriter) -> Void) {
+        var writer = JSONWriter()
+        writer.beginObject()
+        args(&writer)
+        writer.endObject()
+        for pool in self.server.pools { pool.notify(hook, from: self, args: writer.octets) }
+    }
+
+    /// Tells observers of `deny` and `ok` how a question ended.
+    func notifyDecision(
+        _ hook: Hook,
+        _ decision: PolicyDecision,
+        isRefusal: Bool,
+        reply: SMTPReply?
+    ) {
+        let notification: Hook = isRefusal ? .deny : .ok
+        guard decision.wasAsked, self.server.isObserved(notification) else { return }
+        var verdict: Verdict = isRefusal ? .denysoft : .declined
+        if case .verdict(let said, _) = decision.outcome { verdict = said }
+        self.notify(notification) {
+            EventArguments.decided(
+                hook,
+                verdict: verdict,
+                decision: decision,
+                reply: reply,
+                trace: self.questionTrace.text,
+                into: &$0
+            )
+        }
+    }
+}
