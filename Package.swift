@@ -45,6 +45,7 @@ let package = Package(
         .executable(name: "gatepost", targets: ["Gatepost"]),
         .executable(name: "gatepost-frontend", targets: ["Frontend"]),
         .executable(name: "gatepost-worker", targets: ["PolicyWorker"]),
+        .executable(name: "pool-simulation", targets: ["PoolSimulation"]),
         .library(name: "PolicyKit", targets: ["PolicyKit"]),
         .library(name: "PolicyKitTesting", targets: ["PolicyKitTesting"]),
     ],
@@ -113,6 +114,12 @@ let package = Package(
             dependencies: ["PolicyKit"],
             path: "bench/BenchWorker"
         ),
+        .target(name: "PoolSimulator", dependencies: ["PolicyPool"], path: "Tests/PoolSimulator"),
+        .executableTarget(
+            name: "PoolSimulation",
+            dependencies: ["PolicyPool", "PoolSimulator"],
+            path: "bench/PoolSimulation"
+        ),
         .executableTarget(
             name: "Frontend",
             dependencies: [
@@ -128,7 +135,7 @@ let package = Package(
         ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
         .testTarget(name: "PolicyProtocolTests", dependencies: ["JSON", "PolicyProtocol"]),
-        .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool"]),
+        .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
         .testTarget(
             name: "ConfigurationTests",

@@ -9,7 +9,7 @@ struct PoolWants {
     private(set) var needsHeaders = false
     private(set) var needsTrace = false
 
-    mutating func update(connections: [WorkerConnectionHandler], machine: PoolMachine) {
+    mutating func update(connections: [WorkerConnectionHandler], machine: borrowing PoolMachine) {
         self = PoolWants()
         for hook in Hook.allCases where machine.isAsked(hook.index) {
             self.asked.insert(HookSet(hook))

@@ -1,0 +1,326 @@
+// MARK: - Questions
+
+extension PoolMachine {
+    /// A session asks.
+    package mutating func submit(
+        _ ticket: PoolTicket,
+        hook: UInt8,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        let admission = self.breaker.admits(now: now)
+        guard admission != .refused else {
+            self.counts.failed += 1
+            return actions.append(.fail(ticket, .breaker_open, worker: nil))
+        }
+        let deadline = self.settings.deadline(hook)
+        var slot = TicketSlot(
+            hook: hook,
+            deadlineNS: now &+ deadline.ordinaryNS,
+            latestDeadlineNS: now &+ deadline.maximumNS,
+            isTrial: admission == .trial
+        )
+        self.nextDeadlineNS = min(self.nextDeadlineNS, slot.deadlineNS)
+        // Those that wait for this hook come first.
+        if self.queues[self.queue(of: hook)].count == 0, let index = self.freeWorker(slot.mask) {
+            return self.send(ticket, &slot, to: index, now: now, actions: &actions)
+        }
+        self.enqueue(ticket, slot, now: now, actions: &actions)
+    }
+
+    /// The client is gone: the ticket is over without an outcome.
+    package mutating func cancelled(_ ticket: PoolTicket, actions: inout [PoolAction]) {
+        guard let slot = self.tickets.removeValue(forKey: ticket) else { return }
+        switch slot.place {
+        case .queued: self.leaveQueue(ticket, slot.hook)
+        case .retried: self.leaveRetries(ticket)
+        case .sent(let worker, let eventID):
+            guard let index = self.index(of: worker) else { return }
+            self.workers[index].abandon(eventID)
+            actions.append(.cancelEvent(worker, eventID: eventID, reason: .client_gone))
+            self.settle(index, actions: &actions)
+        }
+    }
+
+    /// Waits for a worker, if it is worth waiting.
+    private mutating func enqueue(
+        _ ticket: PoolTicket,
+        _ slot: TicketSlot,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        let hook = self.queue(of: slot.hook)
+        guard self.served.contains(slot.mask) || now < self.graceUntilNS[hook] else {
+            return self.refuse(ticket, slot, .no_worker, now: now, actions: &actions)
+        }
+        guard self.queued < self.settings.queueLimit else {
+            return self.refuse(ticket, slot, .queue_full, now: now, actions: &actions)
+        }
+        self.tickets[ticket] = slot
+        self.queues[hook].append(ticket)
+        self.queued += 1
+        self.waiting.formUnion(slot.mask)
+    }
+
+    private mutating func refuse(
+        _ ticket: PoolTicket,
+        _ slot: TicketSlot,
+        _ failure: PoolFailure,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        if slot.isTrial { self.breaker.trialFellThrough(now: now) }
+        self.counts.failed += 1
+        actions.append(.fail(ticket, failure, worker: nil))
+    }
+
+    private mutating func send(
+        _ ticket: PoolTicket,
+        _ slot: inout TicketSlot,
+        to index: Int,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        let id = self.workers[index].id
+        let eventID = self.workers[index].hold(
+            ticket,
+            now: now,
+            deadlineNS: slot.deadlineNS,
+            isAlone: slot.isSuspect
+        )
+        if slot.isSuspect { self.workers[index].isReserved = false }
+        slot.attempts += 1
+        slot.place = .sent(id, eventID)
+        self.tickets[ticket] = slot
+        actions.append(
+            .send(
+                ticket,
+                to: id,
+                eventID: eventID,
+                attempt: slot.attempts,
+                remainingNS: slot.deadlineNS - now
+            )
+        )
+    }
+
+    /// The ticket is over without a verdict.
+    mutating func fail(
+        _ ticket: PoolTicket,
+        _ failure: PoolFailure,
+        worker: WorkerID?,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        guard self.tickets.removeValue(forKey: ticket) != nil else { return }
+        if failure.isOfWorkers { self.breaker.failed(now: now) }
+        self.counts.failed += 1
+        actions.append(.fail(ticket, failure, worker: worker))
+    }
+}
+
+// MARK: - Waiting
+
+extension PoolMachine {
+    /// The oldest ticket that waits in a queue.
+    mutating func oldest(_ hook: Int) -> PoolTicket? {
+        while let ticket = self.queues[hook].first {
+            if !self.queues[hook].hasGone || self.tickets[ticket]?.place == .queued {
+                return ticket
+            }
+            self.queues[hook].dropFirst(wasWaiting: false)
+        }
+        return nil
+    }
+
+    /// Takes the oldest ticket out of its queue.
+    mutating func takeOldest(_ hook: Int) {
+        self.queues[hook].dropFirst(wasWaiting: true)
+        self.queued -= 1
+        if self.queues[hook].count == 0 { self.waiting.subtract(HookMask(hook: UInt8(hook))) }
+    }
+
+    /// A ticket that waited in a queue is gone.
+    mutating func leaveQueue(_ ticket: PoolTicket, _ hook: UInt8) {
+        let tickets = self.tickets
+        let index = self.queue(of: hook)
+        self.queues[index].left { $0 != ticket && tickets[$0]?.place == .queued }
+        self.queued -= 1
+        if self.queues[index].count == 0 { self.waiting.subtract(HookMask(hook: hook)) }
+    }
+
+    /// Has a ticket wait again that was sent before.
+    mutating func retry(
+        _ ticket: PoolTicket,
+        _ slot: TicketSlot,
+        avoiding avoided: WorkerID? = nil,
+        notBeforeNS: UInt64 = 0,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        let hook = self.queue(of: slot.hook)
+        guard self.asked?.contains(slot.mask) ?? true else {
+            self.tickets[ticket] = nil
+            return actions.append(.passOver(ticket))
+        }
+        guard self.served.contains(slot.mask) || now < self.graceUntilNS[hook] else {
+            return self.fail(ticket, .no_worker, worker: nil, now: now, actions: &actions)
+        }
+        let retry = Retry(
+            ticket: ticket,
+            mask: slot.mask,
+            isSuspect: slot.isSuspect,
+            deadlineNS: slot.deadlineNS,
+            avoided: avoided,
+            notBeforeNS: notBeforeNS
+        )
+        let place = self.retries.firstIndex { $0.ticket > ticket } ?? self.retries.endIndex
+        self.retries.insert(retry, at: place)
+        self.tickets[ticket]?.place = .retried
+        self.queued += 1
+    }
+
+    /// A ticket that waited among the retries is gone, or sent.
+    mutating func leaveRetries(_ ticket: PoolTicket) {
+        guard let place = self.retries.firstIndex(where: { $0.ticket == ticket }) else { return }
+        self.retries.remove(at: place)
+        self.queued -= 1
+    }
+}
+
+// MARK: - Handing out
+
+extension PoolMachine {
+    /// The worker with the fewest outstanding events a credit; of equals the one that came first, so
+    /// that a quiet pool keeps one worker warm instead of waking all of them in turn.
+    private func freeWorker(_ mask: HookMask) -> Int? {
+        var best: Int?
+        for index in self.workers.indices
+        where self.workers[index].hello.asked.contains(mask) && self.workers[index].isFree {
+            if let best, !self.workers[index].isLessBusy(than: self.workers[best]) { continue }
+            best = index
+        }
+        return best
+    }
+
+    /// Hands out what waits, oldest first, as far as there are credits.
+    mutating func dispatch(now: UInt64, actions: inout [PoolAction]) {
+        guard self.queued > 0 || self.mayHaveReservations else { return }
+        if !self.retries.isEmpty || self.mayHaveReservations {
+            self.dispatchRetries(now: now, actions: &actions)
+        }
+        while !self.waiting.isEmpty {
+            guard let hook = self.hookToServe() else { return }
+            guard let ticket = self.oldest(hook), var slot = self.tickets[ticket],
+                let index = self.freeWorker(slot.mask)
+            else { return }
+            self.takeOldest(hook)
+            if slot.deadlineNS > now {
+                self.send(ticket, &slot, to: index, now: now, actions: &actions)
+            } else {
+                self.fail(ticket, .deadline, worker: nil, now: now, actions: &actions)
+            }
+        }
+    }
+
+    /// Of the hooks that wait and for which somebody has a credit, the one that waits longest.
+    private mutating func hookToServe() -> Int? {
+        var free: HookMask = []
+        for index in self.workers.indices where self.workers[index].isFree {
+            free.formUnion(self.workers[index].hello.asked)
+        }
+        var left = self.waiting.intersection(free).rawValue
+        var best: (hook: Int, ticket: PoolTicket)?
+        while left != 0 {
+            let hook = left.trailingZeroBitCount
+            left &= left - 1
+            guard let ticket = self.oldest(hook) else { continue }
+            if let best, best.ticket < ticket { continue }
+            best = (hook, ticket)
+        }
+        return best?.hook
+    }
+
+    private mutating func dispatchRetries(now: UInt64, actions: inout [PoolAction]) {
+        var place = 0
+        while place < self.retries.count {
+            let retry = self.retries[place]
+            guard retry.deadlineNS > now else {
+                self.leaveRetries(retry.ticket)
+                self.fail(retry.ticket, .deadline, worker: nil, now: now, actions: &actions)
+                continue
+            }
+            guard let index = self.worker(for: retry, now: now),
+                var slot = self.tickets[retry.ticket]
+            else {
+                place += 1
+                continue
+            }
+            self.leaveRetries(retry.ticket)
+            self.send(retry.ticket, &slot, to: index, now: now, actions: &actions)
+        }
+        self.reserve(now: now)
+    }
+
+    private func worker(for retry: Retry, now: UInt64) -> Int? {
+        var best: Int?
+        for index in self.workers.indices where self.accepts(index, retry, now: now) {
+            guard retry.isSuspect ? self.workers[index].isIdle : self.workers[index].isFree else {
+                continue
+            }
+            if let best, !self.workers[index].isLessBusy(than: self.workers[best]) { continue }
+            best = index
+        }
+        return best
+    }
+
+    /// Whether the worker may get the retry once it has the time.
+    private func accepts(_ index: Int, _ retry: Retry, now: UInt64) -> Bool {
+        guard self.workers[index].serves, self.workers[index].hello.asked.contains(retry.mask),
+            self.workers[index].blockedSinceNS == nil
+        else { return false }
+        guard self.workers[index].id == retry.avoided else { return true }
+        guard now >= retry.notBeforeNS else { return false }
+        return !self.workers.contains {
+            $0.id != retry.avoided && $0.serves && $0.hello.asked.contains(retry.mask)
+        }
+    }
+
+    /// Lets workers run empty for suspects, which run alone: under load no worker ever is idle.
+    ///
+    /// One for each suspect that waits, and at most half of the pool, those that are busy with one
+    /// included.
+    private mutating func reserve(now: UInt64) {
+        let suspects = self.retries.filter(\.isSuspect)
+        self.mayHaveReservations = !suspects.isEmpty
+        let most = max(1, self.readyCount / 2)
+        var taken = 0
+        for index in self.workers.indices where self.workers[index].isExclusive { taken += 1 }
+        var reserved = 0
+        for index in self.workers.indices where self.workers[index].isReserved {
+            let isWanted = suspects.contains { self.accepts(index, $0, now: now) }
+            if isWanted, reserved < suspects.count, reserved == 0 || taken < most {
+                reserved += 1
+                taken += 1
+            } else {
+                self.workers[index].isReserved = false
+            }
+        }
+        while taken < most, reserved < suspects.count {
+            var best: Int?
+            for index in self.workers.indices
+            where !self.workers[index].isReserved && !self.workers[index].isExclusive {
+                guard suspects.contains(where: { self.accepts(index, $0, now: now) }) else {
+                    continue
+                }
+                if let best, self.workers[best].held.count <= self.workers[index].held.count {
+                    continue
+                }
+                best = index
+            }
+            guard let best else { return }
+            self.workers[best].isReserved = true
+            taken += 1
+            reserved += 1
+        }
+    }
+}

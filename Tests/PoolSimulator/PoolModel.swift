@@ -1,0 +1,84 @@
+import PolicyPool
+
+/// What the simulator knows of a worker, without asking the machine.
+struct ModelWorker {
+    enum Phase {
+        case connected
+        case ready
+        case draining
+    }
+
+    let id: WorkerID
+    var phase = Phase.connected
+    var hello: PoolHello
+    /// What it was sent and has not answered; the ticket goes when nobody waits any more.
+    var held: [(eventID: Int64, ticket: PoolTicket?)] = []
+    var lastEventID: Int64 = 0
+    var isBlocked = false
+    /// It never answers.
+    var isHung = false
+    /// The machine asked to close it, and the owner has not yet.
+    var isToBeClosed = false
+
+    func position(of eventID: Int64) -> Int? {
+        self.held.firstIndex { $0.eventID == eventID }
+    }
+}
+
+/// What the simulator knows of a ticket.
+struct ModelTicket {
+    let hook: UInt8
+    let fingerprint: UInt64
+    var deadlineNS: UInt64
+    let latestDeadlineNS: UInt64
+    var attempts = 0
+    var deaths = 0
+    var losses = 0
+    /// A worker that may have begun it was lost, and would not know it again.
+    var mustNotBeSentAgain = false
+    /// The last worker handed it back unbegun.
+    var handedBackBy: WorkerID?
+    /// Where it is; `nil` while it waits.
+    var worker: WorkerID?
+    /// Failures for which the simulator itself gave cause.
+    var mayFail: Set<PoolFailure> = []
+}
+
+/// How the world behaves for a while; weights out of 1,000 steps.
+struct Weather {
+    var submit = 380
+    var answer = 360
+    var badAnswer = 10
+    var handBack = 6
+    var progress = 10
+    var stale = 20
+    var cancel = 20
+    var connect = 20
+    var lose = 4
+    var drain = 3
+    var block = 6
+    /// What is left is time.
+    var isLong = false
+    var workers = 8
+    var hungOneIn = 100
+
+    static let all: [Weather] = [
+        Weather(),
+        // More is asked than answered.
+        Weather(submit: 480, answer: 300),
+        // Workers die like flies.
+        Weather(submit: 300, answer: 200, connect: 150, lose: 100, workers: 6),
+        // Nearly all of what is answered is wrong.
+        Weather(submit: 300, answer: 30, badAnswer: 300, connect: 40),
+        // A rolling update without end.
+        Weather(submit: 350, answer: 300, handBack: 40, connect: 90, drain: 60, workers: 12),
+        // They hang, and nobody reads.
+        Weather(submit: 200, answer: 60, block: 60, isLong: true, hungOneIn: 3),
+        // Clients come and go.
+        Weather(submit: 400, answer: 100, cancel: 300),
+        // Nobody is there, or one.
+        Weather(submit: 300, answer: 250, connect: 15, lose: 30, isLong: true, workers: 1),
+        // A crowd.
+        Weather(submit: 440, answer: 430, connect: 30, lose: 1, workers: 40),
+    ]
+}

@@ -1,0 +1,232 @@
+import PolicyPool
+
+// MARK: - What the machine says is done, and held against the model
+
+extension PoolSimulator {
+    /// Does what the machine wants; some of it has consequences at once.
+    mutating func perform() throws(Violation) {
+        var next = 0
+        while next < self.actions.count {
+            let action = self.actions[next]
+            next += 1
+            self.note("  → \(action)")
+            try self.perform(action)
+        }
+        self.actions.removeAll(keepingCapacity: true)
+        try self.check(self.poisonToFail == nil, "poison that does not fail")
+    }
+
+    private mutating func perform(_ action: PoolAction) throws(Violation) {
+        switch action {
+        case .send(let ticket, let id, let eventID, let attempt, let remaining):
+            try self.sent(ticket, id, eventID, attempt: attempt, remaining: remaining)
+        case .fail(let ticket, let failure, _): try self.failed(ticket, failure)
+        case .passOver(let ticket):
+            let slot = self.tickets.removeValue(forKey: ticket)
+            try self.check(
+                slot != nil && slot?.worker == nil,
+                "\(ticket) is not there to pass over"
+            )
+            try self.check(!self.machine.isAsked(slot?.hook ?? 0), "passed over what is asked")
+            self.counts.passedOver += 1
+        case .cancelEvent(let id, let eventID, _):
+            guard let worker = self.workers.first(where: { $0.id == id }) else { return }
+            try self.check(
+                worker.position(of: eventID) != nil,
+                "cancels \(id)/\(eventID), which is not out"
+            )
+        case .close(let id, let reason): try self.closed(id, reason)
+        case .answerDrain(let id):
+            try self.check(
+                self.workers.contains { $0.id == id && $0.phase == .draining },
+                "answers a drain of \(id) that was none"
+            )
+        case .poison(let ticket):
+            try self.check(self.tickets[ticket]?.deaths == 2, "\(ticket) is no poison")
+            self.poisonToFail = ticket
+            self.counts.poisoned += 1
+        }
+    }
+
+    private mutating func sent(
+        _ ticket: PoolTicket,
+        _ id: WorkerID,
+        _ eventID: Int64,
+        attempt: Int,
+        remaining: UInt64
+    ) throws(Violation) {
+        guard var slot = self.tickets[ticket] else {
+            return try self.check(false, "\(ticket) is sent and is over")
+        }
+        // Lost between the decision and the act: the machine has placed it elsewhere.
+        guard let index = self.workers.firstIndex(where: { $0.id == id }) else {
+            return try self.check(false, "\(ticket) is sent to \(id), which is gone")
+        }
+        let worker = self.workers[index]
+        let mask = HookMask(hook: slot.hook)
+        try self.check(slot.worker == nil, "\(ticket) is sent twice at once")
+        try self.check(worker.phase == .ready && !worker.isToBeClosed, "\(id) is not ready")
+        try self.check(!worker.isBlocked, "\(id) does not read")
+        try self.check(worker.hello.asked.contains(mask), "\(id) did not ask for \(slot.hook)")
+        try self.check(
+            worker.held.count < worker.hello.concurrency,
+            "\(id) has no credit for \(ticket)"
+        )
+        try self.check(eventID == worker.lastEventID + 1, "event id \(eventID) on \(id)")
+        try self.check(attempt == slot.attempts + 1, "attempt \(attempt) of \(ticket)")
+        try self.check(
+            remaining > 0 && remaining == slot.deadlineNS - self.now,
+            "\(ticket) has not \(remaining) ns left"
+        )
+        try self.check(!slot.mustNotBeSentAgain, "\(ticket) has side effects and is asked again")
+        try self.check(slot.deaths < 2, "\(ticket) is poison and is asked again")
+        try self.check(slot.losses < 2, "\(ticket) was lost twice and is asked again")
+        try self.check(slot.deaths == 0 || worker.held.isEmpty, "suspect \(ticket) is not alone")
+        for case let other? in worker.held.map(\.ticket) {
+            try self.check(self.tickets[other]?.deaths == 0, "\(ticket) joins suspect \(other)")
+        }
+        if slot.handedBackBy == id {
+            try self.check(
+                !self.isServed(slot.hook, besides: id),
+                "\(ticket) goes back to \(id), which handed it back"
+            )
+        }
+        slot.worker = id
+        slot.attempts = attempt
+        slot.mayFail = []
+        self.tickets[ticket] = slot
+        self.workers[index].lastEventID = eventID
+        self.workers[index].held.append((eventID, ticket))
+        self.counts.sent += 1
+        if attempt > 1 { self.counts.retried += 1 }
+        guard self.random.once(in: 5_000) else { return }
+        // It does not fit what the worker reads.
+        self.note("could not send \(ticket)")
+        self.tickets[ticket]?.mayFail = [.event_too_large]
+        self.workers[index].held.removeLast()
+        self.machine.couldNotSend(
+            to: id,
+            eventID: eventID,
+            now: self.now,
+            actions: &self.actions
+        )
+    }
+
+    private mutating func failed(_ ticket: PoolTicket, _ failure: PoolFailure) throws(Violation) {
+        guard let slot = self.tickets.removeValue(forKey: ticket) else {
+            return try self.check(false, "\(ticket) fails and is over")
+        }
+        if let id = slot.worker { self.abandon(ticket, on: id) }
+        let isOverdue = slot.deadlineNS <= self.now
+        var mayFail = slot.mayFail
+        if isOverdue { mayFail.formUnion([.deadline, .no_worker]) }
+        if slot.worker == nil, slot.attempts == 0 { mayFail.insert(.no_worker) }
+        try self.check(mayFail.contains(failure), "\(ticket) fails for \(failure)")
+        switch failure {
+        case .poison:
+            try self.check(self.poisonToFail == ticket, "poison without its evidence")
+            self.poisonToFail = nil
+            self.poison[slot.fingerprint] = self.now + 3_600 * Self.second
+        case .no_worker:
+            try self.check(!self.isServed(slot.hook), "\(ticket) has a worker")
+            let grace = self.servedUntilNS[Int(slot.hook)] + self.settings.graceNS
+            try self.check(self.now >= grace || isOverdue, "\(ticket) got no grace")
+        case .deadline: try self.check(isOverdue, "\(ticket) has time left")
+        case .breaker_open:
+            try self.check(
+                self.now - self.lastAdmittedNS < Self.second / 2,
+                "the breaker tries nothing"
+            )
+        case .worker_lost, .worker_error, .invalid_verdict, .event_too_large, .queue_full: break
+        }
+        self.counts.failed[failure, default: 0] += 1
+    }
+
+    private mutating func closed(
+        _ id: WorkerID,
+        _ reason: PoolAction.CloseReason
+    ) throws(Violation) {
+        guard let index = self.workers.firstIndex(where: { $0.id == id }) else {
+            return try self.check(false, "closes \(id), which is gone")
+        }
+        try self.check(!self.workers[index].isToBeClosed, "closes \(id) twice")
+        switch reason {
+        case .handshake: try self.check(self.workers[index].phase == .connected, "said hello")
+        case .slow_reader: try self.check(self.workers[index].isBlocked, "\(id) reads")
+        case .zombie: try self.check(!self.workers[index].held.isEmpty, "\(id) owes nothing")
+        case .quarantined:
+            try self.check(self.workers[index].held.allSatisfy { $0.ticket == nil }, "cut off")
+        }
+        self.counts.closed[reason, default: 0] += 1
+        self.workers[index].isToBeClosed = true
+        // The owner closes at once, or some time later.
+        if !self.random.once(in: 10) { self.lose(index, isDeath: false) }
+    }
+}
+
+// MARK: - After each step
+
+extension PoolSimulator {
+    mutating func checkAfterStep() throws(Violation) {
+        try self.check(
+            self.machine.openTickets == self.tickets.count,
+            "\(self.machine.openTickets) tickets are open, not \(self.tickets.count)"
+        )
+        if self.candidates.count > 2 * self.tickets.count + 1_000 {
+            self.candidates = self.tickets.keys.sorted()
+        }
+        guard self.step % 16 == 0 else { return }
+        for worker in self.workers {
+            let outstanding = self.machine.outstanding(on: worker.id)
+            try self.check(outstanding == worker.held.count, "\(worker.id) holds \(outstanding)")
+        }
+        let snapshot = self.machine.snapshot(now: self.now)
+        for worker in self.workers {
+            let isReady = worker.phase == .ready && !worker.isToBeClosed
+            let state = snapshot.workers.first { $0.id == worker.id }?.state
+            try self.check(
+                self.machine.isReady(worker.id) == isReady
+                    || isReady && state == .quarantined,
+                "\(worker.id) is \(state.map { "\($0)" } ?? "unknown")"
+            )
+        }
+        if self.step % 256 == 0 {
+            for (fingerprint, until) in self.poison {
+                try self.check(
+                    self.machine.isPoison(fingerprint, now: self.now) == (until > self.now),
+                    "\(fingerprint) is forgotten, or not"
+                )
+            }
+        }
+        if let contradiction = self.machine.contradiction() {
+            try self.check(false, contradiction)
+        }
+    }
+
+    /// All workers leave, time passes: nothing may be left over.
+    mutating func comeToRest() throws(Violation) {
+        self.note("come to rest")
+        while !self.workers.isEmpty {
+            self.lose(self.workers.count - 1, isDeath: self.random.once(in: 2))
+            try self.perform()
+        }
+        for _ in 0..<8 { try self.tick(Self.second) }
+        try self.check(self.tickets.isEmpty, "\(self.tickets.count) tickets never ended")
+        try self.check(self.machine.openTickets == 0, "the machine has tickets of its own")
+        let snapshot = self.machine.snapshot(now: self.now)
+        try self.check(snapshot.queued == 0 && snapshot.outstanding == 0, "something is left")
+        try self.check(snapshot.workers.isEmpty, "somebody is left")
+        let outcomes =
+            self.counts.answered + self.counts.cancelled + self.counts.passedOver
+            + self.counts.failed.values.reduce(0, +)
+        try self.check(
+            outcomes == self.counts.submitted,
+            "\(self.counts.submitted) questions had \(outcomes) outcomes"
+        )
+        // Now and then all begins anew: no worker was ever there, nobody is known.
+        guard self.random.once(in: 3) else { return }
+        self.machine = PoolMachine(settings: self.settings, now: self.now)
+        self.poison = [:]
+        self.servedUntilNS = servedUntilNS.map { _ in self.now }
+    }
+}

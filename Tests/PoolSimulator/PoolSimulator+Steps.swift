@@ -1,0 +1,381 @@
+import PolicyPool
+
+// MARK: - What the world does
+
+extension PoolSimulator {
+    mutating func oneStep() throws(Violation) {
+        var dice = self.random.below(1_000)
+        func isUp(to weight: Int) -> Bool {
+            dice -= weight
+            return dice < 0
+        }
+        if isUp(to: self.weather.submit) { return self.submit() }
+        if isUp(to: self.weather.answer) { return try self.answer(.good) }
+        if isUp(to: self.weather.badAnswer) { return try self.answer(.bad) }
+        if isUp(to: self.weather.handBack) { return try self.answer(.handBack) }
+        if isUp(to: self.weather.progress) { return self.progress() }
+        if isUp(to: self.weather.stale) { return try self.stale() }
+        if isUp(to: self.weather.cancel) { return self.cancel() }
+        if isUp(to: self.weather.connect) { return try self.greet() }
+        if isUp(to: self.weather.lose) {
+            guard !self.workers.isEmpty else { return }
+            let index = self.random.below(self.workers.count)
+            return self.lose(index, isDeath: !self.random.once(in: 4))
+        }
+        if isUp(to: self.weather.drain) { return self.drain() }
+        if isUp(to: self.weather.block) { return self.block() }
+        try self.passTime()
+    }
+
+    private mutating func submit() {
+        let hook = UInt8(self.random.below(Self.hooks))
+        guard self.machine.isAsked(hook) else { return }
+        // A few questions come again and again.
+        let fingerprint = UInt64(self.random.below(500))
+        if self.machine.remembersPoison, self.machine.isPoison(fingerprint, now: self.now) {
+            self.counts.refused += 1
+            return
+        }
+        self.lastTicket += 1
+        let deadline = hook == 0 ? self.settings.deadlines[0] : self.settings.ordinaryDeadline
+        self.tickets[self.lastTicket] = ModelTicket(
+            hook: hook,
+            fingerprint: fingerprint,
+            deadlineNS: self.now + deadline.ordinaryNS,
+            latestDeadlineNS: self.now + deadline.maximumNS,
+            mayFail: [.breaker_open, .queue_full, .no_worker]
+        )
+        self.candidates.append(self.lastTicket)
+        self.note("submit \(self.lastTicket) hook \(hook)")
+        self.counts.submitted += 1
+        let before = self.machine.openTickets
+        self.machine.submit(
+            self.lastTicket,
+            hook: hook,
+            now: self.now,
+            actions: &self.actions
+        )
+        if self.machine.openTickets > before { self.lastAdmittedNS = self.now }
+    }
+
+    private enum Answer {
+        case good
+        case bad
+        case handBack
+    }
+
+    private mutating func answer(_ answer: Answer) throws(Violation) {
+        guard !self.workers.isEmpty else { return }
+        let index = self.random.below(self.workers.count)
+        guard !self.workers[index].held.isEmpty, !self.workers[index].isHung else { return }
+        let place = self.random.below(self.workers[index].held.count)
+        let held = self.workers[index].held[place]
+        let id = self.workers[index].id
+        let meaning = self.machine.answerReceived(from: id, eventID: held.eventID)
+        let expected = held.ticket.map { PoolAnswer.awaited($0) } ?? .late
+        self.note("answer \(answer) \(id)/\(held.eventID) ticket \(held.ticket ?? 0)")
+        try self.check(meaning == expected, "\(id)/\(held.eventID) is \(meaning), not \(expected)")
+        self.workers[index].held.remove(at: place)
+        switch (answer, held.ticket) {
+        case (.good, let ticket?):
+            self.tickets[ticket] = nil
+            self.counts.answered += 1
+            self.machine.answered(
+                from: id,
+                eventID: held.eventID,
+                now: self.now,
+                actions: &self.actions
+            )
+        case (.bad, let ticket?):
+            let failure: PoolFailure = self.random.once(in: 2) ? .worker_error : .invalid_verdict
+            self.tickets[ticket]?.mayFail = [failure]
+            self.lastAdmittedNS = self.now
+            self.machine.answered(
+                from: id,
+                eventID: held.eventID,
+                failure: failure,
+                now: self.now,
+                actions: &self.actions
+            )
+        case (.handBack, let ticket?):
+            self.handBack(ticket, by: id, held.eventID)
+        case (.handBack, nil):
+            self.machine.notStarted(
+                by: id,
+                eventID: held.eventID,
+                now: self.now,
+                actions: &self.actions
+            )
+        case (_, nil):
+            self.machine.answered(
+                from: id,
+                eventID: held.eventID,
+                now: self.now,
+                actions: &self.actions
+            )
+        }
+    }
+
+    private mutating func handBack(_ ticket: PoolTicket, by id: WorkerID, _ eventID: Int64) {
+        self.tickets[ticket]?.worker = nil
+        self.tickets[ticket]?.handedBackBy = id
+        self.tickets[ticket]?.mayFail = [.no_worker, .deadline]
+        if self.tickets[ticket]?.attempts ?? 0 >= 8 {
+            self.tickets[ticket]?.mayFail = [.worker_error]
+        }
+        self.counts.handedBack += 1
+        self.machine.notStarted(by: id, eventID: eventID, now: self.now, actions: &self.actions)
+    }
+
+    private mutating func progress() {
+        guard !self.workers.isEmpty else { return }
+        let worker = self.workers[self.random.below(self.workers.count)]
+        guard let held = worker.held.last else { return }
+        let extend = UInt64(self.random.below(3_000)) * Self.millisecond
+        if let ticket = held.ticket, let slot = self.tickets[ticket] {
+            self.tickets[ticket]?.deadlineNS = min(
+                slot.deadlineNS + extend,
+                slot.latestDeadlineNS
+            )
+        }
+        self.note("progress \(worker.id)/\(held.eventID) by \(extend)")
+        self.machine.progressed(on: worker.id, eventID: held.eventID, extendNS: extend)
+    }
+
+    /// Answers that nobody waits for: they must change nothing.
+    private mutating func stale() throws(Violation) {
+        let open = self.machine.openTickets
+        let before = self.machine.stale
+        let isGone = self.workers.isEmpty || self.random.once(in: 4)
+        let id =
+            isGone
+            ? self.lastWorker + 1 : self.workers[self.random.below(self.workers.count)].id
+        let worker = self.workers.first { $0.id == id }
+        let last = Int(worker?.lastEventID ?? 0)
+        let eventID = Int64(self.random.below(last + 3)) - 1
+        guard worker?.position(of: eventID) == nil else { return }
+        let wasSent = eventID >= 1 && eventID <= last
+        self.note("stale \(id)/\(eventID)")
+        let meaning = self.machine.answerReceived(from: id, eventID: eventID)
+        try self.check(meaning == (wasSent ? .duplicate : .unknown), "stale is \(meaning)")
+        switch self.random.below(4) {
+        case 0:
+            self.machine.notStarted(
+                by: id,
+                eventID: eventID,
+                now: self.now,
+                actions: &self.actions
+            )
+        case 1: self.machine.progressed(on: id, eventID: eventID, extendNS: .max)
+        case 2:
+            self.machine.answered(
+                from: id,
+                eventID: eventID,
+                failure: .invalid_verdict,
+                now: self.now,
+                actions: &self.actions
+            )
+        default:
+            self.machine.answered(
+                from: id,
+                eventID: eventID,
+                now: self.now,
+                actions: &self.actions
+            )
+        }
+        let after = self.machine.stale
+        try self.check(self.machine.openTickets == open, "a stale answer ended a ticket")
+        try self.check(self.actions.isEmpty, "a stale answer caused \(self.actions)")
+        try self.check(before.late == after.late, "a stale answer was late")
+        self.counts.stale += 1
+    }
+
+    private mutating func cancel() {
+        while !self.candidates.isEmpty {
+            let place = self.random.below(self.candidates.count)
+            let ticket = self.candidates[place]
+            self.candidates.swapAt(place, self.candidates.count - 1)
+            self.candidates.removeLast()
+            guard let slot = self.tickets.removeValue(forKey: ticket) else { continue }
+            self.note("cancel \(ticket)")
+            if let id = slot.worker { self.abandon(ticket, on: id) }
+            self.counts.cancelled += 1
+            return self.machine.cancelled(ticket, actions: &self.actions)
+        }
+    }
+
+    mutating func abandon(_ ticket: PoolTicket, on id: WorkerID) {
+        guard let index = self.workers.firstIndex(where: { $0.id == id }),
+            let place = self.workers[index].held.firstIndex(where: { $0.ticket == ticket })
+        else { return }
+        self.workers[index].held[place].ticket = nil
+    }
+}
+
+// MARK: - Workers
+
+extension PoolSimulator {
+    private mutating func greet() throws(Violation) {
+        if let index = self.workers.firstIndex(where: { $0.phase == .connected }),
+            !self.random.once(in: 8)
+        {
+            return try self.welcome(index)
+        }
+        guard self.workers.count < self.weather.workers || self.random.once(in: 50) else { return }
+        self.lastWorker += 1
+        let isAdmitted = self.machine.workerConnected(self.lastWorker, now: self.now)
+        let hasRoom = self.workers.count < self.settings.maximumConnections
+        try self.check(isAdmitted == hasRoom, "a connection was refused, or one too many taken")
+        guard isAdmitted else { return }
+        self.note("connect \(self.lastWorker)")
+        self.counts.workers += 1
+        self.workers.append(ModelWorker(id: self.lastWorker, hello: self.anyHello()))
+        self.workers[self.workers.count - 1].isHung = self.random.once(in: self.weather.hungOneIn)
+    }
+
+    private mutating func anyHello() -> PoolHello {
+        let kind = self.random.below(4)
+        let all: [HookMask] = (0..<Self.hooks).map { HookMask(hook: UInt8($0)) }
+        var asked = HookMask(all)
+        if kind > 0 {
+            for mask in all where self.random.once(in: 3) { asked.subtract(mask) }
+        }
+        return PoolHello(
+            identity: "\(kind)/\(self.random.below(4))",
+            name: "kind \(kind)",
+            concurrency: self.random.once(in: 20) ? 0 : 1 + self.random.below(20),
+            asked: asked,
+            observed: HookMask(hook: UInt8(self.random.below(Self.hooks))),
+            idempotent: self.random.once(in: 2) ? HookMask(all) : []
+        )
+    }
+
+    private mutating func welcome(_ index: Int) throws(Violation) {
+        let id = self.workers[index].id
+        let hello = self.workers[index].hello
+        switch self.machine.helloReceived(from: id, hello, now: self.now) {
+        case .full:
+            try self.check(self.workers[index].isToBeClosed, "a hello was too much")
+        case .quarantined(let retryNS):
+            self.note("quarantined \(id)")
+            try self.check(retryNS > 0 && retryNS <= 60 * Self.second, "backoff \(retryNS)")
+            try self.check(self.machine.readyCount > 0, "the whole pool is in quarantine")
+            self.counts.refused += 1
+            self.lose(index, isDeath: false)
+        case .welcome(let concurrency):
+            self.note("welcome \(id) for \(hello.asked.rawValue), \(concurrency) credits")
+            try self.check(concurrency == min(hello.concurrency, 16), "credits \(concurrency)")
+            self.workers[index].hello.concurrency = concurrency
+            self.workers[index].phase = .ready
+            self.machine.workerReady(id, now: self.now, actions: &self.actions)
+        }
+    }
+
+    /// The connection ends, by whoever's hand.
+    mutating func lose(_ index: Int, isDeath: Bool) {
+        self.noteServed()
+        let worker = self.workers.remove(at: index)
+        let isCounted = isDeath && !worker.isToBeClosed
+        self.note("lose \(worker.id), death \(isCounted)")
+        if isCounted { self.counts.deaths += 1 }
+        for case let ticket? in worker.held.map(\.ticket) {
+            guard var slot = self.tickets[ticket] else { continue }
+            slot.worker = nil
+            slot.handedBackBy = nil
+            slot.losses += 1
+            if isCounted { slot.deaths += 1 }
+            slot.mayFail = [.no_worker, .deadline]
+            if slot.hook >= Self.firstHookWithSideEffects,
+                !worker.hello.idempotent.contains(HookMask(hook: slot.hook))
+            {
+                slot.mustNotBeSentAgain = true
+                slot.mayFail = [.worker_lost]
+            }
+            if slot.losses >= 2 || slot.deadlineNS <= self.now { slot.mayFail = [.worker_lost] }
+            if slot.deaths >= 2 { slot.mayFail = [.poison] }
+            if slot.mayFail != [.no_worker, .deadline] { self.lastAdmittedNS = self.now }
+            self.tickets[ticket] = slot
+        }
+        let tickets = self.tickets
+        self.machine.workerLost(
+            worker.id,
+            now: self.now,
+            isDeath: isDeath,
+            fingerprint: { tickets[$0]?.fingerprint ?? 0 },
+            actions: &self.actions
+        )
+    }
+
+    private mutating func drain() {
+        guard !self.workers.isEmpty else { return }
+        let index = self.random.below(self.workers.count)
+        guard self.workers[index].phase == .ready else { return }
+        self.noteServed()
+        self.note("drain \(self.workers[index].id)")
+        self.workers[index].phase = .draining
+        self.machine.drainRequested(
+            by: self.workers[index].id,
+            now: self.now,
+            actions: &self.actions
+        )
+    }
+
+    private mutating func block() {
+        guard !self.workers.isEmpty else { return }
+        let index = self.random.below(self.workers.count)
+        self.workers[index].isBlocked.toggle()
+        self.note("block \(self.workers[index].id) \(self.workers[index].isBlocked)")
+        self.machine.workerBlocked(
+            self.workers[index].id,
+            self.workers[index].isBlocked,
+            now: self.now,
+            actions: &self.actions
+        )
+    }
+
+    // MARK: - Time
+
+    private mutating func passTime() throws(Violation) {
+        // Drained workers that are done leave.
+        if let index = self.workers.firstIndex(where: { $0.phase == .draining && $0.held.isEmpty })
+        {
+            self.lose(index, isDeath: false)
+            try self.perform()
+        }
+        let most = self.weather.isLong ? 300 : 4
+        var passed = UInt64(self.random.below(most * 1_000)) * 1_000
+        if self.random.once(in: 2_000) { passed += UInt64(self.random.below(10)) * Self.second }
+        if self.random.once(in: 200_000) { passed += 4_000 * Self.second }
+        try self.tick(passed)
+    }
+
+    mutating func tick(_ nanoseconds: UInt64) throws(Violation) {
+        self.now += nanoseconds
+        self.noteServed()
+        self.note("tick")
+        for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
+            self.tickets[ticket]?.mayFail.formUnion([.deadline, .no_worker])
+            self.lastAdmittedNS = self.now
+        }
+        self.machine.timePassed(now: self.now, actions: &self.actions)
+        try self.perform()
+        for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
+            try self.check(false, "ticket \(ticket) waits past its deadline")
+        }
+    }
+
+    /// Remembers when each hook was last served, for the grace.
+    mutating func noteServed() {
+        for hook in 0..<Self.hooks where self.isServed(UInt8(hook)) {
+            self.servedUntilNS[hook] = self.now
+        }
+    }
+
+    /// Whether somebody serves the hook; those in quarantine only finish what they have.
+    func isServed(_ hook: UInt8, besides other: WorkerID? = nil) -> Bool {
+        self.workers.contains {
+            $0.phase == .ready && !$0.isToBeClosed && $0.id != other && $0.hello.concurrency > 0
+                && $0.hello.asked.contains(HookMask(hook: hook)) && self.machine.isReady($0.id)
+        }
+    }
+}

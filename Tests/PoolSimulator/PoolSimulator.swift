@@ -1,0 +1,121 @@
+package import PolicyPool
+
+/// Plays sessions and workers against a pool machine, at random but the same for the same seed.
+///
+/// It keeps a model of its own and holds each action of the machine against it; after each step it
+/// looks for what must never be. The first violation ends the run.
+package struct PoolSimulator: ~Copyable {
+    /// What must never be, and was.
+    package struct Violation: Error {
+        package let step: Int
+        package let rule: String
+    }
+
+    /// What happened, to see that everything did.
+    package struct Counts: Equatable {
+        package var submitted = 0
+        package var sent = 0
+        package var answered = 0
+        package var stale = 0
+        package var handedBack = 0
+        package var cancelled = 0
+        package var passedOver = 0
+        package var poisoned = 0
+        package var retried = 0
+        package var workers = 0
+        package var deaths = 0
+        package var refused = 0
+        package var closed: [PoolAction.CloseReason: Int] = [:]
+        package var failed: [PoolFailure: Int] = [:]
+    }
+
+    static let hooks = 6
+    /// The last hooks have side effects.
+    static let firstHookWithSideEffects: UInt8 = 4
+    static let millisecond: UInt64 = 1_000_000
+    static let second: UInt64 = 1_000_000_000
+
+    let seed: UInt64
+    /// From this step on, what happens is kept in ``trace``.
+    let traceFrom: Int
+    var random: Randomness
+    var machine: PoolMachine
+    let settings: PoolSettings
+    var now: UInt64 = 1_000
+    var step = 0
+    var weather = Weather()
+    var workers: [ModelWorker] = []
+    var tickets: [PoolTicket: ModelTicket] = [:]
+    /// The keys of `tickets`, to choose from; those that are gone are met and dropped.
+    var candidates: [PoolTicket] = []
+    var lastTicket: PoolTicket = 0
+    var lastWorker: WorkerID = 0
+    var actions: [PoolAction] = []
+    /// Fingerprints that are poison, and until when.
+    var poison: [UInt64: UInt64] = [:]
+    /// When the breaker last let an event in, or may have opened.
+    var lastAdmittedNS: UInt64 = 0
+    /// When a hook may have lost its last worker.
+    var servedUntilNS = [UInt64](repeating: 0, count: PoolSimulator.hooks)
+    /// The ticket of the action `poison`, whose failure must follow.
+    var poisonToFail: PoolTicket?
+    package internal(set) var counts = Counts()
+    let log = TraceLog()
+
+    package init(seed: UInt64, traceFrom: Int = .max) {
+        self.seed = seed
+        self.traceFrom = traceFrom
+        self.random = Randomness(seed: seed)
+        var settings = PoolSettings()
+        settings.ordinaryDeadline = PoolSettings.Deadline(
+            ordinaryNS: 2 * Self.second,
+            maximumNS: 5 * Self.second
+        )
+        settings.deadlines = [
+            PoolSettings.Deadline(ordinaryNS: Self.second / 4, maximumNS: Self.second / 4)
+        ]
+        settings.zombieNS = 3 * Self.second
+        settings.hooksOfEmptyPool = HookMask(hook: 0)
+        settings.hooksWithSideEffects = [HookMask(hook: 4), HookMask(hook: 5)]
+        settings.queueLimit = 100
+        settings.maximumConnections = 48
+        settings.maximumConcurrency = 16
+        self.settings = settings
+        self.machine = PoolMachine(settings: settings, now: self.now)
+    }
+
+    /// What happened last.
+    package var trace: [String] { self.log.lines }
+
+    /// Runs so many steps, and in the end lets everything come to rest.
+    package mutating func run(steps: Int) throws(Violation) {
+        while self.step < steps {
+            self.step += 1
+            if self.step % 20_000 == 1 {
+                self.weather = Weather.all[self.random.below(Weather.all.count)]
+            }
+            try self.oneStep()
+            try self.perform()
+            try self.checkAfterStep()
+            if self.step % 100_000 == 0 || self.step == steps { try self.comeToRest() }
+        }
+    }
+
+    func check(
+        _ isTrue: Bool,
+        _ rule: @autoclosure () -> String
+    ) throws(Violation) {
+        guard !isTrue else { return }
+        throw Violation(step: self.step, rule: rule())
+    }
+
+    func note(_ text: @autoclosure () -> String) {
+        guard self.step >= self.traceFrom else { return }
+        self.log.lines.append("\(self.step) \(self.now / Self.millisecond)ms \(text())")
+    }
+}
+
+/// Apart from the simulator, so that one can note while it changes.
+final class TraceLog {
+    var lines: [String] = []
+}

@@ -1,0 +1,69 @@
+import Glibc
+import PolicyPool
+import PoolSimulator
+
+/// Runs the simulation of a pool of workers: `pool-simulation [--steps N] [--seed N]`.
+///
+/// Prints what happened; on a violation its seed, its step and what came before, and exits with 1.
+@main
+enum PoolSimulation {
+    static func main() {
+        guard let options = Self.options() else {
+            print("usage: pool-simulation [--steps N] [--seed N]")
+            exit(64)
+        }
+        let clock = ContinuousClock()
+        let start = clock.now
+        var simulator = PoolSimulator(seed: options.seed)
+        do throws(PoolSimulator.Violation) {
+            try simulator.run(steps: options.steps)
+        } catch {
+            Self.explain(error, options)
+            exit(1)
+        }
+        print("\(options.steps) steps, seed \(options.seed), \(clock.now - start)")
+        print(Self.description(of: simulator.counts))
+    }
+
+    private static func options() -> (steps: Int, seed: UInt64)? {
+        var options = (steps: 1_000_000, seed: UInt64(1))
+        var words = CommandLine.arguments.dropFirst()
+        while let word = words.popFirst() {
+            guard let value = words.popFirst() else { return nil }
+            switch word {
+            case "--steps":
+                guard let steps = Int(value), steps > 0 else { return nil }
+                options.steps = steps
+            case "--seed":
+                guard let seed = UInt64(value) else { return nil }
+                options.seed = seed
+            default: return nil
+            }
+        }
+        return options
+    }
+
+    /// Plays it again, and writes down the last steps.
+    private static func explain(
+        _ violation: PoolSimulator.Violation,
+        _ options: (steps: Int, seed: UInt64)
+    ) {
+        var again = PoolSimulator(seed: options.seed, traceFrom: violation.step - 60)
+        try? again.run(steps: options.steps)
+        for line in again.trace { print(line) }
+        print("violation at step \(violation.step), seed \(options.seed): \(violation.rule)")
+    }
+
+    private static func description(of counts: PoolSimulator.Counts) -> String {
+        let failed = counts.failed.map { "\($0.key.rawValue) \($0.value)" }.sorted()
+        let closed = counts.closed.map { "\($0.key.rawValue) \($0.value)" }.sorted()
+        return """
+            submitted \(counts.submitted), sent \(counts.sent), retried \(counts.retried)
+            answered \(counts.answered), cancelled \(counts.cancelled), passed over \(counts.passedOver)
+            failed: \(failed.joined(separator: ", "))
+            stale \(counts.stale), handed back \(counts.handedBack), poisoned \(counts.poisoned)
+            workers \(counts.workers), deaths \(counts.deaths), refused \(counts.refused)
+            closed: \(closed.joined(separator: ", "))
+            """
+    }
+}
