@@ -128,9 +128,9 @@ final class FrontendServer {
         }
     }
 
-    func isAsked(_ hook: Hook) -> Bool { self.asked.contains(HookSet(hook)) }
+    func isAsked(_ hook: Hook) -> Bool { self.asked.contains(hook) }
 
-    func isObserved(_ hook: Hook) -> Bool { self.observed.contains(HookSet(hook)) }
+    func isObserved(_ hook: Hook) -> Bool { self.observed.contains(hook) }
 
     // MARK: - Listeners
 

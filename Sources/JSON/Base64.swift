@@ -1,32 +1,39 @@
 /// Base64 with padding (RFC 4648 §4), strict: one text for one sequence of octets.
 package enum Base64 {
-    private static let alphabet = Array(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8
-    )
+    private static let alphabet: StaticString =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
     package static func encode(_ octets: [UInt8]) -> String {
+        String(decoding: self.encoded(octets), as: UTF8.self)
+    }
+
+    /// The text as octets, all of them ASCII.
+    static func encoded(_ octets: [UInt8]) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity((octets.count + 2) / 3 * 4)
         var index = 0
         while index < octets.count {
-            let rest = octets[index..<min(index + 3, octets.count)]
+            let count = min(3, octets.count - index)
             var group: UInt32 = 0
             for offset in 0..<3 {
-                let octet = offset < rest.count ? rest[rest.startIndex + offset] : 0
-                group = group << 8 | UInt32(octet)
+                group = group << 8 | (offset < count ? UInt32(octets[index + offset]) : 0)
             }
             for offset in 0..<4 {
                 let digit = Int(group >> UInt32(18 - 6 * offset)) & 63
-                text.append(offset <= rest.count ? self.alphabet[digit] : UInt8(ascii: "="))
+                text.append(
+                    offset <= count ? self.alphabet.utf8Start[digit] : UInt8(ascii: "=")
+                )
             }
             index += 3
         }
-        return String(decoding: text, as: UTF8.self)
+        return text
     }
 
     /// - Returns: `nil` unless `text` is canonical: padded, and no bit set that is not used.
-    package static func decode(_ text: String) -> [UInt8]? {
-        let text = Array(text.utf8)
+    package static func decode(_ text: String) -> [UInt8]? { self.decode(Array(text.utf8)) }
+
+    /// - Returns: `nil` unless `text` is canonical: padded, and no bit set that is not used.
+    package static func decode(_ text: [UInt8]) -> [UInt8]? {
         guard text.count.isMultiple(of: 4) else { return nil }
         var octets: [UInt8] = []
         octets.reserveCapacity(text.count / 4 * 3)

@@ -1,201 +1,304 @@
-import CJSONC
-
-/// One checked line: an object whose members are parsed when somebody asks for them.
+/// An object of one checked line, whose members are read when somebody asks for them.
 ///
-/// The text has passed the strict check, so what is asked for exists once and is what it says.
+/// The text has passed the strict check, so what is asked for exists once and is what it says. An
+/// object inside another shares its line: looking into it costs no second pass and no copy.
 package struct JSONObjectText: Sendable {
-    /// The whole line, without its LF.
-    package let octets: [UInt8]
-    private let members: [Member]
+    private let line: JSONLine
+    private let index: Int
 
-    private struct Member: Sendable {
-        let key: Range<Int>
-        let value: Range<Int>
-    }
-
+    /// Checks a whole line, without its LF.
+    ///
     /// - Throws: ``JSONError`` unless `octets` is one object of I-JSON within the limits.
     package init(_ octets: [UInt8]) throws(JSONError) {
-        self.octets = octets
-        var members: [Member] = []
-        var failure: JSONError?
-        octets.withUnsafeBufferPointer { text in
-            var scanner = JSONScanner(text)
-            do throws(JSONError) {
-                try scanner.scan()
-                members = scanner.members.map { Member(key: $0.key, value: $0.value) }
-            } catch {
-                failure = error
-            }
-        }
-        if let failure { throw failure }
-        self.members = members
+        self.line = try JSONLine(octets)
+        self.index = 0
+        guard self.line.kind(0) == .object else { throw JSONError(.frame_not_object) }
     }
 
-    /// The place of a member's value; `nil` if there is none.
-    private func place(of key: StaticString) -> Range<Int>? {
-        let wanted = UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
-        return self.members.first { member in
-            let key = self.octets[member.key]
-            guard key.count > wanted.count else { return key.elementsEqual(wanted) }
-            return Self.isEscapedSpelling(key, of: wanted)
-        }?.value
+    fileprivate init(line: JSONLine, index: Int) {
+        self.line = line
+        self.index = index
     }
 
-    /// Whether a key longer than `wanted` spells it with escapes.
-    private static func isEscapedSpelling(
-        _ key: ArraySlice<UInt8>,
-        of wanted: UnsafeBufferPointer<UInt8>
-    ) -> Bool {
-        guard key.contains(UInt8(ascii: "\\")) else { return false }
-        return key.withUnsafeBufferPointer { JSONText.unescaped($0).elementsEqual(wanted) }
+    /// The whole line, of which this object may be a part.
+    package var octets: [UInt8] { self.line.octets }
+
+    /// A member of any type; `nil` if there is none.
+    package subscript(key: StaticString) -> JSONItemText? {
+        self.line.member(key, of: self.index).map { JSONItemText(line: self.line, index: $0) }
+    }
+
+    /// A member of any type; `nil` if there is none or it is null.
+    private func present(_ key: StaticString) -> JSONItemText? {
+        guard let item = self[key], !item.isNull else { return nil }
+        return item
     }
 
     /// Whether there is such a member, null included.
-    package func contains(_ key: StaticString) -> Bool { self.place(of: key) != nil }
+    package func contains(_ key: StaticString) -> Bool {
+        self.line.member(key, of: self.index) != nil
+    }
 
     /// The text of a member's value, as it stands; `nil` if there is none.
-    package func raw(_ key: StaticString) -> ArraySlice<UInt8>? {
-        self.place(of: key).map { self.octets[$0] }
-    }
+    package func raw(_ key: StaticString) -> ArraySlice<UInt8>? { self[key]?.raw }
 
     /// An integer member; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is anything else, a fraction or exponent included.
     package func int(_ key: StaticString) throws(JSONError) -> Int64? {
-        guard let place = self.present(key) else { return nil }
-        let value = self.octets.withUnsafeBufferPointer { text in
-            JSONNumber.int(UnsafeBufferPointer(rebasing: text[place]))
-        }
-        guard let value else { throw JSONError(.wrong_type, at: place.lowerBound) }
-        return value
+        guard let item = self.present(key) else { return nil }
+        return try item.int()
     }
 
     /// A boolean member; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is anything else.
     package func bool(_ key: StaticString) throws(JSONError) -> Bool? {
-        guard let place = self.present(key) else { return nil }
-        switch self.octets[place.lowerBound] {
-        case UInt8(ascii: "t"): return true
-        case UInt8(ascii: "f"): return false
-        default: throw JSONError(.wrong_type, at: place.lowerBound)
-        }
+        guard let item = self.present(key) else { return nil }
+        return try item.bool()
     }
 
     /// A string member's octets; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is no string.
     package func utf8(_ key: StaticString) throws(JSONError) -> [UInt8]? {
-        guard let place = self.present(key) else { return nil }
-        guard self.octets[place.lowerBound] == UInt8(ascii: "\"") else {
-            throw JSONError(.wrong_type, at: place.lowerBound)
-        }
-        return self.octets.withUnsafeBufferPointer { text in
-            let inner = UnsafeBufferPointer(
-                rebasing: text[place.lowerBound + 1..<place.upperBound - 1]
-            )
-            return inner.contains(UInt8(ascii: "\\")) ? JSONText.unescaped(inner) : Array(inner)
-        }
+        guard let item = self.present(key) else { return nil }
+        return try item.utf8()
     }
 
     /// A string member; `nil` if there is none or it is null.
+    ///
+    /// - Throws: ``JSONError`` if it is no string.
     package func string(_ key: StaticString) throws(JSONError) -> String? {
-        try self.utf8(key).map { String(decoding: $0, as: UTF8.self) }
+        guard let item = self.present(key) else { return nil }
+        return try item.string()
     }
 
-    /// A member of any type, parsed by json-c; `nil` if there is none.
+    /// A member that is an object; `nil` if there is none or it is null.
+    ///
+    /// - Throws: ``JSONError`` if it is anything else.
+    package func object(_ key: StaticString) throws(JSONError) -> JSONObjectText? {
+        guard let item = self.present(key) else { return nil }
+        return try item.object()
+    }
+
+    /// A member that is a list; `nil` if there is none or it is null.
+    ///
+    /// - Throws: ``JSONError`` if it is anything else.
+    package func list(_ key: StaticString) throws(JSONError) -> JSONListText? {
+        guard let item = self.present(key) else { return nil }
+        return try item.list()
+    }
+
+    /// A member of any type, parsed; `nil` if there is none.
     package func value(_ key: StaticString) throws(JSONError) -> JSONValue? {
-        guard let place = self.place(of: key) else { return nil }
-        return try JSONTree.parse(self.octets, place)
+        guard let item = self[key] else { return nil }
+        return try item.value()
+    }
+}
+
+/// One value of a checked line.
+package struct JSONItemText: Sendable {
+    private let line: JSONLine
+    private let index: Int
+
+    fileprivate init(line: JSONLine, index: Int) {
+        self.line = line
+        self.index = index
     }
 
-    /// A member's place, unless it is null.
-    private func present(_ key: StaticString) -> Range<Int>? {
-        guard let place = self.place(of: key), self.octets[place.lowerBound] != UInt8(ascii: "n")
-        else {
-            return nil
+    package var isNull: Bool { self.line.kind(self.index) == .null }
+    package var isString: Bool { self.line.kind(self.index) == .string }
+    package var isObject: Bool { self.line.kind(self.index) == .object }
+
+    private func wrongType() -> JSONError {
+        JSONError(.wrong_type, at: Int(self.line.tape.entries[self.index].start))
+    }
+
+    /// The text as it stands.
+    package var raw: ArraySlice<UInt8> { self.line.octets[self.line.rawPlace(self.index)] }
+
+    /// - Throws: ``JSONError`` unless it is a number without fraction and exponent.
+    package func int() throws(JSONError) -> Int64 {
+        guard self.line.kind(self.index) == .integer,
+            let value = self.line.withText(of: self.index, { JSONNumber.int($0) })
+        else { throw self.wrongType() }
+        return value
+    }
+
+    /// - Throws: ``JSONError`` unless it is true or false.
+    package func bool() throws(JSONError) -> Bool {
+        switch self.line.kind(self.index) {
+        case .true: return true
+        case .false: return false
+        case .object, .array, .string, .integer, .double, .null, .key: throw self.wrongType()
         }
-        return place
+    }
+
+    /// - Throws: ``JSONError`` unless it is a string.
+    package func utf8() throws(JSONError) -> [UInt8] {
+        guard self.isString else { throw self.wrongType() }
+        return self.line.withText(of: self.index) { text in
+            self.line.tape.entries[self.index].hasEscape ? JSONEscapes.resolved(text) : Array(text)
+        }
+    }
+
+    /// - Throws: ``JSONError`` unless it is a string.
+    package func string() throws(JSONError) -> String {
+        guard self.isString else { throw self.wrongType() }
+        return self.line.withText(of: self.index) { text in
+            self.line.tape.entries[self.index].hasEscape
+                ? String(decoding: JSONEscapes.resolved(text), as: UTF8.self)
+                : String(decoding: text, as: UTF8.self)
+        }
+    }
+
+    /// Whether it is the string `word`, however spelled.
+    package func equals(_ word: StaticString) -> Bool {
+        self.isString && self.line.isSpelled(self.index, word)
+    }
+
+    /// A value of type Bytes, in either of its forms: a string, or base64 in an object of one member.
+    ///
+    /// - Throws: ``JSONError`` if it is anything else, or base64 that is not canonical.
+    package func bytes() throws(JSONError) -> [UInt8] {
+        guard self.isObject else { return try self.utf8() }
+        let object = try self.object()
+        guard self.line.tape.entries[self.index].next == UInt32(self.index) + 3,
+            let text = object["b64"], let octets = Base64.decode(try text.utf8())
+        else { throw self.wrongType() }
+        return octets
+    }
+
+    /// - Throws: ``JSONError`` unless it is an object.
+    package func object() throws(JSONError) -> JSONObjectText {
+        guard self.isObject else { throw self.wrongType() }
+        return JSONObjectText(line: self.line, index: self.index)
+    }
+
+    /// - Throws: ``JSONError`` unless it is a list.
+    package func list() throws(JSONError) -> JSONListText {
+        guard self.line.kind(self.index) == .array else { throw self.wrongType() }
+        return JSONListText(line: self.line, index: self.index)
+    }
+
+    /// The value, whatever it is; json-c parses what has members.
+    package func value() throws(JSONError) -> JSONValue {
+        switch self.line.kind(self.index) {
+        case .null: return .null
+        case .true: return .bool(true)
+        case .false: return .bool(false)
+        case .integer: return .int(try self.int())
+        case .double:
+            guard let value = self.line.withText(of: self.index, { JSONNumber.double($0) }) else {
+                throw self.wrongType()
+            }
+            return .double(value)
+        case .string: return .string(try self.string())
+        case .object where self.isEmpty: return .object([:])
+        case .array where self.isEmpty: return .array([])
+        case .object, .array, .key:
+            return try JSONTree.parse(self.line.octets, self.line.rawPlace(self.index))
+        }
+    }
+
+    private var isEmpty: Bool {
+        Int(self.line.tape.entries[self.index].next) == self.index + 1
+    }
+}
+
+/// The elements of a list, in order.
+package struct JSONListText: Sequence, Sendable {
+    private let line: JSONLine
+    private let index: Int
+
+    fileprivate init(line: JSONLine, index: Int) {
+        self.line = line
+        self.index = index
+    }
+
+    /// How many elements; counted by walking over them.
+    package var count: Int { self.reduce(0) { count, _ in count + 1 } }
+
+    package func makeIterator() -> Iterator {
+        Iterator(line: self.line, position: self.index + 1, end: self.line.end(self.index))
+    }
+
+    /// Steps from element to element, over what they hold.
+    package struct Iterator: IteratorProtocol {
+        fileprivate let line: JSONLine
+        fileprivate var position: Int
+        fileprivate let end: Int
+
+        package mutating func next() -> JSONItemText? {
+            guard self.position < self.end else { return nil }
+            defer { self.position = self.line.end(self.position) }
+            return JSONItemText(line: self.line, index: self.position)
+        }
     }
 }
 
 extension JSONValue {
-    /// Parses a text of one value; an object or array, or a scalar.
+    /// Parses a text of one value, of any type.
     ///
     /// - Throws: ``JSONError`` unless it is I-JSON within the limits.
     package init(parsing octets: [UInt8]) throws(JSONError) {
-        // Wrapped, so that one check serves objects and scalars; the wrapper costs no level.
-        let wrapped = Array(#"{"v":"#.utf8) + octets + Array("}".utf8)
-        guard let value = try JSONObjectText(wrapped).value("v") else {
-            throw JSONError(.frame_not_json)
-        }
-        self = value
+        self = try JSONItemText(line: JSONLine(octets), index: 0).value()
     }
 }
 
-/// json-c's tree, read into values; no pointer of json-c's leaves this file.
-enum JSONTree {
-    /// Parses checked text, of any type.
-    static func parse(_ octets: [UInt8], _ place: Range<Int>) throws(JSONError) -> JSONValue {
-        let tokener = json_tokener_new_ex(CInt(JSONScanner.maximumDepth))
-        defer { json_tokener_free(tokener) }
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
-        let root: OpaquePointer? = octets.withUnsafeBytes { text in
-            // A bare number waits for more: the octet behind it, or a space, ends it.
-            let slice = UnsafeRawBufferPointer(rebasing: text[place])
-            let pointer = slice.baseAddress?.assumingMemoryBound(to: CChar.self)
-            let node = json_tokener_parse_ex(tokener, pointer, CInt(clamping: slice.count))
-            guard json_tokener_get_error(tokener) == json_tokener_continue else { return node }
-            return json_tokener_parse_ex(tokener, " ", 1)
-        }
-        guard json_tokener_get_error(tokener) == json_tokener_success else {
-            json_object_put(root)
-            throw JSONError(.frame_not_json, at: place.lowerBound)
-        }
-        defer { json_object_put(root) }
-        return try self.value(root)
-    }
+/// A checked text and what was found in it; never changes.
+private struct JSONLine: Sendable {
+    let octets: [UInt8]
+    let tape: JSONTape
 
-    private static func value(_ node: OpaquePointer?) throws(JSONError) -> JSONValue {
-        switch json_object_get_type(node) {
-        case json_type_null: return .null
-        case json_type_boolean: return .bool(json_object_get_boolean(node) != 0)
-        case json_type_int: return .int(json_object_get_int64(node))
-        case json_type_double:
-            let value = json_object_get_double(node)
-            guard value.isFinite else { throw JSONError(.frame_number) }
-            return .double(value)
-        case json_type_string: return .string(self.text(node))
-        case json_type_array:
-            var values: [JSONValue] = []
-            for index in 0..<json_object_array_length(node) {
-                values.append(try self.value(json_object_array_get_idx(node, index)))
-            }
-            return .array(values)
-        case json_type_object: return .object(try self.members(node))
-        default: throw JSONError(.frame_not_json)
+    init(_ octets: [UInt8]) throws(JSONError) {
+        self.octets = octets
+        self.tape = try octets.withUnsafeBufferPointer { text throws(JSONError) in
+            var scanner = JSONScanner(text)
+            return try scanner.scan()
         }
     }
 
-    private static func text(_ node: OpaquePointer?) -> String {
-        let start = json_object_get_string(node)
-        let octets = UnsafeRawBufferPointer(
-            start: start,
-            count: Int(json_object_get_string_len(node))
-        )
-        return String(decoding: octets, as: UTF8.self)
+    func kind(_ index: Int) -> JSONTape.Kind { self.tape.entries[index].kind }
+
+    /// The entry after this value and everything in it.
+    func end(_ index: Int) -> Int { Int(self.tape.entries[index].next) }
+
+    /// Where a value stands, a string with its quotes.
+    func rawPlace(_ index: Int) -> Range<Int> {
+        let place = self.tape.entries[index].place
+        return self.kind(index) == .string ? place.lowerBound - 1..<place.upperBound + 1 : place
     }
 
-    private static func members(_ node: OpaquePointer?) throws(JSONError) -> [String: JSONValue] {
-        var members: [String: JSONValue] = [:]
-        var entry = json_object_get_object(node)?.pointee.head
-        while let current = entry {
-            if let key = lh_entry_k(current) {
-                let name = String(cString: key.assumingMemoryBound(to: CChar.self))
-                members[name] = try self.value(lh_entry_v(current).map { OpaquePointer($0) })
-            }
-            entry = current.pointee.next
+    func withText<Result>(
+        of index: Int,
+        _ body: (UnsafeBufferPointer<UInt8>) -> Result
+    ) -> Result {
+        self.octets.withUnsafeBufferPointer { text in
+            body(UnsafeBufferPointer(rebasing: text[self.tape.entries[index].place]))
         }
-        return members
+    }
+
+    /// The value of a member of the object at `object`.
+    func member(_ key: StaticString, of object: Int) -> Int? {
+        let end = self.end(object)
+        var index = object + 1
+        while index < end {
+            if self.isSpelled(index, key) { return index + 1 }
+            index = self.end(index + 1)
+        }
+        return nil
+    }
+
+    /// Whether a string or key is `word`.
+    func isSpelled(_ index: Int, _ word: StaticString) -> Bool {
+        let entry = self.tape.entries[index]
+        let wanted = UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount)
+        guard entry.hasEscape else {
+            guard entry.end - entry.start == wanted.count else { return false }
+            return self.withText(of: index) { $0.elementsEqual(wanted) }
+        }
+        return self.withText(of: index) { JSONEscapes.resolved($0).elementsEqual(wanted) }
     }
 }

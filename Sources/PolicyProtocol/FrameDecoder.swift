@@ -1,3 +1,5 @@
+import JSON
+
 /// Cuts a stream of octets into lines of at most `max_frame` octets, the LF included.
 ///
 /// Holds at most one incomplete line. A line without its LF when the stream ends is no message
@@ -21,20 +23,27 @@ package struct FrameDecoder {
         _ octets: UnsafeRawBufferPointer,
         _ body: ([UInt8]) -> Bool
     ) throws(FrameTooLong) {
-        var rest = octets[...]
-        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-            let count = self.partial.count + (end - rest.startIndex)
-            guard count < self.maximumFrameOctets else { throw FrameTooLong() }
+        var start = 0
+        while let end = OctetSearch.firstLineFeed(in: octets, from: start) {
+            let piece = UnsafeRawBufferPointer(rebasing: octets[start..<end])
+            guard self.partial.count + piece.count < self.maximumFrameOctets else {
+                throw FrameTooLong()
+            }
+            start = end + 1
             let line: [UInt8]
             if self.partial.isEmpty {
-                line = Array(rest[..<end])
+                line = [UInt8](unsafeUninitializedCapacity: piece.count) { buffer, count in
+                    UnsafeMutableRawBufferPointer(buffer).copyMemory(from: piece)
+                    count = piece.count
+                }
             } else {
-                line = self.partial + rest[..<end]
+                self.partial.append(contentsOf: piece)
+                line = self.partial
                 self.partial = []
             }
-            rest = rest[(end + 1)...]
             guard body(line) else { return }
         }
+        let rest = UnsafeRawBufferPointer(rebasing: octets[start...])
         guard self.partial.count + rest.count < self.maximumFrameOctets else {
             throw FrameTooLong()
         }

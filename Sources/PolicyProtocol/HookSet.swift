@@ -5,15 +5,40 @@ package struct HookSet: OptionSet, Sendable, Hashable {
     package init(rawValue: UInt32) { self.rawValue = rawValue }
 
     package init(_ hook: Hook) { self.rawValue = 1 << UInt32(hook.index) }
+
+    package func contains(_ hook: Hook) -> Bool { self.rawValue & 1 << UInt32(hook.index) != 0 }
 }
 
 extension Hook {
     /// The place in ``allCases``, for tables and bit sets.
-    package var index: UInt8 { Self.indices[self] ?? 0 }
-
-    private static let indices = Dictionary(
-        uniqueKeysWithValues: Self.allCases.enumerated().map { ($0.element, UInt8($0.offset)) }
-    )
+    package var index: UInt8 {
+        switch self {
+        case .connect: 0
+        case .helo: 1
+        case .ehlo: 2
+        case .auth: 3
+        case .mail: 4
+        case .rcpt: 5
+        case .data: 6
+        case .received_line: 7
+        case .data_headers_end: 8
+        case .data_post_headers: 9
+        case .data_post: 10
+        case .queue_pre: 11
+        case .queue: 12
+        case .queue_post: 13
+        case .reset_transaction: 14
+        case .quit: 15
+        case .disconnect: 16
+        case .vrfy: 17
+        case .help: 18
+        case .noop: 19
+        case .unrecognized_command: 20
+        case .ok: 21
+        case .deny: 22
+        case .status: 23
+        }
+    }
 }
 
 extension Hook {

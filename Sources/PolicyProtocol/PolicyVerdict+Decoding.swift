@@ -14,12 +14,18 @@ extension PolicyVerdict {
 
     /// Reads a verdict whose `id` is good.
     ///
+    /// `wantsTrace` false checks the trace and leaves it out.
+    ///
     /// - Throws: ``ProtocolViolation``: the verdict is invalid as a whole.
-    package init(id: Int64, _ message: JSONObjectText) throws(ProtocolViolation) {
-        let word = try Self.reading(.unknown_verdict) { () throws(JSONError) in
-            try message.string("verdict")
-        }
-        guard let word, let verdict = Verdict(rawValue: word) else {
+    package init(
+        id: Int64,
+        _ message: JSONObjectText,
+        wantsTrace: Bool = true
+    ) throws(ProtocolViolation) {
+        guard let verdict = message["verdict"].flatMap(Verdict.init(spelled:)) else {
+            let word = try Self.reading(.unknown_verdict) { () throws(JSONError) in
+                try message.string("verdict")
+            }
             throw ProtocolViolation(.unknown_verdict, word ?? "no verdict")
         }
         self.init(id: id, verdict: verdict)
@@ -38,8 +44,8 @@ extension PolicyVerdict {
         if message.contains("actions") {
             self.actions = try Self.actions(Self.value(message, "actions", .actions_malformed))
         }
-        if message.contains("trace") {
-            self.trace = try Self.trace(Self.value(message, "trace", .trace_malformed))
+        if let trace = message["trace"], !trace.isNull {
+            self.trace = try Self.trace(trace, isKept: wantsTrace)
         }
     }
 
@@ -105,24 +111,55 @@ extension PolicyVerdict {
         }
     }
 
-    private static func trace(_ value: JSONValue) throws(ProtocolViolation) -> [TraceEntry] {
-        guard value != .null else { return [] }
-        guard case .array(let entries) = value, entries.count <= self.maximumTraceEntries else {
-            throw ProtocolViolation(
-                .trace_malformed,
-                "no list of at most \(self.maximumTraceEntries)"
-            )
+    private static func trace(
+        _ value: JSONItemText,
+        isKept: Bool
+    ) throws(ProtocolViolation) -> [TraceEntry] {
+        guard let entries = try? value.list() else {
+            throw ProtocolViolation(.trace_malformed, "no list")
         }
         var trace: [TraceEntry] = []
-        trace.reserveCapacity(entries.count)
+        var count = 0
         for entry in entries {
-            guard case .string(let plugin)? = entry["plugin"], ShortText.isShort(plugin),
-                case .string(let word)? = entry["verdict"], let verdict = Verdict(rawValue: word),
-                case .int(let us)? = entry["us"], us >= 0
-            else { throw ProtocolViolation(.trace_malformed, "entry \(trace.count)") }
-            trace.append(TraceEntry(plugin: plugin, verdict: verdict, microseconds: us))
+            count += 1
+            guard count <= self.maximumTraceEntries else {
+                throw ProtocolViolation(
+                    .trace_malformed,
+                    "more than \(self.maximumTraceEntries) entries"
+                )
+            }
+            guard let entry = try? entry.object(), let plugin = entry["plugin"],
+                ShortText.isShort(plugin),
+                let verdict = entry["verdict"].flatMap(Verdict.init(spelled:)),
+                let us = try? entry["us"]?.int(), us >= 0
+            else { throw ProtocolViolation(.trace_malformed, "entry \(count - 1)") }
+            guard isKept, let name = try? plugin.string() else { continue }
+            trace.append(TraceEntry(plugin: name, verdict: verdict, microseconds: us))
         }
         return trace
+    }
+}
+
+extension Verdict {
+    /// By the word of protocol/; `nil` for anything else.
+    init?(spelled item: JSONItemText) {
+        if item.equals("declined") {
+            self = .declined
+        } else if item.equals("ok") {
+            self = .ok
+        } else if item.equals("deny") {
+            self = .deny
+        } else if item.equals("denysoft") {
+            self = .denysoft
+        } else if item.equals("deny_disconnect") {
+            self = .deny_disconnect
+        } else if item.equals("denysoft_disconnect") {
+            self = .denysoft_disconnect
+        } else if item.equals("done") {
+            self = .done
+        } else {
+            return nil
+        }
     }
 }
 
@@ -133,6 +170,13 @@ enum ShortText {
     static func isShort(_ text: String) -> Bool {
         text.utf8.count <= self.maximumCharacters
             || text.unicodeScalars.count <= self.maximumCharacters
+    }
+
+    /// Whether the value is such a text; one that is short as it is spelled is not looked at again.
+    static func isShort(_ item: JSONItemText) -> Bool {
+        guard item.isString else { return false }
+        if item.raw.count <= self.maximumCharacters + 2 { return true }
+        return (try? item.string()).map(self.isShort) ?? false
     }
 }
 

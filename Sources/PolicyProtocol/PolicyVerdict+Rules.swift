@@ -31,8 +31,10 @@ extension PolicyVerdict {
         if self.transactionNotes != nil, !hasTransaction {
             return ProtocolViolation(.notes_no_transaction)
         }
-        for patch in [self.sessionNotes, self.transactionNotes] {
-            guard let patch, patch.isLarger(than: Self.maximumNotesOctets) else { continue }
+        let isLarge =
+            self.sessionNotes?.isLarger(than: Self.maximumNotesOctets) ?? false
+            || self.transactionNotes?.isLarger(than: Self.maximumNotesOctets) ?? false
+        if isLarge {
             return ProtocolViolation(
                 .notes_too_large,
                 "a patch of more than \(Self.maximumNotesOctets) octets"
@@ -47,22 +49,56 @@ extension PolicyVerdict {
     }
 }
 
+/// Some of the seven verdicts.
+struct VerdictSet: ExpressibleByArrayLiteral {
+    private var bits: UInt8 = 0
+
+    init(_ verdicts: [Verdict]) {
+        for verdict in verdicts { self.bits |= Self.bit(verdict) }
+    }
+
+    init(arrayLiteral elements: Verdict...) { self.init(elements) }
+
+    func contains(_ verdict: Verdict) -> Bool { self.bits & Self.bit(verdict) != 0 }
+
+    private static func bit(_ verdict: Verdict) -> UInt8 {
+        switch verdict {
+        case .declined: 1
+        case .ok: 2
+        case .deny: 4
+        case .denysoft: 8
+        case .deny_disconnect: 16
+        case .denysoft_disconnect: 32
+        case .done: 64
+        }
+    }
+}
+
 enum VerdictRules {
-    static func allowed(at hook: Hook) -> Set<Verdict> {
+    static func allowed(at hook: Hook) -> VerdictSet {
         switch hook {
         case .connect, .helo, .ehlo, .mail, .rcpt, .data, .auth, .queue: self.deciding
         case .data_post, .vrfy, .unrecognized_command: self.everything
-        case .data_headers_end: [.declined, .ok, .deny_disconnect, .denysoft_disconnect]
-        case .received_line, .data_post_headers: [.declined, .ok]
-        case .queue_pre, .quit: [.declined, .ok, .done]
-        case .noop: [.declined, .ok, .done, .deny, .deny_disconnect]
-        case .help: [.declined, .ok, .done, .deny]
-        case .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status: []
+        case .data_headers_end: self.closing
+        case .received_line, .data_post_headers: self.passing
+        case .queue_pre, .quit: self.passingOrDone
+        case .noop: self.atNoop
+        case .help: self.atHelp
+        case .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status: self.nothing
         }
     }
 
-    private static let everything = Set(Verdict.allCases)
-    private static let deciding = Set(Verdict.allCases).subtracting([.done])
+    private static let closing: VerdictSet = [
+        .declined, .ok, .deny_disconnect, .denysoft_disconnect,
+    ]
+    private static let passing: VerdictSet = [.declined, .ok]
+    private static let passingOrDone: VerdictSet = [.declined, .ok, .done]
+    private static let atNoop: VerdictSet = [.declined, .ok, .done, .deny, .deny_disconnect]
+    private static let atHelp: VerdictSet = [.declined, .ok, .done, .deny]
+    private static let nothing = VerdictSet([])
+
+    private static let everything = VerdictSet(Verdict.allCases)
+    private static let deciding = VerdictSet(Verdict.allCases.filter { $0 != .done })
 
     static func violation(
         ofReply reply: PolicyReply?,

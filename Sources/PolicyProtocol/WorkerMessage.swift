@@ -58,13 +58,21 @@ package enum WorkerMessage: Sendable, Equatable {
 
     /// Reads one line without its LF.
     ///
+    /// `wantsTrace` false checks a verdict's trace and leaves it out.
+    ///
     /// - Throws: ``ProtocolViolation`` that ends the connection.
-    package static func decode(_ line: [UInt8]) throws(ProtocolViolation) -> Self {
+    package static func decode(
+        _ line: [UInt8],
+        wantsTrace: Bool = true
+    ) throws(ProtocolViolation) -> Self {
         let text: JSONObjectText
         do { text = try JSONObjectText(line) } catch {
             throw ProtocolViolation(.bad_frame, error.description)
         }
         do {
+            if text["type"]?.equals("verdict") ?? false {
+                return try self.verdict(text, wantsTrace: wantsTrace)
+            }
             return try self.decode(text)
         } catch let error as ProtocolViolation {
             throw error
@@ -77,13 +85,6 @@ package enum WorkerMessage: Sendable, Equatable {
         // A type that is no string names nothing, either.
         let type = (try? text.string("type")) ?? ""
         switch type {
-        case "verdict":
-            let id = try self.id(text)
-            do throws(ProtocolViolation) {
-                return .verdict(id: id, .success(try PolicyVerdict(id: id, text)))
-            } catch {
-                return .verdict(id: id, .failure(error))
-            }
         case "error": return try self.error(text)
         case "progress":
             let id = try self.id(text)
@@ -112,6 +113,16 @@ package enum WorkerMessage: Sendable, Equatable {
         case "welcome", "reject", "event", "notify", "cancel":
             throw ProtocolViolation(.unexpected_message, type)
         default: throw ProtocolViolation(.unknown_type, String(type.prefix(64)))
+        }
+    }
+
+    private static func verdict(_ text: JSONObjectText, wantsTrace: Bool) throws -> Self {
+        let id = try self.id(text)
+        do throws(ProtocolViolation) {
+            let verdict = try PolicyVerdict(id: id, text, wantsTrace: wantsTrace)
+            return .verdict(id: id, .success(verdict))
+        } catch {
+            return .verdict(id: id, .failure(error))
         }
     }
 

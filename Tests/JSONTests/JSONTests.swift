@@ -83,6 +83,37 @@ import Testing
         }
         _ = try JSONObjectText(nested(32))
         #expect(throws: JSONError(.frame_too_deep)) { _ = try JSONObjectText(nested(33)) }
+        _ = try JSONValue(parsing: nested(32))
+        #expect(throws: JSONError(.frame_too_deep)) { _ = try JSONValue(parsing: nested(33)) }
+    }
+
+    @Test(arguments: [9_007_199_254_740_991, -9_007_199_254_740_991, 0, -1] as [Int64])
+    func `an integer up to 2^53 - 1 is taken as it is`(value: Int64) throws {
+        let text = try JSONObjectText(Array(#"{"a":\#(value)}"#.utf8))
+        #expect(try text.int("a") == value)
+    }
+
+    @Test(arguments: [2, 16, 17, 32, 33, 200])
+    func `a key that comes twice is seen among any number of keys`(count: Int) throws {
+        func object(_ keys: [String]) -> [UInt8] {
+            Array("{\(keys.map { #""\#($0)":1"# }.joined(separator: ","))}".utf8)
+        }
+        let keys = (0..<count).map { "key\($0)" }
+        _ = try JSONObjectText(object(keys))
+        for place in [0, count / 2, count - 1] {
+            #expect(throws: JSONError(.frame_duplicate_key)) {
+                _ = try JSONObjectText(object(keys + [keys[place]]))
+            }
+        }
+        #expect(throws: JSONError(.frame_duplicate_key)) {
+            _ = try JSONObjectText(object(keys + [#"\u006bey0"#]))
+        }
+    }
+
+    @Test func `keys that differ only in their composition are refused as values`() throws {
+        let line = Array("{\"n\":{\"\u{E9}\":1,\"e\u{301}\":2}}".utf8)
+        _ = try JSONObjectText(line)
+        #expect(throws: JSONError(.frame_duplicate_key)) { _ = try JSONValue(parsing: line) }
     }
 
     @Test func `getters never turn one type into another`() throws {
@@ -197,5 +228,57 @@ import Testing
             growth.append(try self.residentPages - before)
         }
         #expect(try #require(growth.min()) < 100, "pages: \(growth)")
+    }
+}
+
+/// The loops that look at eight octets at a time, on every length, place and alignment.
+@Suite struct OctetSearchTests {
+    @Test func `the first line feed is found wherever it stands`() {
+        for count in 0..<40 {
+            for start in 0..<min(9, count + 1) {
+                for place in 0...count {
+                    var octets = [UInt8](repeating: 0x0B, count: count)
+                    if place < count { octets[place] = 0x0A }
+                    let expected = place < count && place >= start ? place : nil
+                    octets.withUnsafeBytes { text in
+                        #expect(OctetSearch.firstLineFeed(in: text, from: start) == expected)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: 0...255 as ClosedRange<UInt8>)
+    func `an octet is escaped or not, wherever it stands in a string`(octet: UInt8) throws {
+        guard octet < 0x80 else { return }
+        for count in 0..<20 {
+            for place in 0...count {
+                var octets = [UInt8](repeating: 0x7E, count: count)
+                octets.insert(octet, at: place)
+                var writer = JSONWriter()
+                writer.beginObject()
+                writer.key("a")
+                writer.bytes(octets)
+                writer.endObject()
+                let value = try JSONValue(parsing: writer.octets)["a"]
+                let text = String(decoding: octets, as: UTF8.self)
+                if octet == 0 {
+                    #expect(value == .object(["b64": .string(Base64.encode(octets))]))
+                } else {
+                    #expect(value == .string(text))
+                }
+            }
+        }
+    }
+
+    @Test func `one octet that is no UTF-8 is seen wherever it stands`() {
+        for count in 1..<70 {
+            for place in 0..<count {
+                var octets = [UInt8](repeating: 0x61, count: count)
+                octets[place] = 0xFF
+                let line = Array(#"{"a":""#.utf8) + octets + Array(#""}"#.utf8)
+                #expect(throws: JSONError(.frame_not_utf8)) { _ = try JSONObjectText(line) }
+            }
+        }
     }
 }

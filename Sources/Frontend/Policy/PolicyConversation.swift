@@ -237,6 +237,7 @@ final class PolicyConversation {
         return nil
     }
 
+    /// One entry a plugin, or one a worker that did not tell, or one a failure (protocol/events.md).
     private func record(_ outcome: PoolOutcome, _ question: Question, _ pool: PolicyPool) {
         var entry = PolicyTrace.Entry(
             key: String(decoding: self.key, as: UTF8.self),
@@ -249,14 +250,35 @@ final class PolicyConversation {
             entry.worker = worker.name
             entry.plugin = verdict.plugin
             entry.verdict = verdict.verdict
+            guard !verdict.trace.isEmpty else { break }
+            for plugin in verdict.trace {
+                entry.plugin = plugin.plugin
+                entry.verdict = plugin.verdict
+                entry.microseconds = plugin.microseconds
+                self.record(entry)
+            }
+            return
         case .failed(let reason, let worker):
             entry.worker = worker?.name
             entry.failure = reason
             entry.policy = pool.configuration.policy(for: question.hook).onFailure.rawValue
         case .passedOver: return
         }
+        self.record(entry)
+    }
+
+    private func record(_ entry: PolicyTrace.Entry) {
         self.trace.record(entry)
         self.questionTrace.record(entry)
+    }
+
+    /// The question is over, and the client got `reply`: the entry that decided says so.
+    func settled(_ decision: PolicyDecision, reply: SMTPReply?) {
+        guard let reply, !decision.isNobody, decision.wasAsked, self.server.isTraceWanted else {
+            return
+        }
+        self.trace.decided(reply)
+        self.questionTrace.decided(reply)
     }
 
     private func decide(

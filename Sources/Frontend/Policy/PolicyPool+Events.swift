@@ -8,12 +8,12 @@ import PolicyProtocol
 
 extension PolicyPool {
     /// Whether this pool is to be asked about `hook`.
-    func isAsked(_ hook: Hook) -> Bool { self.wants.asked.contains(HookSet(hook)) }
+    func isAsked(_ hook: Hook) -> Bool { self.wants.asked.contains(hook) }
 
-    func isObserved(_ hook: Hook) -> Bool { self.wants.observed.contains(HookSet(hook)) }
+    func isObserved(_ hook: Hook) -> Bool { self.wants.observed.contains(hook) }
 
     /// Whether some worker reads the message at `hook`.
-    func needsMessage(_ hook: Hook) -> Bool { self.wants.message.contains(HookSet(hook)) }
+    func needsMessage(_ hook: Hook) -> Bool { self.wants.message.contains(hook) }
 
     /// Whether some worker looks at header fields at any hook.
     var needsHeaders: Bool { self.wants.needsHeaders }

@@ -9,7 +9,7 @@ import PolicyProtocol
 extension PolicyPool {
     func received(_ line: [UInt8], from connection: WorkerConnectionHandler) {
         do throws(ProtocolViolation) {
-            let message = try WorkerMessage.decode(line)
+            let message = try WorkerMessage.decode(line, wantsTrace: self.server.isTraceWanted)
             if connection.hello == nil {
                 try self.receivedFirst(message, from: connection)
             } else {

@@ -1,5 +1,6 @@
 import JSON
 import PolicyProtocol
+import SMTPCore
 
 /// What every pool of a session answered: the record that `needs: ["trace"]` asks for.
 ///
@@ -9,6 +10,9 @@ struct PolicyTrace {
 
     private var entries = JSONWriter()
     private var isEmpty = true
+    /// Where the last entry's reply stands, and whether it is settled.
+    private var beforeReply = 0
+    private var lastHasReply = false
     /// Entries that found no room any more.
     private(set) var dropped = 0
 
@@ -39,9 +43,11 @@ struct PolicyTrace {
     mutating func record(_ entry: Entry) {
         guard self.entries.octets.count < Self.maximumOctets else {
             self.dropped += 1
+            self.lastHasReply = true
             return
         }
         self.isEmpty = false
+        self.lastHasReply = false
         self.entries.beginObject()
         self.write("key", entry.key)
         self.write("hook", entry.hook.rawValue)
@@ -54,7 +60,17 @@ struct PolicyTrace {
         self.write("failure", entry.failure)
         self.write("policy", entry.policy)
         self.entries.key("reply")
+        self.beforeReply = self.entries.octets.count
         self.entries.null()
+        self.entries.endObject()
+    }
+
+    /// The last entry decided, and this is what the client got.
+    mutating func decided(_ reply: SMTPReply) {
+        guard !self.isEmpty, !self.lastHasReply else { return }
+        self.lastHasReply = true
+        self.entries.truncate(to: self.beforeReply)
+        EventArguments.encode(reply, into: &self.entries)
         self.entries.endObject()
     }
 

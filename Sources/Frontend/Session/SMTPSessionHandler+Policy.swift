@@ -261,6 +261,7 @@ extension SMTPSessionHandler {
         }
         self.phase = .parsing
         let action = self.machine.answered(outcome)
+        self.policy.settled(decision, reply: action.sentReply)
         self.policy.notifyDecision(
             hook,
             decision,

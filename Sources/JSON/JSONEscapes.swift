@@ -1,5 +1,5 @@
-/// Small facts about JSON text that several places need.
-enum JSONText {
+/// What the escapes in a JSON string stand for (RFC 8259 §7).
+enum JSONEscapes {
     /// The value of a hexadecimal digit.
     static func hexadecimal(_ octet: UInt8) -> UInt8? {
         switch octet {
@@ -10,8 +10,8 @@ enum JSONText {
         }
     }
 
-    /// The octets that a checked string stands for; escapes spelled out.
-    static func unescaped(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8] {
+    /// The octets that a checked string stands for.
+    static func resolved(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(text.count)
         var index = 0
@@ -51,13 +51,5 @@ enum JSONText {
             unit = unit << 4 | UInt32(self.hexadecimal(text[index]) ?? 0)
         }
         return unit
-    }
-}
-
-/// Whether octets are UTF-8: no overlong form, no surrogate, nothing beyond U+10FFFF.
-enum UTF8Check {
-    static func isValid(_ octets: UnsafeBufferPointer<UInt8>) -> Bool {
-        guard !octets.isEmpty else { return true }
-        return (try? UTF8Span(validating: octets.span)) != nil
     }
 }

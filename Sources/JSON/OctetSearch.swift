@@ -1,0 +1,80 @@
+/// Loops over octets that look at eight of them at a time.
+///
+/// The only file of this target that reads memory without a bounds check in release; each load is
+/// guarded by the line above it, and the tests run every function on every alignment and length.
+package enum OctetSearch {
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+    private static let highBits: UInt64 = 0x8080_8080_8080_8080
+
+    /// The offset of the first octet that a JSON string cannot hold as it is: a quotation mark, a
+    /// reverse solidus, or one below 0x20.
+    ///
+    /// - Returns: `text.count` if there is none from `start` on.
+    static func firstSpecial(in text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        var offset = start
+        guard let base = UnsafeRawPointer(text.baseAddress), start >= 0 else { return text.count }
+        while offset + 8 <= text.count {
+            let word = self.load(base, offset)
+            let quote = word ^ (self.ones &* 0x22)
+            let solidus = word ^ (self.ones &* 0x5C)
+            // The classic tests for a zero octet and for one below n: the lowest octet marked is a
+            // true one, those above it may be carried into.
+            let marks =
+                (((quote &- self.ones) & ~quote) | ((solidus &- self.ones) & ~solidus)
+                    | ((word &- (self.ones &* 0x20)) & ~word)) & self.highBits
+            if marks != 0 { return offset + marks.trailingZeroBitCount / 8 }
+            offset += 8
+        }
+        while offset < text.count {
+            let octet = text[offset]
+            if octet < 0x20 || octet == 0x22 || octet == 0x5C { return offset }
+            offset += 1
+        }
+        return text.count
+    }
+
+    /// The offset of the first LF; `nil` if there is none from `start` on.
+    package static func firstLineFeed(in text: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        var offset = start
+        guard let base = text.baseAddress, start >= 0 else { return nil }
+        while offset + 8 <= text.count {
+            let word = self.load(base, offset) ^ (self.ones &* 0x0A)
+            let marks = (word &- self.ones) & ~word & self.highBits
+            if marks != 0 { return offset + marks.trailingZeroBitCount / 8 }
+            offset += 8
+        }
+        while offset < text.count {
+            if text[offset] == 0x0A { return offset }
+            offset += 1
+        }
+        return nil
+    }
+
+    /// Whether every octet is below 0x80.
+    static func isASCII(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        var offset = 0
+        guard let base = UnsafeRawPointer(text.baseAddress) else { return true }
+        while offset + 32 <= text.count {
+            let word =
+                self.load(base, offset) | self.load(base, offset + 8)
+                | self.load(base, offset + 16) | self.load(base, offset + 24)
+            if word & self.highBits != 0 { return false }
+            offset += 32
+        }
+        while offset < text.count {
+            if text[offset] >= 0x80 { return false }
+            offset += 1
+        }
+        return true
+    }
+
+    /// Whether octets are UTF-8: no overlong form, no surrogate, nothing beyond U+10FFFF.
+    static func isUTF8(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        self.isASCII(text) || (try? UTF8Span(validating: text.span)) != nil
+    }
+
+    /// Octet 0 is the lowest of the word, whatever the machine.
+    private static func load(_ base: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+        UInt64(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+}
