@@ -51,6 +51,17 @@ final class ReplacementMessageTests {
         #expect(access(self.folder + "/m", F_OK) != 0)
     }
 
+    @Test(arguments: [" ", "\t"])
+    func `white space at the start gets an empty line before it`(space: String) throws {
+        try self.leave("\(space)x\r\n")
+        let (size, head) = try self.take("m")
+        #expect(size == 6)
+        #expect(head == Array("\r\n\(space)x\r\n".utf8))
+        var facts = stat()
+        #expect(stat(self.destination, &facts) == 0)
+        #expect(facts.st_size == 6)
+    }
+
     @Test(arguments: ["/etc/passwd", "../m", "a/b", "", ".", "..", "m/../../x"])
     func `a path that leaves the folder is refused`(path: String) throws {
         try self.leave("x\r\n")

@@ -103,7 +103,7 @@ extension SMTPSessionHandler {
 
     private func askMessage(_ facts: SMTPMessageFacts) {
         self.storeContent(isHeaderComplete: true)
-        self.policy.transaction?.size = facts.octets
+        self.policy.transaction?.size = self.policy.message?.size ?? facts.octets
         self.policy.isMessageComplete = true
         self.receivedText = nil
         self.stage = .receivedLine

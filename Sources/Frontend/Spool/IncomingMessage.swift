@@ -34,6 +34,7 @@ final class IncomingMessage {
     func append(_ content: inout [UInt8], keepingMemoryUpTo limit: Int) {
         if self.memory.isEmpty {
             swap(&self.memory, &content)
+            if self.file == nil { HeaderBorder.close(&self.memory) }
         } else {
             self.memory += content
         }

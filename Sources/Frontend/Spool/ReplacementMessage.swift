@@ -50,9 +50,9 @@ enum ReplacementMessage {
         defer { close(source) }
         let size = try self.check(source, owner: owner, limit: limit)
         do {
-            let head = try self.copy(source, size: size, headerLimit: headerLimit, to: destination)
+            let copy = try self.copy(source, size: size, headerLimit: headerLimit, to: destination)
             unlinkat(directory, name, 0)
-            return (size, head)
+            return copy
         } catch {
             unlink(destination)
             throw error
@@ -73,8 +73,9 @@ enum ReplacementMessage {
         size: Int,
         headerLimit: Int,
         to destination: String
-    ) throws -> [UInt8] {
+    ) throws -> (size: Int, head: [UInt8]) {
         var head: [UInt8] = []
+        var written = 0
         var lineEnds = LineEndCheck()
         var descriptor: Int32 = -1
         defer { if descriptor >= 0 { close(descriptor) } }
@@ -87,15 +88,17 @@ enum ReplacementMessage {
             guard count > 0 else { break }
             guard count <= remaining else { throw Refusal.unstable }
             remaining -= count
-            let octets = Array(chunk[..<count])
+            var octets = Array(chunk[..<count])
             guard lineEnds.accepts(octets) else { throw Refusal.bareNewline }
+            if written == 0 { HeaderBorder.close(&octets) }
+            written += octets.count
             if head.count < headerLimit { head += octets.prefix(headerLimit - head.count) }
             descriptor = try SpoolFileCalls.append(octets, to: descriptor, path: destination)
         }
         guard remaining == 0 else { throw Refusal.unstable }
         guard lineEnds.isComplete else { throw Refusal.bareNewline }
         if descriptor < 0 { descriptor = try SpoolFileCalls.append([], to: -1, path: destination) }
-        return head
+        return (written, head)
     }
 }
 
