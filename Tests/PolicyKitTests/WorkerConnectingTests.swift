@@ -9,6 +9,19 @@ struct WorkerConnectingTests {
         FakeFrontend.event(id, "rcpt", ["recipient": FakeFrontend.recipient(address)])
     }
 
+    @Test func `a worker under test is gone with its test`() throws {
+        weak var kept: WorkerUnderTest?
+        var folder = ""
+        do {
+            let worker = try WorkerUnderTest()
+            folder = worker.folder
+            kept = worker
+            #expect(kept != nil)
+        }
+        #expect(kept == nil)
+        #expect(!FileManager.default.fileExists(atPath: folder))
+    }
+
     @Test func `frontends that come later, leave and come back are dialled`() async throws {
         let worker = try WorkerUnderTest()
         let first = try worker.frontend("mx1")

@@ -12,7 +12,12 @@ final class WorkerUnderTest: Sendable {
     let folder: String
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let service: NIOLoopBoundBox<WorkerService?>
-    private let facts = Mutex((ready: 0, ended: 0))
+    private let facts = Facts()
+
+    /// What the service tells; not the worker itself, which would keep it and be kept by it.
+    private final class Facts: Sendable {
+        let counts = Mutex((ready: 0, ended: 0))
+    }
 
     init(
         identity: WorkerIdentity = WorkerIdentity(name: "test-worker", version: "1"),
@@ -53,34 +58,41 @@ final class WorkerUnderTest: Sendable {
             from: PluginRegistry([First.self, Second.self, Watcher.self, Scripted.self]),
             shared: shared
         )
+        let box = self.service
+        let facts = self.facts
+        let runtimeDirectory = self.folder + "/run"
         try loop.submit {
             let service = WorkerService(
                 loop: loop,
                 logger: logger,
                 identity: identity,
                 pool: "policy",
-                runtimeDirectory: self.folder + "/run",
+                runtimeDirectory: runtimeDirectory,
                 concurrency: concurrency,
                 maximumFrameOctets: maximumFrameOctets,
                 plugins: plugins,
                 scanInterval: .milliseconds(20),
-                onReady: { self.facts.withLock { $0.ready += 1 } },
-                onEnd: { self.facts.withLock { $0.ended += 1 } }
+                onReady: { facts.counts.withLock { $0.ready += 1 } },
+                onEnd: { facts.counts.withLock { $0.ended += 1 } }
             )
-            self.service.value = service
+            box.value = service
             service.start()
         }.wait()
     }
 
     deinit {
         let service = self.service
-        self.group.next().execute { service.value?.drain(within: .zero) }
-        self.group.shutdownGracefully { _ in }
+        let group = self.group
+        group.next().execute {
+            service.value?.drain(within: .zero)
+            service.value = nil
+            group.shutdownGracefully { _ in }
+        }
         try? FileManager.default.removeItem(atPath: self.folder)
     }
 
-    var ready: Int { self.facts.withLock(\.ready) }
-    var ended: Int { self.facts.withLock(\.ended) }
+    var ready: Int { self.facts.counts.withLock(\.ready) }
+    var ended: Int { self.facts.counts.withLock(\.ended) }
 
     func frontend(_ name: String = "mx1") throws -> FakeFrontend {
         try FakeFrontend(socket: "\(self.folder)/run/pools/policy/\(name).sock")
