@@ -178,8 +178,12 @@ extension PolicyPool {
         )
     }
 
-    /// Something waits to be sent to this worker; sent at the end of the loop's turn.
+    /// Something waits to be sent to this worker; sent at the end of the loop's turn, or as soon as
+    /// it is enough to keep the worker busy until then.
     func written(to connection: WorkerConnectionHandler) {
+        if connection.output.octets.count >= WorkerConnectionHandler.promptOctets {
+            return connection.flush()
+        }
         guard !connection.isDirty else { return }
         connection.isDirty = true
         self.dirty.append(connection)
@@ -187,7 +191,7 @@ extension PolicyPool {
         self.server.loop.assumeIsolated().execute {
             let dirty = self.dirty
             self.dirty.removeAll(keepingCapacity: true)
-            for connection in dirty { connection.flush() }
+            for connection in dirty where connection.isDirty { connection.flush() }
         }
     }
 }

@@ -10,6 +10,9 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    /// Lines that are sent without waiting for the end of the turn, in octets: about eight events.
+    static let promptOctets = 8_192
+
     let id: WorkerID
     /// The worker's process, as the kernel says.
     var peer = PeerCredentials.unknown

@@ -388,8 +388,13 @@ final class FrontendConnection: ChannelInboundHandler {
 
     // MARK: Out
 
+    /// Answers of a read that are sent without waiting for its end, in octets: about eight.
+    private static let promptOctets = 1_024
+
     /// Writes what has been answered: at the end of the read, or of the loop's turn.
     private func flushSoon() {
+        // The frontend can go on with these while the rest of the read is answered.
+        if self.isReading, self.wire.outputOctets >= Self.promptOctets { return self.flush() }
         guard !self.isReading, !self.isFlushPending, let context = self.context else { return }
         self.isFlushPending = true
         context.eventLoop.assumeIsolated().execute {

@@ -203,6 +203,9 @@ struct WireEncoder {
         self.end()
     }
 
+    /// How much waits to be taken.
+    var outputOctets: Int { self.writer.octets.count }
+
     /// Everything written so far as a buffer to send; `nil` if there is nothing.
     mutating func takeOutput(_ allocator: ByteBufferAllocator) -> ByteBuffer? {
         guard !self.writer.octets.isEmpty else { return nil }
