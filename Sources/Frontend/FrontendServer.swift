@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import JSON
 import Logging
 import NIOCore
 import NIOPosix
@@ -125,7 +126,28 @@ final class FrontendServer {
         if self.state == .stopping { self.continueShutdown(now) }
         if self.ticks.isMultiple(of: 10), self.state != .stopped {
             for pool in self.pools { pool.checkSocket() }
+            if self.isObserved(.status) { self.tellStatus() }
         }
+    }
+
+    /// Looks at the spool off the loop, then tells the observers of `status`.
+    private func tellStatus() {
+        let spool = self.spool
+        self.threads.runIfActive(eventLoop: self.loop) { spool.usage() }
+            .assumeIsolated()
+            .whenSuccess { usage in
+                let notice = StatusNotice(
+                    frontendID: self.configuration.id,
+                    nowMS: self.unixMS,
+                    uptimeMS: self.nowMS - self.startedMS,
+                    openSessions: self.sessions.count,
+                    openedSessions: self.sessionsOpened,
+                    spool: usage
+                )
+                var line = JSONWriter()
+                notice.encode(pools: self.pools, into: &line)
+                for pool in self.pools { pool.tellStatus(line.octets) }
+            }
     }
 
     func isAsked(_ hook: Hook) -> Bool { self.asked.contains(hook) }

@@ -187,6 +187,12 @@ extension JSONWriter {
     /// The caller writes the rest of the members and ends the object.
     package mutating func rawOpenObject(_ encoded: [UInt8]) { self.raw(encoded) }
 
+    /// Splices in a line that is encoded already, its LF included.
+    package mutating func append(line: [UInt8]) {
+        self.octets.append(contentsOf: line)
+        self.needsComma = false
+    }
+
     /// Ends the line.
     package mutating func newline() {
         self.octets.append(UInt8(ascii: "\n"))

@@ -81,7 +81,12 @@ extension PoolMachine {
         // We said so ourselves, and counted what led to it.
         let isOurs = worker.state == .closing
         if worker.awaited > 0, !isOurs {
-            _ = self.health.failed(worker.hello.identity, now: now, others: self.readyCount)
+            _ = self.health.failed(
+                worker.hello.identity,
+                now: now,
+                others: self.readyCount,
+                hasServed: worker.served > 0
+            )
         }
         for case (let held, let ticket?) in worker.held.map({ ($0.eventID, $0.ticket) }) {
             guard var slot = self.tickets[ticket], slot.place == .sent(id, held) else { continue }

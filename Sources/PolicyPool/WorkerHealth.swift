@@ -50,12 +50,20 @@ struct WorkerHealth: Sendable {
     ///
     /// The backoff: 1 s · 2ⁿ⁻¹, at most 60 s. 1st: 1 s, 4th: 8 s, 7th on: 60 s. Never more than half
     /// of the pool is out.
-    /// `others` are the ready workers besides this one.
-    mutating func failed(_ identity: String, now: UInt64, others: Int) -> Bool {
+    /// `others` are the ready workers besides this one. One that `hasServed` before it failed proved
+    /// itself, so its failure is the first of a row: who kills workers that are well, or restarts
+    /// them, keeps none out.
+    mutating func failed(
+        _ identity: String,
+        now: UInt64,
+        others: Int,
+        hasServed: Bool = false
+    ) -> Bool {
         if self.records.count >= Self.capacity, self.records[identity] == nil {
             self.forgetHalf()
         }
         var record = self.records[identity] ?? Record()
+        if hasServed { record.failuresInARow = 0 }
         record.failuresInARow += 1
         record.lastNS = now
         defer { self.records[identity] = record }

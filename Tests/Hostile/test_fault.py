@@ -89,7 +89,7 @@ def start(gatepost: Gatepost, id: str) -> Program:
     gatepost.pool.update(
         deadline_ms=1_000, max_deadline_ms=2_000, grace_ms=1_000, zombie_ms=2_000, hooks={}
     )
-    gatepost.limits(max_sessions_per_ip=0, max_transactions=0, max_errors=0)
+    gatepost.limits(max_sessions_per_ip=0, max_transactions=0)
     return gatepost.frontend()
 
 

@@ -17,18 +17,33 @@ private final class Scene {
         self.machine = PoolMachine(settings: settings, now: 0)
     }
 
-    func join(_ id: WorkerID, concurrency: Int = 1, hooks: [UInt8] = [1, 2]) {
+    func join(
+        _ id: WorkerID,
+        identity: String? = nil,
+        concurrency: Int = 1,
+        hooks: [UInt8] = [1, 2]
+    ) {
+        let answer = self.knock(id, identity: identity, concurrency: concurrency, hooks: hooks)
+        #expect(answer == .welcome(concurrency: concurrency))
+        self.machine.workerReady(id, now: self.now, actions: &self.actions)
+    }
+
+    /// Says hello.
+    func knock(
+        _ id: WorkerID,
+        identity: String? = nil,
+        concurrency: Int = 1,
+        hooks: [UInt8] = [1, 2]
+    ) -> HelloAnswer {
         let isAdmitted = self.machine.workerConnected(id, now: self.now)
         #expect(isAdmitted)
         let hello = PoolHello(
-            identity: "\(id)",
+            identity: identity ?? "\(id)",
             name: "one",
             concurrency: concurrency,
             asked: HookMask(hooks.map { HookMask(hook: $0) })
         )
-        let answer = self.machine.helloReceived(from: id, hello, now: self.now)
-        #expect(answer == .welcome(concurrency: concurrency))
-        self.machine.workerReady(id, now: self.now, actions: &self.actions)
+        return self.machine.helloReceived(from: id, hello, now: self.now)
     }
 
     func submit(_ ticket: PoolTicket, hook: UInt8 = 1) {
@@ -214,5 +229,87 @@ struct PolicyPoolTests {
         #expect(!scene.isAsked(2))
         scene.lose(2)
         #expect(scene.isAsked(1))
+    }
+
+    @Test(
+        "keeps a kind out that dies three times in a row of its first event, and lets it in again"
+    )
+    func crashLoop() {
+        let scene = Scene()
+        for id in 1...4 as ClosedRange<UInt64> { scene.join(id, identity: "well\(id)", hooks: [3]) }
+        for id in 10...12 as ClosedRange<UInt64> {
+            scene.join(id, identity: "ill")
+            scene.submit(id)
+            scene.lose(id)
+        }
+        var answer = scene.knock(13, identity: "ill")
+        #expect(answer == .quarantined(retryNS: Scene.second))
+        scene.lose(13)
+        scene.pass(Scene.second)
+        answer = scene.knock(14, identity: "ill")
+        #expect(answer == .welcome(concurrency: 1))
+    }
+
+    @Test("keeps nobody out for being killed after it has served")
+    func killed() {
+        let scene = Scene()
+        for id in 1...4 as ClosedRange<UInt64> { scene.join(id, identity: "well\(id)", hooks: [3]) }
+        for id in 10...20 as ClosedRange<UInt64> {
+            scene.join(id, identity: "ill")
+            scene.submit(id * 2)
+            scene.answer(id, 1)
+            scene.submit(id * 2 + 1)
+            scene.lose(id)
+        }
+        let answer = scene.knock(21, identity: "ill")
+        #expect(answer == .welcome(concurrency: 1))
+    }
+
+    @Test("is left alone when more than half of the last 20 events failed, and tried every 500 ms")
+    func breaker() {
+        let scene = Scene()
+        scene.join(1)
+        for ticket in 1...20 as ClosedRange<UInt64> {
+            scene.submit(ticket)
+            let isGood = ticket <= 9
+            scene.machine.answered(
+                from: 1,
+                eventID: Int64(ticket),
+                failure: isGood ? nil : .worker_error,
+                now: scene.now,
+                actions: &scene.actions
+            )
+        }
+        _ = scene.take()
+        scene.submit(21)
+        var done = scene.take()
+        #expect(done == [.fail(21, .breaker_open, worker: nil)])
+        scene.pass(500_000_000)
+        scene.submit(22)
+        scene.submit(23)
+        done = scene.take()
+        #expect(done.count == 2)
+        #expect(done.last == .fail(23, .breaker_open, worker: nil))
+        scene.answer(1, 21)
+        scene.submit(24)
+        done = scene.take()
+        #expect(done == [.send(24, to: 1, eventID: 22, attempt: 1, remainingNS: self.all)])
+    }
+
+    @Test("gives grace to the hook whose last worker left, while others are served")
+    func graceOfHook() {
+        let scene = Scene()
+        scene.join(1, hooks: [1])
+        scene.join(2, hooks: [2])
+        scene.pass(10 * Scene.second)
+        scene.lose(2)
+        _ = scene.take()
+        scene.submit(7, hook: 2)
+        scene.submit(8, hook: 1)
+        var done = scene.take()
+        #expect(done == [.send(8, to: 1, eventID: 1, attempt: 1, remainingNS: self.all)])
+        scene.join(3, hooks: [2])
+        done = scene.take()
+        #expect(done == [.send(7, to: 3, eventID: 1, attempt: 1, remainingNS: self.all)])
     }
 }

@@ -62,6 +62,22 @@ extension PolicyPool {
         }
     }
 
+    /// Sends the line of a `status` notification to one observer of each name.
+    func tellStatus(_ line: [UInt8]) {
+        guard self.isObserved(.status) else { return }
+        for id in self.machine.observers(of: Hook.status.index) {
+            guard let connection = self.connections[id], let hello = connection.hello else {
+                continue
+            }
+            guard line.count <= hello.maximumFrameOctets else {
+                connection.droppedNotifications += 1
+                continue
+            }
+            connection.output.append(line: line)
+            self.written(to: connection)
+        }
+    }
+
     func timePassed() {
         self.machine.timePassed(now: self.server.nowNS, actions: &self.actions)
         self.perform()

@@ -49,6 +49,23 @@ struct SpoolDirectory: Sendable {
         return names
     }
 
+    /// What lies in the folder now; blocks for as long as the file system does.
+    func usage() -> Usage {
+        var usage = Usage()
+        for name in self.leftovers() {
+            var facts = stat()
+            guard lstat(self.path + "/" + name, &facts) == 0 else { continue }
+            usage.files += 1
+            usage.octets += Int64(facts.st_size)
+        }
+        return usage
+    }
+
+    struct Usage: Sendable, Equatable {
+        var files: Int64 = 0
+        var octets: Int64 = 0
+    }
+
     private func removeLeftovers() {
         for name in self.leftovers() { unlink(self.path + "/" + name) }
     }

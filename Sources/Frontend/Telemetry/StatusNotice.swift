@@ -1,0 +1,127 @@
+import JSON
+import PolicyPool
+import PolicyProtocol
+
+/// What the notification `status` says of the frontend (protocol/events.md).
+struct StatusNotice {
+    let frontendID: String
+    /// Unix milliseconds.
+    let nowMS: Int64
+    /// Milliseconds since the start.
+    let uptimeMS: Int64
+    let openSessions: Int
+    let openedSessions: UInt64
+    let spool: SpoolDirectory.Usage
+
+    /// Writes the whole line.
+    func encode(pools: [PolicyPool], into writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.key("type")
+        writer.string("notify")
+        writer.key("hook")
+        writer.string(Hook.status.rawValue)
+        writer.key("args")
+        writer.beginObject()
+        writer.key("frontend")
+        writer.string(self.frontendID)
+        writer.key("now_ms")
+        writer.int(self.nowMS)
+        writer.key("uptime_ms")
+        writer.int(self.uptimeMS)
+        writer.key("sessions")
+        writer.beginObject()
+        writer.key("open")
+        writer.int(Int64(self.openSessions))
+        writer.key("opened")
+        writer.int(Int64(clamping: self.openedSessions))
+        writer.endObject()
+        writer.key("spool")
+        writer.beginObject()
+        writer.key("files")
+        writer.int(self.spool.files)
+        writer.key("octets")
+        writer.int(self.spool.octets)
+        writer.endObject()
+        writer.key("pools")
+        writer.beginArray()
+        for pool in pools { pool.encodeStatus(into: &writer) }
+        writer.endArray()
+        writer.endObject()
+        writer.endObject()
+        writer.newline()
+    }
+}
+
+extension PolicyPool {
+    /// Writes this pool's entry.
+    fileprivate func encodeStatus(into writer: inout JSONWriter) {
+        let snapshot = self.machine.snapshot(now: self.server.nowNS)
+        writer.beginObject()
+        writer.key("name")
+        writer.string(self.name)
+        writer.key("state")
+        writer.string(snapshot.state.rawValue)
+        writer.key("queued")
+        writer.int(Int64(snapshot.queued))
+        writer.key("outstanding")
+        writer.int(Int64(snapshot.outstanding))
+        writer.key("served")
+        writer.int(Int64(clamping: snapshot.served))
+        writer.key("failed")
+        writer.int(Int64(clamping: snapshot.failed))
+        writer.key("workers")
+        writer.beginArray()
+        for worker in snapshot.workers {
+            guard let connection = self.connections[worker.id], let hello = connection.hello else {
+                continue
+            }
+            Self.encode(worker, hello, connection, into: &writer)
+        }
+        writer.endArray()
+        writer.endObject()
+    }
+
+    private static func encode(
+        _ worker: PoolSnapshot.Worker,
+        _ hello: WorkerHello,
+        _ connection: WorkerConnectionHandler,
+        into writer: inout JSONWriter
+    ) {
+        writer.beginObject()
+        writer.key("connection")
+        writer.string("w\(worker.id)")
+        writer.key("name")
+        writer.string(hello.name)
+        for (key, text) in [("instance", hello.instance), ("version", hello.version)] {
+            writer.key(key)
+            if text.isEmpty { writer.null() } else { writer.string(text) }
+        }
+        writer.key("plugins")
+        writer.beginArray()
+        for plugin in hello.plugins { writer.string(plugin) }
+        writer.endArray()
+        writer.key("state")
+        writer.string(worker.state.rawValue)
+        writer.key("concurrency")
+        writer.int(Int64(worker.concurrency))
+        writer.key("outstanding")
+        writer.int(Int64(worker.outstanding))
+        let counts = [
+            ("served", worker.served), ("failed", worker.failed), ("late", worker.late),
+            ("dropped", connection.droppedNotifications),
+        ]
+        for (key, count) in counts {
+            writer.key(key)
+            writer.int(Int64(clamping: count))
+        }
+        for (key, percent) in [("p50_us", 50 as UInt64), ("p99_us", 99)] {
+            writer.key(key)
+            if let microseconds = worker.latency.microseconds(percent: percent) {
+                writer.int(Int64(clamping: microseconds))
+            } else {
+                writer.null()
+            }
+        }
+        writer.endObject()
+    }
+}
