@@ -130,7 +130,7 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "PolicyProtocol", "ServiceManager", arguments,
+                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceManager", arguments,
             ]
         ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),

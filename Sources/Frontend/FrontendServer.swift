@@ -20,6 +20,7 @@ final class FrontendServer {
     private(set) var configuration: FrontendConfiguration
     private(set) var pools: [PolicyPool] = []
     let controlFiles: ControlFiles
+    let evidence: PoisonEvidence
     private var listeners: [SMTPListener] = []
     private var sessions = SessionRegistry()
     private var limits: ConnectionLimits
@@ -67,6 +68,7 @@ final class FrontendServer {
             frontendID: configuration.id,
             pools: configuration.pools.map(\.name)
         )
+        self.evidence = PoisonEvidence(folder: self.spool.poisonPath, loop: loop, threads: threads)
         let logger = self.logger
         self.controlFiles = ControlFiles(directories: configuration.controlDirectories) { error in
             logger.error(
@@ -235,12 +237,6 @@ final class FrontendServer {
     /// Removes a file that nobody needs any more, off the loop.
     func removeSoon(_ path: String) {
         self.threads.submit { _ in unlink(path) }
-    }
-
-    /// Keeps a copy of what workers died of, off the loop; personal data, so nobody else may read it.
-    func keepPoison(event: [UInt8], message: String?, fingerprint: UInt64) {
-        let base = self.spool.poisonPath + "/" + String(fingerprint, radix: 16)
-        self.threads.submit { _ in PoisonFiles.keep(event: event, message: message, base: base) }
     }
 
     // MARK: - The end, and reloading

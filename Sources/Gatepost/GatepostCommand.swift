@@ -7,7 +7,9 @@ struct GatepostCommand: ParsableCommand {
         commandName: "gatepost",
         abstract:
             "Runs Gatepost, an SMTP server that people program, and checks its configuration.",
-        subcommands: [RunCommand.self, CheckCommand.self, LaunchCommand.self]
+        subcommands: [
+            RunCommand.self, CheckCommand.self, PoisonCommand.self, LaunchCommand.self,
+        ]
     )
 
     /// Exit codes are those of sysexits, also for arguments.

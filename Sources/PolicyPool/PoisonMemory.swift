@@ -23,6 +23,8 @@ struct PoisonMemory: Sendable {
         self.untilNS[fingerprint] = now &+ Self.lifetimeNS
     }
 
+    mutating func forget(_ fingerprint: UInt64) { self.untilNS[fingerprint] = nil }
+
     mutating func forget(now: UInt64) {
         guard now >= self.nextSweepNS, !self.untilNS.isEmpty else { return }
         self.nextSweepNS = now &+ Self.lifetimeNS / 60

@@ -112,6 +112,9 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// Whether there is any fingerprint to compare with, so that none need be computed.
     package var remembersPoison: Bool { !self.poison.isEmpty }
 
+    /// The question may be asked again: its author says that the plugin is mended.
+    package mutating func forgetPoison(_ fingerprint: UInt64) { self.poison.forget(fingerprint) }
+
     // MARK: - Places
 
     func index(of id: WorkerID) -> Int? {

@@ -25,7 +25,7 @@ extension PolicyPool {
         self.lastTicket += 1
         let ticket = self.lastTicket
         let now = self.server.nowNS
-        if self.machine.remembersPoison, self.machine.isPoison(conversation.fingerprint, now: now) {
+        if self.machine.remembersPoison, self.isPoison(conversation.fingerprint, now: now) {
             self.actions.append(.fail(ticket, .poison, worker: nil))
             self.conversations[ticket] = conversation
         } else {
@@ -34,6 +34,19 @@ extension PolicyPool {
         }
         self.perform()
         return ticket
+    }
+
+    /// Whether workers died of this question, and nobody removed the evidence since
+    /// (`gatepost poison forget`).
+    private func isPoison(_ fingerprint: UInt64, now: UInt64) -> Bool {
+        guard self.machine.isPoison(fingerprint, now: now) else { return false }
+        guard self.server.evidence.isRemoved(fingerprint) else { return true }
+        self.machine.forgetPoison(fingerprint)
+        self.logger.notice(
+            "poison was forgotten: its evidence was removed",
+            metadata: ["pool": "\(self.name)", "poison": "\(PoisonEvidence.name(fingerprint))"]
+        )
+        return false
     }
 
     /// The client is gone.
@@ -185,12 +198,15 @@ extension PolicyPool {
         _ = conversation.writeEvent(id: 1, attempt: 1, deadlineMS: 0, to: everything, into: &event)
         self.logger.error(
             "poison: an event was there when two workers died",
-            metadata: ["session": "\(conversation.facts.id)", "pool": "\(self.name)"]
+            metadata: [
+                "session": "\(conversation.facts.id)", "pool": "\(self.name)",
+                "poison": "\(PoisonEvidence.name(conversation.fingerprint))",
+            ]
         )
-        self.server.keepPoison(
+        self.server.evidence.keep(
+            conversation.fingerprint,
             event: event.octets,
-            message: conversation.message?.path,
-            fingerprint: conversation.fingerprint
+            message: conversation.message?.path
         )
     }
 

@@ -1,39 +1,41 @@
 import Glibc
 
-/// Copies of what workers died of: `<fingerprint>.event.json` and `<fingerprint>.eml`, 0600.
+/// Writes the evidence of one poison; for ``PoisonEvidence``.
 enum PoisonFiles {
-    /// Writes what can be written; a failure costs the evidence and nothing else.
-    static func keep(event: [UInt8], message: String?, base: String) {
-        self.write(event, to: base + ".event.json")
-        guard let message else { return }
-        let source = open(message, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-        guard source >= 0 else { return }
-        defer { close(source) }
-        let path = base + ".eml"
+    static let eventEnding = ".event.json"
+    static let messageEnding = ".eml"
+
+    /// Writes what can be written, the event last: where it is, all is.
+    ///
+    /// `message` is an open file, closed here; -1 if there is none. True if the event is there.
+    static func keep(event: [UInt8], message: Int32, base: String) -> Bool {
+        if message >= 0 {
+            Self.copy(message, to: base + Self.messageEnding)
+            close(message)
+        }
+        let (path, unfinished) = (base + Self.eventEnding, base + ".unfinished")
+        unlink(unfinished)
+        guard
+            let file = try? SpoolFileCalls.append(event, to: -1, path: unfinished, mode: 0o600)
+        else { return false }
+        close(file)
+        return rename(unfinished, path) == 0
+    }
+
+    private static func copy(_ source: Int32, to path: String) {
         unlink(path)
         var copy: Int32 = -1
+        defer { if copy >= 0 { close(copy) } }
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = chunk.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
-            guard count > 0 else { break }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return }
+            let octets = Array(chunk[..<count])
             guard
-                let next = try? SpoolFileCalls.append(
-                    Array(chunk[..<count]),
-                    to: copy,
-                    path: path,
-                    mode: 0o600
-                )
+                let next = try? SpoolFileCalls.append(octets, to: copy, path: path, mode: 0o600)
             else { return }
             copy = next
         }
-        if copy >= 0 { close(copy) }
-    }
-
-    private static func write(_ octets: [UInt8], to path: String) {
-        unlink(path)
-        guard let file = try? SpoolFileCalls.append(octets, to: -1, path: path, mode: 0o600) else {
-            return
-        }
-        close(file)
     }
 }

@@ -55,6 +55,8 @@ struct MailTransaction {
     private(set) var candidate: EnvelopeRecipient?
     private var lastRecipientID = 0
     private var headerState = HeaderState.unread([])
+    /// The header section as it came, whatever policy made of it; for knowing a message again.
+    private(set) var headerOctets: [UInt8] = []
     /// The JSON that every event has of it, without the closing brace; made when it changes.
     private var fixedText: [UInt8]?
     /// Octets of the message as it came, and where its header section ends.
@@ -112,16 +114,11 @@ struct MailTransaction {
 
     // MARK: - Header
 
-    /// The header section as it came, unless it was looked at; for telling messages apart.
-    var headerOctets: [UInt8] {
-        switch self.headerState {
-        case .unread(let octets): octets
-        case .parsed(let list): list.fields.flatMap { $0.name + $0.value }
-        }
-    }
-
     /// The header section has been read; its octets, without the empty line.
-    mutating func headerRead(_ octets: [UInt8]) { self.headerState = .unread(octets) }
+    mutating func headerRead(_ octets: [UInt8]) {
+        self.headerOctets = octets
+        self.headerState = .unread(octets)
+    }
 
     /// The fields now, edits included.
     var headers: HeaderList {

@@ -1,0 +1,65 @@
+import Glibc
+import NIOCore
+import NIOPosix
+
+/// Copies of what workers died of, for the plugin's author: `<fingerprint>.event.json` and
+/// `<fingerprint>.eml`, 0600, for they are personal data.
+///
+/// Confined to the event loop; files are written on the threads. Who removes an event's file says
+/// that it may be asked again: `gatepost poison forget` is that and nothing more.
+final class PoisonEvidence {
+    /// How many are watched; of those beyond, the oldest are remembered for their hour whatever
+    /// becomes of their files.
+    static let capacity = 4_096
+
+    private let folder: String
+    private let loop: any EventLoop
+    private let threads: NIOThreadPool
+    /// What was written, oldest first.
+    private var kept: [UInt64] = []
+
+    init(folder: String, loop: any EventLoop, threads: NIOThreadPool) {
+        self.folder = folder
+        self.loop = loop
+        self.threads = threads
+    }
+
+    /// What the files of this fingerprint are called, without their endings.
+    static func name(_ fingerprint: UInt64) -> String { String(fingerprint, radix: 16) }
+
+    private func base(_ fingerprint: UInt64) -> String {
+        self.folder + "/" + Self.name(fingerprint)
+    }
+
+    /// Writes both files; a failure costs the evidence and nothing else.
+    ///
+    /// `message` is the path of the message, `nil` if no worker was given any.
+    func keep(_ fingerprint: UInt64, event: [UInt8], message: String?) {
+        let base = self.base(fingerprint)
+        // The message is opened now: it is removed as soon as the client has its answer.
+        let source = message.map { open($0, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) } ?? -1
+        self.threads.runIfActive(eventLoop: self.loop) {
+            PoisonFiles.keep(event: event, message: source, base: base)
+        }
+        .assumeIsolated()
+        .whenSuccess { isKept in
+            guard isKept, !self.kept.contains(fingerprint) else { return }
+            if self.kept.count >= Self.capacity { self.kept.removeFirst() }
+            self.kept.append(fingerprint)
+        }
+    }
+
+    /// Whether the file was written and is gone; then it is not watched any more.
+    ///
+    /// One look at the disk, and only for a question that is known as poison.
+    func isRemoved(_ fingerprint: UInt64) -> Bool {
+        guard let index = self.kept.firstIndex(of: fingerprint),
+            access(self.base(fingerprint) + PoisonFiles.eventEnding, F_OK) != 0, errno == ENOENT
+        else { return false }
+        self.kept.remove(at: index)
+        return true
+    }
+}
+
+@available(*, unavailable)
+extension PoisonEvidence: Sendable {}

@@ -1,0 +1,155 @@
+import Glibc
+import JSON
+
+/// `<spool_directory>/poison`, where a frontend keeps what workers died of.
+struct PoisonFolder {
+    static let eventEnding = ".event.json"
+    static let messageEnding = ".eml"
+
+    let path: String
+
+    enum Failure: Error, Equatable, CustomStringConvertible {
+        case unknown(String)
+        /// A call that failed, on what, and its `errno`.
+        case system(String, String, Int32)
+
+        var description: String {
+            switch self {
+            case .unknown(let id): "there is no \"\(PrintableText.text(id))\"; see `list`"
+            case .system(let call, let path, let code):
+                "cannot \(call) \(path): \(String(cString: strerror(code)))"
+            }
+        }
+    }
+
+    /// All that is kept, newest first; nothing if there is no folder.
+    func files() throws(Failure) -> [PoisonFile] {
+        guard let folder = opendir(self.path) else {
+            guard errno == ENOENT else { throw .system("read", self.path, errno) }
+            return []
+        }
+        defer { closedir(folder) }
+        var files: [PoisonFile] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
+                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard name.hasSuffix(Self.eventEnding) else { continue }
+            do throws(Failure) {
+                files.append(try self.file(String(name.dropLast(Self.eventEnding.utf8.count))))
+            } catch .unknown {
+                // It went while the folder was read, or is none of the frontend's.
+                continue
+            }
+        }
+        return files.sorted { ($0.keptAt, $0.id) > ($1.keptAt, $1.id) }
+    }
+
+    /// The one of that name.
+    func file(_ id: String) throws(Failure) -> PoisonFile {
+        let isName = id.utf8.allSatisfy { octet in
+            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(octet)
+                || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(octet)
+        }
+        guard isName, (1...16).contains(id.utf8.count) else { throw .unknown(id) }
+        let base = "\(self.path)/\(id)"
+        let path = base + Self.eventEnding
+        var facts = stat()
+        let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0, fstat(descriptor, &facts) == 0 else {
+            if descriptor >= 0 { close(descriptor) }
+            if errno == ENOENT { throw .unknown(id) }
+            throw .system("read", path, errno)
+        }
+        defer { close(descriptor) }
+        var message = stat()
+        let hasMessage = lstat(base + Self.messageEnding, &message) == 0
+        return PoisonFile(
+            id: id,
+            base: base,
+            keptAt: facts.st_mtim.tv_sec,
+            event: Self.octets(of: descriptor),
+            messageOctets: hasMessage ? Int64(message.st_size) : nil
+        )
+    }
+
+    private static func octets(of descriptor: Int32) -> [UInt8] {
+        var octets: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = chunk.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return octets }
+            octets += chunk[..<count]
+        }
+    }
+}
+
+/// One event that two workers died of, and its message.
+struct PoisonFile {
+    let id: String
+    /// The path without its ending.
+    let base: String
+    /// Unix seconds.
+    let keptAt: Int
+    /// The event, a line of JSON without its LF.
+    let event: [UInt8]
+    /// Size of the kept message; `nil` if no worker had been given one.
+    let messageOctets: Int64?
+
+    init(id: String, base: String, keptAt: Int, event: [UInt8], messageOctets: Int64?) {
+        self.id = id
+        self.base = base
+        self.keptAt = keptAt
+        self.event = event.last == 0x0A ? Array(event.dropLast()) : event
+        self.messageOctets = messageOctets
+    }
+
+    /// A member of the event by its path, as text; `-` if it is not there.
+    private func text(_ path: StaticString...) -> String {
+        guard var object = try? JSONObjectText(self.event), let last = path.last else { return "-" }
+        for key in path.dropLast() {
+            guard let next = try? object.object(key) else { return "-" }
+            object = next
+        }
+        guard let item = object[last], !item.isNull else { return "-" }
+        let octets = (try? item.bytes()) ?? Array(item.raw)
+        return PrintableText.text(String(decoding: octets, as: UTF8.self))
+    }
+
+    var row: [String] {
+        [
+            self.id, UTCTime.text(self.keptAt), self.text("hook"),
+            self.text("session", "client", "ip"),
+            self.text("transaction", "sender", "address"),
+            self.messageOctets.map { "\($0)" } ?? "-",
+        ]
+    }
+
+    /// What a person wants to know first.
+    var description: [String] {
+        var lines = [
+            ("id", self.id),
+            ("kept", UTCTime.text(self.keptAt)),
+            ("refused", "until \(UTCTime.text(self.keptAt + 3_600)), unless forgotten"),
+            ("hook", self.text("hook")),
+            ("session", self.text("session", "id")),
+            ("client", self.text("session", "client", "ip")),
+            ("hello", self.text("session", "hello", "name")),
+            ("sender", self.text("transaction", "sender", "address")),
+            ("event", self.base + PoisonFolder.eventEnding),
+        ]
+        if let octets = self.messageOctets {
+            lines.append(("message", "\(self.base)\(PoisonFolder.messageEnding), \(octets) octets"))
+        }
+        return TextTable.lines(lines.map { [$0.0, $0.1] })
+    }
+
+    /// Removes both files, the message first: where the event is gone, all is.
+    func remove() throws(PoisonFolder.Failure) {
+        for path in [self.base + PoisonFolder.messageEnding, self.base + PoisonFolder.eventEnding]
+        where unlink(path) != 0 && errno != ENOENT {
+            throw .system("remove", path, errno)
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import Glibc
+
+/// Columns for a person's eye.
+enum TextTable {
+    /// Each row as a line; columns are as wide as their widest cell, and two spaces apart.
+    static func lines(_ rows: [[String]]) -> [String] {
+        var widths: [Int] = []
+        for row in rows {
+            for (column, cell) in row.enumerated() {
+                if column == widths.count { widths.append(0) }
+                widths[column] = max(widths[column], cell.count)
+            }
+        }
+        return rows.map { row in
+            row.enumerated().reduce(into: "") { line, next in
+                line += next.element
+                guard next.offset < row.count - 1 else { return }
+                let padding = widths[next.offset] - next.element.count + 2
+                line += String(repeating: " ", count: padding)
+            }
+        }
+    }
+}
+
+/// Text of clients and workers for a terminal, which no octet of theirs may command.
+enum PrintableText {
+    /// Controls and what turns the direction of writing become `\u{…}`.
+    static func text(_ text: String) -> String {
+        text.unicodeScalars.reduce(into: "") { line, scalar in
+            if Self.isCommand(scalar) {
+                line += "\\u{\(String(scalar.value, radix: 16))}"
+            } else {
+                line.unicodeScalars.append(scalar)
+            }
+        }
+    }
+
+    /// JSON that says the same without any such character.
+    static func json(_ octets: [UInt8]) -> String {
+        String(decoding: octets, as: UTF8.self).unicodeScalars.reduce(into: "") { line, scalar in
+            if Self.isCommand(scalar) {
+                let digits = String(scalar.value, radix: 16)
+                line += "\\u" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+            } else {
+                line.unicodeScalars.append(scalar)
+            }
+        }
+    }
+
+    private static func isCommand(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case ..<0x20, 0x7F...0x9F, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069: true
+        default: false
+        }
+    }
+}
+
+/// A moment as RFC 3339 writes it, in UTC.
+enum UTCTime {
+    /// `seconds` is Unix time.
+    static func text(_ seconds: Int) -> String {
+        var seconds = time_t(seconds)
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        var text = [CChar](repeating: 0, count: 32)
+        let count = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
+        return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
