@@ -19,11 +19,16 @@ extension FrontendConfiguration {
         keep(\.id, "id")
         keep(\.runtimeDirectory, "runtime_directory")
         keep(\.spoolDirectory, "spool_directory")
+        keep(\.controlDirectories, "control_directories")
+        keep(\.logFormat, "log_format")
         if new.listeners.map(\.address) != self.listeners.map(\.address) {
             waiting.append("listener")
         }
         merged.listeners = self.listeners.map { old in
-            new.listeners.first { $0.address == old.address } ?? old
+            var listener = new.listeners.first { $0.address == old.address } ?? old
+            if listener.backlog != old.backlog { waiting.append("listener \(old.name): backlog") }
+            listener.backlog = old.backlog
+            return listener
         }
         if new.pools.map(\.name) != self.pools.map(\.name) {
             waiting.append("pool")

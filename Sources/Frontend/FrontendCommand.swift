@@ -34,8 +34,8 @@ struct FrontendCommand: AsyncParsableCommand {
         let configuration = try self.loadConfiguration()
         ServiceLog.bootstrap(
             program: "gatepost-frontend",
-            level: self.logLevel ?? configuration.logLevel,
-            format: self.logFormat ?? configuration.logFormat
+            level: configuration.logLevel,
+            format: configuration.logFormat
         )
         // A write to a peer that left is an error of that connection, not of the process.
         signal(SIGPIPE, SIG_IGN)
@@ -65,6 +65,8 @@ struct FrontendCommand: AsyncParsableCommand {
     private func loadConfiguration() throws -> FrontendConfiguration {
         do {
             var configuration = try FrontendConfiguration.load(directory: self.config)
+            configuration.logLevel = self.logLevel ?? configuration.logLevel
+            configuration.logFormat = self.logFormat ?? configuration.logFormat
             if let listen = self.listen {
                 guard let address = ListenAddress(parsing: listen) else {
                     throw ValidationError("--listen takes HOST:PORT, such as 127.0.0.1:2525")

@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import PolicyProtocol
 import SMTPCore
+import ServiceLog
 import ServiceManager
 
 /// The frontend: its listeners, sessions and pools, all on one event loop.
@@ -15,7 +16,7 @@ import ServiceManager
 final class FrontendServer {
     let loop: any EventLoop
     let threads: NIOThreadPool
-    let logger = Logger(label: "frontend")
+    private(set) var logger = Logger(label: "frontend")
     let spool: SpoolDirectory
     private(set) var configuration: FrontendConfiguration
     private(set) var pools: [PolicyPool] = []
@@ -48,11 +49,15 @@ final class FrontendServer {
         case serving
         /// No new clients; transactions finish.
         case stopping
+        /// No session is left; workers finish what they hold.
+        case draining
         case stopped
     }
 
     /// How often timeouts are looked at.
     static let tick = TimeAmount.milliseconds(100)
+    /// How long workers may take to say bye at the end.
+    static let workerDrainMS: Int64 = 1_000
 
     /// - Throws: ``SystemError`` when the id is taken or a folder cannot be made.
     init(configuration: FrontendConfiguration, loop: any EventLoop, threads: NIOThreadPool) throws {
@@ -125,8 +130,12 @@ final class FrontendServer {
         let now = self.nowMS
         for pool in self.pools { pool.timePassed() }
         for session in self.sessions.all { session.timePassed(now) }
-        if self.state == .stopping { self.continueShutdown(now) }
-        if self.ticks.isMultiple(of: 10), self.state != .stopped {
+        switch self.state {
+        case .stopping: self.continueShutdown(now)
+        case .draining: self.continueDrain(now)
+        case .starting, .serving, .stopped: break
+        }
+        if self.ticks.isMultiple(of: 10), self.state == .starting || self.state == .serving {
             for pool in self.pools { pool.checkSocket() }
             if self.isObserved(.status) { self.tellStatus() }
         }
@@ -175,12 +184,9 @@ final class FrontendServer {
         self.listeners = self.configuration.listeners.map {
             SMTPListener(configuration: $0, smtp: self.smtpConfiguration(for: $0))
         }
-        let inherited = Systemd.sockets.map(\.descriptor)
-        let opened = self.listeners.enumerated().map { index, listener in
-            listener.open(
-                server: self,
-                inherited: index < inherited.count ? inherited[index] : nil
-            )
+        let inherited = self.inheritedSockets()
+        let opened = self.listeners.map { listener in
+            listener.open(server: self, inherited: inherited[listener.configuration.name])
         }
         EventLoopFuture.whenAllSucceed(opened, on: self.loop).assumeIsolated().whenComplete {
             result in
@@ -192,6 +198,23 @@ final class FrontendServer {
                 self.fail(failure)
             }
         }
+    }
+
+    /// What the service manager opened, by the names of the listeners.
+    ///
+    /// A socket that is nobody's is closed and named in the log: were it left open, its clients would
+    /// wait in a queue that nobody reads.
+    private func inheritedSockets() -> [String: CInt] {
+        let names = self.configuration.listeners.map(\.name)
+        let (matched, unmatched) = Systemd.match(Systemd.sockets, listeners: names)
+        for socket in unmatched {
+            self.logger.error(
+                "a socket of systemd has no listener of its FileDescriptorName, and is closed",
+                metadata: ["socket": "\(socket.name)"]
+            )
+            close(socket.descriptor)
+        }
+        return matched
     }
 
     private func listening(_ addresses: [SocketAddress]) {
@@ -242,26 +265,8 @@ final class FrontendServer {
     // MARK: - The end, and reloading
 
     /// Takes over what may change while running; says what may not (architecture §3).
-    func reload(_ new: FrontendConfiguration) {
-        var kept: [String] = []
-        if new.id != self.configuration.id { kept.append("id") }
-        if new.runtimeDirectory != self.configuration.runtimeDirectory {
-            kept.append("runtime_directory")
-        }
-        if new.spoolDirectory != self.configuration.spoolDirectory {
-            kept.append("spool_directory")
-        }
-        if new.pools.map(\.name) != self.configuration.pools.map(\.name) { kept.append("pool") }
-        if new.listeners.map(\.address) != self.configuration.listeners.map(\.address) {
-            kept.append("listener.address")
-        }
-        guard kept.isEmpty else {
-            let keys = kept.joined(separator: ", ")
-            self.logger.error(
-                "not reloaded: \(keys) cannot change while running; restart the frontend"
-            )
-            return
-        }
+    func reload(_ loaded: FrontendConfiguration) {
+        let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
         self.limits.maximumSessions = new.limits.maximumSessions
         self.limits.maximumSessionsPerAddress = new.limits.maximumSessionsPerIP
@@ -269,6 +274,13 @@ final class FrontendServer {
             listener.reconfigure(settings, smtp: self.smtpConfiguration(for: settings))
         }
         for (pool, settings) in zip(self.pools, new.pools) { pool.reconfigure(settings) }
+        self.logger.logLevel = Logger.Level(new.logLevel)
+        if !waiting.isEmpty {
+            self.logger.error(
+                "changed, but not before a restart",
+                metadata: ["keys": "\(waiting.joined(separator: ", "))"]
+            )
+        }
         self.logger.notice("reloaded")
     }
 
@@ -285,13 +297,29 @@ final class FrontendServer {
     }
 
     private func continueShutdown(_ now: Int64) {
-        guard self.sessions.count > 0 else { return self.endNow() }
+        guard self.sessions.count > 0 else { return self.drainWorkers(now) }
         guard now >= self.shutdownDeadlineMS else { return }
-        guard !self.isShutdownOverdue else { return self.endNow() }
+        guard !self.isShutdownOverdue else {
+            for session in self.sessions.all { session.endNow() }
+            return self.drainWorkers(now)
+        }
         // Those that are still here are told, and have a moment to hear it.
         self.isShutdownOverdue = true
         self.shutdownDeadlineMS = now + SMTPSessionHandler.lingerMS
         for session in self.sessions.all { session.shutdownOverdue() }
+    }
+
+    /// Nobody is left to ask for: workers are told, and have a moment to finish (protocol §9).
+    private func drainWorkers(_ now: Int64) {
+        self.state = .draining
+        self.shutdownDeadlineMS = now + Self.workerDrainMS
+        for pool in self.pools { pool.drain() }
+        self.continueDrain(now)
+    }
+
+    private func continueDrain(_ now: Int64) {
+        guard now >= self.shutdownDeadlineMS || self.pools.allSatisfy(\.isDrained) else { return }
+        self.endNow()
     }
 
     /// Ends at once: what was not answered 250 is its client's to send again.

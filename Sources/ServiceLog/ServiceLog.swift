@@ -1,7 +1,7 @@
 package import Configuration
 import Glibc
 import JSON
-import Logging
+package import Logging
 import Synchronization
 
 /// The log of Gatepost's programs, behind swift-log: one line an event, on standard error.
@@ -10,11 +10,16 @@ package enum ServiceLog {
     ///
     /// Call once, at start, before the first `Logger` is made.
     package static func bootstrap(program: String, level: LogLevel, format: LogFormat) {
-        let level = Logger.Level(rawValue: level.rawValue) ?? .info
+        let level = Logger.Level(level)
         LoggingSystem.bootstrap { _ in
             LineLogHandler(program: program, level: level, format: format)
         }
     }
+}
+
+extension Logger.Level {
+    /// The level of the same word.
+    package init(_ level: LogLevel) { self = Self(rawValue: level.rawValue) ?? .info }
 }
 
 /// Writes each event as one line with one `write(2)`, so that lines of several programs that share

@@ -39,6 +39,26 @@ package enum Systemd {
         }
     }
 
+    /// Which socket is which listener's: the one whose `FileDescriptorName=` is its name.
+    ///
+    /// Sockets whose name no listener has, or that come after one of the same name, are returned as
+    /// `unmatched`.
+    package static func match(
+        _ sockets: [PassedSocket],
+        listeners: [String]
+    ) -> (matched: [String: Int32], unmatched: [PassedSocket]) {
+        var matched: [String: Int32] = [:]
+        var unmatched: [PassedSocket] = []
+        for socket in sockets {
+            if listeners.contains(socket.name), matched[socket.name] == nil {
+                matched[socket.name] = socket.descriptor
+            } else {
+                unmatched.append(socket)
+            }
+        }
+        return (matched, unmatched)
+    }
+
     /// Takes everything out of the environment; call it first, before any thread or child.
     package static func prepare() {
         _ = Self.notifyAddress

@@ -136,9 +136,115 @@ def test_sighup_says_what_cannot_change(gatepost: Gatepost) -> None:
     gatepost.listener["address"] = f"127.0.0.1:{free_port()}"
     gatepost.write_frontend_toml()
     frontend.signal(signal.SIGHUP)
-    frontend.logged("listener|address", after=at)
+    frontend.logged("not before a restart.*listener", after=at)
     with gatepost.connect() as client:
         client.ehlo()
+
+
+def test_sighup_takes_what_it_can(gatepost: Gatepost) -> None:
+    """Limits, deadlines and policies count at once, though an id in the same file has to wait."""
+    frontend, worker = gatepost.run()
+    gatepost.frontend_toml["id"] = "other"
+    gatepost.frontend_toml["log_level"] = "debug"
+    gatepost.limits(command_timeout_ms=1_000)
+    gatepost.pool.update(on_failure="reject", grace_ms=0)
+    gatepost.write_frontend_toml()
+    at = frontend.log_position()
+    frontend.signal(signal.SIGHUP)
+    line = frontend.logged("not before a restart", after=at)
+    assert "keys=id" in line.replace('"', ""), line
+    frontend.logged("reloaded", after=at)
+    with gatepost.connect() as silent:
+        silent.ehlo()
+        assert silent.reply(5).code == 421, "the new timeout"
+    worker.kill()
+    frontend.logged("a worker (was lost|left)", after=at)
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        # The new policy, and no grace.
+        client.command("RCPT TO:<alice@example.com>", 554)
+
+
+def test_workers_are_drained_in_the_end(gatepost: Gatepost) -> None:
+    """After the last session a worker gets `drain`, once, and says bye (protocol §9)."""
+    gatepost.pool["minimum_workers"] = 2
+    frontend = gatepost.frontend(ready=False)
+    with gatepost.raw_worker() as worker, gatepost.raw_worker() as leaving:
+        for each in (worker, leaving):
+            each.hello(["rcpt"], worker={"name": "w", "pid": 1})
+        frontend.ready()
+        leaving.send({"type": "drain", "reason": "stopping"})
+        assert leaving.expect("drain")["reason"] == "requested"
+        with gatepost.connect() as client:
+            client.ehlo()
+            client.command("MAIL FROM:<bob@example.net>", 250)
+            client.send(b"RCPT TO:<alice@example.com>\r\n")
+            event = worker.event("rcpt")
+            frontend.signal(signal.SIGTERM)
+            wait_until(lambda: not _listens(gatepost.port), 5, "the listener closed")
+            assert not worker.has_more(0.2), "drain before the session is over"
+            worker.answer(event, "ok")
+            client.expect(250)
+            client.close()
+        assert worker.expect("drain")["reason"] == "shutdown"
+        wait_until(lambda: gatepost.sockets() == [], 5, "the socket is gone before the workers are")
+        assert frontend.is_running
+        worker.send({"type": "drain", "reason": "shutdown"})
+        worker.send({"type": "bye", "code": "drained"})
+        assert worker.closed() == [], "one drain, and no bye to who said it"
+        leaving.send({"type": "bye", "code": "drained"})
+        assert leaving.closed() == [], "no second drain"
+        assert frontend.exit_code(5) == 0
+
+
+def test_a_worker_that_does_not_drain_holds_nobody(gatepost: Gatepost) -> None:
+    frontend = gatepost.frontend(ready=False)
+    with gatepost.raw_worker() as worker:
+        worker.hello(["rcpt"], worker={"name": "w", "pid": 1})
+        frontend.ready()
+        frontend.signal(signal.SIGTERM)
+        worker.expect("drain")
+        assert worker.expect("bye", 5)["code"] == "shutdown"
+        assert frontend.exit_code(5) == 0
+
+
+@pytest.mark.parametrize("name", ["default", "nobody"])
+def test_sockets_of_systemd_go_by_name(gatepost: Gatepost, name: str) -> None:
+    """The listener whose name is the socket's FileDescriptorName takes it; who is nobody's is closed."""
+    gatepost.listener["name"] = "default"
+    gatepost.write_frontend_toml()
+    passed = socket.create_server(("127.0.0.1", 0))
+    port = passed.getsockname()[1]
+    # The descriptor becomes 3, and LISTEN_PID the process's own, as systemd does.
+    script = (
+        "import os, sys\n"
+        "given = int(sys.argv[1])\n"
+        "if given != 3: os.dup2(given, 3); os.close(given)\n"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES=sys.argv[2])\n"
+        "os.execv(sys.argv[3], sys.argv[3:])\n"
+    )
+    frontend = subprocess.Popen(
+        [
+            "/usr/bin/python3", "-c", script, str(passed.fileno()), name,
+            BINARIES / "gatepost-frontend", "--config", gatepost.config,
+        ],
+        pass_fds=[passed.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    passed.close()
+    try:
+        with gatepost.python_worker(["rcpt"]):
+            assert frontend.stdout is not None
+            expected = port if name == "default" else gatepost.port
+            assert frontend.stdout.readline() == f"ready 127.0.0.1:{expected}\n"
+            assert _listens(port) == (name == "default")
+    finally:
+        frontend.terminate()
+        _, log = frontend.communicate(timeout=10)
+    assert ("socket=nobody" in log.replace('"', "")) == (name == "nobody"), log
 
 
 def test_a_second_frontend_with_the_same_id_refuses(gatepost: Gatepost) -> None:

@@ -17,6 +17,15 @@ import Testing
         Systemd.notify("READY=1")
     }
 
+    @Test func `a socket is the listener's whose name it has`() {
+        let sockets = ["submission", "smtp.socket", "mx", "mx"].enumerated().map { index, name in
+            Systemd.PassedSocket(name: name, descriptor: Int32(3 + index))
+        }
+        let (matched, unmatched) = Systemd.match(sockets, listeners: ["mx", "submission", "other"])
+        #expect(matched == ["mx": 5, "submission": 3])
+        #expect(unmatched.map(\.descriptor) == [4, 6])
+    }
+
     @Test func `names go with descriptors, from 3 on`() {
         #expect(
             Systemd.sockets(process: getpid(), count: 2, names: "mx:")

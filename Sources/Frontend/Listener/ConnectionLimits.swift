@@ -47,7 +47,7 @@ struct ConnectionLimits {
 /// Bounded: at `capacity` the whole memory is dropped, which costs each client one more delay.
 struct GreetingPasses {
     /// How long a pass holds, in milliseconds.
-    let lifetimeMilliseconds: Int64
+    var lifetimeMilliseconds: Int64
     let capacity: Int
     private var passedUntil: [String: Int64] = [:]
 

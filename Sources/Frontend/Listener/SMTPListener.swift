@@ -111,6 +111,7 @@ final class SMTPListener {
         self.configuration = configuration
         self.smtp = smtp
         self.control = nil
+        self.passes.lifetimeMilliseconds = configuration.greetingPassTTLMS
     }
 
     /// Takes no more clients.

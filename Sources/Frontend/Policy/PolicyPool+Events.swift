@@ -121,8 +121,7 @@ extension PolicyPool {
             self.written(to: connection)
         case .answerDrain(let worker):
             guard let connection = self.connections[worker] else { return }
-            FrontendLine.drain(reason: "requested", into: &connection.output)
-            self.written(to: connection)
+            self.sayDrain(connection, reason: "requested")
         case .close(let worker, let reason): self.close(worker, reason)
         case .poison(let ticket): self.keepPoison(ticket)
         case .passOver(let ticket):

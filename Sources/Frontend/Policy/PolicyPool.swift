@@ -118,31 +118,56 @@ extension PolicyPool {
         _ = try? self.open()
     }
 
-    /// Closes the socket and tells the workers.
+    /// Closes the socket and every connection.
     func close() -> EventLoopFuture<Void> {
+        for connection in self.connections.values { self.sayGoodbye(connection) }
+        return self.closeSocket()
+    }
+
+    /// Takes no new workers and tells those that are there that nothing more is coming; those that
+    /// said `drain` themselves have been told (protocol §9).
+    func drain() {
+        _ = self.closeSocket()
+        for connection in Array(self.connections.values) {
+            guard connection.hello != nil else {
+                self.sayGoodbye(connection)
+                continue
+            }
+            self.sayDrain(connection, reason: "shutdown")
+        }
+    }
+
+    /// Whether every worker has left.
+    var isDrained: Bool { self.connections.isEmpty }
+
+    /// Says `drain`, once to a connection.
+    func sayDrain(_ connection: WorkerConnectionHandler, reason: String) {
+        guard !connection.hasSaidDrain else { return }
+        connection.hasSaidDrain = true
+        FrontendLine.drain(reason: reason, into: &connection.output)
+        self.written(to: connection)
+    }
+
+    private func sayGoodbye(_ connection: WorkerConnectionHandler) {
+        FrontendLine.bye(
+            code: "shutdown",
+            message: "the frontend stops",
+            into: &connection.output
+        )
+        connection.close()
+    }
+
+    private func closeSocket() -> EventLoopFuture<Void> {
         var facts = stat()
-        if lstat(self.place.path, &facts) == 0, UInt64(facts.st_ino) == self.boundInode {
+        if let inode = self.boundInode, lstat(self.place.path, &facts) == 0,
+            UInt64(facts.st_ino) == inode
+        {
             unlink(self.place.path)
         }
-        for connection in self.connections.values {
-            FrontendLine.bye(
-                code: "shutdown",
-                message: "the frontend stops",
-                into: &connection.output
-            )
-            connection.close()
-        }
+        self.boundInode = nil
         let closed = self.channel?.close() ?? self.server.loop.makeSucceededVoidFuture()
         self.channel = nil
         return closed
-    }
-
-    /// Tells every worker that nothing more is coming.
-    func drain() {
-        for connection in self.connections.values where connection.hello != nil {
-            FrontendLine.drain(reason: "shutdown", into: &connection.output)
-            self.written(to: connection)
-        }
     }
 
     private func newConnection() -> WorkerConnectionHandler {

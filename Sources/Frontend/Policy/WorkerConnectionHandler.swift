@@ -27,6 +27,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     var isDirty = false
     /// Notifications that it did not get because it was slow.
     var droppedNotifications: UInt64 = 0
+    /// A `drain` is sent once, as the question or as the answer.
+    var hasSaidDrain = false
     private(set) var isClosed = false
 
     private unowned let pool: PolicyPool
