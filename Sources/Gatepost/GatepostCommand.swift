@@ -8,7 +8,8 @@ struct GatepostCommand: ParsableCommand {
         abstract:
             "Runs Gatepost, an SMTP server that people program, and checks its configuration.",
         subcommands: [
-            RunCommand.self, CheckCommand.self, PoisonCommand.self, LaunchCommand.self,
+            RunCommand.self, CheckCommand.self, WorkersCommand.self, PoisonCommand.self,
+            LaunchCommand.self,
         ]
     )
 

@@ -157,7 +157,8 @@ extension PoolMachine {
         self.readyCount = 0
         self.served = []
         var present: [String: HookMask] = [:]
-        for worker in self.workers where worker.state == .ready {
+        // Who only observes is nobody: it answers nothing, and names nothing to ask.
+        for worker in self.workers where worker.state == .ready && worker.isAskable {
             self.readyCount += 1
             if worker.serves { self.served.formUnion(worker.hello.asked) }
             present[worker.hello.name, default: []].formUnion(worker.hello.asked)

@@ -57,6 +57,9 @@ struct WorkerSlot: Sendable {
 
     var credits: Int { min(self.hello.concurrency, self.rampedCredits) }
 
+    /// Whether it named any hook to be asked about.
+    var isAskable: Bool { !self.hello.asked.isEmpty }
+
     /// Whether it serves anything at all, now or when it has the time.
     var serves: Bool { self.state == .ready && self.hello.concurrency > 0 }
 

@@ -296,6 +296,17 @@ struct PolicyPoolTests {
         #expect(done == [.send(24, to: 1, eventID: 22, attempt: 1, remainingNS: self.all)])
     }
 
+    @Test("is as empty as before when somebody comes who only observes")
+    func observer() {
+        let scene = Scene()
+        scene.join(1, hooks: [])
+        #expect(scene.isAsked(0))
+        scene.submit(7, hook: 0)
+        scene.pass(3 * Scene.second)
+        let done = scene.take()
+        #expect(done == [.fail(7, .no_worker, worker: nil)])
+    }
+
     @Test("gives grace to the hook whose last worker left, while others are served")
     func graceOfHook() {
         let scene = Scene()

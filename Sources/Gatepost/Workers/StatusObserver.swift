@@ -1,0 +1,128 @@
+import Glibc
+import JSON
+
+/// A worker that observes `status` and nothing else, over a blocking socket.
+struct StatusObserver {
+    let path: String
+    /// What the frontend calls this connection.
+    private(set) var connection = ""
+    private let socket: Int32
+    private var received: [UInt8] = []
+
+    /// Why nothing can be shown.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// How long the frontend may take for a line; it sends one a second.
+    private static let timeoutSeconds = 5
+    private static let maximumFrameOctets = 16 << 20
+
+    /// Dials, says hello and reads the welcome.
+    ///
+    /// - Throws: ``Failure`` that says what the frontend or the kernel said.
+    init(path: String, pool: String) throws(Failure) {
+        self.path = path
+        self.socket = try Self.dial(path)
+        try self.send(
+            // A name of its own: of each name one worker is told.
+            #"{"type":"hello","protocol":[1,1],"pool":"\#(pool)","#
+                + #""worker":{"name":"gatepost-workers-\#(getpid())","pid":\#(getpid())},"#
+                + #""concurrency":1,"max_frame":\#(Self.maximumFrameOctets),"#
+                + #""hooks":{"status":{"observe":true}}}"# + "\n"
+        )
+        let answer = try self.line()
+        guard answer["type"] == .string("welcome"), case .string(let name)? = answer["connection"]
+        else {
+            guard case .string(let message)? = answer["message"] else {
+                throw Failure(description: "the frontend does not welcome us")
+            }
+            throw Failure(description: "the frontend refuses us: \(message)")
+        }
+        self.connection = name
+    }
+
+    /// The `args` of the next status; waits for it.
+    mutating func next() throws(Failure) -> JSONValue {
+        while true {
+            let message = try self.line()
+            if message["hook"] == .string("status"), let args = message["args"] { return args }
+            switch message["type"] {
+            case .string("ping")?:
+                guard case .int(let number)? = message["n"] else { continue }
+                try self.send(#"{"type":"pong","n":\#(number)}"# + "\n")
+            case .string("bye")?, .string("drain")?:
+                throw Failure(description: "the frontend stops")
+            default: continue
+            }
+        }
+    }
+
+    private static func dial(_ path: String) throws(Failure) -> Int32 {
+        let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { throw self.failure("socket") }
+        var limit = timeval(tv_sec: Self.timeoutSeconds, tv_usec: 0)
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let octets = Array(path.utf8)
+        let fits = withUnsafeMutableBytes(of: &address.sun_path) { place in
+            guard octets.count < place.count else { return false }
+            place.copyBytes(from: octets)
+            return true
+        }
+        let code =
+            fits
+            ? withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            } : -1
+        guard code == 0 else {
+            let failure = self.failure("connect")
+            close(descriptor)
+            throw failure
+        }
+        return descriptor
+    }
+
+    private static func failure(_ call: String) -> Failure {
+        Failure(description: "cannot \(call): \(String(cString: strerror(errno)))")
+    }
+
+    private func send(_ text: String) throws(Failure) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.send(self.socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw Self.failure("write") }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    private mutating func line() throws(Failure) -> JSONValue {
+        while true {
+            if let end = self.received.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = Array(self.received[..<end])
+                self.received.removeSubrange(...end)
+                do {
+                    return try JSONValue(parsing: line)
+                } catch {
+                    throw Failure(description: "the frontend said what is no JSON: \(error)")
+                }
+            }
+            var chunk = [UInt8](repeating: 0, count: 65_536)
+            let count = recv(self.socket, &chunk, chunk.count, 0)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Self.failure("read") }
+            guard count > 0, self.received.count < Self.maximumFrameOctets else {
+                throw Failure(description: "the frontend closed the connection")
+            }
+            self.received += chunk[..<count]
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import JSON
+
+/// One status as lines for a person: a line about the frontend, one a pool, one a worker.
+struct WorkersTable {
+    private(set) var lines: [String] = []
+
+    private static let titles = [
+        "pool", "worker", "version", "state", "busy", "served", "failed", "late", "p50", "p99",
+        "plugins",
+    ]
+
+    /// - Parameters:
+    ///   - status: The `args` of the notification (protocol/events.md).
+    ///   - own: A connection that is not shown: the one that asks.
+    init(_ status: JSONValue, leavingOut own: String) {
+        var rows = [Self.titles]
+        var pools: [String] = []
+        for pool in Self.list(status["pools"]) {
+            let name = Self.text(pool["name"])
+            pools.append(
+                "\(name) \(Self.text(pool["state"])), \(Self.text(pool["queued"])) waiting,"
+                    + " \(Self.text(pool["served"])) served, \(Self.text(pool["failed"])) failed"
+            )
+            for worker in Self.list(pool["workers"]) where worker["connection"] != .string(own) {
+                rows.append(Self.row(worker, pool: name))
+            }
+        }
+        let sessions = status["sessions"]
+        self.lines = [
+            "\(Self.text(status["frontend"])): \(Self.text(sessions?["open"])) sessions;"
+                + " \(pools.joined(separator: "; "))"
+        ]
+        self.lines += TextTable.lines(rows)
+    }
+
+    private static func row(_ worker: JSONValue, pool: String) -> [String] {
+        var name = self.text(worker["name"])
+        let instance = self.text(worker["instance"])
+        if instance != "-" { name += "/\(instance)" }
+        return [
+            pool, "\(name)#\(self.text(worker["connection"]).dropFirst())",
+            self.text(worker["version"]), self.text(worker["state"]),
+            "\(self.text(worker["outstanding"]))/\(self.text(worker["concurrency"]))",
+            self.text(worker["served"]), self.text(worker["failed"]), self.text(worker["late"]),
+            self.time(worker["p50_us"]), self.time(worker["p99_us"]),
+            self.list(worker["plugins"]).map(self.text).joined(separator: " "),
+        ]
+    }
+
+    /// Microseconds as people read them.
+    private static func time(_ value: JSONValue?) -> String {
+        guard case .int(let microseconds)? = value else { return "-" }
+        return microseconds < 10_000 ? "\(microseconds) us" : "\(microseconds / 1_000) ms"
+    }
+
+    private static func list(_ value: JSONValue?) -> [JSONValue] {
+        guard case .array(let values)? = value else { return [] }
+        return values
+    }
+
+    /// A string or a number, as a terminal may get it.
+    ///
+    /// `-` stands for anything else.
+    private static func text(_ value: JSONValue?) -> String {
+        switch value {
+        case .string(let text)?: PrintableText.text(text)
+        case .int(let number)?: "\(number)"
+        case .bool, .double, .array, .object, .null, nil: "-"
+        }
+    }
+}
