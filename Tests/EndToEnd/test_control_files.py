@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from harness.gatepost import DELIVERING, Gatepost
@@ -123,3 +125,40 @@ def test_plugins_are_for_new_workers(gatepost: Gatepost) -> None:
         )
         client.deliver(b"Subject: new\r\n\r\n")
         client.quit()
+
+
+def write_map(server: Gatepost, name: str, *keys: str) -> None:
+    """As Debian's `cdb` makes it: a new file, renamed into place."""
+    records = "".join(f"+{len(key)},0:{key}->\n" for key in keys) + "\n"
+    path = server.config / name
+    subprocess.run(["cdb", "-c", path], input=records, text=True, check=True)
+
+
+def test_morercpthosts_is_a_map(gatepost: Gatepost) -> None:
+    gatepost.run()
+    assert rcpt_code(gatepost, "x@mapped.example") == 550
+    write_map(gatepost, "morercpthosts.cdb", "mapped.example", ".below.example")
+    assert rcpt_code(gatepost, "x@mapped.example") == 250
+    assert rcpt_code(gatepost, "x@a.below.example") == 250
+    assert rcpt_code(gatepost, "x@other.example") == 550
+    # A map that is cut off is no empty map: the last good one stays.
+    path = gatepost.config / "morercpthosts.cdb"
+    path.write_bytes(path.read_bytes()[:-8])
+    assert rcpt_code(gatepost, "x@mapped.example") == 250
+    gatepost.programs[1].logged("no CDB file")
+
+
+def test_morerelayclients_is_a_map(gatepost: Gatepost) -> None:
+    gatepost.plugins("relay", *DELIVERING)
+    gatepost.run()
+    source = "127.0.0.7"
+
+    def relays() -> int:
+        with gatepost.connect(source=source) as client:
+            client.ehlo()
+            client.command("MAIL FROM:<bob@example.net>", 250)
+            return client.command("RCPT TO:<x@elsewhere.example>").code
+
+    assert relays() == 550
+    write_map(gatepost, "morerelayclients.cdb", "10.1.", source)
+    assert relays() == 250

@@ -4,7 +4,8 @@ import Glibc
 ///
 /// Empty lines and lines that begin with `#` are dropped, white space is trimmed at both ends, `#`
 /// later in a line is data, CRLF line ends are fine. `$include` inserts a file, or the regular files
-/// of a folder in sorted order, in place.
+/// of a folder in sorted order, in place. A file whose name ends in `.cdb` is a map, and its keys are
+/// the lines.
 struct ControlFileReader {
     /// How deep `$include` may nest.
     static let maximumDepth = 16
@@ -75,10 +76,30 @@ struct ControlFileReader {
         self.open.append(stamp)
         defer { self.open.removeLast() }
         var number = 0
+        if path.hasSuffix(".cdb") {
+            guard let database = ConstantDatabase(octets) else {
+                let remedy = "make it anew, under another name, and rename it"
+                return self.fail(path, place, "\(path): is no CDB file", remedy: remedy)
+            }
+            for key in database.keys {
+                number += 1
+                self.takeKey(key, file: path, record: number)
+            }
+            return
+        }
         for raw in octets.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
             number += 1
             self.take(raw, file: path, line: number)
         }
+    }
+
+    /// A key of a map is a line that needs no trimming and holds no comment.
+    private mutating func takeKey(_ key: ArraySlice<UInt8>, file: String, record: Int) {
+        guard let text = String(validating: key, as: UTF8.self) else {
+            let place = ControlLine(text: "", file: file, line: record)
+            return self.fail(file, place, "this key is not UTF-8", remedy: "make the map anew")
+        }
+        self.lines.append(ControlLine(text: text, file: file, line: record))
     }
 
     private mutating func take(_ raw: ArraySlice<UInt8>, file: String, line: Int) {

@@ -9,6 +9,7 @@ package struct RcptOK: RcptHook {
     private let me: ControlFile<LocalDomains>
     private let domains: ControlFile<LocalDomains>
     private let moreDomains: ControlFile<LocalDomains>
+    private let mapDomains: ControlFile<LocalDomains>
     private let refusal: Refusal
 
     package init(configuration: PluginConfiguration) throws {
@@ -16,6 +17,10 @@ package struct RcptOK: RcptHook {
         self.me = try configuration.controlFile("me", parse: LocalDomains.init)
         self.domains = try configuration.controlFile("rcpthosts", parse: LocalDomains.init)
         self.moreDomains = try configuration.controlFile("morercpthosts", parse: LocalDomains.init)
+        self.mapDomains = try configuration.controlFile(
+            "morercpthosts.cdb",
+            parse: LocalDomains.init
+        )
     }
 
     package func rcpt(_ event: RcptEvent) async throws -> Answer {
@@ -36,6 +41,7 @@ package struct RcptOK: RcptHook {
             event.value(of: self.me).contains(domain)
                 || event.value(of: self.domains).contains(domain)
                 || event.value(of: self.moreDomains).contains(domain)
+                || event.value(of: self.mapDomains).contains(domain)
         else { return self.refuse(event) }
         event.pass("local domain")
         return .ok

@@ -13,6 +13,7 @@ package struct Relay: ConnectHook, RcptHook {
     private let refused: ControlFile<[IPNetwork]>
     private let allowed: ControlFile<[IPNetwork]>
     private let moreAllowed: ControlFile<[IPNetwork]>
+    private let mapAllowed: ControlFile<[IPNetwork]>
     private let isExclusive: Bool
     private let refusal: Refusal
 
@@ -23,6 +24,7 @@ package struct Relay: ConnectHook, RcptHook {
         self.refused = try configuration.controlFile("norelayclients", line: Self.network)
         self.allowed = try configuration.controlFile("relayclients", line: Self.network)
         self.moreAllowed = try configuration.controlFile("morerelayclients", line: Self.network)
+        self.mapAllowed = try configuration.controlFile("morerelayclients.cdb", line: Self.network)
     }
 
     package func subscription(at hook: Hook) -> Subscription? {
@@ -42,6 +44,7 @@ package struct Relay: ConnectHook, RcptHook {
             address == Self.loopback
                 || event.value(of: self.allowed).contains(where: { $0.contains(address) })
                 || event.value(of: self.moreAllowed).contains(where: { $0.contains(address) })
+                || event.value(of: self.mapAllowed).contains(where: { $0.contains(address) })
         else { return event.skip("no relay client") }
         event.setRelay(true)
         return event.pass("relay client")
