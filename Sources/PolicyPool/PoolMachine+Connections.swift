@@ -158,7 +158,7 @@ extension PoolMachine {
         self.served = []
         var present: [String: HookMask] = [:]
         // Who only observes is nobody: it answers nothing, and names nothing to ask.
-        for worker in self.workers where worker.state == .ready && worker.isAskable {
+        for worker in self.workers where worker.state == .ready && !worker.isObserver {
             self.readyCount += 1
             if worker.serves { self.served.formUnion(worker.hello.asked) }
             present[worker.hello.name, default: []].formUnion(worker.hello.asked)

@@ -14,7 +14,7 @@ extension PoolMachine {
         var served: HookMask = []
         var alone = 0
         for worker in self.workers {
-            if worker.state == .ready, worker.isAskable { ready += 1 }
+            if worker.state == .ready, !worker.isObserver { ready += 1 }
             if worker.serves { served.formUnion(worker.hello.asked) }
             if worker.isReserved { alone += 1 }
             if worker.held.count > worker.hello.concurrency { return "more held than credits" }

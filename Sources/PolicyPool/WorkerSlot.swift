@@ -57,8 +57,8 @@ struct WorkerSlot: Sendable {
 
     var credits: Int { min(self.hello.concurrency, self.rampedCredits) }
 
-    /// Whether it named any hook to be asked about.
-    var isAskable: Bool { !self.hello.asked.isEmpty }
+    /// Whether it only observes. One that names no hook at all is a worker, which declines everything.
+    var isObserver: Bool { self.hello.asked.isEmpty && !self.hello.observed.isEmpty }
 
     /// Whether it serves anything at all, now or when it has the time.
     var serves: Bool { self.state == .ready && self.hello.concurrency > 0 }

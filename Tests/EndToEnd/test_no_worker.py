@@ -151,3 +151,14 @@ def test_a_deadline_is_the_time_to_the_reply(gatepost: Gatepost) -> None:
     event = worker.saw("mail")
     assert event["deadline_ms"] <= 700
     worker.close()
+
+
+def test_a_worker_without_a_plugin_is_a_worker(gatepost: Gatepost) -> None:
+    """It opens the listeners and declines everything, as `gatepost check` says it does."""
+    gatepost.plugins()
+    gatepost.pool["minimum_workers"] = 1
+    gatepost.run()
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.command("RCPT TO:<alice@example.com>", 450)

@@ -21,9 +21,16 @@ private final class Scene {
         _ id: WorkerID,
         identity: String? = nil,
         concurrency: Int = 1,
-        hooks: [UInt8] = [1, 2]
+        hooks: [UInt8] = [1, 2],
+        observed: [UInt8] = []
     ) {
-        let answer = self.knock(id, identity: identity, concurrency: concurrency, hooks: hooks)
+        let answer = self.knock(
+            id,
+            identity: identity,
+            concurrency: concurrency,
+            hooks: hooks,
+            observed: observed
+        )
         #expect(answer == .welcome(concurrency: concurrency))
         self.machine.workerReady(id, now: self.now, actions: &self.actions)
     }
@@ -33,7 +40,8 @@ private final class Scene {
         _ id: WorkerID,
         identity: String? = nil,
         concurrency: Int = 1,
-        hooks: [UInt8] = [1, 2]
+        hooks: [UInt8] = [1, 2],
+        observed: [UInt8] = []
     ) -> HelloAnswer {
         let isAdmitted = self.machine.workerConnected(id, now: self.now)
         #expect(isAdmitted)
@@ -41,7 +49,8 @@ private final class Scene {
             identity: identity ?? "\(id)",
             name: "one",
             concurrency: concurrency,
-            asked: HookMask(hooks.map { HookMask(hook: $0) })
+            asked: HookMask(hooks.map { HookMask(hook: $0) }),
+            observed: HookMask(observed.map { HookMask(hook: $0) })
         )
         return self.machine.helloReceived(from: id, hello, now: self.now)
     }
@@ -299,12 +308,37 @@ struct PolicyPoolTests {
     @Test("is as empty as before when somebody comes who only observes")
     func observer() {
         let scene = Scene()
-        scene.join(1, hooks: [])
+        scene.join(1, hooks: [], observed: [9])
         #expect(scene.isAsked(0))
         scene.submit(7, hook: 0)
         scene.pass(3 * Scene.second)
         let done = scene.take()
         #expect(done == [.fail(7, .no_worker, worker: nil)])
+    }
+
+    @Test("has a worker when somebody comes who names no hook, and it declines everything")
+    func nothingNamed() {
+        let scene = Scene()
+        scene.join(1, hooks: [])
+        #expect(!scene.isAsked(0))
+        let readyCount = scene.machine.readyCount
+        #expect(readyCount == 1)
+    }
+
+    @Test("forgets one poison when told to, and no other")
+    func forgottenPoison() {
+        let scene = Scene()
+        scene.join(1)
+        scene.submit(7)
+        scene.lose(1)
+        scene.join(2)
+        scene.lose(2)
+        scene.machine.forgetPoison(8)
+        let isPoison = scene.machine.isPoison(7, now: scene.now)
+        #expect(isPoison)
+        scene.machine.forgetPoison(7)
+        let isPoisonStill = scene.machine.isPoison(7, now: scene.now)
+        #expect(!isPoisonStill)
     }
 
     @Test("gives grace to the hook whose last worker left, while others are served")

@@ -79,7 +79,7 @@ struct WorkersCommand: ParsableCommand {
         if self.json {
             var writer = JSONWriter()
             status.encode(into: &writer)
-            StandardOutput.write(String(decoding: writer.octets, as: UTF8.self))
+            StandardOutput.write(PrintableText.json(writer.octets))
         } else {
             for line in WorkersTable(status, leavingOut: connection).lines {
                 StandardOutput.write(line)
