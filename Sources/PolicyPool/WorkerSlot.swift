@@ -57,7 +57,7 @@ struct WorkerSlot: Sendable {
 
     var credits: Int { min(self.hello.concurrency, self.rampedCredits) }
 
-    /// Whether it only observes. One that names no hook at all is a worker, which declines everything.
+    /// Whether it only observes; one that names no hook at all is a worker, which declines everything.
     var isObserver: Bool { self.hello.asked.isEmpty && !self.hello.observed.isEmpty }
 
     /// Whether it serves anything at all, now or when it has the time.

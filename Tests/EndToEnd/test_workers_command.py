@@ -67,3 +67,14 @@ def test_whoever_looks_is_no_worker(gatepost: Gatepost) -> None:
     assert done.returncode == 0, done.stderr
     assert "policy grace" in done.stdout or "policy empty" in done.stdout
     assert "listening" not in frontend.log()
+
+
+def test_a_workers_words_command_no_terminal(gatepost: Gatepost) -> None:
+    """What turns the direction of writing, or an escape, is shown and not obeyed."""
+    gatepost.frontend()
+    with gatepost.raw_worker() as worker:
+        worker.hello(["rcpt"], worker={"name": "w", "version": "2\u202e.\x9b0", "pid": 1})
+        shown, alone = workers(gatepost), workers(gatepost, "--json")
+    assert r"2\u{202e}.\u{9b}0" in shown.stdout
+    assert json.loads(alone.stdout)["pools"][0]["workers"][0]["version"] == "2\u202e.\x9b0"
+    assert not set("\u202e\x9b\x1b") & set(shown.stdout + alone.stdout)
