@@ -45,6 +45,7 @@ let package = Package(
         .executable(name: "gatepost", targets: ["Gatepost"]),
         .executable(name: "gatepost-frontend", targets: ["Frontend"]),
         .executable(name: "gatepost-worker", targets: ["PolicyWorker"]),
+        .executable(name: "micro-bench", targets: ["MicroBench"]),
         .executable(name: "pool-simulation", targets: ["PoolSimulation"]),
         .library(name: "PolicyKit", targets: ["PolicyKit"]),
         .library(name: "PolicyKitTesting", targets: ["PolicyKitTesting"]),
@@ -113,6 +114,12 @@ let package = Package(
             name: "BenchWorker",
             dependencies: ["PolicyKit"],
             path: "bench/BenchWorker"
+        ),
+        .target(name: "AllocationCount", path: "bench/AllocationCount"),
+        .executableTarget(
+            name: "MicroBench",
+            dependencies: ["AllocationCount", "JSON", "PolicyProtocol", "SMTPCore"],
+            path: "bench/Micro"
         ),
         .target(name: "PoolSimulator", dependencies: ["PolicyPool"], path: "Tests/PoolSimulator"),
         .executableTarget(
