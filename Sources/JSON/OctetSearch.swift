@@ -1,3 +1,5 @@
+import Glibc
+
 /// Loops over octets that look at eight of them at a time.
 ///
 /// The only file of this target that reads memory without a bounds check in release; each load is
@@ -48,6 +50,19 @@ package enum OctetSearch {
             offset += 1
         }
         return nil
+    }
+
+    /// Whether `word` stands at `start`.
+    package static func isAt(
+        _ word: StaticString,
+        in text: UnsafeBufferPointer<UInt8>,
+        from start: Int
+    ) -> Bool {
+        let count = word.utf8CodeUnitCount
+        guard let base = text.baseAddress, start >= 0, start <= text.count,
+            text.count - start >= count
+        else { return false }
+        return memcmp(base + start, word.utf8Start, count) == 0
     }
 
     /// Whether every octet is below 0x80.

@@ -65,6 +65,17 @@ package enum WorkerMessage: Sendable, Equatable {
         _ line: [UInt8],
         wantsTrace: Bool = true
     ) throws(ProtocolViolation) -> Self {
+        if let verdict = PlainVerdict.read(line, wantsTrace: wantsTrace) {
+            return .verdict(id: verdict.id, .success(verdict))
+        }
+        return try self.decodeInFull(line, wantsTrace: wantsTrace)
+    }
+
+    /// Reads one line by the strict check; ``decode(_:wantsTrace:)`` says the same, but faster.
+    package static func decodeInFull(
+        _ line: [UInt8],
+        wantsTrace: Bool = true
+    ) throws(ProtocolViolation) -> Self {
         let text: JSONObjectText
         do { text = try JSONObjectText(line) } catch {
             throw ProtocolViolation(.bad_frame, error.description)
