@@ -1,0 +1,78 @@
+"""What a message costs in allocations, held against bench/limits.json.
+
+Unlike time, it is the same on every machine and under every load, so a slowdown is seen when it is
+made. Whoever needs more raises the limit in the commit that needs it and says why; whoever needs a
+fifth less lowers it, or the next slowdown hides in the gap.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(BENCH))
+
+import systems  # noqa: E402
+from load import Load, send  # noqa: E402
+
+LIMITS = json.loads((BENCH / "limits.json").read_text("utf-8"))
+LOAD = Load(clients=20, octets=4_096, kept=True)
+MESSAGES = 2_000
+
+
+@pytest.fixture(scope="session")
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that counts."""
+    library = tmp_path_factory.mktemp("counter") / "malloc_counter.so"
+    compiler = shutil.which("cc") or shutil.which("clang")
+    assert compiler, "no C compiler; the Swift toolchain has clang"
+    source = Path(__file__).with_name("malloc_counter.c")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def per_message(system: systems.System, counts: Path) -> dict[str, dict[str, float]]:
+    """Allocations and octets of each role for a message of a kept connection, once all is warm."""
+
+    def read() -> dict[str, tuple[int, int]]:
+        return {
+            role: struct.unpack("QQ", (counts / str(programs[0].pid)).read_bytes())
+            for role, programs in system.programs.items()
+        }
+
+    send(system.port, LOAD, MESSAGES)
+    before = read()
+    send(system.port, LOAD, MESSAGES)
+    return {
+        role: {
+            "allocations": (after[0] - before[role][0]) / MESSAGES,
+            "octets": (after[1] - before[role][1]) / MESSAGES,
+        }
+        for role, after in read().items()
+    }
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_costs(
+    name: str, counter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEPOST_COUNTS", str(tmp_path))
+    monkeypatch.setenv("LD_PRELOAD", str(counter))
+    start: Callable = systems.SYSTEMS[name]
+    with start() as system:
+        monkeypatch.delenv("LD_PRELOAD")
+        costs = per_message(system, tmp_path)
+    print(json.dumps(costs))
+    for role, limits in LIMITS[name].items():
+        for what, limit in limits.items():
+            cost = costs[role][what]
+            assert cost <= limit, f"{role}: {cost:.1f} {what} a message, the limit is {limit}"
+            assert cost >= limit * 0.8, f"{role}: {cost:.1f} {what} a message: lower the limit of {limit}"
