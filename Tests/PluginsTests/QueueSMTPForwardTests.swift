@@ -238,12 +238,15 @@ private final class FakeHop: Sendable {
             try await session.rcpt(to: "carol@example.org")
             #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
             #expect(hop.messages.count == messages)
-            // The connection lives on.
-            session.resetTransaction()
-            try await session.mail(from: "")
-            try await session.rcpt(to: "alice@example.org")
-            #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
-            #expect(hop.server.connections == 1)
+            // The connection lives on. Its RSET may still be under way when the next message comes,
+            // which then has one of its own; three more would have three.
+            for _ in 1...3 {
+                session.resetTransaction()
+                try await session.mail(from: "")
+                try await session.rcpt(to: "alice@example.org")
+                #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+            }
+            #expect(hop.server.connections <= 2)
             await session.stop()
         }
     }
