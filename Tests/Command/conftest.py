@@ -12,6 +12,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILT = pathlib.Path(os.environ.get("GATEPOST_BIN", ROOT / ".build/debug"))
 
+# Under nohup SIGHUP is ignored, programs inherit that, and a shell cannot trap what it was born to ignore.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 FRONTEND = """#!/bin/bash
 [[ -f "$0.code" ]] && exit "$(cat "$0.code")"
 trap 'echo "frontend drains" >&2; exit 0' TERM
