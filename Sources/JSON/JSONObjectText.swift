@@ -28,10 +28,12 @@ package struct JSONObjectText: Sendable {
         self.line.member(key, of: self.index).map { JSONItemText(line: self.line, index: $0) }
     }
 
-    /// A member of any type; `nil` if there is none or it is null.
-    private func present(_ key: StaticString) -> JSONItemText? {
-        guard let item = self[key], !item.isNull else { return nil }
-        return item
+    /// Where a member's value is noted; `nil` if there is none or it is null.
+    @inline(__always)
+    private func present(_ key: StaticString) -> Int? {
+        guard let index = self.line.member(key, of: self.index), self.line.kind(index) != .null
+        else { return nil }
+        return index
     }
 
     /// Whether there is such a member, null included.
@@ -46,48 +48,48 @@ package struct JSONObjectText: Sendable {
     ///
     /// - Throws: ``JSONError`` if it is anything else, a fraction or exponent included.
     package func int(_ key: StaticString) throws(JSONError) -> Int64? {
-        guard let item = self.present(key) else { return nil }
-        return try item.int()
+        guard let index = self.present(key) else { return nil }
+        return try self.line.int(index)
     }
 
     /// A boolean member; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is anything else.
     package func bool(_ key: StaticString) throws(JSONError) -> Bool? {
-        guard let item = self.present(key) else { return nil }
-        return try item.bool()
+        guard let index = self.present(key) else { return nil }
+        return try self.line.bool(index)
     }
 
     /// A string member's octets; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is no string.
     package func utf8(_ key: StaticString) throws(JSONError) -> [UInt8]? {
-        guard let item = self.present(key) else { return nil }
-        return try item.utf8()
+        guard let index = self.present(key) else { return nil }
+        return try self.line.utf8(index)
     }
 
     /// A string member; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is no string.
     package func string(_ key: StaticString) throws(JSONError) -> String? {
-        guard let item = self.present(key) else { return nil }
-        return try item.string()
+        guard let index = self.present(key) else { return nil }
+        return try self.line.string(index)
     }
 
     /// A member that is an object; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is anything else.
     package func object(_ key: StaticString) throws(JSONError) -> JSONObjectText? {
-        guard let item = self.present(key) else { return nil }
-        return try item.object()
+        guard let index = self.present(key) else { return nil }
+        return try JSONItemText(line: self.line, index: index).object()
     }
 
     /// A member that is a list; `nil` if there is none or it is null.
     ///
     /// - Throws: ``JSONError`` if it is anything else.
     package func list(_ key: StaticString) throws(JSONError) -> JSONListText? {
-        guard let item = self.present(key) else { return nil }
-        return try item.list()
+        guard let index = self.present(key) else { return nil }
+        return try JSONItemText(line: self.line, index: index).list()
     }
 
     /// A member of any type, parsed; `nil` if there is none.
@@ -111,47 +113,22 @@ package struct JSONItemText: Sendable {
     package var isString: Bool { self.line.kind(self.index) == .string }
     package var isObject: Bool { self.line.kind(self.index) == .object }
 
-    private func wrongType() -> JSONError {
-        JSONError(.wrong_type, at: Int(self.line.tape.entries[self.index].start))
-    }
+    private func wrongType() -> JSONError { self.line.wrongType(self.index) }
 
     /// The text as it stands.
     package var raw: ArraySlice<UInt8> { self.line.octets[self.line.rawPlace(self.index)] }
 
     /// - Throws: ``JSONError`` unless it is a number without fraction and exponent.
-    package func int() throws(JSONError) -> Int64 {
-        guard self.line.kind(self.index) == .integer,
-            let value = self.line.withText(of: self.index, { JSONNumber.int($0) })
-        else { throw self.wrongType() }
-        return value
-    }
+    package func int() throws(JSONError) -> Int64 { try self.line.int(self.index) }
 
     /// - Throws: ``JSONError`` unless it is true or false.
-    package func bool() throws(JSONError) -> Bool {
-        switch self.line.kind(self.index) {
-        case .true: return true
-        case .false: return false
-        case .object, .array, .string, .integer, .double, .null, .key: throw self.wrongType()
-        }
-    }
+    package func bool() throws(JSONError) -> Bool { try self.line.bool(self.index) }
 
     /// - Throws: ``JSONError`` unless it is a string.
-    package func utf8() throws(JSONError) -> [UInt8] {
-        guard self.isString else { throw self.wrongType() }
-        return self.line.withText(of: self.index) { text in
-            self.line.tape.entries[self.index].hasEscape ? JSONEscapes.resolved(text) : Array(text)
-        }
-    }
+    package func utf8() throws(JSONError) -> [UInt8] { try self.line.utf8(self.index) }
 
     /// - Throws: ``JSONError`` unless it is a string.
-    package func string() throws(JSONError) -> String {
-        guard self.isString else { throw self.wrongType() }
-        return self.line.withText(of: self.index) { text in
-            self.line.tape.entries[self.index].hasEscape
-                ? String(decoding: JSONEscapes.resolved(text), as: UTF8.self)
-                : String(decoding: text, as: UTF8.self)
-        }
-    }
+    package func string() throws(JSONError) -> String { try self.line.string(self.index) }
 
     /// Whether it is the string `word`, however spelled.
     package func equals(_ word: StaticString) -> Bool {
@@ -255,8 +232,7 @@ private struct JSONLine: Sendable {
     init(_ octets: [UInt8]) throws(JSONError) {
         self.octets = octets
         self.tape = try octets.withUnsafeBufferPointer { text throws(JSONError) in
-            var scanner = JSONScanner(text)
-            return try scanner.scan()
+            try JSONScanner.scan(text)
         }
     }
 
@@ -282,23 +258,79 @@ private struct JSONLine: Sendable {
 
     /// The value of a member of the object at `object`.
     func member(_ key: StaticString, of object: Int) -> Int? {
-        let end = self.end(object)
-        var index = object + 1
-        while index < end {
-            if self.isSpelled(index, key) { return index + 1 }
-            index = self.end(index + 1)
+        self.octets.withUnsafeBufferPointer { text in
+            self.tape.entries.withUnsafeBufferPointer { entries in
+                let end = Int(entries[object].next)
+                var index = object + 1
+                while index + 1 < end {
+                    if Self.isSpelled(entries[index], key, in: text) { return index + 1 }
+                    index = Int(entries[index + 1].next)
+                }
+                return nil
+            }
         }
-        return nil
     }
 
     /// Whether a string or key is `word`.
     func isSpelled(_ index: Int, _ word: StaticString) -> Bool {
-        let entry = self.tape.entries[index]
-        let wanted = UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount)
-        guard entry.hasEscape else {
-            guard entry.end - entry.start == wanted.count else { return false }
-            return self.withText(of: index) { $0.elementsEqual(wanted) }
+        self.octets.withUnsafeBufferPointer {
+            Self.isSpelled(self.tape.entries[index], word, in: $0)
         }
-        return self.withText(of: index) { JSONEscapes.resolved($0).elementsEqual(wanted) }
+    }
+
+    @inline(__always)
+    private static func isSpelled(
+        _ entry: JSONTape.Entry,
+        _ word: StaticString,
+        in text: UnsafeBufferPointer<UInt8>
+    ) -> Bool {
+        guard entry.hasEscape else {
+            return Int(entry.end - entry.start) == word.utf8CodeUnitCount
+                && OctetSearch.isAt(word, in: text, from: Int(entry.start))
+        }
+        let spelled = JSONEscapes.resolved(UnsafeBufferPointer(rebasing: text[entry.place]))
+        return spelled.elementsEqual(
+            UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount)
+        )
+    }
+}
+
+// MARK: - Scalars
+
+extension JSONLine {
+    func wrongType(_ index: Int) -> JSONError {
+        JSONError(.wrong_type, at: Int(self.tape.entries[index].start))
+    }
+
+    func int(_ index: Int) throws(JSONError) -> Int64 {
+        guard self.kind(index) == .integer,
+            let value = self.withText(of: index, { JSONNumber.int($0) })
+        else { throw self.wrongType(index) }
+        return value
+    }
+
+    func bool(_ index: Int) throws(JSONError) -> Bool {
+        switch self.kind(index) {
+        case .true: return true
+        case .false: return false
+        case .object, .array, .string, .integer, .double, .null, .key:
+            throw self.wrongType(index)
+        }
+    }
+
+    func utf8(_ index: Int) throws(JSONError) -> [UInt8] {
+        guard self.kind(index) == .string else { throw self.wrongType(index) }
+        return self.withText(of: index) { text in
+            self.tape.entries[index].hasEscape ? JSONEscapes.resolved(text) : Array(text)
+        }
+    }
+
+    func string(_ index: Int) throws(JSONError) -> String {
+        guard self.kind(index) == .string else { throw self.wrongType(index) }
+        return self.withText(of: index) { text in
+            self.tape.entries[index].hasEscape
+                ? String(decoding: JSONEscapes.resolved(text), as: UTF8.self)
+                : String(decoding: text, as: UTF8.self)
+        }
     }
 }

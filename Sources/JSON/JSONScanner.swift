@@ -4,197 +4,300 @@
 /// cuts a key at `\u0000`; this does not. It builds no values: keys and values are noted by their place
 /// (``JSONTape``), so that only what somebody asks for is ever read.
 ///
+/// One loop without recursion, whose place in the text stays in a register: each event of each session
+/// comes through here.
+///
 /// - Note: RFC 8259, RFC 7493.
 struct JSONScanner {
     /// Nesting allowed, the outermost value included (protocol/README.md §1).
     static let maximumDepth = 32
 
     private let text: UnsafeBufferPointer<UInt8>
-    private var offset = 0
-    private var entries: [JSONTape.Entry] = []
-
-    /// - Parameter text: Outlives the scanner.
-    init(_ text: UnsafeBufferPointer<UInt8>) {
-        self.text = text
-        self.entries.reserveCapacity(min(96, text.count / 6 + 8))
-    }
 
     /// Reads the whole text: one value and nothing else but white space.
-    mutating func scan() throws(JSONError) -> JSONTape {
-        guard self.text.count < UInt32.max else { throw JSONError(.frame_not_json) }
-        guard OctetSearch.isUTF8(self.text) else { throw JSONError(.frame_not_utf8) }
-        self.skipSpace()
-        try self.value(depth: 1)
-        self.skipSpace()
-        guard self.offset == self.text.count else { throw self.notJSON() }
-        return JSONTape(entries: self.entries)
+    static func scan(_ text: UnsafeBufferPointer<UInt8>) throws(JSONError) -> JSONTape {
+        guard text.count < Int32.max else { throw JSONError(.frame_not_json) }
+        guard OctetSearch.isUTF8(text) else { throw JSONError(.frame_not_utf8) }
+        let scanner = Self(text: text)
+        // An entry takes two octets, but for the brackets that are open; most take six and more.
+        let most = text.count / 2 + self.maximumDepth + 2
+        if let tape = try scanner.scan(capacity: min(most, text.count / 5 + 16)) { return tape }
+        guard let tape = try scanner.scan(capacity: most) else { throw JSONError(.frame_not_json) }
+        return tape
     }
 
-    // MARK: - Octets
-
-    /// - Throws: At the end of the text, which comes too early wherever this is asked.
-    private func current() throws(JSONError) -> UInt8 {
-        guard self.offset < self.text.count else { throw self.notJSON() }
-        return self.text[self.offset]
+    /// - Returns: `nil` if there are more than `capacity` entries.
+    private func scan(capacity: Int) throws(JSONError) -> JSONTape? {
+        var problem: JSONError?
+        var isComplete = true
+        let entries = [JSONTape.Entry](unsafeUninitializedCapacity: capacity) { buffer, count in
+            withUnsafeTemporaryAllocation(of: KeyFilter.self, capacity: Self.maximumDepth + 1) {
+                filters in
+                filters.initialize(repeating: KeyFilter())
+                var tape = TapeWriter(buffer)
+                do throws(JSONError) { try self.scan(into: &tape, filters) } catch {
+                    problem = error
+                }
+                isComplete = !tape.isFull
+                count = tape.count
+            }
+        }
+        guard isComplete else { return nil }
+        if let problem { throw problem }
+        return JSONTape(entries: entries)
     }
 
-    private func notJSON() -> JSONError { JSONError(.frame_not_json, at: self.offset) }
+    /// Reads everything, with a filter for each depth, of which 0 is unused.
+    ///
+    /// - Throws: ``JSONError``, or when the tape is full.
+    private func scan(
+        into tape: inout TapeWriter,
+        _ filters: UnsafeMutableBufferPointer<KeyFilter>
+    ) throws(JSONError) {
+        var offset = 0
+        var depth = 0
+        /// The object or array that is open, -1 for none; a place in the tape.
+        var container = -1
+        var isObject = false
+        self.skipSpace(&offset)
+        while true {
+            // A value, or the first bracket of one.
+            guard offset < self.text.count else { throw self.notJSON(offset) }
+            let octet = self.text[offset]
+            var isOpening = false
+            switch octet {
+            case UInt8(ascii: "\""):
+                let start = offset + 1
+                let hasEscape = try self.characters(&offset, isKey: false)
+                try tape.append(.string, start, offset, hasEscape: hasEscape)
+                offset += 1
+            case UInt8(ascii: "-"), 0x30...0x39: try self.number(&offset, &tape)
+            case UInt8(ascii: "t"): try self.literal("true", .true, &offset, &tape)
+            case UInt8(ascii: "f"): try self.literal("false", .false, &offset, &tape)
+            case UInt8(ascii: "n"): try self.literal("null", .null, &offset, &tape)
+            case UInt8(ascii: "{"), UInt8(ascii: "["):
+                guard depth < Self.maximumDepth else {
+                    throw JSONError(.frame_too_deep, at: offset)
+                }
+                isObject = octet == UInt8(ascii: "{")
+                let parent = container
+                container = tape.count
+                try tape.append(isObject ? .object : .array, offset, offset)
+                tape.setParent(parent, of: container)
+                depth += 1
+                offset += 1
+                if isObject { filters[depth] = KeyFilter() }
+                isOpening = true
+            default: throw self.notJSON(offset)
+            }
 
-    private func isAt(_ octet: UInt8) -> Bool {
-        self.offset < self.text.count && self.text[self.offset] == octet
-    }
-
-    private mutating func skipSpace() {
-        while self.offset < self.text.count, self.text[self.offset] <= 0x20 {
-            switch self.text[self.offset] {
-            case 0x20, 0x09, 0x0D, 0x0A: self.offset += 1
-            default: return
+            // What follows it: the next one, or the end of what holds it.
+            while true {
+                self.skipSpace(&offset)
+                guard container >= 0 else {
+                    guard offset == self.text.count else { throw self.notJSON(offset) }
+                    return
+                }
+                guard offset < self.text.count else { throw self.notJSON(offset) }
+                let octet = self.text[offset]
+                if octet == (isObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
+                    offset += 1
+                    if isObject, filters[depth].needsSecondLook {
+                        try self.checkKeys(from: container + 1, tape)
+                    }
+                    container = tape.close(container, at: offset)
+                    isObject = container >= 0 && tape.isObject(container)
+                    depth -= 1
+                    isOpening = false
+                    continue
+                }
+                if !isOpening {
+                    guard octet == UInt8(ascii: ",") else { throw self.notJSON(offset) }
+                    offset += 1
+                    self.skipSpace(&offset)
+                }
+                if isObject { try self.key(&offset, &tape, &filters[depth], of: container) }
+                break
             }
         }
     }
 
-    // MARK: - Entries
+    // MARK: - Octets
 
-    private mutating func append(_ kind: JSONTape.Kind, from start: Int, hasEscape: Bool = false) {
-        self.entries.append(
-            JSONTape.Entry(
+    private func notJSON(_ offset: Int) -> JSONError { JSONError(.frame_not_json, at: offset) }
+
+    @inline(__always)
+    private func isAt(_ octet: UInt8, _ offset: Int) -> Bool {
+        offset < self.text.count && self.text[offset] == octet
+    }
+
+    @inline(__always)
+    private func skipSpace(_ offset: inout Int) {
+        while offset < self.text.count, self.text[offset] <= 0x20 {
+            switch self.text[offset] {
+            case 0x20, 0x09, 0x0D, 0x0A: offset += 1
+            default: return
+            }
+        }
+    }
+}
+
+/// Fills the memory of a tape, and no more than that.
+private struct TapeWriter {
+    private let entries: UnsafeMutableBufferPointer<JSONTape.Entry>
+    private(set) var count = 0
+    /// Whether there was no room.
+    private(set) var isFull = false
+
+    init(_ entries: UnsafeMutableBufferPointer<JSONTape.Entry>) { self.entries = entries }
+
+    /// - Throws: When there is no room.
+    @inline(__always)
+    mutating func append(
+        _ kind: JSONTape.Kind,
+        _ start: Int,
+        _ end: Int,
+        hasEscape: Bool = false,
+        spelling: UInt32? = nil
+    ) throws(JSONError) {
+        guard self.count < self.entries.count else {
+            self.isFull = true
+            throw JSONError(.frame_not_json, at: start)
+        }
+        self.entries.initializeElement(
+            at: self.count,
+            to: JSONTape.Entry(
                 start: UInt32(truncatingIfNeeded: start),
-                end: UInt32(truncatingIfNeeded: self.offset),
-                next: UInt32(truncatingIfNeeded: self.entries.count + 1),
+                end: UInt32(truncatingIfNeeded: end),
+                next: spelling ?? UInt32(truncatingIfNeeded: self.count + 1),
                 kind: kind,
                 hasEscape: hasEscape
             )
         )
+        self.count += 1
     }
 
-    /// The object or array at `index` ends here.
-    private mutating func close(_ index: Int) {
-        self.entries[index].end = UInt32(truncatingIfNeeded: self.offset)
-        self.entries[index].next = UInt32(truncatingIfNeeded: self.entries.count)
+    /// An object or array that is open knows what holds it, -1 for nothing.
+    @inline(__always)
+    func setParent(_ parent: Int, of index: Int) {
+        self.entries[index].next = UInt32(truncatingIfNeeded: parent)
     }
+
+    /// The object or array at `index` ends before `offset`.
+    ///
+    /// - Returns: What holds it.
+    @inline(__always)
+    func close(_ index: Int, at offset: Int) -> Int {
+        let parent = Int(Int32(truncatingIfNeeded: self.entries[index].next))
+        self.entries[index].end = UInt32(truncatingIfNeeded: offset)
+        self.entries[index].next = UInt32(truncatingIfNeeded: self.count)
+        return parent
+    }
+
+    @inline(__always)
+    func isObject(_ index: Int) -> Bool { self.entries[index].kind == .object }
+
+    subscript(index: Int) -> JSONTape.Entry { self.entries[index] }
 }
 
-// MARK: - Values
+// MARK: - Scalars
 
 extension JSONScanner {
-    private mutating func value(depth: Int) throws(JSONError) {
-        switch try self.current() {
-        case UInt8(ascii: "\""): try self.string()
-        case UInt8(ascii: "{"): try self.object(depth: depth)
-        case UInt8(ascii: "["): try self.array(depth: depth)
-        case UInt8(ascii: "-"), 0x30...0x39: try self.number()
-        case UInt8(ascii: "t"): try self.literal("true", .true)
-        case UInt8(ascii: "f"): try self.literal("false", .false)
-        case UInt8(ascii: "n"): try self.literal("null", .null)
-        default: throw self.notJSON()
-        }
-    }
-
-    private mutating func literal(
+    @inline(__always)
+    private func literal(
         _ word: StaticString,
-        _ kind: JSONTape.Kind
+        _ kind: JSONTape.Kind,
+        _ offset: inout Int,
+        _ tape: inout TapeWriter
     ) throws(JSONError) {
-        let start = self.offset
-        let end = start + word.utf8CodeUnitCount
-        guard end <= self.text.count else { throw self.notJSON() }
-        for index in 0..<word.utf8CodeUnitCount
-        where self.text[start + index] != word.utf8Start[index] {
-            throw self.notJSON()
+        guard OctetSearch.isAt(word, in: self.text, from: offset) else {
+            throw self.notJSON(offset)
         }
-        self.offset = end
-        self.append(kind, from: start)
+        let start = offset
+        offset += word.utf8CodeUnitCount
+        try tape.append(kind, start, offset)
     }
 
-    private mutating func object(depth: Int) throws(JSONError) {
-        guard depth <= Self.maximumDepth else {
-            throw JSONError(.frame_too_deep, at: self.offset)
+    /// A number of RFC 8259 §6 whose integers stay within ±(2^53 − 1) and whose value is finite.
+    private func number(_ offset: inout Int, _ tape: inout TapeWriter) throws(JSONError) {
+        let start = offset
+        if self.isAt(UInt8(ascii: "-"), offset) { offset += 1 }
+        let firstDigit = offset
+        let digits = self.digits(&offset)
+        guard digits > 0, digits == 1 || self.text[firstDigit] != 0x30 else {
+            throw JSONError(.frame_not_json, at: start)
         }
-        let object = self.entries.count
-        self.append(.object, from: self.offset)
-        self.offset += 1
-        self.skipSpace()
-        var keys = KeyFilter()
-        var isFirst = true
-        while try self.isMore(UInt8(ascii: "}"), isFirst: &isFirst) {
-            try self.key(&keys, of: object)
-            self.skipSpace()
-            guard self.isAt(UInt8(ascii: ":")) else { throw self.notJSON() }
-            self.offset += 1
-            self.skipSpace()
-            try self.value(depth: depth + 1)
+        var kind = JSONTape.Kind.integer
+        if self.isAt(UInt8(ascii: "."), offset) {
+            kind = .double
+            offset += 1
+            guard self.digits(&offset) > 0 else { throw JSONError(.frame_not_json, at: start) }
         }
-        self.close(object)
-        if keys.needsSecondLook { try self.checkKeys(of: object) }
+        if self.isAt(UInt8(ascii: "e"), offset) || self.isAt(UInt8(ascii: "E"), offset) {
+            kind = .double
+            offset += 1
+            if self.isAt(UInt8(ascii: "+"), offset) || self.isAt(UInt8(ascii: "-"), offset) {
+                offset += 1
+            }
+            guard self.digits(&offset) > 0 else { throw JSONError(.frame_not_json, at: start) }
+        }
+        // Up to 15 digits are below 2^53, whatever they are.
+        if kind == .double || digits > 15 {
+            let text = UnsafeBufferPointer(rebasing: self.text[start..<offset])
+            let isInRange =
+                kind == .integer ? JSONNumber.int(text) != nil : JSONNumber.double(text) != nil
+            guard isInRange else { throw JSONError(.frame_number, at: start) }
+        }
+        try tape.append(kind, start, offset)
     }
 
-    private mutating func array(depth: Int) throws(JSONError) {
-        guard depth <= Self.maximumDepth else {
-            throw JSONError(.frame_too_deep, at: self.offset)
-        }
-        let array = self.entries.count
-        self.append(.array, from: self.offset)
-        self.offset += 1
-        self.skipSpace()
-        var isFirst = true
-        while try self.isMore(UInt8(ascii: "]"), isFirst: &isFirst) {
-            try self.value(depth: depth + 1)
-        }
-        self.close(array)
-    }
-
-    /// Steps over the bracket that closes, or over the comma before the next element.
-    private mutating func isMore(_ bracket: UInt8, isFirst: inout Bool) throws(JSONError) -> Bool {
-        self.skipSpace()
-        let octet = try self.current()
-        if octet == bracket {
-            self.offset += 1
-            return false
-        }
-        if isFirst {
-            isFirst = false
-            return true
-        }
-        guard octet == UInt8(ascii: ",") else { throw self.notJSON() }
-        self.offset += 1
-        self.skipSpace()
-        guard try self.current() != bracket else { throw self.notJSON() }
-        return true
+    @inline(__always)
+    private func digits(_ offset: inout Int) -> Int {
+        let start = offset
+        while offset < self.text.count, self.text[offset] &- 0x30 < 10 { offset += 1 }
+        return offset - start
     }
 }
 
 // MARK: - Strings
 
 extension JSONScanner {
-    private mutating func string() throws(JSONError) {
-        let start = self.offset + 1
-        let hasEscape = try self.characters(isKey: false)
-        self.append(.string, from: start, hasEscape: hasEscape)
-        self.offset += 1
-    }
-
-    /// Steps over what stands between the quotes, and stops at the second.
+    /// Steps from the first quotation mark to the second, over what stands between them.
     ///
     /// - Returns: Whether there was an escape.
-    private mutating func characters(isKey: Bool) throws(JSONError) -> Bool {
-        self.offset += 1
-        var hasEscape = false
+    @inline(__always)
+    private func characters(_ offset: inout Int, isKey: Bool) throws(JSONError) -> Bool {
+        let end = OctetSearch.firstSpecial(in: self.text, from: offset + 1)
+        if end < self.text.count, self.text[end] == UInt8(ascii: "\"") {
+            offset = end
+            return false
+        }
+        offset = try self.escapedCharacters(from: end, isKey: isKey)
+        return true
+    }
+
+    /// Reads on from the first octet of a string that is not itself.
+    ///
+    /// - Returns: Where the second quotation mark is.
+    @inline(never)
+    private func escapedCharacters(from start: Int, isKey: Bool) throws(JSONError) -> Int {
+        var offset = start
         while true {
-            self.offset = OctetSearch.firstSpecial(in: self.text, from: self.offset)
-            switch try self.current() {
-            case UInt8(ascii: "\""): return hasEscape
-            case UInt8(ascii: "\\"):
-                hasEscape = true
-                try self.escape(isKey: isKey)
-            default: throw JSONError(.frame_control, at: self.offset)
+            guard offset < self.text.count else { throw self.notJSON(offset) }
+            switch self.text[offset] {
+            case UInt8(ascii: "\""): return offset
+            case UInt8(ascii: "\\"): try self.escape(&offset, isKey: isKey)
+            default: throw JSONError(.frame_control, at: offset)
             }
+            offset = OctetSearch.firstSpecial(in: self.text, from: offset)
         }
     }
 
-    private mutating func escape(isKey: Bool) throws(JSONError) {
-        let start = self.offset
-        self.offset += 1
-        let kind = try self.current()
-        self.offset += 1
+    private func escape(_ offset: inout Int, isKey: Bool) throws(JSONError) {
+        let start = offset
+        guard start + 1 < self.text.count else { throw self.notJSON(start) }
+        let kind = self.text[start + 1]
+        offset += 2
         switch kind {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"),
             UInt8(ascii: "f"), UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
@@ -202,28 +305,26 @@ extension JSONScanner {
         case UInt8(ascii: "u"): break
         default: throw JSONError(.frame_not_json, at: start)
         }
-        let unit = try self.codeUnit()
+        let unit = try self.codeUnit(&offset)
         if isKey, unit == 0 { throw JSONError(.frame_nul_key, at: start) }
         guard unit & 0xF800 == 0xD800 else { return }
-        guard unit < 0xDC00, self.isAt(UInt8(ascii: "\\")) else {
-            throw JSONError(.frame_surrogate, at: start)
-        }
-        self.offset += 1
-        guard self.isAt(UInt8(ascii: "u")) else { throw JSONError(.frame_surrogate, at: start) }
-        self.offset += 1
-        guard try self.codeUnit() & 0xFC00 == 0xDC00 else {
+        guard unit < 0xDC00, self.isAt(UInt8(ascii: "\\"), offset),
+            self.isAt(UInt8(ascii: "u"), offset + 1)
+        else { throw JSONError(.frame_surrogate, at: start) }
+        offset += 2
+        guard try self.codeUnit(&offset) & 0xFC00 == 0xDC00 else {
             throw JSONError(.frame_surrogate, at: start)
         }
     }
 
-    private mutating func codeUnit() throws(JSONError) -> UInt16 {
+    private func codeUnit(_ offset: inout Int) throws(JSONError) -> UInt16 {
         var unit: UInt16 = 0
         for _ in 0..<4 {
-            guard let digit = JSONEscapes.hexadecimal(try self.current()) else {
-                throw self.notJSON()
-            }
+            guard offset < self.text.count,
+                let digit = JSONEscapes.hexadecimal(self.text[offset])
+            else { throw self.notJSON(offset) }
             unit = unit << 4 | UInt16(digit)
-            self.offset += 1
+            offset += 1
         }
         return unit
     }
@@ -234,15 +335,16 @@ extension JSONScanner {
 /// Whether a key was there before in its object, answered without a look in nearly every case.
 private struct KeyFilter {
     /// Objects with more keys than this, or with an escaped one, are checked when they end.
-    static let maximumKeys = 32
+    static let maximumKeys: UInt32 = 32
 
     private var bits: UInt64 = 0
-    private(set) var count = 0
+    private var count: UInt32 = 0
     var hasEscape = false
 
     var needsSecondLook: Bool { self.hasEscape || self.count > Self.maximumKeys }
 
     /// - Returns: Whether an earlier key may have been the same.
+    @inline(__always)
     mutating func insert(_ spelling: UInt32) -> Bool {
         let bit = UInt64(1) << UInt64(spelling & 63)
         let isSuspect = self.bits & bit != 0
@@ -253,99 +355,67 @@ private struct KeyFilter {
 }
 
 extension JSONScanner {
-    /// Reads a key, and refuses one that stands before in the same object.
-    private mutating func key(_ keys: inout KeyFilter, of object: Int) throws(JSONError) {
-        guard self.isAt(UInt8(ascii: "\"")) else { throw self.notJSON() }
-        let start = self.offset + 1
-        let hasEscape = try self.characters(isKey: true)
-        let index = self.entries.count
-        let spelling = self.spelling(start, self.offset)
-        self.append(.key, from: start, hasEscape: hasEscape)
-        self.entries[index].next = spelling
-        self.offset += 1
-        if hasEscape { keys.hasEscape = true }
-        guard keys.insert(spelling), !keys.needsSecondLook else { return }
-        var other = object + 1
-        while other < index {
-            if self.entries[other].next == spelling, self.isSame(other, index) {
-                throw JSONError(.frame_duplicate_key, at: start)
+    /// Reads a key and its colon, and refuses one that stands before in the same object.
+    @inline(__always)
+    private func key(
+        _ offset: inout Int,
+        _ tape: inout TapeWriter,
+        _ filter: inout KeyFilter,
+        of object: Int
+    ) throws(JSONError) {
+        guard self.isAt(UInt8(ascii: "\""), offset) else { throw self.notJSON(offset) }
+        let start = offset + 1
+        let hasEscape = try self.characters(&offset, isKey: true)
+        let spelling = OctetSearch.spelling(of: start..<offset, in: self.text)
+        if hasEscape { filter.hasEscape = true }
+        if filter.insert(spelling), !filter.needsSecondLook {
+            try self.compareKeys(from: object + 1, tape, with: start..<offset, spelling)
+        }
+        try tape.append(.key, start, offset, hasEscape: hasEscape, spelling: spelling)
+        offset += 1
+        self.skipSpace(&offset)
+        guard self.isAt(UInt8(ascii: ":"), offset) else { throw self.notJSON(offset) }
+        offset += 1
+        self.skipSpace(&offset)
+    }
+
+    /// Compares a new key with those before it in an object whose first key is `first`.
+    @inline(never)
+    private func compareKeys(
+        from first: Int,
+        _ tape: TapeWriter,
+        with place: Range<Int>,
+        _ spelling: UInt32
+    ) throws(JSONError) {
+        var other = first
+        while other < tape.count {
+            if tape[other].next == spelling,
+                self.text[tape[other].place].elementsEqual(self.text[place])
+            {
+                throw JSONError(.frame_duplicate_key, at: place.lowerBound)
             }
-            other = Int(self.entries[other + 1].next)
+            other = Int(tape[other + 1].next)
         }
     }
 
-    /// A few bits that equal keys have in common: length, first, middle and last octet.
-    private func spelling(_ start: Int, _ end: Int) -> UInt32 {
-        guard start < end else { return 0 }
-        let first = UInt32(self.text[start])
-        let middle = UInt32(self.text[start + (end - start) / 2])
-        let last = UInt32(self.text[end - 1])
-        let length = UInt32(truncatingIfNeeded: end - start)
-        return (length &* 31 &+ first &* 5 &+ middle &* 11 &+ last) & 0xFF_FFFF
-    }
-
-    private func isSame(_ lhs: Int, _ rhs: Int) -> Bool {
-        let lhs = self.entries[lhs].place
-        let rhs = self.entries[rhs].place
-        return lhs.count == rhs.count && self.text[lhs].elementsEqual(self.text[rhs])
-    }
-
-    /// Compares all keys of a finished object as they are spelled out.
-    private func checkKeys(of object: Int) throws(JSONError) {
+    /// Compares all keys of an object that ends here, as they are spelled out.
+    @inline(never)
+    private func checkKeys(from first: Int, _ tape: TapeWriter) throws(JSONError) {
         var seen: Set<[UInt8]> = []
-        var index = object + 1
-        let end = Int(self.entries[object].next)
-        while index < end {
-            let key = self.entries[index]
+        var index = first
+        while index < tape.count {
+            let key = tape[index]
             let text = UnsafeBufferPointer(rebasing: self.text[key.place])
             let spelled = key.hasEscape ? JSONEscapes.resolved(text) : Array(text)
             guard seen.insert(spelled).inserted else {
                 throw JSONError(.frame_duplicate_key, at: Int(key.start))
             }
-            index = Int(self.entries[index + 1].next)
+            index = Int(tape[index + 1].next)
         }
     }
 }
 
 // MARK: - Numbers
-
-extension JSONScanner {
-    /// A number of RFC 8259 §6 whose integers stay within ±(2^53 − 1) and whose value is finite.
-    private mutating func number() throws(JSONError) {
-        let start = self.offset
-        if self.isAt(UInt8(ascii: "-")) { self.offset += 1 }
-        let firstDigit = self.offset
-        let digits = self.digits()
-        guard digits > 0, digits == 1 || self.text[firstDigit] != 0x30 else {
-            throw JSONError(.frame_not_json, at: start)
-        }
-        var kind = JSONTape.Kind.integer
-        if self.isAt(UInt8(ascii: ".")) {
-            kind = .double
-            self.offset += 1
-            guard self.digits() > 0 else { throw JSONError(.frame_not_json, at: start) }
-        }
-        if self.isAt(UInt8(ascii: "e")) || self.isAt(UInt8(ascii: "E")) {
-            kind = .double
-            self.offset += 1
-            if self.isAt(UInt8(ascii: "+")) || self.isAt(UInt8(ascii: "-")) { self.offset += 1 }
-            guard self.digits() > 0 else { throw JSONError(.frame_not_json, at: start) }
-        }
-        let text = UnsafeBufferPointer(rebasing: self.text[start..<self.offset])
-        let isInRange =
-            kind == .integer ? JSONNumber.int(text) != nil : JSONNumber.double(text) != nil
-        guard isInRange else { throw JSONError(.frame_number, at: start) }
-        self.append(kind, from: start)
-    }
-
-    private mutating func digits() -> Int {
-        let start = self.offset
-        while self.offset < self.text.count, self.text[self.offset] &- 0x30 < 10 {
-            self.offset += 1
-        }
-        return self.offset - start
-    }
-}
 
 /// The numbers that the protocol knows.
 enum JSONNumber {

@@ -12,6 +12,7 @@ package enum OctetSearch {
     /// reverse solidus, or one below 0x20.
     ///
     /// - Returns: `text.count` if there is none from `start` on.
+    @inline(__always)
     static func firstSpecial(in text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
         var offset = start
         guard let base = UnsafeRawPointer(text.baseAddress), start >= 0 else { return text.count }
@@ -63,6 +64,34 @@ package enum OctetSearch {
             text.count - start >= count
         else { return false }
         return memcmp(base + start, word.utf8Start, count) == 0
+    }
+
+    /// A few bits that equal texts have in common, wherever they stand: first and last eight octets.
+    ///
+    /// `place` is within `text`.
+    ///
+    /// - Returns: 24 bits.
+    @inline(__always)
+    static func spelling(of place: Range<Int>, in text: UnsafeBufferPointer<UInt8>) -> UInt32 {
+        var first: UInt64 = 0
+        var last: UInt64 = 0
+        if place.count >= 8, place.upperBound <= text.count,
+            let base = UnsafeRawPointer(text.baseAddress)
+        {
+            first = self.load(base, place.lowerBound)
+            last = self.load(base, place.upperBound - 8)
+        } else if place.lowerBound + 8 <= text.count, place.count < 8,
+            let base = UnsafeRawPointer(text.baseAddress)
+        {
+            let word = self.load(base, place.lowerBound)
+            first = word & ((1 << UInt64(8 * place.count)) &- 1)
+        } else {
+            for offset in place.reversed() { first = first << 8 | UInt64(text[offset]) }
+        }
+        let mixed =
+            (first ^ (last &* 0x9E37_79B9_7F4A_7C15) &+ UInt64(place.count))
+            &* 0xD6E8_FEB8_6659_FD93
+        return UInt32(truncatingIfNeeded: mixed >> 40)
     }
 
     /// Whether every octet is below 0x80.
