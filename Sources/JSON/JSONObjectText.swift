@@ -135,6 +135,12 @@ package struct JSONItemText: Sendable {
         self.isString && self.line.isSpelled(self.index, word)
     }
 
+    /// Which of `words` it is, however spelled; `nil` if none, or no string.
+    package func index(in words: [StaticString]) -> Int? {
+        guard self.isString else { return nil }
+        return words.firstIndex { self.line.isSpelled(self.index, $0) }
+    }
+
     /// A value of type Bytes, in either of its forms: a string, or base64 in an object of one member.
     ///
     /// - Throws: ``JSONError`` if it is anything else, or base64 that is not canonical.

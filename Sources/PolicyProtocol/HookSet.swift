@@ -1,3 +1,5 @@
+package import JSON
+
 /// A set of hooks, one bit each, in the order of ``Hook/allCases``.
 package struct HookSet: OptionSet, Sendable, Hashable {
     package let rawValue: UInt32
@@ -38,6 +40,24 @@ extension Hook {
         case .deny: 22
         case .status: 23
         }
+    }
+}
+
+extension Hook {
+    private static let all = Self.allCases
+
+    /// The words of protocol/, in the order of ``allCases``.
+    private static let words: [StaticString] = [
+        "connect", "helo", "ehlo", "auth", "mail", "rcpt", "data", "received_line",
+        "data_headers_end", "data_post_headers", "data_post", "queue_pre", "queue", "queue_post",
+        "reset_transaction", "quit", "disconnect", "vrfy", "help", "noop", "unrecognized_command",
+        "ok", "deny", "status",
+    ]
+
+    /// By the word of protocol/, without a string; `nil` for anything else.
+    package init?(spelled item: JSONItemText) {
+        guard let index = item.index(in: Self.words), index < Self.all.count else { return nil }
+        self = Self.all[index]
     }
 }
 

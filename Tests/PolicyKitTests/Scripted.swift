@@ -177,3 +177,18 @@ extension JSONValue {
         if case .array(let elements) = self { elements } else { nil }
     }
 }
+
+extension JSONValue {
+    /// A member of type Bytes, in either of its forms.
+    func bytes(_ key: String) throws -> Bytes {
+        switch self[key] {
+        case .string(let text)?: return Bytes(text)
+        case .object(let members)?:
+            if case .string(let text)? = members["b64"], let octets = Base64.decode(text) {
+                return Bytes(octets: octets)
+            }
+        default: break
+        }
+        throw PluginError("\(key) is no Bytes")
+    }
+}

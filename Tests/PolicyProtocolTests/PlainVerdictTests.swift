@@ -1,3 +1,4 @@
+import JSON
 import PolicyProtocol
 import Testing
 
@@ -89,5 +90,25 @@ import Testing
             return
         }
         #expect(((try? result.get()) != nil) == (count <= 256))
+    }
+}
+
+/// Words that are known by their octets.
+@Suite struct SpelledHookTests {
+    private func hook(_ text: String) throws -> Hook? {
+        let line = try JSONObjectText(Array(#"{"hook":\#(text)}"#.utf8))
+        return line["hook"].flatMap { Hook(spelled: $0) }
+    }
+
+    @Test(arguments: Hook.allCases)
+    func `a hook is known by its word, escaped or not, and by nothing else`(hook: Hook) throws {
+        let word = hook.rawValue
+        #expect(try self.hook(#""\#(word)""#) == hook)
+        let first = try #require(word.utf8.first)
+        let escaped = #"\u00\#(String(first, radix: 16))\#(word.dropFirst())"#
+        #expect(try self.hook(#""\#(escaped)""#) == hook)
+        #expect(try self.hook(#""\#(word)x""#) == nil)
+        #expect(try self.hook(#"["\#(word)"]"#) == nil)
+        #expect(HookSet(hook).contains(hook))
     }
 }

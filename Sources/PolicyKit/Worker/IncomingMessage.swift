@@ -46,11 +46,13 @@ enum IncomingMessage {
     }
 
     private static func decode(_ text: JSONObjectText) throws -> Self {
+        if let type = text["type"] {
+            if type.equals("event") { return try self.event(text) }
+            if type.equals("notify") { return self.notification(text) }
+        }
         let object = WireObject(text)
         let type = try? text.string("type")
         switch type {
-        case "event": return try self.event(text)
-        case "notify": return self.notification(text)
         case "welcome": return .welcome(try self.welcome(object))
         case "ping": return .ping(try object.int("n"))
         case "pong": return .pong
@@ -96,7 +98,7 @@ enum IncomingMessage {
         let object = WireObject(text)
         let id = try self.id(object)
         do {
-            guard let hook = Hook(rawValue: try object.requiredString("hook")) else {
+            guard let hook = text["hook"].flatMap({ Hook(spelled: $0) }) else {
                 return .brokenEvent(id: id, problem: "unknown hook")
             }
             return .event(try WirePicture(text, id: id, hook: hook))
@@ -107,7 +109,7 @@ enum IncomingMessage {
 
     private static func notification(_ text: JSONObjectText) -> Self {
         do {
-            guard let hook = Hook(rawValue: try WireObject(text).requiredString("hook")) else {
+            guard let hook = text["hook"].flatMap({ Hook(spelled: $0) }) else {
                 return .brokenNotification(problem: "unknown hook")
             }
             return .notify(try WirePicture(text, id: 0, hook: hook))

@@ -32,7 +32,7 @@ struct WirePicture: EventPicture, Sendable {
     }
 
     private static func requireObject(_ text: JSONObjectText, _ key: StaticString) throws {
-        guard text.raw(key)?.first == UInt8(ascii: "{") else {
+        guard text[key]?.isObject ?? false else {
             throw PluginError("the event's member \(key) is missing or of another type")
         }
     }
@@ -46,26 +46,27 @@ struct WirePicture: EventPicture, Sendable {
     }
 
     func recipients() throws -> [Recipient] {
-        try self.list("recipients").map { try Recipient($0) }
+        try self.list("recipients").map { try Recipient(try WireObject($0)) }
     }
 
     func headers() throws -> [HeaderField] {
-        try self.list("headers").map { value in
-            HeaderField(
-                id: try value.int("id"),
-                name: try value.bytes("name"),
-                value: try value.bytes("value")
+        try self.list("headers").map { item in
+            let field = try WireObject(item)
+            return HeaderField(
+                id: try field.int("id"),
+                name: try field.requiredBytes("name"),
+                value: try field.requiredBytes("value")
             )
         }
     }
 
     /// A list of the transaction that is there only for who asked, and only if it fitted.
-    private func list(_ name: StaticString) throws -> [JSONValue] {
+    private func list(_ name: StaticString) throws -> JSONListText {
         let line = WireObject(self.text)
         guard let list = try line.object("transaction")?.list(name) else {
-            let elided = try line.list("elided") ?? []
+            let isElided = try line.list("elided")?.contains { $0.equals(name) } ?? false
             throw PluginError(
-                elided.contains(.string("\(name)"))
+                isElided
                     ? "\(name) did not fit into the event"
                     : "\(name) was not sent: the plugin's subscription does not need it"
             )
@@ -77,7 +78,7 @@ struct WirePicture: EventPicture, Sendable {
         guard let list = try WireObject(self.text).list("trace") else {
             throw PluginError("trace was not sent: the plugin's subscription does not need it")
         }
-        return list.map { TraceEntry($0) }
+        return try list.map { TraceEntry(try $0.value()) }
     }
 
     func notes(_ scope: NoteScope) throws -> [String: JSONValue] {
@@ -96,8 +97,7 @@ struct WirePicture: EventPicture, Sendable {
     }
 
     func recipient() throws -> Recipient {
-        let recipient = try self.arguments().requiredObject("recipient")
-        return Recipient(id: try recipient.int("id"), try WireAddress(recipient))
+        try Recipient(try self.arguments().requiredObject("recipient"))
     }
 
     func octets(_ argument: StaticString) throws -> Bytes {

@@ -85,25 +85,20 @@ struct WireAddress {
         self.address = try address.requiredBytes("address")
         self.local = try address.requiredBytes("local")
         self.domain = try address.bytes("domain") ?? ""
-        self.params = try (address.list("params") ?? []).map { try ESMTPParameter($0) }
-    }
-
-    init(_ address: JSONValue) throws {
-        self.address = try address.bytes("address")
-        self.local = try address.bytes("local")
-        self.domain = try address.optionalBytes("domain") ?? ""
-        guard case .array(let params)? = address["params"] else {
-            throw PluginError("the event's member params is missing or of another type")
-        }
-        self.params = try params.map { try ESMTPParameter($0) }
+        self.params = try address.requiredList("params").map { try ESMTPParameter($0) }
     }
 }
 
 extension ESMTPParameter {
-    fileprivate init(_ pair: JSONValue) throws {
-        guard case .array(let parts) = pair, parts.count == 2, case .string(let keyword) = parts[0]
-        else { throw PluginError("the event's member params is of another type") }
-        self.init(keyword: keyword, value: parts[1] == .null ? nil : try parts[1].bytes())
+    fileprivate init(_ pair: JSONItemText) throws {
+        let parts = Array(try pair.list())
+        guard parts.count == 2 else {
+            throw PluginError("the event's member params is of another type")
+        }
+        self.init(
+            keyword: try parts[0].string(),
+            value: parts[1].isNull ? nil : Bytes(octets: try parts[1].bytes())
+        )
     }
 }
 
@@ -129,7 +124,7 @@ extension Recipient {
         )
     }
 
-    init(_ recipient: JSONValue) throws {
+    init(_ recipient: WireObject) throws {
         self.init(id: try recipient.int("id"), try WireAddress(recipient))
     }
 }
