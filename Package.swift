@@ -150,7 +150,7 @@ let package = Package(
         ),
         .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
-        .testTarget(name: "FrontendTests", dependencies: ["Frontend"]),
+        .testTarget(name: "FrontendTests", dependencies: ["Frontend", "JSON", "PolicyProtocol"]),
         .testTarget(
             name: "PolicyKitTests",
             dependencies: [

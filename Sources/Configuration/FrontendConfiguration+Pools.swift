@@ -52,10 +52,8 @@ extension FrontendConfiguration {
         pool.failureHeader = reader.bool("failure_header", default: false)
         Self.readPolicies(reader, into: &pool)
         Self.readAccess(reader, into: &pool)
-        for key in ["shadow_of", "canary_of", "canary_percent"] where reader.has(key) {
-            reader.reportLater(key)
-        }
         pool.shadowOf = reader.string("shadow_of")
+        pool.isShadowQueueing = reader.bool("shadow_queue", default: false)
         pool.canaryOf = reader.string("canary_of")
         pool.canaryPercent = reader.integer(
             "canary_percent",
@@ -187,6 +185,21 @@ extension FrontendConfiguration {
                     "\(place).canary_percent",
                     "canary_of and canary_percent go together",
                     remedy: "write both, or neither"
+                )
+            }
+            if pool.isShadowQueueing, pool.shadowOf == nil {
+                reader.report(
+                    "\(place).shadow_queue",
+                    "this pool is no shadow",
+                    remedy: "remove it, or write shadow_of"
+                )
+            }
+            let shares = pools.filter { $0.canaryOf == pool.name }.map(\.canaryPercent)
+            if shares.reduce(0, +) > 100 {
+                reader.report(
+                    "\(place).name",
+                    "canaries of \"\(pool.name)\" want \(shares.reduce(0, +)) % of its sessions",
+                    remedy: "lower canary_percent of one of them"
                 )
             }
             for (key, target) in [("shadow_of", pool.shadowOf), ("canary_of", pool.canaryOf)] {

@@ -38,6 +38,9 @@ extension FrontendConfiguration {
             if pool.groupID != old.groupID { waiting.append("pool \(old.name): group") }
             if pool.socketMode != old.socketMode { waiting.append("pool \(old.name): socket_mode") }
             (pool.groupID, pool.socketMode) = (old.groupID, old.socketMode)
+            if pool.shadowOf != old.shadowOf { waiting.append("pool \(old.name): shadow_of") }
+            if pool.canaryOf != old.canaryOf { waiting.append("pool \(old.name): canary_of") }
+            (pool.shadowOf, pool.canaryOf) = (old.shadowOf, old.canaryOf)
             return pool
         }
         return (merged, waiting)

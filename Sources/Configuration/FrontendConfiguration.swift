@@ -211,6 +211,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var failureHeader = false
         /// `shadow_of`: gets what that pool gets; its answers are compared and never used.
         package var shadowOf: String?
+        /// `shadow_queue`: a shadow is shown `queue` too, where it might store the message again.
+        package var isShadowQueueing = false
         /// `canary_of`: takes ``canaryPercent`` of that pool's sessions.
         package var canaryOf: String?
         /// `canary_percent`: 1 … 100.

@@ -20,6 +20,7 @@ final class FrontendServer {
     let spool: SpoolDirectory
     private(set) var configuration: FrontendConfiguration
     private(set) var pools: [PolicyPool] = []
+    private(set) var routes = PoolRoutes([])
     let controlFiles: ControlFiles
     let evidence: PoisonEvidence
     private var listeners: [SMTPListener] = []
@@ -87,6 +88,7 @@ final class FrontendServer {
         self.startedMS = 0
         self.startedMS = self.nowMS
         self.pools = configuration.pools.map { PolicyPool(configuration: $0, server: self) }
+        self.routes = PoolRoutes(self.pools)
     }
 
     /// Opens the pools' sockets now and the listeners once enough workers are ready.
@@ -167,7 +169,7 @@ final class FrontendServer {
 
     // MARK: - Listeners
 
-    /// A worker became ready or left: the listeners open when every pool has its minimum.
+    /// A worker became ready or left: the listeners open when every pool that decides has its minimum.
     func workersChanged() {
         self.asked = []
         self.observed = []
@@ -179,7 +181,9 @@ final class FrontendServer {
         }
         self.areHeadersWanted = self.pools.contains(where: \.needsHeaders)
         self.isTraceWanted = self.pools.contains(where: \.needsTrace)
-        guard self.state == .starting, self.pools.allSatisfy(\.hasMinimumWorkers) else { return }
+        guard self.state == .starting, self.routes.deciding.allSatisfy(\.hasMinimumWorkers) else {
+            return
+        }
         self.state = .serving
         self.listeners = self.configuration.listeners.map {
             SMTPListener(configuration: $0, smtp: self.smtpConfiguration(for: $0))

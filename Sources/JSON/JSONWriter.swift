@@ -42,6 +42,13 @@ package struct JSONWriter {
         self.needsComma = true
     }
 
+    /// Appends the members of an object that is text already, `{…}`.
+    package mutating func members(of object: [UInt8]) {
+        guard object.count > 2 else { return }
+        self.separate()
+        self.octets.append(contentsOf: object[1..<object.count - 1])
+    }
+
     /// - Parameter key: Needs no escape: a name of the protocol.
     package mutating func key(_ key: StaticString) {
         self.appendQuoted(UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount))

@@ -195,27 +195,49 @@ import Testing
         let found = self.problems(
             """
             compat = "qpsmtpd"
-            [[pool]]
-            name = "p"
-            [[pool]]
-            name = "q"
-            canary_of = "p"
-            canary_percent = 5
             """
         )
-        #expect(found.count == 3)
+        #expect(found.count == 1)
         #expect(found.allSatisfy { $0.contains("is not in this version") })
     }
 
     @Test(arguments: [
         "shadow_of = \"nobody\"", "shadow_of = \"p\"\ncanary_of = \"p\"\ncanary_percent = 3",
         "canary_of = \"p\"", "canary_percent = 3", "shadow_of = \"q\"",
-        "canary_of = \"p\"\ncanary_percent = 101",
+        "canary_of = \"p\"\ncanary_percent = 101", "shadow_queue = true",
+        "canary_of = \"p\"\ncanary_percent = 60\n[[pool]]\nname = \"r\"\ncanary_of = \"p\"\n"
+            + "canary_percent = 41",
     ])
     func `a shadow or a canary that makes no sense is refused`(lines: String) {
         #expect(
             !self.problems("[[pool]]\nname = \"p\"\n[[pool]]\nname = \"q\"\n\(lines)\n").isEmpty
         )
+    }
+
+    @Test func `a shadow and canaries name the pool that decides`() throws {
+        let pools = try self.load(
+            """
+            [[pool]]
+            name = "p"
+            [[pool]]
+            name = "q"
+            shadow_of = "p"
+            shadow_queue = true
+            [[pool]]
+            name = "r"
+            canary_of = "p"
+            canary_percent = 60
+            [[pool]]
+            name = "s"
+            canary_of = "p"
+            canary_percent = 40
+            """
+        )
+        .pools
+        #expect(pools.map(\.shadowOf) == [nil, "p", nil, nil])
+        #expect(pools.map(\.isShadowQueueing) == [false, true, false, false])
+        #expect(pools.map(\.canaryOf) == [nil, nil, "p", "p"])
+        #expect(pools.map(\.canaryPercent) == [0, 0, 60, 40])
     }
 
     @Test func `limits are taken at their ends and refused past them`() throws {

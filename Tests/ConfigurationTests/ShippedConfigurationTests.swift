@@ -72,7 +72,10 @@ import Testing
             try FrontendConfiguration.load(directory: folder.path)
         }
         #expect(found.count == 4)
-        let relations = ["shadow_of", "canary_of", "canary_percent", "listener", "limits", "pool"]
+        let relations = [
+            "shadow_of", "shadow_queue", "canary_of", "canary_percent", "listener", "limits",
+            "pool",
+        ]
         for problem in found {
             let keys = problem.split(separator: "one of: ").last ?? ""
             for key in keys.split(separator: ", ") where !relations.contains(String(key)) {

@@ -5,20 +5,10 @@ import SMTPCore
 // MARK: - Events
 
 extension PolicyConversation {
-    /// Who is to get the event, and what they asked for.
-    struct Addressee {
-        let needs: EventNeeds
-        let maximumFrameOctets: Int
-    }
-
     /// Writes the open question as an event line.
-    ///
-    /// - Returns: False, and nothing is written, when it does not fit even without its optional parts.
     func writeEvent(
-        id: Int64,
-        attempt: Int,
-        deadlineMS: Int64,
-        to addressee: Addressee,
+        _ head: EventHead,
+        to addressee: EventAddressee,
         into writer: inout JSONWriter
     ) -> Bool {
         guard let question = self.question else { return false }
@@ -26,29 +16,41 @@ extension PolicyConversation {
             question.hook,
             args: self.arguments.octets,
             to: addressee,
+            message: self.messagePath,
             into: &writer
-        ) { writer in
-            writer.key("type")
-            writer.string("event")
-            writer.key("id")
-            writer.int(id)
-            writer.key("key")
-            writer.bytes(self.key)
-            writer.key("attempt")
-            writer.int(Int64(attempt))
-            writer.key("deadline_ms")
-            writer.int(deadlineMS)
-        }
+        ) { head.encode(key: self.key, into: &$0) }
+    }
+
+    /// The open question as an object without what differs from attempt to attempt.
+    ///
+    /// `message` is the path that the event names.
+    func frozenEvent(_ hook: Hook, needs: EventNeeds, message: String?) -> [UInt8] {
+        var writer = JSONWriter()
+        let addressee = EventAddressee(needs: needs, maximumFrameOctets: .max)
+        _ = self.write(
+            hook,
+            args: self.arguments.octets,
+            to: addressee,
+            message: message,
+            into: &writer
+        ) { _ in }
+        return Array(writer.octets.dropLast())
     }
 
     /// Writes a notification line; false when it does not fit.
     func writeNotification(
         _ hook: Hook,
         args: [UInt8],
-        to addressee: Addressee,
+        to addressee: EventAddressee,
         into writer: inout JSONWriter
     ) -> Bool {
-        self.write(hook, args: args, to: addressee, into: &writer) { writer in
+        self.write(
+            hook,
+            args: args,
+            to: addressee,
+            message: self.messagePath,
+            into: &writer
+        ) { writer in
             writer.key("type")
             writer.string("notify")
         }
@@ -57,7 +59,8 @@ extension PolicyConversation {
     private func write(
         _ hook: Hook,
         args: [UInt8],
-        to addressee: Addressee,
+        to addressee: EventAddressee,
+        message: String?,
         into writer: inout JSONWriter,
         _ head: (inout JSONWriter) -> Void
     ) -> Bool {
@@ -71,7 +74,7 @@ extension PolicyConversation {
             writer.string(hook.rawValue)
             writer.key("session")
             self.facts.encode(counters: self.counters, into: &writer)
-            self.writeTransaction(needs, into: &writer)
+            self.writeTransaction(needs, message: message, into: &writer)
             writer.key("args")
             writer.raw(args)
             writer.key("notes")
@@ -102,14 +105,18 @@ extension PolicyConversation {
         }
     }
 
-    private func writeTransaction(_ needs: EventNeeds, into writer: inout JSONWriter) {
+    private func writeTransaction(
+        _ needs: EventNeeds,
+        message: String?,
+        into writer: inout JSONWriter
+    ) {
         guard self.transaction != nil else { return }
         let isReadable = needs.contains(.message) && self.isMessageComplete
         writer.key("transaction")
         self.transaction?.encode(
             needs,
             hasHeader: self.message != nil,
-            messagePath: isReadable ? self.message?.path : nil,
+            messagePath: isReadable ? message : nil,
             into: &writer
         )
     }

@@ -81,7 +81,10 @@ extension PolicyConversation {
         writer.beginObject()
         args(&writer)
         writer.endObject()
-        for pool in self.server.pools { pool.notify(hook, from: self, args: writer.octets) }
+        for pool in self.route {
+            pool.notify(hook, from: self, args: writer.octets)
+            for shadow in pool.shadows { shadow.notify(hook, from: self, args: writer.octets) }
+        }
     }
 
     /// Tells observers of `deny` and `ok` how a question ended.

@@ -11,7 +11,7 @@ import SMTPCore
 /// Confined to the event loop. One question at a time (protocol/README.md): it goes to the pools in
 /// order until one does not decline. The handler asks, and is called back unless nobody had to be
 /// waited for.
-final class PolicyConversation {
+final class PolicyConversation: PoolAsker {
     let server: FrontendServer
     weak var handler: SMTPSessionHandler?
 
@@ -28,7 +28,11 @@ final class PolicyConversation {
     var summary = SessionSummary()
     let openedMS: Int64
 
+    /// The pools that this session's questions go to, in order.
+    let route: [PolicyPool]
     private(set) var question: Question?
+    /// What shadows of the pool that is asked now were shown.
+    private var shadowed: [ShadowQuestion] = []
     /// The open question's idempotency key, the same for every attempt; ASCII.
     private(set) var key: [UInt8] = []
     /// The open question's `args` object.
@@ -50,15 +54,9 @@ final class PolicyConversation {
         var pool = 0
         var ticket: UInt64?
         var isSubmitting = false
+        /// Whether any pool was asked whose answer counts.
+        var wasAsked = false
         var delayMS: Int64 = 0
-    }
-
-    /// What one pool said.
-    enum PoolOutcome {
-        case answered(PolicyVerdict, worker: WorkerLabel)
-        case failed(reason: String, worker: WorkerLabel?)
-        /// Nobody in the pool wants to be asked after all.
-        case passedOver
     }
 
     init(server: FrontendServer, listener: String, client: SocketAddress?, local: SocketAddress?) {
@@ -73,10 +71,15 @@ final class PolicyConversation {
             server: local
         )
         self.clientAddress = IPAddress(parsing: self.facts.clientIP)
+        self.route = server.routes.route(session: self.facts.id)
     }
 
     /// The hook that is being asked about; `nil` between questions.
     var openHook: Hook? { self.question?.hook }
+
+    var sessionID: String { self.facts.id }
+
+    var messagePath: String? { self.message?.path }
 
     var counters: AbuseMeter { self.handler?.counters ?? AbuseMeter() }
 
@@ -115,21 +118,23 @@ final class PolicyConversation {
         guard let question = self.question else { return }
         self.question = nil
         self.pending = nil
-        if let ticket = question.ticket { self.server.pools[question.pool].cancel(ticket) }
+        self.tellShadows(nil)
+        if let ticket = question.ticket { self.route[question.pool].cancel(ticket) }
     }
 
     private func askNextPool() -> PolicyDecision? {
         while let question = self.question {
-            guard question.pool < self.server.pools.count else {
+            guard question.pool < self.route.count else {
                 return self.decide(.undecided, PolicyDecision.Decider())
             }
-            let pool = self.server.pools[question.pool]
-            guard pool.isAsked(question.hook) else {
+            let pool = self.route[question.pool]
+            let isAsked = pool.isAsked(question.hook)
+            guard isAsked || pool.isShadowed(at: question.hook) else {
                 self.question?.pool += 1
                 continue
             }
-            if pool.needsMessage(question.hook), let message = self.message, message.path == nil,
-                message.failure == nil
+            if pool.isMessageNeeded(at: question.hook), let message = self.message,
+                message.path == nil, message.failure == nil
             {
                 message.store { self.messageStored() }
                 return nil
@@ -137,6 +142,13 @@ final class PolicyConversation {
             if let failure = self.message?.failure {
                 return self.decide(.spoolFailed(failure), PolicyDecision.Decider())
             }
+            if !pool.shadows.isEmpty { self.askShadows(of: pool, question.hook) }
+            guard isAsked else {
+                self.tellShadows(.passedOver)
+                self.question?.pool += 1
+                continue
+            }
+            self.question?.wasAsked = true
             self.question?.isSubmitting = true
             let ticket = pool.submit(self, hook: question.hook)
             self.question?.isSubmitting = false
@@ -146,6 +158,29 @@ final class PolicyConversation {
             if let decision = self.apply(outcome) { return decision }
         }
         return nil
+    }
+
+    /// Shows the shadows of `pool` what it is about to be asked.
+    private func askShadows(of pool: PolicyPool, _ hook: Hook) {
+        for shadow in pool.shadows where shadow.isShown(hook) {
+            guard let question = ShadowQuestion(self, hook, of: pool, for: shadow) else {
+                shadow.shadowCounts.failed += 1
+                continue
+            }
+            self.shadowed.append(question)
+            if shadow.isAsked(hook) {
+                _ = shadow.submit(question, hook: hook)
+            } else {
+                question.poolDone(.passedOver, peerUserID: .max)
+            }
+        }
+    }
+
+    /// The pool is done with the question; `nil`: the client left.
+    private func tellShadows(_ outcome: PoolOutcome?) {
+        guard !self.shadowed.isEmpty else { return }
+        for question in self.shadowed { question.originalDone(outcome) }
+        self.shadowed.removeAll()
     }
 
     /// The message is in its file now, or will never be.
@@ -170,17 +205,22 @@ final class PolicyConversation {
             return violation
         }
         guard verdict.hasEffects else { return nil }
+        var edit = self.newEdit(hook)
+        if let violation = edit.apply(verdict) { return violation }
+        if edit.replacementPath == nil { self.commit(edit) } else { self.pending = edit }
+        return nil
+    }
+
+    /// A copy of the session's state for a verdict's notes and actions.
+    func newEdit(_ hook: Hook) -> PolicyEdit {
         let limits = self.server.configuration.limits
-        var edit = PolicyEdit(
+        return PolicyEdit(
             notes: self.notes,
             transaction: self.transaction,
             hook: hook,
             maximumRecipients: limits.maximumRecipients,
             maximumDelayMS: limits.maximumReplyDelayMS
         )
-        if let violation = edit.apply(verdict) { return violation }
-        if edit.replacementPath == nil { self.commit(edit) } else { self.pending = edit }
-        return nil
     }
 
     private func commit(_ edit: PolicyEdit) {
@@ -195,7 +235,7 @@ final class PolicyConversation {
     }
 
     /// A pool is done with the question, one way or the other.
-    func poolDone(_ outcome: PoolOutcome, peerUserID: UInt32 = .max) {
+    func poolDone(_ outcome: PoolOutcome, peerUserID: UInt32) {
         guard let question = self.question else { return }
         if let edit = self.pending, let path = edit.replacementPath {
             return self.takeOver(path, edit, outcome, peerUserID)
@@ -212,7 +252,8 @@ final class PolicyConversation {
     /// - Returns: The decision; `nil` if the next pool is to be asked.
     private func apply(_ outcome: PoolOutcome) -> PolicyDecision? {
         guard let question = self.question else { return nil }
-        let pool = self.server.pools[question.pool]
+        let pool = self.route[question.pool]
+        self.tellShadows(outcome)
         if self.server.isTraceWanted { self.record(outcome, question, pool) }
         switch outcome {
         case .answered(let verdict, let worker) where verdict.verdict != .declined:
@@ -286,7 +327,9 @@ final class PolicyConversation {
         _ decider: PolicyDecision.Decider
     ) -> PolicyDecision {
         let delay = self.question?.delayMS ?? 0
+        let wasAsked = self.question?.wasAsked ?? false
         self.question = nil
+        if case .undecided = outcome, !wasAsked { return .undecided }
         return PolicyDecision(outcome: outcome, decider: decider, delayMS: delay)
     }
 
@@ -319,7 +362,7 @@ extension PolicyConversation {
     ) {
         guard let question = self.question else { return }
         let server = self.server
-        let folder = server.spool.outFolder(pool: server.pools[question.pool].name)
+        let folder = server.spool.outFolder(pool: self.route[question.pool].name)
         let destination = server.spool.newMessagePath()
         let limits = server.configuration.limits
         server.threads.runIfActive(eventLoop: server.loop) {
@@ -341,14 +384,17 @@ extension PolicyConversation {
                 edit.messageReplaced(head: taken.head, size: taken.size)
                 self.commit(edit)
                 self.message?.replace(with: destination, size: taken.size)
-                self.poolDone(outcome)
+                self.poolDone(outcome, peerUserID: owner)
             case .success: server.removeSoon(destination)
             case .failure(let error):
                 server.logger.warning(
                     "a worker's replacement message was refused",
                     metadata: ["file": "\(path)", "violation": "file_refused: \(error)"]
                 )
-                self.poolDone(.failed(reason: "invalid_verdict", worker: nil))
+                self.poolDone(
+                    .failed(reason: "invalid_verdict", worker: nil),
+                    peerUserID: owner
+                )
             }
         }
     }

@@ -1,6 +1,8 @@
+import Configuration
 import JSON
 import Logging
 import NIOCore
+import NIOPosix
 import PolicyPool
 import PolicyProtocol
 
@@ -15,21 +17,52 @@ extension PolicyPool {
     /// Whether some worker reads the message at `hook`.
     func needsMessage(_ hook: Hook) -> Bool { self.wants.message.contains(hook) }
 
+    /// Whether some shadow of this pool is to be asked about `hook`.
+    func isShadowed(at hook: Hook) -> Bool {
+        self.shadows.contains { $0.isAsked(hook) && $0.isShown(hook) }
+    }
+
+    /// Whether this pool or one of its shadows reads the message at `hook`.
+    func isMessageNeeded(at hook: Hook) -> Bool {
+        if self.needsMessage(hook) { return true }
+        return self.shadows.contains { $0.isShown(hook) && $0.needsMessage(hook) }
+    }
+
+    /// Whether this shadow may see questions of `hook`, and has anybody to show them to.
+    ///
+    /// At `queue` a shadow would store the message a second time, so that is asked for by name.
+    func isShown(_ hook: Hook) -> Bool {
+        self.machine.readyCount > 0 && (hook != .queue || self.configuration.isShadowQueueing)
+    }
+
+    /// All that workers of this pool need at `hook`.
+    func needs(at hook: Hook) -> EventNeeds {
+        self.connections.values.reduce(into: EventNeeds()) { needs, connection in
+            needs.formUnion(connection.hello?.hooks[hook]?.needs ?? [])
+        }
+    }
+
+    /// Removes a replacement message that will not be used.
+    func removeReplacement(_ path: String) {
+        let folder = self.server.spool.outFolder(pool: self.name)
+        self.server.threads.submit { _ in ReplacementMessage.remove(path, folder: folder) }
+    }
+
     /// Whether some worker looks at header fields at any hook.
     var needsHeaders: Bool { self.wants.needsHeaders }
 
     var needsTrace: Bool { self.wants.needsTrace }
 
-    /// Asks the pool; the conversation is told by `poolDone`, perhaps before this returns.
-    func submit(_ conversation: PolicyConversation, hook: Hook) -> PoolTicket {
+    /// Asks the pool; the asker is told by `poolDone`, perhaps before this returns.
+    func submit(_ asker: any PoolAsker, hook: Hook) -> PoolTicket {
         self.lastTicket += 1
         let ticket = self.lastTicket
         let now = self.server.nowNS
-        if self.machine.remembersPoison, self.isPoison(conversation.fingerprint, now: now) {
+        if self.machine.remembersPoison, self.isPoison(asker.fingerprint, now: now) {
             self.actions.append(.fail(ticket, .poison, worker: nil))
-            self.conversations[ticket] = conversation
+            self.askers[ticket] = asker
         } else {
-            self.conversations[ticket] = conversation
+            self.askers[ticket] = asker
             self.machine.submit(ticket, hook: hook.index, now: now, actions: &self.actions)
         }
         self.perform()
@@ -51,7 +84,7 @@ extension PolicyPool {
 
     /// The client is gone.
     func cancel(_ ticket: PoolTicket) {
-        self.conversations[ticket] = nil
+        self.askers[ticket] = nil
         self.machine.cancelled(ticket, actions: &self.actions)
         self.perform()
     }
@@ -125,7 +158,7 @@ extension PolicyPool {
         case .close(let worker, let reason): self.close(worker, reason)
         case .poison(let ticket): self.keepPoison(ticket)
         case .passOver(let ticket):
-            self.conversations.removeValue(forKey: ticket)?.poolDone(.passedOver)
+            self.askers.removeValue(forKey: ticket)?.poolDone(.passedOver, peerUserID: .max)
         }
     }
 
@@ -137,12 +170,15 @@ extension PolicyPool {
         remainingNS: UInt64
     ) {
         guard let connection = self.connections[worker],
-            let conversation = self.conversations[ticket], let hook = conversation.openHook
+            let asker = self.askers[ticket], let hook = asker.openHook
         else { return }
-        let isWritten = conversation.writeEvent(
+        let head = EventHead(
             id: eventID,
             attempt: attempt,
-            deadlineMS: Int64(clamping: remainingNS / 1_000_000),
+            deadlineMS: Int64(clamping: remainingNS / 1_000_000)
+        )
+        let isWritten = asker.writeEvent(
+            head,
             to: connection.addressee(for: hook),
             into: &connection.output
         )
@@ -159,24 +195,29 @@ extension PolicyPool {
     }
 
     private func fail(_ ticket: PoolTicket, _ failure: PoolFailure, _ worker: WorkerID?) {
-        guard let conversation = self.conversations.removeValue(forKey: ticket) else { return }
+        guard let asker = self.askers.removeValue(forKey: ticket) else { return }
         let label = worker.map { id in
             self.connections[id]?.label ?? self.lostLabels[id]
                 ?? WorkerLabel(name: "", connection: id)
         }
+        let metadata: Logger.Metadata = [
+            "session": "\(asker.sessionID)", "pool": "\(self.name)",
+            "hook": "\(asker.openHook?.rawValue ?? "")",
+            "failure": "\(failure.rawValue)",
+            "worker": "\(label.map { "\($0)" } ?? "none")",
+        ]
         // At queue it may have taken the message, so nobody else was asked.
-        let isQueueLost = failure == .worker_lost && conversation.openHook == .queue
-        self.server.logger.log(
-            level: isQueueLost ? .error : .warning,
-            isQueueLost ? "queue_lost: a worker died while it queued a message" : "policy failed",
-            metadata: [
-                "session": "\(conversation.facts.id)", "pool": "\(self.name)",
-                "hook": "\(conversation.openHook?.rawValue ?? "")",
-                "failure": "\(failure.rawValue)",
-                "worker": "\(label.map { "\($0)" } ?? "none")",
-            ]
-        )
-        conversation.poolDone(.failed(reason: failure.rawValue, worker: label))
+        if self.isShadow {
+            self.logShadow("a shadow failed", metadata)
+        } else if failure == .worker_lost, asker.openHook == .queue {
+            self.logger.error(
+                "queue_lost: a worker died while it queued a message",
+                metadata: metadata
+            )
+        } else {
+            self.logger.warning("policy failed", metadata: metadata)
+        }
+        asker.poolDone(.failed(reason: failure.rawValue, worker: label), peerUserID: .max)
     }
 
     private func close(_ worker: WorkerID, _ reason: PoolAction.CloseReason) {
@@ -188,24 +229,25 @@ extension PolicyPool {
 
     /// Keeps what two workers died of, for the plugin's author.
     private func keepPoison(_ ticket: PoolTicket) {
-        guard let conversation = self.conversations[ticket] else { return }
+        guard let asker = self.askers[ticket] else { return }
         var event = JSONWriter()
-        let everything = PolicyConversation.Addressee(
+        let everything = EventAddressee(
             needs: [.headers, .recipients, .message, .trace],
             maximumFrameOctets: .max
         )
-        _ = conversation.writeEvent(id: 1, attempt: 1, deadlineMS: 0, to: everything, into: &event)
+        let head = EventHead(id: 1, attempt: 1, deadlineMS: 0)
+        _ = asker.writeEvent(head, to: everything, into: &event)
         self.logger.error(
             "poison: an event was there when two workers died",
             metadata: [
-                "session": "\(conversation.facts.id)", "pool": "\(self.name)",
-                "poison": "\(PoisonEvidence.name(conversation.fingerprint))",
+                "session": "\(asker.sessionID)", "pool": "\(self.name)",
+                "poison": "\(PoisonEvidence.name(asker.fingerprint))",
             ]
         )
         self.server.evidence.keep(
-            conversation.fingerprint,
+            asker.fingerprint,
             event: event.octets,
-            message: conversation.message?.path
+            message: asker.messagePath
         )
     }
 

@@ -116,7 +116,7 @@ extension PolicyPool {
                 from: connection.id,
                 eventID: id
             ),
-            let conversation = self.conversations[ticket]
+            let asker = self.askers[ticket]
         else {
             return self.machine.answered(
                 from: connection.id,
@@ -128,7 +128,7 @@ extension PolicyPool {
         var violation: ProtocolViolation?
         switch result {
         case .failure(let error): violation = error
-        case .success(let verdict): violation = conversation.judge(verdict)
+        case .success(let verdict): violation = asker.judge(verdict)
         }
         if let violation {
             self.logger.warning(
@@ -146,14 +146,14 @@ extension PolicyPool {
                 actions: &self.actions
             )
         } else if case .success(let verdict) = result {
-            self.conversations[ticket] = nil
+            self.askers[ticket] = nil
             self.machine.answered(
                 from: connection.id,
                 eventID: id,
                 now: now,
                 actions: &self.actions
             )
-            conversation.poolDone(
+            asker.poolDone(
                 .answered(verdict, worker: connection.label),
                 peerUserID: connection.peer.userID
             )
@@ -244,12 +244,12 @@ extension PolicyPool {
     private func forget(_ connection: WorkerConnectionHandler, isDeath: Bool) {
         guard self.connections.removeValue(forKey: connection.id) != nil else { return }
         self.lostLabels[connection.id] = connection.label
-        let conversations = self.conversations
+        let askers = self.askers
         self.machine.workerLost(
             connection.id,
             now: self.server.nowNS,
             isDeath: isDeath,
-            fingerprint: { conversations[$0]?.fingerprint ?? $0 },
+            fingerprint: { askers[$0]?.fingerprint ?? $0 },
             actions: &self.actions
         )
         self.workersChanged()

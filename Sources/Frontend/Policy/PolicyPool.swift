@@ -17,7 +17,7 @@ final class PolicyPool {
     unowned let server: FrontendServer
     var machine: PoolMachine
     var connections: [WorkerID: WorkerConnectionHandler] = [:]
-    var conversations: [PoolTicket: PolicyConversation] = [:]
+    var askers: [PoolTicket: any PoolAsker] = [:]
     var lastTicket: PoolTicket = 0
     var lastWorker: WorkerID = 0
     var actions: [PoolAction] = []
@@ -33,6 +33,13 @@ final class PolicyPool {
     private var throttle = LogThrottle()
     /// What ready workers asked for, per hook; kept, since every event looks at it.
     var wants = PoolWants()
+    /// Pools that are shown what this one is asked.
+    var shadows: [PolicyPool] = []
+    /// Pools that stand in for this one for a part of the sessions.
+    var canaries: [PolicyPool] = []
+    var shadowCounts = ShadowCounts()
+    /// Sessions that this pool took as a canary.
+    var canarySessions: UInt64 = 0
 
     init(configuration: FrontendConfiguration.Pool, server: FrontendServer) {
         self.name = configuration.name
@@ -50,6 +57,11 @@ final class PolicyPool {
     var logger: Logger { self.server.logger }
 
     var hasMinimumWorkers: Bool { self.machine.readyCount >= self.configuration.minimumWorkers }
+
+    /// Whether there is anybody to ask, and as many as the operator wants.
+    var canServe: Bool { self.machine.readyCount > 0 && self.hasMinimumWorkers }
+
+    var isShadow: Bool { self.configuration.shadowOf != nil }
 
     func reconfigure(_ configuration: FrontendConfiguration.Pool) {
         self.configuration = configuration
@@ -215,6 +227,14 @@ extension PolicyPool {
             into: &connection.output
         )
         self.lose(connection)
+    }
+
+    /// A line about an event of a shadow, of which there may be as many as there are commands.
+    func logShadow(_ message: Logger.Message, _ metadata: Logger.Metadata) {
+        guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
+        var metadata = metadata
+        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+        self.logger.notice(message, metadata: metadata)
     }
 
     /// One line about a worker, unless there were too many this second.

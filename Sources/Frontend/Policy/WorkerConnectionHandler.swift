@@ -21,7 +21,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     /// The name for logs: what it calls itself, and which connection.
     private(set) var label: WorkerLabel
     /// What it is to be sent of an event, by the hook's index.
-    private var addressees: [PolicyConversation.Addressee] = []
+    private var addressees: [EventAddressee] = []
     /// Lines that wait for the end of this turn.
     var output = JSONWriter()
     var isDirty = false
@@ -45,7 +45,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     private func helloChanged() {
         self.label = WorkerLabel(name: self.hello?.name ?? "", connection: self.id)
         self.addressees = Hook.allCases.map { hook in
-            PolicyConversation.Addressee(
+            EventAddressee(
                 needs: self.hello?.hooks[hook]?.needs ?? [],
                 maximumFrameOctets: self.hello?.maximumFrameOctets ?? 65_536
             )
@@ -53,10 +53,10 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     }
 
     /// What this worker is to be sent of an event at `hook`.
-    func addressee(for hook: Hook) -> PolicyConversation.Addressee {
+    func addressee(for hook: Hook) -> EventAddressee {
         let index = Int(hook.index)
         guard index < self.addressees.count else {
-            return PolicyConversation.Addressee(needs: [], maximumFrameOctets: 65_536)
+            return EventAddressee(needs: [], maximumFrameOctets: 65_536)
         }
         return self.addressees[index]
     }

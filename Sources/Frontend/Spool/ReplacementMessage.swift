@@ -36,11 +36,7 @@ enum ReplacementMessage {
         headerLimit: Int,
         destination: String
     ) throws -> (size: Int, head: [UInt8]) {
-        let name =
-            path.hasPrefix(folder + "/") ? String(path.dropFirst(folder.utf8.count + 1)) : path
-        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")),
-            !name.utf8.contains(0)
-        else { throw Refusal.outsideFolder }
+        let name = try self.name(path, folder: folder)
         let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard directory >= 0 else { throw SystemError("open", folder, errno) }
         defer { close(directory) }
@@ -57,6 +53,25 @@ enum ReplacementMessage {
             unlink(destination)
             throw error
         }
+    }
+
+    /// Removes a file that is not to be taken over, if it lies in the folder.
+    static func remove(_ path: String, folder: String) {
+        guard let name = try? self.name(path, folder: folder) else { return }
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+        guard directory >= 0 else { return }
+        unlinkat(directory, name, 0)
+        close(directory)
+    }
+
+    /// The file's name in `folder`.
+    private static func name(_ path: String, folder: String) throws(Refusal) -> String {
+        let name =
+            path.hasPrefix(folder + "/") ? String(path.dropFirst(folder.utf8.count + 1)) : path
+        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")),
+            !name.utf8.contains(0)
+        else { throw .outsideFolder }
+        return name
     }
 
     private static func check(_ source: Int32, owner: uid_t, limit: Int) throws(Refusal) -> Int {

@@ -1,3 +1,4 @@
+import Configuration
 import JSON
 import PolicyPool
 import PolicyProtocol
@@ -69,6 +70,7 @@ extension PolicyPool {
         writer.int(Int64(clamping: snapshot.served))
         writer.key("failed")
         writer.int(Int64(clamping: snapshot.failed))
+        self.encodeRole(into: &writer)
         writer.key("workers")
         writer.beginArray()
         for worker in snapshot.workers {
@@ -79,6 +81,32 @@ extension PolicyPool {
         }
         writer.endArray()
         writer.endObject()
+    }
+
+    /// What a shadow's answers were worth, or how many sessions a canary took.
+    private func encodeRole(into writer: inout JSONWriter) {
+        if let original = self.configuration.shadowOf {
+            writer.key("shadow")
+            writer.beginObject()
+            writer.key("of")
+            writer.string(original)
+            for (key, count) in self.shadowCounts.named {
+                writer.key(key)
+                writer.int(Int64(clamping: count))
+            }
+            writer.endObject()
+        }
+        if let original = self.configuration.canaryOf {
+            writer.key("canary")
+            writer.beginObject()
+            writer.key("of")
+            writer.string(original)
+            writer.key("percent")
+            writer.int(Int64(self.configuration.canaryPercent))
+            writer.key("sessions")
+            writer.int(Int64(clamping: self.canarySessions))
+            writer.endObject()
+        }
     }
 
     private static func encode(

@@ -18,7 +18,7 @@ struct WorkersTable {
         for pool in Self.list(status["pools"]) {
             let name = Self.text(pool["name"])
             pools.append(
-                "\(name) \(Self.text(pool["state"])), \(Self.text(pool["queued"])) waiting,"
+                "\(name)\(Self.role(pool)) \(Self.text(pool["state"])), \(Self.text(pool["queued"])) waiting,"
                     + " \(Self.text(pool["served"])) served, \(Self.text(pool["failed"])) failed"
             )
             for worker in Self.list(pool["workers"]) where worker["connection"] != .string(own) {
@@ -31,6 +31,21 @@ struct WorkersTable {
                 + " \(pools.joined(separator: "; "))"
         ]
         self.lines += TextTable.lines(rows)
+    }
+
+    /// What a pool is when it does not decide, and what came of it.
+    private static func role(_ pool: JSONValue) -> String {
+        if let shadow = pool["shadow"] {
+            return " (shadow of \(self.text(shadow["of"])): \(self.text(shadow["agreed"])) agreed,"
+                + " \(self.text(shadow["differed"])) differed,"
+                + " \(self.text(shadow["failed"])) failed,"
+                + " \(self.text(shadow["unpaired"])) unpaired)"
+        }
+        if let canary = pool["canary"] {
+            return " (\(self.text(canary["percent"])) % of \(self.text(canary["of"])):"
+                + " \(self.text(canary["sessions"])) sessions)"
+        }
+        return ""
     }
 
     private static func row(_ worker: JSONValue, pool: String) -> [String] {

@@ -1,0 +1,195 @@
+import Glibc
+import JSON
+import Logging
+import PolicyProtocol
+
+/// A question as a shadow of its pool gets it: copied when the pool is asked, so that the session
+/// neither waits for the shadow nor notices it.
+///
+/// The two answers meet here, are compared and counted, and the shadow's is thrown away.
+final class ShadowQuestion: PoolAsker {
+    let openHook: Hook?
+    let sessionID: String
+    let fingerprint: UInt64
+    /// A second name of the message's file, which lives as long as the shadow reads it.
+    let messagePath: String?
+
+    private let hook: Hook
+    private let key: [UInt8]
+    /// The event as an object, without what differs from attempt to attempt.
+    private let event: [UInt8]
+    /// What the answer is checked against.
+    private let edit: PolicyEdit
+    private let allowsUTF8: Bool
+    private let shadow: PolicyPool
+    private let original: PolicyPool
+    private var said: (original: Answer?, shadow: Answer?)
+
+    private enum Answer {
+        case verdict(PolicyVerdict)
+        /// The client left, or the pool could not answer.
+        case nothing
+    }
+
+    /// Copies the question that `conversation` is about to ask `original`; `nil` if it cannot be.
+    init?(
+        _ conversation: PolicyConversation,
+        _ hook: Hook,
+        of original: PolicyPool,
+        for shadow: PolicyPool
+    ) {
+        let server = conversation.server
+        var path: String?
+        if shadow.needsMessage(hook), let message = conversation.messagePath {
+            let copy = server.spool.newMessagePath()
+            guard link(message, copy) == 0 else { return nil }
+            path = copy
+        }
+        self.messagePath = path
+        self.openHook = hook
+        self.hook = hook
+        self.sessionID = conversation.sessionID
+        self.fingerprint = conversation.fingerprint
+        self.key = conversation.key
+        self.edit = conversation.newEdit(hook)
+        self.allowsUTF8 = conversation.transaction?.isSMTPUTF8 ?? false
+        self.event = conversation.frozenEvent(hook, needs: shadow.needs(at: hook), message: path)
+        self.original = original
+        self.shadow = shadow
+    }
+
+    func writeEvent(
+        _ head: EventHead,
+        to addressee: EventAddressee,
+        into writer: inout JSONWriter
+    ) -> Bool {
+        let start = writer.octets.count
+        writer.beginObject()
+        head.encode(key: self.key, into: &writer)
+        writer.members(of: self.event)
+        writer.endObject()
+        writer.newline()
+        guard writer.octets.count - start > addressee.maximumFrameOctets else { return true }
+        writer.truncate(to: start)
+        return false
+    }
+
+    func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
+        if let violation = verdict.violation(
+            for: self.hook,
+            hasTransaction: self.edit.transaction != nil,
+            allowsUTF8: self.allowsUTF8
+        ) {
+            return violation
+        }
+        var edit = self.edit
+        defer {
+            if let path = edit.replacementPath { self.shadow.removeReplacement(path) }
+        }
+        return edit.apply(verdict)
+    }
+
+    /// The shadow is done with it.
+    func poolDone(_ outcome: PoolOutcome, peerUserID: UInt32) {
+        if let path = self.messagePath { self.shadow.server.removeSoon(path) }
+        if case .failed = outcome { self.shadow.shadowCounts.failed += 1 }
+        self.said.shadow = Self.answer(outcome)
+        self.compare()
+    }
+
+    /// The pool that decides is done with it; `nil`: the client left.
+    func originalDone(_ outcome: PoolOutcome?) {
+        self.said.original = outcome.map(Self.answer) ?? .nothing
+        self.compare()
+    }
+
+    private static func answer(_ outcome: PoolOutcome) -> Answer {
+        switch outcome {
+        case .answered(let verdict, _): .verdict(verdict)
+        // Who does not ask for a hook declines it.
+        case .passedOver: .verdict(PolicyVerdict(id: 0, verdict: .declined))
+        case .failed: .nothing
+        }
+    }
+
+    private func compare() {
+        guard let original = self.said.original, let shadow = self.said.shadow else { return }
+        // Counted as failed already.
+        guard case .verdict(let other) = shadow else { return }
+        guard case .verdict(let verdict) = original else {
+            self.shadow.shadowCounts.unpaired += 1
+            return
+        }
+        guard !verdict.hasSameEffect(as: other) else {
+            self.shadow.shadowCounts.agreed += 1
+            return
+        }
+        self.shadow.shadowCounts.differed += 1
+        self.shadow.logger.notice(
+            "a shadow differs",
+            metadata: [
+                "session": "\(self.sessionID)", "hook": "\(self.hook.rawValue)",
+                "key": "\(String(decoding: self.key, as: UTF8.self))",
+                "pool": "\(self.original.name)", "said": "\(verdict.summary)",
+                "shadow": "\(self.shadow.name)", "shadow_said": "\(other.summary)",
+            ]
+        )
+    }
+}
+
+@available(*, unavailable)
+extension ShadowQuestion: Sendable {}
+
+/// What became of the questions that a shadow was shown.
+struct ShadowCounts {
+    /// Both answered, and a client would have seen no difference.
+    var agreed: UInt64 = 0
+    /// Both answered, and differently.
+    var differed: UInt64 = 0
+    /// The shadow could not answer.
+    var failed: UInt64 = 0
+    /// The shadow answered and there was nothing to compare: the client left, or the pool failed.
+    var unpaired: UInt64 = 0
+
+    /// As `status` says it.
+    var named: [(StaticString, UInt64)] {
+        [
+            ("agreed", self.agreed), ("differed", self.differed), ("failed", self.failed),
+            ("unpaired", self.unpaired),
+        ]
+    }
+}
+
+extension PolicyVerdict {
+    /// Whether the client, the session and the message fare the same with either.
+    ///
+    /// Names of plugins and of replacement files are not compared.
+    func hasSameEffect(as other: PolicyVerdict) -> Bool {
+        self.verdict == other.verdict && self.reply == other.reply
+            && self.sessionNotes == other.sessionNotes
+            && self.transactionNotes == other.transactionNotes
+            && self.actions.map(\.withoutFile) == other.actions.map(\.withoutFile)
+    }
+
+    /// What it says, in a few words for the log: `deny 550 5.7.1 No such user (rcpt_map), notes`.
+    var summary: String {
+        var words = [self.verdict.rawValue]
+        if let reply = self.reply {
+            if let code = reply.code { words.append("\(code)") }
+            if let status = reply.status { words.append(status) }
+            words += reply.text.prefix(1)
+        }
+        if let plugin = self.plugin { words.append("(\(plugin))") }
+        var text = words.joined(separator: " ")
+        if self.sessionNotes != nil || self.transactionNotes != nil { text += ", notes" }
+        if !self.actions.isEmpty { text += ", \(self.actions.count) actions" }
+        return text
+    }
+}
+
+extension PolicyAction {
+    fileprivate var withoutFile: PolicyAction {
+        guard case .replaceMessage = self else { return self }
+        return .replaceMessage(path: "")
+    }
+}
