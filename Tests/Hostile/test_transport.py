@@ -458,6 +458,30 @@ def test_25_half_closed(scene: Scene, how: str) -> None:
         failed_by_policy(client)
 
 
+@proves("worker_lost")
+def test_25_a_write_fails_while_its_lines_are_read(scene: Scene) -> None:
+    """Row 25: a write that fails has the frontend read what is left, in the middle of an earlier line."""
+    worker = scene.worker(["noop", "vrfy"], concurrency=1)
+    with scene.victim() as first, scene.victim() as second:
+        # Events of this size are sent at once instead of at the end of the loop's turn.
+        big = {"session": {"padding": "x" * 10_000}}
+        for client in (first, second):
+            client.send(b"NOOP\r\n")
+            worker.answer(worker.event("noop"), "declined", notes=big)
+            client.expect(250)
+        for client in (first, second):
+            client.send(b"VRFY alice\r\n")
+        event = worker.event("vrfy")
+        # The answer frees the credit for the second event, whose write fails; more than one read is left.
+        worker.socket.shutdown(socket.SHUT_RD)
+        ping = b'{"type":"ping","n":1}\n'
+        answer = encoded({"type": "verdict", "id": event["id"], "verdict": "ok"}) + b"\n"
+        worker.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        worker.octets(answer + ping * 10_000)
+        first.expect(250)
+        failed_by_policy(second)
+
+
 @proves("descriptors_passed")
 def test_26_descriptors_in_the_mail(scene: Scene) -> None:
     """Row 26: descriptors that come with a message are not taken, or closed at once."""

@@ -150,6 +150,9 @@ final class FakeFrontend: @unchecked Sendable {  // each test uses it from one t
         }
     }
 
+    /// Reads no more: what the worker writes from now on fails.
+    func stopReading() { shutdown(self.connection, Int32(SHUT_RD)) }
+
     func hangUp() {
         guard self.connection >= 0 else { return }
         close(self.connection)

@@ -103,6 +103,20 @@ struct WorkerTests {
         #expect(await frontend.isSilent())
     }
 
+    @Test func `a write that fails while its lines are read ends the connection and no more`()
+        async throws
+    {
+        let worker = try WorkerUnderTest()
+        let frontend = try worker.frontend()
+        try await frontend.welcome()
+        frontend.stopReading()
+        // Answers are sent before the end of the read, and more than one read is left by then.
+        try frontend.send((1...150).map { self.rcpt($0, "a@example.com") })
+        try await frontend.welcome()
+        try frontend.send(self.rcpt(1, "a@example.com"))
+        #expect(try await frontend.next()["verdict"] as? String == "ok")
+    }
+
     @Test func `a quick event overtakes a slow one`() async throws {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()

@@ -49,6 +49,10 @@ final class FrontendConnection: ChannelInboundHandler {
     private var outFolder = ""
     private var isReading = false
     private var isFlushPending = false
+    /// ``receive(_:)`` is on the stack: what happens to the channel meanwhile waits for it.
+    private var isReceiving = false
+    private var arrivedMeanwhile: [ByteBuffer] = []
+    private var endedMeanwhile = false
 
     /// Whether the frontend has taken this worker.
     private(set) var wasWelcome = false
@@ -72,9 +76,20 @@ final class FrontendConnection: ChannelInboundHandler {
         self.phase = .awaitingWelcome(timeout: timeout)
     }
 
+    /// A line may cause a write, and a write that fails has the channel read what is left and end,
+    /// all before the line is done with.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.isReading = true
-        let buffer = Self.unwrapInboundIn(data)
+        let octets = Self.unwrapInboundIn(data)
+        guard !self.isReceiving else { return self.arrivedMeanwhile.append(octets) }
+        self.isReceiving = true
+        self.receive(octets)
+        while !self.arrivedMeanwhile.isEmpty { self.receive(self.arrivedMeanwhile.removeFirst()) }
+        self.isReceiving = false
+        if self.endedMeanwhile { self.ended() }
+    }
+
+    private func receive(_ buffer: ByteBuffer) {
         do {
             try buffer.withUnsafeReadableBytes { octets in
                 try self.decoder.receive(octets) { self.lineReceived($0) }
@@ -90,11 +105,15 @@ final class FrontendConnection: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        if self.isReceiving { self.endedMeanwhile = true } else { self.ended() }
+    }
+
+    private func ended() {
         if case .awaitingWelcome(let timeout) = self.phase {
             timeout?.cancel()
         }
         self.phase = .closed
-        self.context = nil
         self.cancelAll()
         if self.wasWelcome {
             self.service.logger.info("frontend left")

@@ -146,8 +146,13 @@ class Program:
             return ""
 
     def tail(self, lines: int = 25) -> str:
-        """The end of the log, as an appendix to a message."""
-        last = self.log().splitlines()[-lines:]
+        """The end of the log, as an appendix to a message; of a program that crashed, what it said of that."""
+        log = self.log().splitlines()
+        last = log[-lines:]
+        for number, line in enumerate(log):
+            if re.search(r"^Fatal |^Simultaneous accesses|Program crashed:", line):
+                last = log[number : number + 4 * lines]
+                break
         text = "\n".join(f"    {line}" for line in last) or "    (empty)"
         return f"\n  log of {self.name} (pid {self.pid}), last {len(last)} lines:\n{text}"
 
