@@ -31,6 +31,7 @@ func pluginTarget(
 }
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(
@@ -104,7 +105,7 @@ let package = Package(
         pluginTarget(
             "NetworkPlugins",
             folders: networkPlugins,
-            dependencies: [nioCore, nioPosix]
+            dependencies: [nioConcurrency, nioCore, nioPosix]
         ),
         .executableTarget(
             name: "PolicyWorker",

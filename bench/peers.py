@@ -97,7 +97,7 @@ def postfix_with_milter(queue: bool = False, milter: bool = True):
 
     With `queue` delivered mail is discarded by Postfix's discard(8), so that only receiving counts.
     """
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-postfix-", dir="/tmp"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-postfix-", dir="/var/tmp"))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
@@ -164,7 +164,7 @@ postlog unix-dgram n - n - 1 postlogd
 @contextlib.contextmanager
 def qpsmtpd_prefork():
     """qpsmtpd-prefork with plugins inside its processes and a queue that discards."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-qpsmtpd-", dir="/tmp"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-qpsmtpd-", dir="/var/tmp"))
     folder.chmod(0o755)
     port = free_port()
     config, plugins, spool = folder / "config", folder / "plugins", folder / "spool"

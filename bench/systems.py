@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT / "Tests" / "EndToEnd"))
 sys.path.insert(0, str(ROOT / "bench"))
 
 from harness.gatepost import BINARIES, Gatepost  # noqa: E402
+from harness.maildir import Maildir  # noqa: E402
 from harness.program import Program  # noqa: E402
 
 import peers  # noqa: E402
@@ -70,10 +72,20 @@ def gatepost(
     plugins: tuple[str, ...] = ("rcpt_ok", "queue/discard"),
     worker: str = "gatepost-worker",
     workers: int = 1,
+    spool: str = "/var/tmp",
 ) -> Iterator[System]:
-    """A frontend and its workers; logs only what is wrong, as every system here."""
+    """A frontend and its workers; logs only what is wrong, as every system here.
+
+    Mail lies in /var/tmp and not in /tmp, where so many files come and go that ext4 looks for a free
+    inode for half a millisecond; the other systems have /var/spool. `spool` is where a folder for the
+    spool is made.
+    """
     server = Gatepost()
+    disk = Path(tempfile.mkdtemp(prefix="gp", dir="/var/tmp"))
+    spooled = Path(tempfile.mkdtemp(prefix="gp", dir=spool))
     try:
+        server.maildir = Maildir(disk / "mail")
+        server.frontend_toml["spool_directory"] = str(spooled)
         server.plugins(*plugins)
         server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0)
         server.pool["minimum_workers"] = workers
@@ -95,6 +107,8 @@ def gatepost(
         server.stop()
     finally:
         server.remove()
+        for folder in (disk, spooled):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -112,6 +126,9 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
         "gatepost-every-hook-2", ("bench/everything",), "BenchWorker", workers=2
     ),
     "gatepost-maildir": lambda: gatepost("gatepost-maildir", DEFAULT_PLUGINS),
+    "gatepost-maildir-tmpfs": lambda: gatepost(
+        "gatepost-maildir-tmpfs", DEFAULT_PLUGINS, spool="/dev/shm"
+    ),
     "postfix-milter-proxy": lambda: peer("postfix-milter-proxy", peers.postfix_with_milter),
     "postfix-milter-queue": lambda: peer(
         "postfix-milter-queue", lambda: peers.postfix_with_milter(queue=True)

@@ -60,7 +60,7 @@ struct MaildirDelivery: Sendable {
                 made.append(copy)
             }
             for maildir in Set(copies.map(\.maildir)) {
-                try MaildirFolders.sync("\(maildir)/new")
+                try self.folders.syncNew(maildir)
             }
             try self.checkTime()
         } catch {
@@ -110,7 +110,8 @@ struct MaildirDelivery: Sendable {
         buffer += self.header
         var used = buffer.count
         // Trace, header and a small body go out in one write.
-        buffer += repeatElement(0, count: max(Self.bufferOctets - used, 4096))
+        let body = Int(clamping: self.fileSize - self.bodyOffset)
+        buffer += repeatElement(0, count: min(max(Self.bufferOctets - used, 4096), max(body, 1)))
         var offset = self.bodyOffset
         while true {
             while used < buffer.count, offset < self.fileSize {

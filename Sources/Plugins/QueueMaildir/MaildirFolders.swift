@@ -15,10 +15,13 @@ final class MaildirFolders: Sendable {
     private let root: String
     private let mode: mode_t
     private let known = Mutex<Set<String>>([])
+    /// Of ``root``, for a Maildir that takes everybody's mail.
+    private let rootSync: SharedSync
 
     init(root: String, mode: mode_t) {
         self.root = root
         self.mode = mode
+        self.rootSync = SharedSync { () throws(MaildirError) in try Self.sync("\(root)/new") }
     }
 
     /// Makes sure that `maildir` and its `tmp`, `new` and `cur` are there and safe.
@@ -59,6 +62,12 @@ final class MaildirFolders: Sendable {
     /// Somebody removed it: look again.
     func forget(_ maildir: String) {
         self.known.withLock { _ = $0.remove(maildir) }
+    }
+
+    /// Waits until the names in the Maildir's `new` are on stable storage.
+    func syncNew(_ maildir: String) throws(MaildirError) {
+        guard maildir == self.root else { return try Self.sync("\(maildir)/new") }
+        try self.rootSync.sync()
     }
 
     static func sync(_ folder: String) throws(MaildirError) {
