@@ -6,6 +6,7 @@ Each is a context manager that yields what a run needs to know of it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import sys
 import tempfile
@@ -98,9 +99,14 @@ def gatepost(
         for program in (frontend, *started):
             program.ready()
 
+        rounds = itertools.count()
+
         def clean() -> None:
-            shutil.rmtree(server.maildir.path / "new", ignore_errors=True)
-            (server.maildir.path / "new").mkdir(parents=True, exist_ok=True)
+            # Put aside, not removed: where thousands of inodes were just freed, new ones are slow to find.
+            new = server.maildir.path / "new"
+            if new.exists():
+                new.rename(disk / f"round{next(rounds)}")
+                new.mkdir()
 
         roles = {"frontend": [frontend], "workers": started}
         yield System(name, server.port, roles, clean if server.maildir.path.exists() else lambda: None)
