@@ -56,6 +56,8 @@ extension PoolMachine {
             let wasReady = self.workers[index].state == .ready
             // A quarantined one stays so: it leaves with its last answer, whoever closes.
             if self.workers[index].state != .quarantined { self.workers[index].state = .draining }
+            guard !self.workers[index].isDrainAnswered else { return }
+            self.workers[index].isDrainAnswered = true
             actions.append(.answerDrain(id))
             guard wasReady else { return }
             self.readyChanged(now: now, actions: &actions)

@@ -41,6 +41,8 @@ struct WorkerSlot: Sendable {
     private(set) var isExclusive = false
     /// It gets nothing new until it is idle, so that a suspect can run here.
     var isReserved = false
+    /// It said `drain`, and was answered.
+    var isDrainAnswered = false
     /// Its socket takes no more; since when.
     var blockedSinceNS: UInt64?
     /// Its identity may have failures that a good answer ends.

@@ -147,3 +147,50 @@ def test_a_configuration_that_is_wrong(gatepost: Gatepost) -> None:
     (gatepost.config / "frontend.toml").write_text("idd = 1\n")
     done = poison(gatepost.config, "list")
     assert done.returncode == 78 and "frontend.toml:1: idd" in done.stderr
+
+
+def test_one_that_cannot_be_read_hides_no_other(
+    gatepost: Gatepost, poisoned: tuple[Program, Workers]
+) -> None:
+    id = only(gatepost)[0]
+    folder = Path(gatepost.frontend_toml["spool_directory"]) / "poison"
+    (folder / "abc.event.json").symlink_to("nowhere")
+    done = poison(gatepost.config, "list")
+    assert done.returncode == 69
+    assert done.stdout.splitlines()[1].startswith(id)
+    assert "abc.event.json" in done.stderr
+
+
+def test_forgotten_is_forgotten_in_each_pool(gatepost: Gatepost) -> None:
+    """Two pools whose workers die of the same question have one copy of it, and one word frees both."""
+    gatepost.pool["on_failure"] = "skip"
+    gatepost.frontend_toml["pool"].append({"name": "second", "minimum_workers": 0})
+    frontend = gatepost.frontend()
+    is_mended = False
+
+    def answer(event: Message) -> str:
+        if not is_mended:
+            raise Die
+        return "declined"
+
+    def add(pool: str, count: int) -> list[Worker]:
+        return [
+            gatepost.python_worker(["vrfy"], answer, pool=pool, worker={"name": f"{pool}{n}", "pid": n})
+            for n in range(count)
+        ]
+
+    all_workers = add("policy", 2) + add("second", 2)
+    with gatepost.connect() as client:
+        client.ehlo()
+        assert client.command("VRFY bob").code == 451
+        id = only(gatepost)[0]
+        frontend.logged(f"poison.*pool=second|pool=second.*poison")
+        is_mended = True
+        all_workers += add("policy", 1) + add("second", 1)
+        # Both remember it.
+        assert client.command("VRFY bob").code == 451
+        assert poison(gatepost.config, "forget", id).returncode == 0
+        assert client.command("VRFY bob").code == 252
+        client.quit()
+    for worker in all_workers:
+        worker.close()

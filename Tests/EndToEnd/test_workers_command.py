@@ -6,6 +6,7 @@ import json
 import subprocess
 
 from harness.gatepost import BINARIES, Gatepost
+from harness.waiting import wait_until
 from harness.wire import Message, accepting
 
 CODE_UNAVAILABLE = 69
@@ -78,3 +79,18 @@ def test_a_workers_words_command_no_terminal(gatepost: Gatepost) -> None:
     assert r"2\u{202e}.\u{9b}0" in shown.stdout
     assert json.loads(alone.stdout)["pools"][0]["workers"][0]["version"] == "2\u202e.\x9b0"
     assert not set("\u202e\x9b\x1b") & set(shown.stdout + alone.stdout)
+
+
+def test_watching_outlives_a_frontend(gatepost: Gatepost) -> None:
+    frontend = gatepost.frontend()
+    watching = gatepost.start("gatepost", "workers", "--config", gatepost.config, "--watch")
+    watching.ready("mx1: 0 sessions")
+    frontend.stop()
+    watching.logged("mx1.sock: the frontend")
+    shown = len(watching.lines)
+    gatepost.frontend()
+    wait_until(lambda: len(watching.lines) > shown + 1, 10, "a line about the new frontend")
+    assert watching.is_running
+    assert watching.log().count("mx1.sock") <= 2, watching.log()
+    watching.expects_exit = None
+    watching.stop()

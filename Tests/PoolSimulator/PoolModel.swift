@@ -9,6 +9,8 @@ struct ModelWorker {
     }
 
     let id: WorkerID
+    /// Which kind of worker, as the number in its name.
+    let kind: Int
     var phase = Phase.connected
     var hello: PoolHello
     /// What it was sent and has not answered; the ticket goes when nobody waits any more.
@@ -17,6 +19,10 @@ struct ModelWorker {
     var isBlocked = false
     /// It never answers.
     var isHung = false
+    /// Its `drain` was answered.
+    var isDrainAnswered = false
+    /// The machine keeps it for its last answers only.
+    var isQuarantined = false
     /// The machine asked to close it, and the owner has not yet.
     var isToBeClosed = false
 
@@ -34,6 +40,8 @@ struct ModelTicket {
     var attempts = 0
     var deaths = 0
     var losses = 0
+    /// What the breaker, as the model has it, said to it.
+    var admission = ModelBreaker.Admission.admitted
     /// A worker that may have begun it was lost, and would not know it again.
     var mustNotBeSentAgain = false
     /// The last worker handed it back unbegun.

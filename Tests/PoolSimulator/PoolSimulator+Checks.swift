@@ -37,10 +37,12 @@ extension PoolSimulator {
             )
         case .close(let id, let reason): try self.closed(id, reason)
         case .answerDrain(let id):
+            guard let index = self.workers.firstIndex(where: { $0.id == id }) else { return }
             try self.check(
-                self.workers.contains { $0.id == id && $0.phase == .draining },
-                "answers a drain of \(id) that was none"
+                self.workers[index].phase == .draining && !self.workers[index].isDrainAnswered,
+                "answers a drain of \(id) that was none, or again"
             )
+            self.workers[index].isDrainAnswered = true
         case .poison(let ticket):
             try self.check(self.tickets[ticket]?.deaths == 2, "\(ticket) is no poison")
             self.poisonToFail = ticket
@@ -75,7 +77,8 @@ extension PoolSimulator {
         try self.check(eventID == worker.lastEventID + 1, "event id \(eventID) on \(id)")
         try self.check(attempt == slot.attempts + 1, "attempt \(attempt) of \(ticket)")
         try self.check(
-            remaining > 0 && remaining == slot.deadlineNS - self.now,
+            remaining > 0 && slot.deadlineNS > self.now
+                && remaining == slot.deadlineNS - self.now,
             "\(ticket) has not \(remaining) ns left"
         )
         try self.check(!slot.mustNotBeSentAgain, "\(ticket) has side effects and is asked again")
@@ -122,6 +125,14 @@ extension PoolSimulator {
         if isOverdue { mayFail.formUnion([.deadline, .no_worker]) }
         if slot.worker == nil, slot.attempts == 0 { mayFail.insert(.no_worker) }
         try self.check(mayFail.contains(failure), "\(ticket) fails for \(failure)")
+        try self.check(
+            (failure == .breaker_open) == (slot.admission == .refused),
+            "\(ticket) fails for \(failure), and the breaker says \(slot.admission)"
+        )
+        if ticket == self.submitting, slot.admission == .trial {
+            self.breaker.trialWasRefused(now: self.now)
+        }
+        self.breaker.failed(failure, now: self.now)
         switch failure {
         case .poison:
             try self.check(self.poisonToFail == ticket, "poison without its evidence")
@@ -132,12 +143,9 @@ extension PoolSimulator {
             let grace = self.servedUntilNS[Int(slot.hook)] + self.settings.graceNS
             try self.check(self.now >= grace || isOverdue, "\(ticket) got no grace")
         case .deadline: try self.check(isOverdue, "\(ticket) has time left")
-        case .breaker_open:
-            try self.check(
-                self.now - self.lastAdmittedNS < Self.second / 2,
-                "the breaker tries nothing"
-            )
-        case .worker_lost, .worker_error, .invalid_verdict, .event_too_large, .queue_full: break
+        case .queue_full:
+            try self.check(self.waiting >= self.settings.queueLimit, "the queue has room")
+        case .worker_lost, .worker_error, .invalid_verdict, .event_too_large, .breaker_open: break
         }
         self.counts.failed[failure, default: 0] += 1
     }
@@ -172,6 +180,14 @@ extension PoolSimulator {
             self.machine.openTickets == self.tickets.count,
             "\(self.machine.openTickets) tickets are open, not \(self.tickets.count)"
         )
+        if let ticket = self.submitting {
+            try self.check(
+                self.tickets[ticket]?.admission != .refused,
+                "\(ticket) gets past the breaker"
+            )
+        }
+        try self.checkQuarantine()
+        try self.checkNamed()
         if self.candidates.count > 2 * self.tickets.count + 1_000 {
             self.candidates = self.tickets.keys.sorted()
         }
@@ -180,6 +196,11 @@ extension PoolSimulator {
             let outstanding = self.machine.outstanding(on: worker.id)
             try self.check(outstanding == worker.held.count, "\(worker.id) holds \(outstanding)")
         }
+        try self.check(
+            self.tickets.values.count { $0.worker == nil && $0.attempts == 0 }
+                <= self.settings.queueLimit,
+            "more wait than may"
+        )
         let snapshot = self.machine.snapshot(now: self.now)
         for worker in self.workers {
             let isReady = worker.phase == .ready && !worker.isToBeClosed
@@ -200,6 +221,37 @@ extension PoolSimulator {
         }
         if let contradiction = self.machine.contradiction() {
             try self.check(false, contradiction)
+        }
+    }
+
+    /// Who is quarantined in this step leaves somebody behind who serves.
+    private mutating func checkQuarantine() throws(Violation) {
+        for index in self.workers.indices {
+            let worker = self.workers[index]
+            guard worker.phase == .ready, !worker.isToBeClosed, !worker.isQuarantined,
+                !self.machine.isReady(worker.id)
+            else { continue }
+            self.workers[index].isQuarantined = true
+            try self.check(self.readyBefore > 1, "\(worker.id) was the last, and is kept out")
+        }
+    }
+
+    /// Tickets that wait for a worker.
+    private var waiting: Int { self.tickets.values.count { $0.worker == nil } }
+
+    /// What a kind of worker names is asked, also when none of it is there any more.
+    private mutating func checkNamed() throws(Violation) {
+        var present = [HookMask?](repeating: nil, count: Self.kinds)
+        for worker in self.workers where self.machine.isReady(worker.id) {
+            present[worker.kind] = (present[worker.kind] ?? []).union(worker.hello.asked)
+        }
+        for kind in 0..<Self.kinds {
+            guard let mask = present[kind] else { continue }
+            self.named[kind] = mask
+        }
+        for hook in 0..<UInt8(Self.hooks) where !self.machine.isAsked(hook) {
+            let isNamed = self.named.contains { $0.contains(HookMask(hook: hook)) }
+            try self.check(!isNamed, "\(hook) is named and not asked")
         }
     }
 
@@ -227,6 +279,8 @@ extension PoolSimulator {
         guard self.random.once(in: 3) else { return }
         self.machine = PoolMachine(settings: self.settings, now: self.now)
         self.poison = [:]
+        self.breaker = ModelBreaker()
+        self.named = self.named.map { _ in [] }
         self.servedUntilNS = servedUntilNS.map { _ in self.now }
     }
 }

@@ -4,6 +4,8 @@ import PolicyPool
 
 extension PoolSimulator {
     mutating func oneStep() throws(Violation) {
+        // Time does not wait for the owner's next tick.
+        if self.random.once(in: 16) { self.now += UInt64(self.random.below(20_000)) * 1_000 }
         var dice = self.random.below(1_000)
         func isUp(to weight: Int) -> Bool {
             dice -= weight
@@ -43,19 +45,19 @@ extension PoolSimulator {
             fingerprint: fingerprint,
             deadlineNS: self.now + deadline.ordinaryNS,
             latestDeadlineNS: self.now + deadline.maximumNS,
+            admission: self.breaker.admits(now: self.now),
             mayFail: [.breaker_open, .queue_full, .no_worker]
         )
+        self.submitting = self.lastTicket
         self.candidates.append(self.lastTicket)
         self.note("submit \(self.lastTicket) hook \(hook)")
         self.counts.submitted += 1
-        let before = self.machine.openTickets
         self.machine.submit(
             self.lastTicket,
             hook: hook,
             now: self.now,
             actions: &self.actions
         )
-        if self.machine.openTickets > before { self.lastAdmittedNS = self.now }
     }
 
     private enum Answer {
@@ -78,6 +80,7 @@ extension PoolSimulator {
         self.workers[index].held.remove(at: place)
         switch (answer, held.ticket) {
         case (.good, let ticket?):
+            self.breaker.succeeded(isTrial: self.tickets[ticket]?.admission == .trial)
             self.tickets[ticket] = nil
             self.counts.answered += 1
             self.machine.answered(
@@ -89,7 +92,6 @@ extension PoolSimulator {
         case (.bad, let ticket?):
             let failure: PoolFailure = self.random.once(in: 2) ? .worker_error : .invalid_verdict
             self.tickets[ticket]?.mayFail = [failure]
-            self.lastAdmittedNS = self.now
             self.machine.answered(
                 from: id,
                 eventID: held.eventID,
@@ -229,12 +231,14 @@ extension PoolSimulator {
         guard isAdmitted else { return }
         self.note("connect \(self.lastWorker)")
         self.counts.workers += 1
-        self.workers.append(ModelWorker(id: self.lastWorker, hello: self.anyHello()))
+        let kind = self.random.below(Self.kinds)
+        self.workers.append(
+            ModelWorker(id: self.lastWorker, kind: kind, hello: self.anyHello(kind))
+        )
         self.workers[self.workers.count - 1].isHung = self.random.once(in: self.weather.hungOneIn)
     }
 
-    private mutating func anyHello() -> PoolHello {
-        let kind = self.random.below(4)
+    private mutating func anyHello(_ kind: Int) -> PoolHello {
         let all: [HookMask] = (0..<Self.hooks).map { HookMask(hook: UInt8($0)) }
         var asked = HookMask(all)
         if kind > 0 {
@@ -293,7 +297,6 @@ extension PoolSimulator {
             }
             if slot.losses >= 2 || slot.deadlineNS <= self.now { slot.mayFail = [.worker_lost] }
             if slot.deaths >= 2 { slot.mayFail = [.poison] }
-            if slot.mayFail != [.no_worker, .deadline] { self.lastAdmittedNS = self.now }
             self.tickets[ticket] = slot
         }
         let tickets = self.tickets
@@ -309,7 +312,7 @@ extension PoolSimulator {
     private mutating func drain() {
         guard !self.workers.isEmpty else { return }
         let index = self.random.below(self.workers.count)
-        guard self.workers[index].phase == .ready else { return }
+        guard self.workers[index].phase != .connected else { return }
         self.noteServed()
         self.note("drain \(self.workers[index].id)")
         self.workers[index].phase = .draining
@@ -355,7 +358,6 @@ extension PoolSimulator {
         self.note("tick")
         for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
             self.tickets[ticket]?.mayFail.formUnion([.deadline, .no_worker])
-            self.lastAdmittedNS = self.now
         }
         self.machine.timePassed(now: self.now, actions: &self.actions)
         try self.perform()

@@ -30,6 +30,7 @@ package struct PoolSimulator: ~Copyable {
     }
 
     static let hooks = 6
+    static let kinds = 4
     /// The last hooks have side effects.
     static let firstHookWithSideEffects: UInt8 = 4
     static let millisecond: UInt64 = 1_000_000
@@ -53,10 +54,15 @@ package struct PoolSimulator: ~Copyable {
     var actions: [PoolAction] = []
     /// Fingerprints that are poison, and until when.
     var poison: [UInt64: UInt64] = [:]
-    /// When the breaker last let an event in, or may have opened.
-    var lastAdmittedNS: UInt64 = 0
+    var breaker = ModelBreaker()
+    /// The step submits this ticket.
+    var submitting: PoolTicket?
+    /// Hooks that each kind of worker named when it was last there.
+    var named = [HookMask](repeating: [], count: PoolSimulator.kinds)
     /// When a hook may have lost its last worker.
     var servedUntilNS = [UInt64](repeating: 0, count: PoolSimulator.hooks)
+    /// Workers that were ready when the step began.
+    var readyBefore = 0
     /// The ticket of the action `poison`, whose failure must follow.
     var poisonToFail: PoolTicket?
     package internal(set) var counts = Counts()
@@ -94,6 +100,8 @@ package struct PoolSimulator: ~Copyable {
             if self.step % 20_000 == 1 {
                 self.weather = Weather.all[self.random.below(Weather.all.count)]
             }
+            self.submitting = nil
+            self.readyBefore = self.workers.count { self.machine.isReady($0.id) }
             try self.oneStep()
             try self.perform()
             try self.checkAfterStep()

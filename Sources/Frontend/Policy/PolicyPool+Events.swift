@@ -74,7 +74,8 @@ extension PolicyPool {
     private func isPoison(_ fingerprint: UInt64, now: UInt64) -> Bool {
         guard self.machine.isPoison(fingerprint, now: now) else { return false }
         guard self.server.evidence.isRemoved(fingerprint) else { return true }
-        self.machine.forgetPoison(fingerprint)
+        // The evidence is one for all pools: gone, it cannot speak for another.
+        for pool in self.server.pools { pool.machine.forgetPoison(fingerprint) }
         self.logger.notice(
             "poison was forgotten: its evidence was removed",
             metadata: ["pool": "\(self.name)", "poison": "\(PoisonEvidence.name(fingerprint))"]

@@ -8,15 +8,15 @@ import NIOPosix
 /// Confined to the event loop; files are written on the threads. Who removes an event's file says
 /// that it may be asked again: `gatepost poison forget` is that and nothing more.
 final class PoisonEvidence {
-    /// How many are watched; of those beyond, the oldest are remembered for their hour whatever
-    /// becomes of their files.
-    static let capacity = 4_096
+    /// How many are watched, which is more than sixteen pools remember; those beyond are refused for
+    /// their hour whatever becomes of their files.
+    static let capacity = 65_536
 
     private let folder: String
     private let loop: any EventLoop
     private let threads: NIOThreadPool
-    /// What was written, oldest first.
-    private var kept: [UInt64] = []
+    /// What was written.
+    private var kept: Set<UInt64> = []
 
     init(folder: String, loop: any EventLoop, threads: NIOThreadPool) {
         self.folder = folder
@@ -43,9 +43,9 @@ final class PoisonEvidence {
         }
         .assumeIsolated()
         .whenSuccess { isKept in
-            guard isKept, !self.kept.contains(fingerprint) else { return }
-            if self.kept.count >= Self.capacity { self.kept.removeFirst() }
-            self.kept.append(fingerprint)
+            guard isKept else { return }
+            if self.kept.count >= Self.capacity { self.dropForgotten() }
+            if self.kept.count < Self.capacity { self.kept.insert(fingerprint) }
         }
     }
 
@@ -53,12 +53,17 @@ final class PoisonEvidence {
     ///
     /// One look at the disk, and only for a question that is known as poison.
     func isRemoved(_ fingerprint: UInt64) -> Bool {
-        guard let index = self.kept.firstIndex(of: fingerprint),
-            access(self.base(fingerprint) + PoisonFiles.eventEnding, F_OK) != 0, errno == ENOENT
-        else { return false }
-        self.kept.remove(at: index)
+        guard self.kept.contains(fingerprint), self.isGone(fingerprint) else { return false }
+        self.kept.remove(fingerprint)
         return true
     }
+
+    private func isGone(_ fingerprint: UInt64) -> Bool {
+        access(self.base(fingerprint) + PoisonFiles.eventEnding, F_OK) != 0 && errno == ENOENT
+    }
+
+    /// Makes room: files that nobody asked about again may be long gone.
+    private func dropForgotten() { self.kept = self.kept.filter { !self.isGone($0) } }
 }
 
 @available(*, unavailable)

@@ -16,17 +16,23 @@ struct PoisonCommand: ParsableCommand {
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "One line an event, newest first."
+            abstract: "One line an event, newest first.",
+            discussion: "Exit code 0: all are listed; 69: some cannot be read, and are named."
         )
 
         @OptionGroup var place: PoisonPlace
 
         func run() throws {
-            let files = try self.place.files()
-            guard !files.isEmpty else { return StandardOutput.write("no poison is kept") }
-            let header = ["ID", "KEPT", "HOOK", "CLIENT", "SENDER", "OCTETS"]
-            let rows = files.map(\.row)
-            for line in TextTable.lines([header] + rows) { StandardOutput.write(line) }
+            let (files, unreadable) = try self.place.files()
+            if files.isEmpty, unreadable.isEmpty { StandardOutput.write("no poison is kept") }
+            if !files.isEmpty {
+                let header = ["ID", "KEPT", "HOOK", "CLIENT", "SENDER", "OCTETS"]
+                let rows = files.map(\.row)
+                for line in TextTable.lines([header] + rows) { StandardOutput.write(line) }
+            }
+            var exit: ExitCode?
+            for failure in unreadable { exit = PoisonPlace.failed(failure) }
+            if let exit { throw exit }
         }
     }
 
@@ -95,7 +101,7 @@ struct PoisonPlace: ParsableArguments {
         }
     }
 
-    func files() throws -> [PoisonFile] {
+    func files() throws -> (files: [PoisonFile], unreadable: [PoisonFolder.Failure]) {
         let folder = try self.folder()
         do throws(PoisonFolder.Failure) {
             return try folder.files()

@@ -22,14 +22,15 @@ struct PoisonFolder {
         }
     }
 
-    /// All that is kept, newest first; nothing if there is no folder.
-    func files() throws(Failure) -> [PoisonFile] {
+    /// All that is kept, newest first, and why some cannot be read; nothing if there is no folder.
+    func files() throws(Failure) -> (files: [PoisonFile], unreadable: [Failure]) {
         guard let folder = opendir(self.path) else {
             guard errno == ENOENT else { throw .system("read", self.path, errno) }
-            return []
+            return ([], [])
         }
         defer { closedir(folder) }
         var files: [PoisonFile] = []
+        var unreadable: [Failure] = []
         while let entry = readdir(folder) {
             let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
                 String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
@@ -37,12 +38,13 @@ struct PoisonFolder {
             guard name.hasSuffix(Self.eventEnding) else { continue }
             do throws(Failure) {
                 files.append(try self.file(String(name.dropLast(Self.eventEnding.utf8.count))))
-            } catch .unknown {
+            } catch {
                 // It went while the folder was read, or is none of the frontend's.
-                continue
+                if case .unknown = error { continue }
+                unreadable.append(error)
             }
         }
-        return files.sorted { ($0.keptAt, $0.id) > ($1.keptAt, $1.id) }
+        return (files.sorted { ($0.keptAt, $0.id) > ($1.keptAt, $1.id) }, unreadable)
     }
 
     /// The one of that name.

@@ -42,6 +42,9 @@ struct StatusObserver {
         self.connection = name
     }
 
+    /// Hangs up.
+    func end() { close(self.socket) }
+
     /// The `args` of the next status; waits for it.
     mutating func next() throws(Failure) -> JSONValue {
         while true {

@@ -10,7 +10,10 @@ struct WorkersCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "workers",
         abstract: "Shows the workers of each pool: version, state, counts, latency.",
-        discussion: "Exit code 0: shown; 69: no frontend answers; 78: a mistake in frontend.toml."
+        discussion: """
+            With --watch it goes on when a frontend stops, says so, and shows it again when it is back. \
+            Exit code 0: shown; 69: no frontend answers; 78: a mistake in frontend.toml.
+            """
     )
 
     @Option(help: "The configuration folder.")
@@ -26,30 +29,24 @@ struct WorkersCommand: ParsableCommand {
         let configuration = try self.load()
         guard let pool = configuration.pools.first else { return }
         let folder = "\(configuration.runtimeDirectory)/pools/\(pool.name)"
-        var observers: [StatusObserver] = []
-        for path in Self.sockets(in: folder) {
-            do {
-                observers.append(try StatusObserver(path: path, pool: pool.name))
-            } catch {
-                StandardError.write("\(path): \(error)")
-            }
-        }
-        guard !observers.isEmpty else {
+        var watch = FrontendWatch(folder: folder, pool: pool.name)
+        watch.dial()
+        guard !watch.isEmpty else {
             StandardError.write(
                 "gatepost workers: no frontend answers in \(folder); is it running?"
             )
             throw ExitCode(SystemExit.unavailable)
         }
-        repeat {
-            for index in observers.indices {
-                do throws(StatusObserver.Failure) {
-                    try self.show(observers[index].next(), own: observers[index].connection)
-                } catch {
-                    StandardError.write("\(observers[index].path): \(error)")
-                    throw ExitCode(SystemExit.unavailable)
-                }
+        while true {
+            let areAllWell = watch.next { self.show($0, own: $1) }
+            guard self.watch else {
+                if !areAllWell { throw ExitCode(SystemExit.unavailable) }
+                return
             }
-        } while self.watch
+            // Frontends come and go.
+            if watch.isEmpty { sleep(1) }
+            watch.dial()
+        }
     }
 
     private func load() throws -> FrontendConfiguration {
@@ -59,20 +56,6 @@ struct WorkersCommand: ParsableCommand {
             for problem in error.errors { StandardError.write(problem.description) }
             throw ExitCode(SystemExit.configuration)
         }
-    }
-
-    /// The sockets of the pool, one a frontend, by name.
-    private static func sockets(in folder: String) -> [String] {
-        guard let directory = opendir(folder) else { return [] }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
-                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasSuffix(".sock") { names.append(name) }
-        }
-        return names.sorted().map { "\(folder)/\($0)" }
     }
 
     private func show(_ status: JSONValue, own connection: String) {

@@ -1,0 +1,71 @@
+import Glibc
+import JSON
+
+/// The frontends whose sockets lie in a pool's folder, as far as they answer.
+struct FrontendWatch {
+    let folder: String
+    let pool: String
+    /// By the path of the socket.
+    private var observers: [String: StatusObserver] = [:]
+    /// Paths about which something has been said that still holds.
+    private var reported: Set<String> = []
+
+    init(folder: String, pool: String) {
+        self.folder = folder
+        self.pool = pool
+    }
+
+    /// Whether nobody answers.
+    var isEmpty: Bool { self.observers.isEmpty }
+
+    /// Dials whoever is not connected, and says once why one cannot be had.
+    mutating func dial() {
+        let paths = self.sockets()
+        for path in paths where self.observers[path] == nil {
+            do {
+                self.observers[path] = try StatusObserver(path: path, pool: self.pool)
+                self.reported.remove(path)
+            } catch {
+                self.report(path, "\(error)")
+            }
+        }
+        self.reported.formIntersection(paths)
+    }
+
+    /// Waits for the next status of each, and hands it to `show` with the name of our connection.
+    ///
+    /// - Returns: Whether each one that was there still is.
+    mutating func next(show: (JSONValue, String) -> Void) -> Bool {
+        var areAllWell = true
+        for path in self.observers.keys.sorted() {
+            do throws(StatusObserver.Failure) {
+                guard let status = try self.observers[path]?.next() else { continue }
+                show(status, self.observers[path]?.connection ?? "")
+            } catch {
+                areAllWell = false
+                self.observers.removeValue(forKey: path)?.end()
+                self.report(path, "\(error)")
+            }
+        }
+        return areAllWell
+    }
+
+    private mutating func report(_ path: String, _ what: String) {
+        guard self.reported.insert(path).inserted else { return }
+        StandardError.write("\(path): \(what)")
+    }
+
+    /// The sockets of the pool, one a frontend, by name.
+    private func sockets() -> [String] {
+        guard let directory = opendir(self.folder) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
+                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name.hasSuffix(".sock") { names.append(name) }
+        }
+        return names.sorted().map { "\(self.folder)/\($0)" }
+    }
+}
