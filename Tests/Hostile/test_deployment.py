@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.gatepost import Gatepost
+from harness.gatepost import SLOWNESS, Gatepost
 from harness.ports import free_port
 from harness.waiting import wait_until
 from harness.wire import Message, accepting
 from proofs import proves
-from scene import Scene, failed_by_policy
+from scene import DEADLINE_MS, Scene, failed_by_policy
 
 
 def refuses(gatepost: Gatepost, *codes: int) -> str:
@@ -374,8 +374,10 @@ def test_72_many_workers_one_session(set_stage: Callable[..., Scene]) -> None:
         worker.close()
 
 
-def test_72_many_sessions_one_slot(scene: Scene) -> None:
+def test_72_many_sessions_one_slot(set_stage: Callable[..., Scene]) -> None:
     """Row 72: 100 sessions and one worker that takes one event at a time: all served, in order."""
+    patience = round(DEADLINE_MS * SLOWNESS)
+    scene = set_stage(deadline_ms=patience, max_deadline_ms=patience)
     served: list[str] = []
 
     def handle(event: Message) -> str:

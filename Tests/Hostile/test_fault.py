@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.gatepost import Gatepost
+from harness.gatepost import SLOWNESS, Gatepost
 from harness.ports import free_port
 from harness.program import Program
 from harness.storm import Result, storm
@@ -23,7 +23,7 @@ from harness.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("fault")
 
-SECONDS = float(os.environ.get("GATEPOST_FAULT_SECONDS", "5"))
+SECONDS = float(os.environ.get("GATEPOST_FAULT_SECONDS", 5 * SLOWNESS))
 WORKERS, CLIENTS = 8, 50
 FAULTY = Path(__file__).with_name("faulty_worker.py")
 

@@ -129,7 +129,7 @@ extension PoolSimulator {
             (failure == .breaker_open) == (slot.admission == .refused),
             "\(ticket) fails for \(failure), and the breaker says \(slot.admission)"
         )
-        if ticket == self.submitting, slot.admission == .trial {
+        if ticket == self.submitting, slot.admission == .trial, slot.attempts == 0 {
             self.breaker.trialWasRefused(now: self.now)
         }
         self.breaker.failed(failure, now: self.now)

@@ -24,6 +24,9 @@ BINARIES = Path(os.environ.get("GATEPOST_BIN", ROOT / ".build" / "debug")).resol
 #: Programs without optimisation: what counts octets one by one takes ten times as long.
 IS_DEBUG = "debug" in BINARIES.parts
 
+#: How many times longer programs may take that were built with a sanitizer.
+SLOWNESS = float(os.environ.get("GATEPOST_SLOWNESS", "1"))
+
 #: The shortest configuration that delivers.
 DELIVERING = ["rcpt_ok", "queue/maildir {mail}"]
 
