@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,3 +195,22 @@ def test_forgotten_is_forgotten_in_each_pool(gatepost: Gatepost) -> None:
         client.quit()
     for worker in all_workers:
         worker.close()
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "pipe", "folder"])
+def test_one_that_is_no_event_hides_no_other(
+    gatepost: Gatepost, poisoned: tuple[Program, Workers], kind: str
+) -> None:
+    id = only(gatepost)[0]
+    bad = Path(gatepost.frontend_toml["spool_directory"]) / "poison" / "bad.event.json"
+    match kind:
+        case "pipe":
+            os.mkfifo(bad)
+        case "folder":
+            bad.mkdir()
+        case _:
+            bad.write_text("" if kind == "empty" else "{ no event")
+    done = poison(gatepost.config, "list")
+    assert done.returncode == 69, done.stderr
+    assert str(bad) in done.stderr and len(done.stderr.splitlines()) == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ID", id]

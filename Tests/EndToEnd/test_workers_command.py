@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import subprocess
+import threading
+from pathlib import Path
 
 from harness.gatepost import BINARIES, Gatepost
 from harness.waiting import wait_until
@@ -19,6 +24,37 @@ def workers(gatepost: Gatepost, *options: str) -> subprocess.CompletedProcess[st
         text=True,
         timeout=20,
     )
+
+
+class Refusing:
+    """A frontend without room: every connection is told so and closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.dialled = 0
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        self.server.listen()
+        self.path = path
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.server.accept()
+                with client:
+                    client.recv(65_536)
+                    client.sendall(b'{"type":"reject","code":"pool_full","message":"full"}\n')
+                self.dialled += 1
+
+    def __enter__(self) -> Refusing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.server.close()
+        self.path.unlink()
 
 
 def test_two_versions_in_one_pool(gatepost: Gatepost) -> None:
@@ -92,5 +128,24 @@ def test_watching_outlives_a_frontend(gatepost: Gatepost) -> None:
     wait_until(lambda: len(watching.lines) > shown + 1, 10, "a line about the new frontend")
     assert watching.is_running
     assert watching.log().count("mx1.sock") <= 2, watching.log()
+    watching.expects_exit = None
+    watching.stop()
+
+
+def test_watching_costs_no_descriptors(gatepost: Gatepost) -> None:
+    """A frontend that refuses is dialled again and again, and each connection is closed."""
+    gatepost.write_frontend_toml()
+    gatepost.frontend()
+    watching = gatepost.start("gatepost", "workers", "--config", gatepost.config, "--watch")
+    watching.ready("mx1: 0 sessions")
+    with Refusing(gatepost.socket(id="mx0")) as refusing:
+        wait_until(lambda: refusing.dialled >= 1, 10, "a first dial")
+        watching.logged("mx0.sock: the frontend refuses us: full")
+        descriptors = f"/proc/{watching.pid}/fd"
+        wait_until(lambda: refusing.dialled >= 2, 10, "a second dial")
+        before = len(os.listdir(descriptors))
+        wait_until(lambda: refusing.dialled >= 5, 10, "three dials more")
+        assert len(os.listdir(descriptors)) <= before + 1
+        assert watching.log().count("mx0.sock") == 1, watching.log()
     watching.expects_exit = None
     watching.stop()

@@ -17,7 +17,9 @@ struct PoisonCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "One line an event, newest first.",
-            discussion: "Exit code 0: all are listed; 69: some cannot be read, and are named."
+            discussion: """
+                Exit code 0: all are listed; 69: some cannot be read or are no event, and are named.
+                """
         )
 
         @OptionGroup var place: PoisonPlace

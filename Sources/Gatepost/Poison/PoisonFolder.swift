@@ -12,17 +12,20 @@ struct PoisonFolder {
         case unknown(String)
         /// A call that failed, on what, and its `errno`.
         case system(String, String, Int32)
+        /// A file that is no event.
+        case invalid(String)
 
         var description: String {
             switch self {
             case .unknown(let id): "there is no \"\(PrintableText.text(id))\"; see `list`"
             case .system(let call, let path, let code):
                 "cannot \(call) \(path): \(String(cString: strerror(code)))"
+            case .invalid(let path): "\(path) is no event"
             }
         }
     }
 
-    /// All that is kept, newest first, and why some cannot be read; nothing if there is no folder.
+    /// All that is kept, newest first, and why some cannot be listed; nothing if there is no folder.
     func files() throws(Failure) -> (files: [PoisonFile], unreadable: [Failure]) {
         guard let folder = opendir(self.path) else {
             guard errno == ENOENT else { throw .system("read", self.path, errno) }
@@ -37,7 +40,9 @@ struct PoisonFolder {
             }
             guard name.hasSuffix(Self.eventEnding) else { continue }
             do throws(Failure) {
-                files.append(try self.file(String(name.dropLast(Self.eventEnding.utf8.count))))
+                let file = try self.file(String(name.dropLast(Self.eventEnding.utf8.count)))
+                guard file.isEvent else { throw .invalid(file.base + Self.eventEnding) }
+                files.append(file)
             } catch {
                 // It went while the folder was read, or is none of the frontend's.
                 if case .unknown = error { continue }
@@ -57,30 +62,33 @@ struct PoisonFolder {
         let base = "\(self.path)/\(id)"
         let path = base + Self.eventEnding
         var facts = stat()
-        let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        // Without waiting: what lies there may be a pipe.
+        let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0, fstat(descriptor, &facts) == 0 else {
             if descriptor >= 0 { close(descriptor) }
             if errno == ENOENT { throw .unknown(id) }
             throw .system("read", path, errno)
         }
         defer { close(descriptor) }
+        guard facts.st_mode & S_IFMT == S_IFREG else { throw .invalid(path) }
         var message = stat()
         let hasMessage = lstat(base + Self.messageEnding, &message) == 0
         return PoisonFile(
             id: id,
             base: base,
             keptAt: facts.st_mtim.tv_sec,
-            event: Self.octets(of: descriptor),
+            event: try Self.octets(of: descriptor, path),
             messageOctets: hasMessage ? Int64(message.st_size) : nil
         )
     }
 
-    private static func octets(of descriptor: Int32) -> [UInt8] {
+    private static func octets(of descriptor: Int32, _ path: String) throws(Failure) -> [UInt8] {
         var octets: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = chunk.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw .system("read", path, errno) }
             guard count > 0 else { return octets }
             octets += chunk[..<count]
         }
@@ -106,6 +114,9 @@ struct PoisonFile {
         self.event = event.last == 0x0A ? Array(event.dropLast()) : event
         self.messageOctets = messageOctets
     }
+
+    /// Whether the file's content can be an event: an object of JSON.
+    var isEvent: Bool { (try? JSONObjectText(self.event)) != nil }
 
     /// A member of the event by its path, as text; `-` if it is not there.
     private func text(_ path: StaticString...) -> String {

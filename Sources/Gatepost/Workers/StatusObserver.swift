@@ -24,6 +24,15 @@ struct StatusObserver {
     init(path: String, pool: String) throws(Failure) {
         self.path = path
         self.socket = try Self.dial(path)
+        do throws(Failure) {
+            try self.greet(pool: pool)
+        } catch {
+            self.end()
+            throw error
+        }
+    }
+
+    private mutating func greet(pool: String) throws(Failure) {
         try self.send(
             // A name of its own: of each name one worker is told.
             #"{"type":"hello","protocol":[1,1],"pool":"\#(pool)","#
