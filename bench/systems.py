@@ -74,6 +74,7 @@ def gatepost(
     worker: str = "gatepost-worker",
     workers: int = 1,
     spool: str = "/var/tmp",
+    limits: dict[str, int] | None = None,
 ) -> Iterator[System]:
     """A frontend and its workers; logs only what is wrong, as every system here.
 
@@ -88,7 +89,7 @@ def gatepost(
         server.maildir = Maildir(disk / "mail")
         server.frontend_toml["spool_directory"] = str(spooled)
         server.plugins(*plugins)
-        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0)
+        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **(limits or {}))
         server.pool["minimum_workers"] = workers
         server.frontend_toml["log_level"] = "warning"
         frontend = server.frontend(ready=False)

@@ -1,0 +1,32 @@
+"""The benchmarks run, and what must stay flat is flat."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parents[1]
+
+
+def run(script: str, *options: str) -> str:
+    command = [sys.executable, BENCH / script, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_idle_connections_large_messages_and_many_recipients_are_cheap() -> None:
+    """12 KiB a connection, 1 MiB a message of 50 MiB, linear time: bench/flat ends with 1 otherwise."""
+    said = run("flat", "--idle", "1000")
+    assert "1000 idle connections" in said and "50 MiB" in said and "1000 recipients" in said
+
+
+def test_latency_is_measured_for_each_reply() -> None:
+    said = run("latency", "--systems", "gatepost-every-hook", "--rate", "50", "--seconds", "1")
+    assert [line.split()[2] for line in said.splitlines()[1:]] == ["mail", "rcpt", "data", "message"]
+
+
+def test_a_short_run_prints_a_table() -> None:
+    said = run("run", "--rounds", "1", "--seconds", "0.2", "--systems", "smtp-sink,gatepost-two-hooks", "--modes", "kept")
+    assert "smtp-sink" in said and "gatepost-two-hooks" in said and "1.00" in said
