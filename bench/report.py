@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from typing import Any
+from xml.sax.saxutils import escape
 
 REFERENCE = "smtp-sink"
 
@@ -40,6 +41,33 @@ def table(title: str, rates: dict[str, list[float]], cpu: dict[str, dict[str, fl
         )
     lines += [f"  {name:24} {'█' * round(40 * each['median'] / top)}" for name, each in figures.items()]
     return "\n".join(lines) + "\n"
+
+
+def plot(results: Sequence[dict[str, Any]]) -> str:
+    """An SVG: a group of bars a load, a bar a system, as long as its ratio to the reference of that load.
+
+    Without a reference the bars are messages a second, each group by its own longest.
+    """
+    left, width, bar, rows, at = 190, 420, 15, [], 34
+    for result in results:
+        figures = summary(result["rates"])
+        has_reference = REFERENCE in figures
+        key = "ratio" if has_reference else "median"
+        top = max(each[key] for each in figures.values()) or 1.0
+        rows.append(f'<text x="8" y="{at}" font-weight="bold">{escape(result["load"])}</text>')
+        at += 6
+        for name, each in figures.items():
+            colour = "#2b6cb0" if name.startswith("gatepost") else "#9aa5b1"
+            note = f"{each['median']:.0f} msg/s" + (f", {each['ratio']:.2f} ×" if has_reference else "")
+            length = width * each[key] / top
+            rows.append(f'<text x="{left - 8}" y="{at + 12}" text-anchor="end">{escape(name)}</text>')
+            rows.append(f'<rect x="{left}" y="{at + 2}" width="{length:.1f}" height="{bar - 3}" fill="{colour}"/>')
+            rows.append(f'<text x="{left + length + 6:.1f}" y="{at + 12}">{note}</text>')
+            at += bar
+        at += 26
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 150}" height="{at}"'
+    body = "\n".join(rows)
+    return f'{head} font-family="sans-serif" font-size="11">\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
 
 
 def median_cpu(samples: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -67,6 +67,10 @@ DEFAULT_PLUGINS = (
 )
 
 
+#: Messages of 10 MiB and what smtp-source adds are taken by every system.
+LARGE = {"max_message_octets": 64 << 20}
+
+
 @contextlib.contextmanager
 def gatepost(
     name: str,
@@ -89,7 +93,7 @@ def gatepost(
         server.maildir = Maildir(disk / "mail")
         server.frontend_toml["spool_directory"] = str(spooled)
         server.plugins(*plugins)
-        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **(limits or {}))
+        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **(LARGE | (limits or {})))
         server.pool["minimum_workers"] = workers
         server.frontend_toml["log_level"] = "warning"
         frontend = server.frontend(ready=False)
@@ -119,6 +123,31 @@ def gatepost(
 
 
 @contextlib.contextmanager
+def gatepost_python(name: str) -> Iterator[System]:
+    """A frontend and a worker of the Python SDK that answers every hook."""
+    server = Gatepost()
+    try:
+        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **LARGE)
+        server.pool["minimum_workers"] = 1
+        server.frontend_toml["log_level"] = "warning"
+        frontend = server.frontend(ready=False)
+        environment = {
+            "GATEPOST_RUNTIME_DIRECTORY": str(server.folder / "run"),
+            "PYTHONPATH": str(ROOT / "sdk" / "python"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        argv: list[str | Path] = [sys.executable, ROOT / "bench" / "python_worker.py"]
+        worker = Program("python-worker", argv, server.folder / "python.log", environment)
+        server.programs.append(worker)
+        for program in (frontend, worker):
+            program.ready()
+        yield System(name, server.port, {"frontend": [frontend], "workers": [worker]})
+        server.stop()
+    finally:
+        server.remove()
+
+
+@contextlib.contextmanager
 def peer(name: str, start: Callable[[], AbstractContextManager[int]]) -> Iterator[System]:
     with start() as port:
         yield System(name, port)
@@ -132,6 +161,10 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
     "gatepost-every-hook-2": lambda: gatepost(
         "gatepost-every-hook-2", ("bench/everything",), "BenchWorker", workers=2
     ),
+    "gatepost-every-hook-4": lambda: gatepost(
+        "gatepost-every-hook-4", ("bench/everything",), "BenchWorker", workers=4
+    ),
+    "gatepost-python": lambda: gatepost_python("gatepost-python"),
     "gatepost-maildir": lambda: gatepost("gatepost-maildir", DEFAULT_PLUGINS),
     "gatepost-maildir-tmpfs": lambda: gatepost(
         "gatepost-maildir-tmpfs", DEFAULT_PLUGINS, spool="/dev/shm"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 BENCH = Path(__file__).resolve().parents[1]
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def run(script: str, *options: str) -> str:
@@ -30,3 +32,11 @@ def test_latency_is_measured_for_each_reply() -> None:
 def test_a_short_run_prints_a_table() -> None:
     said = run("run", "--rounds", "1", "--seconds", "0.2", "--systems", "smtp-sink,gatepost-two-hooks", "--modes", "kept")
     assert "smtp-sink" in said and "gatepost-two-hooks" in said and "1.00" in said
+
+
+def test_the_plot_has_a_bar_for_each_system(tmp_path: Path) -> None:
+    path = tmp_path / "plot.svg"
+    run("run", "--rounds", "1", "--seconds", "0.2", "--systems", "smtp-sink,gatepost-python", "--plot", str(path))
+    bars = [each for each in ElementTree.parse(path).iter(f"{SVG}rect") if each.get("x")]
+    assert len(bars) == 2 * 2, "two systems in two modes"
+    assert max(float(each.get("width", "0")) for each in bars) == 420
