@@ -16,7 +16,7 @@ from harness.program import Program
 from harness.waiting import wait_until
 from harness.wire import Die, Message, WorkerClosed, encoded, hello
 from proofs import proves
-from scene import Scene, failed_by_policy
+from scene import SLACK_OCTETS, Scene, failed_by_policy
 
 
 @proves("worker_lost", "answered_then_lost")
@@ -330,7 +330,7 @@ def test_21_a_slow_observer_delays_nobody(scene: Scene) -> None:
             for _ in range(500):
                 client.expect(250)
         assert time.monotonic() - began < 30
-    assert scene.frontend.resident_octets() < scene.resident + (24 << 20)
+    assert scene.frontend.resident_octets() < scene.resident + SLACK_OCTETS
 
 
 @proves("quarantined")
