@@ -45,7 +45,8 @@ class Chaos:
     def _start(self) -> None:
         self.started += 1
         name = f"faulty{self.started}"
-        argv: list[str | Path] = [sys.executable, FAULTY, name, self.journal, str(self.started)]
+        # Without site-packages it is there in half the time.
+        argv: list[str | Path] = [sys.executable, "-S", "-E", FAULTY, name, self.journal, str(self.started)]
         log = self.server.folder / "faulty.log"
         self.workers.append(Program(name, [*argv, *self.sockets], log))
 
@@ -65,7 +66,7 @@ class Chaos:
                 self.stopped.append(victim)
             if turn % 20 == 15 and self.stopped:
                 self.stopped.pop(0).signal(signal.SIGCONT)
-            if turn % 2 == 0:
+            if victim not in self.stopped:
                 self.kills += 1
                 victim.kill()
                 self._replace(victim)
