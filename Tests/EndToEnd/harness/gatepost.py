@@ -26,8 +26,8 @@ IS_DEBUG = "debug" in BINARIES.parts
 
 #: How many times longer programs may take that were built with a sanitizer.
 SLOWNESS = float(os.environ.get("GATEPOST_SLOWNESS", "1"))
-#: Added to limits of memory: a sanitizer keeps what was freed, so its memory says nothing.
-EXTRA_OCTETS = 1 << 40 if SLOWNESS > 1 else 0
+#: Added to limits of memory: the address sanitizer keeps a part of what was freed.
+EXTRA_OCTETS = int(os.environ.get("GATEPOST_EXTRA_OCTETS", "0"))
 
 #: The shortest configuration that delivers.
 DELIVERING = ["rcpt_ok", "queue/maildir {mail}"]
