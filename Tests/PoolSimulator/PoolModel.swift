@@ -48,6 +48,8 @@ struct ModelTicket {
     var handedBackBy: WorkerID?
     /// Where it is; `nil` while it waits.
     var worker: WorkerID?
+    /// Who that is, as its identity says.
+    var identity = ""
     /// Failures for which the simulator itself gave cause.
     var mayFail: Set<PoolFailure> = []
 }

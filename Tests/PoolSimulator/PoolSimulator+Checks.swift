@@ -94,7 +94,16 @@ extension PoolSimulator {
                 "\(ticket) goes back to \(id), which handed it back"
             )
         }
+        // All would be too many to look at.
+        if attempt == 1, ticket % 8 == 0 {
+            let isFirst = self.tickets.allSatisfy { other, waiting in
+                other >= ticket || waiting.worker != nil || waiting.attempts > 0
+                    || !worker.hello.asked.contains(HookMask(hook: waiting.hook))
+            }
+            try self.check(isFirst, "\(ticket) overtakes an older one")
+        }
         slot.worker = id
+        slot.identity = worker.hello.identity
         slot.attempts = attempt
         slot.mayFail = []
         self.tickets[ticket] = slot
@@ -120,6 +129,9 @@ extension PoolSimulator {
             return try self.check(false, "\(ticket) fails and is over")
         }
         if let id = slot.worker { self.abandon(ticket, on: id) }
+        if slot.worker != nil, [.deadline, .worker_error, .invalid_verdict].contains(failure) {
+            self.quarantine.failed(slot.identity)
+        }
         let isOverdue = slot.deadlineNS <= self.now
         var mayFail = slot.mayFail
         if isOverdue { mayFail.formUnion([.deadline, .no_worker]) }
@@ -164,6 +176,7 @@ extension PoolSimulator {
         case .zombie: try self.check(!self.workers[index].held.isEmpty, "\(id) owes nothing")
         case .quarantined:
             try self.check(self.workers[index].held.allSatisfy { $0.ticket == nil }, "cut off")
+            if !self.workers[index].isQuarantined { try self.quarantined(index) }
         }
         self.counts.closed[reason, default: 0] += 1
         self.workers[index].isToBeClosed = true
@@ -231,8 +244,34 @@ extension PoolSimulator {
             guard worker.phase == .ready, !worker.isToBeClosed, !worker.isQuarantined,
                 !self.machine.isReady(worker.id)
             else { continue }
-            self.workers[index].isQuarantined = true
-            try self.check(self.readyBefore > 1, "\(worker.id) was the last, and is kept out")
+            try self.quarantined(index)
+        }
+    }
+
+    private mutating func quarantined(_ index: Int) throws(Violation) {
+        let worker = self.workers[index]
+        self.workers[index].isQuarantined = true
+        self.quarantinedNow += 1
+        try self.check(self.readyBefore > 1, "\(worker.id) was the last, and is kept out")
+        let wrong = self.quarantine.add(
+            worker.hello.identity,
+            others: self.readyBefore - self.quarantinedNow,
+            now: self.now
+        )
+        if let wrong { try self.check(false, wrong) }
+    }
+
+    /// What never happened in a long run is missing.
+    func checkAllHappened() throws(Violation) {
+        for failure in PoolFailure.allCases {
+            try self.check(self.counts.failed[failure] != nil, "nothing ever failed for \(failure)")
+        }
+        for reason in [.handshake, .slow_reader, .zombie, .quarantined] as [PoolAction.CloseReason]
+        {
+            try self.check(
+                self.counts.closed[reason] != nil,
+                "nobody was ever closed for \(reason)"
+            )
         }
     }
 

@@ -81,6 +81,7 @@ extension PoolSimulator {
         switch (answer, held.ticket) {
         case (.good, let ticket?):
             self.breaker.succeeded(isTrial: self.tickets[ticket]?.admission == .trial)
+            self.quarantine.isBack(self.workers[index].hello.identity)
             self.tickets[ticket] = nil
             self.counts.answered += 1
             self.machine.answered(
@@ -271,6 +272,7 @@ extension PoolSimulator {
             try self.check(concurrency == min(hello.concurrency, 16), "credits \(concurrency)")
             self.workers[index].hello.concurrency = concurrency
             self.workers[index].phase = .ready
+            self.quarantine.isBack(hello.identity)
             self.machine.workerReady(id, now: self.now, actions: &self.actions)
         }
     }
@@ -282,6 +284,9 @@ extension PoolSimulator {
         let isCounted = isDeath && !worker.isToBeClosed
         self.note("lose \(worker.id), death \(isCounted)")
         if isCounted { self.counts.deaths += 1 }
+        if worker.held.contains(where: { $0.ticket != nil }) {
+            self.quarantine.failed(worker.hello.identity)
+        }
         for case let ticket? in worker.held.map(\.ticket) {
             guard var slot = self.tickets[ticket] else { continue }
             slot.worker = nil

@@ -36,6 +36,9 @@ package struct PoolSimulator: ~Copyable {
     static let millisecond: UInt64 = 1_000_000
     static let second: UInt64 = 1_000_000_000
 
+    /// In so many steps, all that can happen does.
+    static let stepsForAll = 1_000_000
+
     let seed: UInt64
     /// From this step on, what happens is kept in ``trace``.
     let traceFrom: Int
@@ -63,6 +66,9 @@ package struct PoolSimulator: ~Copyable {
     var servedUntilNS = [UInt64](repeating: 0, count: PoolSimulator.hooks)
     /// Workers that were ready when the step began.
     var readyBefore = 0
+    /// Of those, how many were quarantined in the step.
+    var quarantinedNow = 0
+    var quarantine = ModelQuarantine()
     /// The ticket of the action `poison`, whose failure must follow.
     var poisonToFail: PoolTicket?
     package internal(set) var counts = Counts()
@@ -102,11 +108,13 @@ package struct PoolSimulator: ~Copyable {
             }
             self.submitting = nil
             self.readyBefore = self.workers.count { self.machine.isReady($0.id) }
+            self.quarantinedNow = 0
             try self.oneStep()
             try self.perform()
             try self.checkAfterStep()
             if self.step % 100_000 == 0 || self.step == steps { try self.comeToRest() }
         }
+        if self.step >= Self.stepsForAll { try self.checkAllHappened() }
     }
 
     func check(
