@@ -34,10 +34,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     private unowned let pool: PolicyPool
     private var decoder: FrameDecoder
     private var context: ChannelHandlerContext?
-    /// ``receive(_:)`` is on the stack: what happens to the channel meanwhile waits for it.
-    private var isReceiving = false
-    private var arrivedMeanwhile: [ByteBuffer] = []
-    private var endedMeanwhile = false
+    private var arrivals = ArrivalQueue<ByteBuffer>()
 
     init(id: WorkerID, pool: PolicyPool, maximumFrameOctets: Int) {
         self.id = id
@@ -73,22 +70,15 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    /// A line may cause a write, and a write that fails has the channel read what is left and end,
-    /// all before the line is done with.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let octets = self.unwrapInboundIn(data)
-        guard !self.isReceiving else { return self.arrivedMeanwhile.append(octets) }
-        self.isReceiving = true
-        self.receive(octets)
-        while !self.arrivedMeanwhile.isEmpty, !self.isClosed {
-            self.receive(self.arrivedMeanwhile.removeFirst())
-        }
-        self.isReceiving = false
-        self.arrivedMeanwhile.removeAll()
-        if self.endedMeanwhile { self.ended() }
+        guard let first = self.arrivals.arrived(self.unwrapInboundIn(data)) else { return }
+        self.receive(first)
+        while let next = self.arrivals.next() { self.receive(next) }
+        if self.arrivals.hasEnded { self.ended() }
     }
 
     private func receive(_ octets: ByteBuffer) {
+        guard !self.isClosed else { return }
         do {
             try octets.withUnsafeReadableBytes { bytes throws(FrameTooLong) in
                 try self.decoder.receive(bytes) { line in
@@ -111,7 +101,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
-        if self.isReceiving { self.endedMeanwhile = true } else { self.ended() }
+        if self.arrivals.ended() { self.ended() }
     }
 
     private func ended() {

@@ -49,10 +49,7 @@ final class FrontendConnection: ChannelInboundHandler {
     private var outFolder = ""
     private var isReading = false
     private var isFlushPending = false
-    /// ``receive(_:)`` is on the stack: what happens to the channel meanwhile waits for it.
-    private var isReceiving = false
-    private var arrivedMeanwhile: [ByteBuffer] = []
-    private var endedMeanwhile = false
+    private var arrivals = ArrivalQueue<ByteBuffer>()
 
     /// Whether the frontend has taken this worker.
     private(set) var wasWelcome = false
@@ -76,17 +73,12 @@ final class FrontendConnection: ChannelInboundHandler {
         self.phase = .awaitingWelcome(timeout: timeout)
     }
 
-    /// A line may cause a write, and a write that fails has the channel read what is left and end,
-    /// all before the line is done with.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.isReading = true
-        let octets = Self.unwrapInboundIn(data)
-        guard !self.isReceiving else { return self.arrivedMeanwhile.append(octets) }
-        self.isReceiving = true
-        self.receive(octets)
-        while !self.arrivedMeanwhile.isEmpty { self.receive(self.arrivedMeanwhile.removeFirst()) }
-        self.isReceiving = false
-        if self.endedMeanwhile { self.ended() }
+        guard let first = self.arrivals.arrived(Self.unwrapInboundIn(data)) else { return }
+        self.receive(first)
+        while let next = self.arrivals.next() { self.receive(next) }
+        if self.arrivals.hasEnded { self.ended() }
     }
 
     private func receive(_ buffer: ByteBuffer) {
@@ -106,7 +98,7 @@ final class FrontendConnection: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
-        if self.isReceiving { self.endedMeanwhile = true } else { self.ended() }
+        if self.arrivals.ended() { self.ended() }
     }
 
     private func ended() {
