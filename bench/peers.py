@@ -30,18 +30,27 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for_port(port: int, process: subprocess.Popen | None, seconds: float = 20) -> None:
-    """Returns once somebody accepts on `port`; raises when the process ends or time is up."""
+def wait_for(
+    where: int | pathlib.Path,
+    process: subprocess.Popen | None = None,
+    greets: bool = True,
+    seconds: float = 20,
+) -> None:
+    """Returns once somebody accepts at `where`, a port or a socket's path, and says something if it
+    `greets`; raises when the process ends or time is up."""
+    family = socket.AF_INET if isinstance(where, int) else socket.AF_UNIX
+    address = ("127.0.0.1", where) if isinstance(where, int) else str(where)
     deadline = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as peer:
+        with contextlib.suppress(OSError), socket.socket(family) as peer:
             peer.settimeout(5)
-            if peer.recv(1):
+            peer.connect(address)
+            if not greets or peer.recv(1):
                 return
         if process is not None and process.poll() is not None:
-            raise RuntimeError(f"ended with {process.returncode} before it listened")
+            raise RuntimeError(f"ended with {process.returncode} before it listened at {where}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"nobody listens on port {port}")
+            raise RuntimeError(f"nobody listens at {where}")
         time.sleep(0.02)
 
 
@@ -55,17 +64,19 @@ def end(process: subprocess.Popen) -> None:
 
 
 @contextlib.contextmanager
-def smtp_sink():
-    """Postfix's smtp-sink: C, in memory, asks nobody."""
-    port = free_port()
+def smtp_sink(path: pathlib.Path | None = None):
+    """Postfix's smtp-sink: C, in memory, asks nobody. At a Unix socket if there is a `path`."""
+    where = path or free_port()
     process = subprocess.Popen(
-        ["smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "1024"],
+        ["smtp-sink", "-u", "nobody", f"unix:{path}" if path else f"127.0.0.1:{where}", "1024"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for_port(port, process)
-        yield port
+        wait_for(where, process)
+        if path:
+            path.chmod(0o666)
+        yield where
     finally:
         end(process)
 
@@ -79,39 +90,11 @@ def _milter(folder: pathlib.Path):
     path = folder / "milter.sock"
     process = subprocess.Popen([str(binary), f"unix:{path}"])
     try:
-        _wait_for_socket(path, process)
+        wait_for(path, process, greets=False)
+        path.chmod(0o666)
         yield f"unix:{path}"
     finally:
         end(process)
-
-
-@contextlib.contextmanager
-def _sink(folder: pathlib.Path):
-    """A smtp-sink for Postfix's proxy."""
-    path = folder / "sink.sock"
-    process = subprocess.Popen(
-        ["smtp-sink", "-u", "nobody", f"unix:{path}", "1024"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for_socket(path, process)
-        yield f"unix:{path}"
-    finally:
-        end(process)
-
-
-def _wait_for_socket(path: pathlib.Path, process: subprocess.Popen, seconds: float = 10) -> None:
-    """Returns once somebody accepts at `path`, which everybody may then connect to."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(str(path))
-            path.chmod(0o666)
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"nobody listens at {path}")
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -133,7 +116,8 @@ def postfix_with_milter(queue: bool = False, milter: bool = True):
         os.chown(data, postfix.pw_uid, postfix.pw_gid)
         proxy = ""
         if not queue:
-            proxy = f" -o smtpd_proxy_filter={stack.enter_context(_sink(folder))}"
+            sink = stack.enter_context(smtp_sink(folder / "sink.sock"))
+            proxy = f" -o smtpd_proxy_filter=unix:{sink}"
         filters = stack.enter_context(_milter(folder)) if milter else ""
         (etc / "main.cf").write_text(
             f"""compatibility_level = 3.6
@@ -182,7 +166,7 @@ postlog unix-dgram n - n - 1 postlogd
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(["postfix", "-c", str(etc), "start"], check=True, **quiet)
         stack.callback(subprocess.run, ["postfix", "-c", str(etc), "abort"], check=False, **quiet)
-        wait_for_port(port, None)
+        wait_for(port)
         yield port
 
 
@@ -226,7 +210,7 @@ def qpsmtpd_prefork():
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for_port(port, process)
+        wait_for(port, process)
         yield port
     finally:
         end(process)

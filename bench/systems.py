@@ -75,14 +75,14 @@ LARGE = {"max_message_octets": 64 << 20}
 def gatepost(
     name: str,
     plugins: tuple[str, ...] = ("rcpt_ok", "queue/discard"),
-    worker: str = "gatepost-worker",
+    worker: str | Callable[[Gatepost], Program] = "gatepost-worker",
     workers: int = 1,
     spool: str = "/var/tmp",
     limits: dict[str, int] | None = None,
 ) -> Iterator[System]:
     """A frontend and its workers; logs only what is wrong, as every system here.
 
-    Mail lies in /var/tmp and not in /tmp, where so many files come and go that ext4 looks for a free
+    `worker` is a program of ours, or what starts another one. Mail lies in /var/tmp and not in /tmp, where so many files come and go that ext4 looks for a free
     inode for half a millisecond; the other systems have /var/spool. `spool` is where a folder for the
     spool is made.
     """
@@ -98,7 +98,9 @@ def gatepost(
         server.frontend_toml["log_level"] = "warning"
         frontend = server.frontend(ready=False)
         started = [
-            server.start(worker, "--config", server.config, "--log-level", "warning")
+            worker(server)
+            if callable(worker)
+            else server.start(worker, "--config", server.config, "--log-level", "warning")
             for _ in range(workers)
         ]
         for program in (frontend, *started):
@@ -122,29 +124,17 @@ def gatepost(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def gatepost_python(name: str) -> Iterator[System]:
-    """A frontend and a worker of the Python SDK that answers every hook."""
-    server = Gatepost()
-    try:
-        server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **LARGE)
-        server.pool["minimum_workers"] = 1
-        server.frontend_toml["log_level"] = "warning"
-        frontend = server.frontend(ready=False)
-        environment = {
-            "GATEPOST_RUNTIME_DIRECTORY": str(server.folder / "run"),
-            "PYTHONPATH": str(ROOT / "sdk" / "python"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        argv: list[str | Path] = [sys.executable, ROOT / "bench" / "python_worker.py"]
-        worker = Program("python-worker", argv, server.folder / "python.log", environment)
-        server.programs.append(worker)
-        for program in (frontend, worker):
-            program.ready()
-        yield System(name, server.port, {"frontend": [frontend], "workers": [worker]})
-        server.stop()
-    finally:
-        server.remove()
+def python_worker(server: Gatepost) -> Program:
+    """A worker of the Python SDK that answers every hook."""
+    environment = {
+        "GATEPOST_RUNTIME_DIRECTORY": str(server.folder / "run"),
+        "PYTHONPATH": str(ROOT / "sdk" / "python"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    argv: list[str | Path] = [sys.executable, ROOT / "bench" / "python_worker.py"]
+    worker = Program("python-worker", argv, server.folder / "python.log", environment)
+    server.programs.append(worker)
+    return worker
 
 
 @contextlib.contextmanager
@@ -164,7 +154,7 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
     "gatepost-every-hook-4": lambda: gatepost(
         "gatepost-every-hook-4", ("bench/everything",), "BenchWorker", workers=4
     ),
-    "gatepost-python": lambda: gatepost_python("gatepost-python"),
+    "gatepost-python": lambda: gatepost("gatepost-python", worker=python_worker),
     "gatepost-maildir": lambda: gatepost("gatepost-maildir", DEFAULT_PLUGINS),
     "gatepost-maildir-tmpfs": lambda: gatepost(
         "gatepost-maildir-tmpfs", DEFAULT_PLUGINS, spool="/dev/shm"
