@@ -194,20 +194,18 @@ extension FrontendConfiguration {
                     remedy: "remove it, or write shadow_of"
                 )
             }
-            let shares = pools.filter { $0.canaryOf == pool.name }.map(\.canaryPercent)
-            if shares.reduce(0, +) > 100 {
+            let share = pools.filter { $0.canaryOf == pool.name }.map(\.canaryPercent).reduce(0, +)
+            if share > 100 {
                 reader.report(
                     "\(place).name",
-                    "canaries of \"\(pool.name)\" want \(shares.reduce(0, +)) % of its sessions",
+                    "canaries of \"\(pool.name)\" want \(share) % of its sessions",
                     remedy: "lower canary_percent of one of them"
                 )
             }
             for (key, target) in [("shadow_of", pool.shadowOf), ("canary_of", pool.canaryOf)] {
                 guard let target else { continue }
-                let isPlain = pools.contains {
-                    $0.name == target && $0.shadowOf == nil && $0.canaryOf == nil
-                }
-                if !isPlain || target == pool.name {
+                let isDeciding = pools.contains { $0.name == target && $0.isDeciding }
+                if !isDeciding || target == pool.name {
                     let words = pools.map(\.name).filter { $0 != pool.name }
                     reader.report(
                         "\(place).\(key)",

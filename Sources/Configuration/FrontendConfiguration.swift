@@ -222,6 +222,9 @@ package struct FrontendConfiguration: Sendable, Equatable {
             self.name = name
         }
 
+        /// Whether it is neither a shadow nor a canary.
+        package var isDeciding: Bool { self.shadowOf == nil && self.canaryOf == nil }
+
         /// What holds for `hook`.
         package func policy(for hook: Hook) -> HookPolicy {
             self.hooks[hook] ?? self.policy

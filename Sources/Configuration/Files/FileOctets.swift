@@ -93,19 +93,11 @@ enum FileOctets {
 
     /// The names in a folder that are regular files and do not begin with a dot, sorted by octets.
     static func regularFiles(in directory: String) throws(Failure) -> [String] {
-        guard let stream = opendir(directory) else { throw Failure() }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            guard !name.hasPrefix("."),
-                FileStamp(path: "\(directory)/\(name)")?.isRegular == true
-            else { continue }
-            names.append(name)
+        guard let names = FilePath.names(in: directory) else { throw Failure() }
+        return names.filter {
+            !$0.hasPrefix(".") && FileStamp(path: "\(directory)/\($0)")?.isRegular == true
         }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 }
 
@@ -136,6 +128,22 @@ package enum FilePath {
         guard let path = getcwd(nil, 0) else { return "/" }
         defer { free(path) }
         return String(cString: path)
+    }
+
+    /// The names in a folder, `.` and `..` among them, in no order; `nil` if it cannot be read, and
+    /// `errno` says why.
+    package static func names(in folder: String) -> [String]? {
+        guard let stream = opendir(folder) else { return nil }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+                    String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+                }
+            )
+        }
+        return names
     }
 
     static func parent(of path: String) -> String {

@@ -15,9 +15,7 @@ struct PoolRoutes {
             pool.shadows = pools.filter { $0.configuration.shadowOf == pool.name }
             pool.canaries = pools.filter { $0.configuration.canaryOf == pool.name }
         }
-        self.deciding = pools.filter {
-            $0.configuration.shadowOf == nil && $0.configuration.canaryOf == nil
-        }
+        self.deciding = pools.filter(\.configuration.isDeciding)
         self.hasCanaries = pools.contains { !$0.canaries.isEmpty }
     }
 

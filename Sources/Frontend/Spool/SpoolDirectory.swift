@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 
 /// The folder that holds the messages of one frontend while policy looks at them.
@@ -37,16 +38,7 @@ struct SpoolDirectory: Sendable {
 
     /// Names of messages that lie in the folder now.
     func leftovers() -> [String] {
-        guard let folder = opendir(self.path) else { return [] }
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
-                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasPrefix("m") { names.append(name) }
-        }
-        return names
+        (FilePath.names(in: self.path) ?? []).filter { $0.hasPrefix("m") }
     }
 
     /// What lies in the folder now; blocks for as long as the file system does.

@@ -31,9 +31,7 @@ struct CheckListing {
 
     /// A line a hook, in the order of a session.
     private var order: [String] {
-        let deciding = self.report.frontend.pools.filter {
-            $0.shadowOf == nil && $0.canaryOf == nil
-        }
+        let deciding = self.report.frontend.pools.filter(\.isDeciding)
         return Self.hooks.compactMap { hook in
             let plugins = self.served.first { $0.first == hook.rawValue }?.dropFirst() ?? []
             let parts = deciding.compactMap { pool -> String? in

@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 import JSON
 
@@ -27,18 +28,13 @@ struct PoisonFolder {
 
     /// All that is kept, newest first, and why some cannot be listed; nothing if there is no folder.
     func files() throws(Failure) -> (files: [PoisonFile], unreadable: [Failure]) {
-        guard let folder = opendir(self.path) else {
+        guard let names = FilePath.names(in: self.path) else {
             guard errno == ENOENT else { throw .system("read", self.path, errno) }
             return ([], [])
         }
-        defer { closedir(folder) }
         var files: [PoisonFile] = []
         var unreadable: [Failure] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
-                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard name.hasSuffix(Self.eventEnding) else { continue }
+        for name in names where name.hasSuffix(Self.eventEnding) {
             do throws(Failure) {
                 let file = try self.file(String(name.dropLast(Self.eventEnding.utf8.count)))
                 guard file.isEvent else { throw .invalid(file.base + Self.eventEnding) }

@@ -1,4 +1,4 @@
-import Glibc
+import Configuration
 import JSON
 
 /// The frontends whose sockets lie in a pool's folder, as far as they answer.
@@ -57,15 +57,7 @@ struct FrontendWatch {
 
     /// The sockets of the pool, one a frontend, by name.
     private func sockets() -> [String] {
-        guard let directory = opendir(self.folder) else { return [] }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { raw in
-                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasSuffix(".sock") { names.append(name) }
-        }
-        return names.sorted().map { "\(self.folder)/\($0)" }
+        let names = FilePath.names(in: self.folder) ?? []
+        return names.filter { $0.hasSuffix(".sock") }.sorted().map { "\(self.folder)/\($0)" }
     }
 }

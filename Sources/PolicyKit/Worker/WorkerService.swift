@@ -1,4 +1,4 @@
-import Glibc
+import Configuration
 import Logging
 import NIOCore
 
@@ -142,17 +142,8 @@ final class WorkerService {
 
     /// `<runtime_directory>/pools/<pool>/*.sock`; none while there is no such folder.
     private func sockets() -> [String] {
-        guard let folder = opendir(self.folder) else { return [] }
-        defer { closedir(folder) }
-        var paths: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { octets in
-                String(decoding: octets.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasSuffix(".sock"), !name.hasPrefix(".") {
-                paths.append("\(self.folder)/\(name)")
-            }
-        }
-        return paths
+        (FilePath.names(in: self.folder) ?? [])
+            .filter { $0.hasSuffix(".sock") && !$0.hasPrefix(".") }
+            .map { "\(self.folder)/\($0)" }
     }
 }
