@@ -197,13 +197,7 @@ final class PolicyConversation: PoolAsker {
     /// - Returns: What is wrong with it; nothing has been applied then.
     func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
         guard let hook = self.question?.hook else { return nil }
-        if let violation = verdict.violation(
-            for: hook,
-            hasTransaction: self.transaction != nil,
-            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
-        ) {
-            return violation
-        }
+        if let violation = verdict.violation(for: hook, in: self.transaction) { return violation }
         guard verdict.hasEffects else { return nil }
         var edit = self.newEdit(hook)
         if let violation = edit.apply(verdict) { return violation }

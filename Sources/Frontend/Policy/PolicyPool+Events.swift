@@ -15,7 +15,7 @@ extension PolicyPool {
     func isObserved(_ hook: Hook) -> Bool { self.wants.observed.contains(hook) }
 
     /// Whether some worker reads the message at `hook`.
-    func needsMessage(_ hook: Hook) -> Bool { self.wants.message.contains(hook) }
+    func needsMessage(_ hook: Hook) -> Bool { self.needs(at: hook).contains(.message) }
 
     /// Whether some shadow of this pool is to be asked about `hook`.
     func isShadowed(at hook: Hook) -> Bool {
@@ -36,11 +36,7 @@ extension PolicyPool {
     }
 
     /// All that workers of this pool need at `hook`.
-    func needs(at hook: Hook) -> EventNeeds {
-        self.connections.values.reduce(into: EventNeeds()) { needs, connection in
-            needs.formUnion(connection.hello?.hooks[hook]?.needs ?? [])
-        }
-    }
+    func needs(at hook: Hook) -> EventNeeds { self.wants.needs(at: hook) }
 
     /// Removes a replacement message that will not be used.
     func removeReplacement(_ path: String) {
@@ -49,9 +45,9 @@ extension PolicyPool {
     }
 
     /// Whether some worker looks at header fields at any hook.
-    var needsHeaders: Bool { self.wants.needsHeaders }
+    var needsHeaders: Bool { self.wants.needs.contains(.headers) }
 
-    var needsTrace: Bool { self.wants.needsTrace }
+    var needsTrace: Bool { self.wants.needs.contains(.trace) }
 
     /// Asks the pool; the asker is told by `poolDone`, perhaps before this returns.
     func submit(_ asker: any PoolAsker, hook: Hook) -> PoolTicket {
@@ -209,7 +205,7 @@ extension PolicyPool {
         ]
         // At queue it may have taken the message, so nobody else was asked.
         if self.isShadow {
-            self.logShadow("a shadow failed", metadata)
+            self.logSparingly(.notice, "a shadow failed", metadata)
         } else if failure == .worker_lost, asker.openHook == .queue {
             self.logger.error(
                 "queue_lost: a worker died while it queued a message",

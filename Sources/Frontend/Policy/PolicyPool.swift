@@ -229,23 +229,24 @@ extension PolicyPool {
         self.lose(connection)
     }
 
-    /// A line about an event of a shadow, of which there may be as many as there are commands.
-    func logShadow(_ message: Logger.Message, _ metadata: Logger.Metadata) {
-        guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
-        var metadata = metadata
-        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
-        self.logger.notice(message, metadata: metadata)
-    }
-
     /// One line about a worker, unless there were too many this second.
     func log(
         _ level: Logger.Level,
         _ message: Logger.Message,
         _ connection: WorkerConnectionHandler,
-        _ more: Logger.Metadata = [:]
+        _ more: @autoclosure () -> Logger.Metadata = [:]
+    ) {
+        self.logSparingly(level, message, self.metadata(connection, more()))
+    }
+
+    /// A line that a worker may cause as often as it likes, unless there were too many this second.
+    func logSparingly(
+        _ level: Logger.Level,
+        _ message: Logger.Message,
+        _ metadata: @autoclosure () -> Logger.Metadata
     ) {
         guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
-        var metadata = self.metadata(connection, more)
+        var metadata = metadata()
         if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
         self.logger.log(level: level, message, metadata: metadata)
     }

@@ -5,9 +5,13 @@ import PolicyProtocol
 struct PoolWants {
     private(set) var asked: HookSet = []
     private(set) var observed: HookSet = []
-    private(set) var message: HookSet = []
-    private(set) var needsHeaders = false
-    private(set) var needsTrace = false
+    /// All that is needed at any hook.
+    private(set) var needs: EventNeeds = []
+    /// By the hook's index.
+    private var needsByHook = [EventNeeds](repeating: [], count: Hook.allCases.count)
+
+    /// All that is needed at `hook`.
+    func needs(at hook: Hook) -> EventNeeds { self.needsByHook[Int(hook.index)] }
 
     mutating func update(connections: [WorkerConnectionHandler], machine: borrowing PoolMachine) {
         self = PoolWants()
@@ -16,9 +20,8 @@ struct PoolWants {
         }
         for (hook, request) in connections.flatMap({ $0.hello?.hooks.map { $0 } ?? [] }) {
             if request.isObserver || hook.isNotification { self.observed.insert(HookSet(hook)) }
-            if request.needs.contains(.message) { self.message.insert(HookSet(hook)) }
-            if request.needs.contains(.headers) { self.needsHeaders = true }
-            if request.needs.contains(.trace) { self.needsTrace = true }
+            self.needs.formUnion(request.needs)
+            self.needsByHook[Int(hook.index)].formUnion(request.needs)
         }
     }
 }

@@ -8,7 +8,6 @@ import PolicyProtocol
 ///
 /// The two answers meet here, are compared and counted, and the shadow's is thrown away.
 final class ShadowQuestion: PoolAsker {
-    let openHook: Hook?
     let sessionID: String
     let fingerprint: UInt64
     /// A second name of the message's file, which lives as long as the shadow reads it.
@@ -20,7 +19,6 @@ final class ShadowQuestion: PoolAsker {
     private let event: [UInt8]
     /// What the answer is checked against.
     private let edit: PolicyEdit
-    private let allowsUTF8: Bool
     private let shadow: PolicyPool
     private let original: PolicyPool
     private var said: (original: Answer?, shadow: Answer?)
@@ -46,17 +44,17 @@ final class ShadowQuestion: PoolAsker {
             path = copy
         }
         self.messagePath = path
-        self.openHook = hook
         self.hook = hook
         self.sessionID = conversation.sessionID
         self.fingerprint = conversation.fingerprint
         self.key = conversation.key
         self.edit = conversation.newEdit(hook)
-        self.allowsUTF8 = conversation.transaction?.isSMTPUTF8 ?? false
         self.event = conversation.frozenEvent(hook, needs: shadow.needs(at: hook), message: path)
         self.original = original
         self.shadow = shadow
     }
+
+    var openHook: Hook? { self.hook }
 
     func writeEvent(
         _ head: EventHead,
@@ -75,11 +73,7 @@ final class ShadowQuestion: PoolAsker {
     }
 
     func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
-        if let violation = verdict.violation(
-            for: self.hook,
-            hasTransaction: self.edit.transaction != nil,
-            allowsUTF8: self.allowsUTF8
-        ) {
+        if let violation = verdict.violation(for: self.hook, in: self.edit.transaction) {
             return violation
         }
         var edit = self.edit
@@ -161,6 +155,15 @@ struct ShadowCounts {
 }
 
 extension PolicyVerdict {
+    /// What is wrong with it as an answer at `hook`; `transaction` is the open one, if there is one.
+    func violation(for hook: Hook, in transaction: MailTransaction?) -> ProtocolViolation? {
+        self.violation(
+            for: hook,
+            hasTransaction: transaction != nil,
+            allowsUTF8: transaction?.isSMTPUTF8 ?? false
+        )
+    }
+
     /// Whether the client, the session and the message fare the same with either.
     ///
     /// Names of plugins and of replacement files are not compared.
