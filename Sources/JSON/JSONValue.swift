@@ -72,7 +72,7 @@ public enum JSONValue: Sendable, Hashable {
         case .object(let members):
             writer.beginObject()
             for (key, value) in members.sorted(by: { $0.key < $1.key }) {
-                writer.key(key)
+                writer.key(escaping: key)
                 value.encode(into: &writer)
             }
             writer.endObject()

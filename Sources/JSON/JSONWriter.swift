@@ -51,9 +51,20 @@ package struct JSONWriter {
 
     /// - Parameter key: Needs no escape: a name of the protocol.
     package mutating func key(_ key: StaticString) {
-        self.appendQuoted(UnsafeBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount))
-        self.octets.append(UInt8(ascii: ":"))
+        self.appendQuoted(Self.octets(of: key), isKey: true)
+    }
+
+    /// - Parameter word: Needs no escape: a word of the protocol.
+    package mutating func word(_ word: StaticString) { self.appendQuoted(Self.octets(of: word)) }
+
+    /// Appends a piece of JSON as it stands, with its own commas; a value may follow.
+    package mutating func fragment(_ text: StaticString) {
+        self.octets.append(contentsOf: Self.octets(of: text))
         self.needsComma = false
+    }
+
+    private static func octets(of text: StaticString) -> UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     }
 }
 
@@ -64,14 +75,15 @@ extension JSONWriter {
     ///
     /// The room is made once and filled by memory copies: these few lines are most of what writing an
     /// event costs.
-    private mutating func appendQuoted(_ text: UnsafeBufferPointer<UInt8>) {
+    private mutating func appendQuoted(_ text: UnsafeBufferPointer<UInt8>, isKey: Bool = false) {
         let needsComma = self.needsComma
-        self.needsComma = true
-        self.octets.append(addingCapacity: text.count + 3) { span in
+        self.needsComma = !isKey
+        self.octets.append(addingCapacity: text.count + 4) { span in
             if needsComma { span.append(UInt8(ascii: ",")) }
             span.append(UInt8(ascii: "\""))
             Self.copy(text, to: &span)
             span.append(UInt8(ascii: "\""))
+            if isKey { span.append(UInt8(ascii: ":")) }
         }
     }
 
@@ -103,7 +115,9 @@ extension JSONWriter {
 // MARK: - Values
 
 extension JSONWriter {
-    package mutating func key(_ key: String) {
+    /// A key that is not known when this is compiled; under a name of its own, for a literal would
+    /// rather be a `String`.
+    package mutating func key(escaping key: String) {
         self.string(key)
         self.octets.append(UInt8(ascii: ":"))
         self.needsComma = false
@@ -113,25 +127,25 @@ extension JSONWriter {
     package mutating func bool(_ value: Bool) { self.literal(value ? "true" : "false") }
 
     private mutating func literal(_ text: StaticString) {
-        self.separate()
-        self.octets.append(
-            contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
-        )
+        self.appendBare(Self.octets(of: text))
     }
 
     package mutating func int(_ value: Int64) {
         let needsComma = self.needsComma
         self.needsComma = true
-        self.octets.append(addingCapacity: 24) { span in
+        // As many digits as the largest has, filled from the last.
+        var digits = InlineArray<20, UInt8>(repeating: 0)
+        var first = digits.count
+        var rest = value.magnitude
+        repeat {
+            first -= 1
+            digits[first] = UInt8(truncatingIfNeeded: rest % 10) &+ 0x30
+            rest /= 10
+        } while rest > 0
+        self.octets.append(addingCapacity: 22) { span in
             if needsComma { span.append(UInt8(ascii: ",")) }
             if value < 0 { span.append(UInt8(ascii: "-")) }
-            let magnitude = value.magnitude
-            var power: UInt64 = 1
-            while magnitude / power >= 10 { power *= 10 }
-            while power > 0 {
-                span.append(UInt8(truncatingIfNeeded: magnitude / power % 10) &+ 0x30)
-                power /= 10
-            }
+            for index in first..<digits.count { span.append(digits[index]) }
         }
     }
 

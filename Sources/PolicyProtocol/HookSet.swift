@@ -6,6 +6,12 @@ package struct HookSet: OptionSet, Sendable, Hashable {
 
     package init(rawValue: UInt32) { self.rawValue = rawValue }
 
+    /// The standard library's own is not specialised in other modules: `[]` would take it 700
+    /// instructions.
+    package init(arrayLiteral elements: HookSet...) {
+        self.rawValue = elements.reduce(0) { $0 | $1.rawValue }
+    }
+
     package init(_ hook: Hook) { self.rawValue = 1 << UInt32(hook.index) }
 
     package func contains(_ hook: Hook) -> Bool { self.rawValue & 1 << UInt32(hook.index) != 0 }
@@ -53,6 +59,9 @@ extension Hook {
         "reset_transaction", "quit", "disconnect", "vrfy", "help", "noop", "unrecognized_command",
         "ok", "deny", "status",
     ]
+
+    /// The word of protocol/.
+    package var word: StaticString { Self.words[Int(self.index)] }
 
     /// By the word of protocol/, without a string; `nil` for anything else.
     package init?(spelled item: JSONItemText) {

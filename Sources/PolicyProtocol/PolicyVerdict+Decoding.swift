@@ -141,25 +141,23 @@ extension PolicyVerdict {
 }
 
 extension Verdict {
+    /// The word of protocol/.
+    package var word: StaticString {
+        switch self {
+        case .declined: "declined"
+        case .ok: "ok"
+        case .deny: "deny"
+        case .denysoft: "denysoft"
+        case .deny_disconnect: "deny_disconnect"
+        case .denysoft_disconnect: "denysoft_disconnect"
+        case .done: "done"
+        }
+    }
+
     /// By the word of protocol/; `nil` for anything else.
     init?(spelled item: JSONItemText) {
-        if item.equals("declined") {
-            self = .declined
-        } else if item.equals("ok") {
-            self = .ok
-        } else if item.equals("deny") {
-            self = .deny
-        } else if item.equals("denysoft") {
-            self = .denysoft
-        } else if item.equals("deny_disconnect") {
-            self = .deny_disconnect
-        } else if item.equals("denysoft_disconnect") {
-            self = .denysoft_disconnect
-        } else if item.equals("done") {
-            self = .done
-        } else {
-            return nil
-        }
+        guard let verdict = Self.allCases.first(where: { item.equals($0.word) }) else { return nil }
+        self = verdict
     }
 }
 

@@ -112,7 +112,7 @@ struct LineLogHandler: LogHandler {
         writer.key("message")
         writer.string(message)
         for (key, value) in fields {
-            writer.key(key)
+            writer.key(escaping: key)
             writer.string(value)
         }
         writer.endObject()

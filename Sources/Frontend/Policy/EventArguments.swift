@@ -94,9 +94,10 @@ enum EventArguments {
     // MARK: - Parts
 
     static func encode(_ decider: PolicyDecision.Decider, into writer: inout JSONWriter) {
-        for (key, value) in [
+        let names: [(StaticString, String?)] = [
             ("pool", decider.pool), ("worker", decider.worker?.name), ("plugin", decider.plugin),
-        ] {
+        ]
+        for (key, value) in names {
             writer.key(key)
             if let value { writer.string(value) } else { writer.null() }
         }

@@ -71,7 +71,7 @@ extension PolicyConversation {
             writer.beginObject()
             head(&writer)
             writer.key("hook")
-            writer.string(hook.rawValue)
+            writer.word(hook.word)
             writer.key("session")
             self.facts.encode(counters: self.counters, into: &writer)
             self.writeTransaction(needs, message: message, into: &writer)

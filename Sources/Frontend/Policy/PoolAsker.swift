@@ -52,15 +52,13 @@ struct EventHead {
     let deadlineMS: Int64
 
     func encode(key: [UInt8], into writer: inout JSONWriter) {
-        writer.key("type")
-        writer.string("event")
-        writer.key("id")
+        writer.fragment(#""type":"event","id":"#)
         writer.int(self.id)
-        writer.key("key")
+        writer.fragment(#","key":"#)
         writer.bytes(key)
-        writer.key("attempt")
+        writer.fragment(#","attempt":"#)
         writer.int(Int64(self.attempt))
-        writer.key("deadline_ms")
+        writer.fragment(#","deadline_ms":"#)
         writer.int(self.deadlineMS)
     }
 }

@@ -6,8 +6,8 @@ import SMTPCore
 
 /// What is known of a session outside a transaction, and its JSON.
 ///
-/// Everything but the counters changes rarely, so its text is kept until something does: an event
-/// then costs a copy instead of a dozen fields.
+/// Its text is kept until something changes, which all but the counters does rarely: an event then
+/// costs a copy instead of a dozen fields.
 struct SessionFacts {
     let id: String
     let listener: String
@@ -17,16 +17,19 @@ struct SessionFacts {
     let clientPort: Int
     let serverIP: String
     let serverPort: Int
-    var clientName: String? { didSet { self.fixedText = nil } }
+    var clientName: String? { didSet { self.fixedOctets = 0 } }
     /// `HELO` or `EHLO`, and the name that came with it.
-    var hello: (verb: String, name: [UInt8])? { didSet { self.fixedText = nil } }
-    var isRelay = false { didSet { self.fixedText = nil } }
+    var hello: (verb: String, name: [UInt8])? { didSet { self.fixedOctets = 0 } }
+    var isRelay = false { didSet { self.fixedOctets = 0 } }
     var isEarlyTalker = false {
-        didSet { if self.isEarlyTalker != oldValue { self.fixedText = nil } }
+        didSet { if self.isEarlyTalker != oldValue { self.fixedOctets = 0 } }
     }
 
-    /// The members before `counters`, with the opening brace.
-    private var fixedText: [UInt8]?
+    /// The object as it was written last, and with which counters.
+    private var text = JSONWriter()
+    private var counters = AbuseMeter()
+    /// The octets before `counters`, the last member; 0 when they have to be written again.
+    private var fixedOctets = 0
 
     init(
         id: String,
@@ -52,67 +55,73 @@ struct SessionFacts {
 
     /// Writes the `session` object of an event.
     mutating func encode(counters: AbuseMeter, into writer: inout JSONWriter) {
-        let fixed = self.fixedText ?? self.encodeFixedText()
-        self.fixedText = fixed
-        writer.rawOpenObject(fixed)
-        writer.key("counters")
-        writer.beginObject()
-        writer.key("commands")
-        writer.int(Int64(clamping: counters.commands))
-        writer.key("errors")
-        writer.int(Int64(clamping: counters.errors))
-        writer.key("unrecognized")
-        writer.int(Int64(clamping: counters.unrecognized))
-        writer.key("transactions")
-        writer.int(Int64(clamping: counters.transactions))
-        writer.key("rcpt_ok")
-        writer.int(Int64(clamping: counters.recipientsGranted))
-        writer.key("rcpt_denied")
-        writer.int(Int64(clamping: counters.recipientsRefused))
-        writer.endObject()
-        writer.endObject()
+        if self.fixedOctets == 0 {
+            self.text.removeAll()
+            self.encodeFixedText()
+            self.fixedOctets = self.text.octets.count
+            self.encode(counters)
+        } else if self.counters != counters {
+            self.text.truncate(to: self.fixedOctets)
+            self.encode(counters)
+        }
+        writer.raw(self.text.octets)
     }
 
-    private func encodeFixedText() -> [UInt8] {
-        var writer = JSONWriter()
-        writer.beginObject()
-        writer.key("id")
-        writer.string(self.id)
-        writer.key("listener")
-        writer.string(self.listener)
-        writer.key("started_ms")
-        writer.int(self.startedMS)
-        writer.key("client")
+    private mutating func encode(_ counters: AbuseMeter) {
+        self.counters = counters
+        self.text.fragment(#","counters":{"commands":"#)
+        self.text.int(Int64(clamping: counters.commands))
+        self.text.fragment(#","errors":"#)
+        self.text.int(Int64(clamping: counters.errors))
+        self.text.fragment(#","unrecognized":"#)
+        self.text.int(Int64(clamping: counters.unrecognized))
+        self.text.fragment(#","transactions":"#)
+        self.text.int(Int64(clamping: counters.transactions))
+        self.text.fragment(#","rcpt_ok":"#)
+        self.text.int(Int64(clamping: counters.recipientsGranted))
+        self.text.fragment(#","rcpt_denied":"#)
+        self.text.int(Int64(clamping: counters.recipientsRefused))
+        self.text.fragment("}}")
+    }
+
+    private mutating func encodeFixedText() {
+        self.text.beginObject()
+        self.text.key("id")
+        self.text.string(self.id)
+        self.text.key("listener")
+        self.text.string(self.listener)
+        self.text.key("started_ms")
+        self.text.int(self.startedMS)
+        self.text.key("client")
         Self.encodeEndpoint(
             self.clientIP,
             self.clientPort,
             name: .some(self.clientName),
-            into: &writer
+            into: &self.text
         )
-        writer.key("server")
-        Self.encodeEndpoint(self.serverIP, self.serverPort, name: nil, into: &writer)
-        writer.key("proxy")
-        writer.null()
-        writer.key("hello")
+        self.text.key("server")
+        Self.encodeEndpoint(self.serverIP, self.serverPort, name: nil, into: &self.text)
+        self.text.key("proxy")
+        self.text.null()
+        self.text.key("hello")
         if let hello = self.hello {
-            writer.beginObject()
-            writer.key("verb")
-            writer.string(hello.verb)
-            writer.key("name")
-            writer.bytes(hello.name)
-            writer.endObject()
+            self.text.beginObject()
+            self.text.key("verb")
+            self.text.string(hello.verb)
+            self.text.key("name")
+            self.text.bytes(hello.name)
+            self.text.endObject()
         } else {
-            writer.null()
+            self.text.null()
         }
-        writer.key("tls")
-        writer.null()
-        writer.key("auth")
-        writer.null()
-        writer.key("relay")
-        writer.bool(self.isRelay)
-        writer.key("early_talker")
-        writer.bool(self.isEarlyTalker)
-        return writer.octets
+        self.text.key("tls")
+        self.text.null()
+        self.text.key("auth")
+        self.text.null()
+        self.text.key("relay")
+        self.text.bool(self.isRelay)
+        self.text.key("early_talker")
+        self.text.bool(self.isEarlyTalker)
     }
 
     /// A `name` of `nil` leaves the member out; `.some(nil)` writes null.

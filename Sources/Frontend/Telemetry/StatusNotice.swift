@@ -120,7 +120,10 @@ extension PolicyPool {
         writer.string("w\(worker.id)")
         writer.key("name")
         writer.string(hello.name)
-        for (key, text) in [("instance", hello.instance), ("version", hello.version)] {
+        let texts: [(StaticString, String)] = [
+            ("instance", hello.instance), ("version", hello.version),
+        ]
+        for (key, text) in texts {
             writer.key(key)
             if text.isEmpty { writer.null() } else { writer.string(text) }
         }
@@ -134,7 +137,7 @@ extension PolicyPool {
         writer.int(Int64(worker.concurrency))
         writer.key("outstanding")
         writer.int(Int64(worker.outstanding))
-        let counts = [
+        let counts: [(StaticString, UInt64)] = [
             ("served", worker.served), ("failed", worker.failed), ("late", worker.late),
             ("dropped", connection.droppedNotifications),
         ]
@@ -142,7 +145,8 @@ extension PolicyPool {
             writer.key(key)
             writer.int(Int64(clamping: count))
         }
-        for (key, percent) in [("p50_us", 50 as UInt64), ("p99_us", 99)] {
+        let quantiles: [(StaticString, UInt64)] = [("p50_us", 50), ("p99_us", 99)]
+        for (key, percent) in quantiles {
             writer.key(key)
             if let microseconds = worker.latency.microseconds(percent: percent) {
                 writer.int(Int64(clamping: microseconds))

@@ -94,6 +94,11 @@ extension JSONWriter {
         self.int(number)
     }
 
+    mutating func member(_ key: StaticString, word: StaticString) {
+        self.key(key)
+        self.word(word)
+    }
+
     mutating func member(_ key: StaticString, _ text: String) {
         self.key(key)
         self.string(text)

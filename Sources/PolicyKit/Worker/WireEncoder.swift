@@ -48,7 +48,7 @@ struct WireEncoder {
     }
 
     private mutating func writeHook(_ hook: Hook, _ chain: HookChain) {
-        self.writer.key(hook.rawValue)
+        self.writer.key(hook.word)
         self.writer.beginObject()
         if !chain.needs.isEmpty {
             self.writer.key("needs")
@@ -82,7 +82,7 @@ struct WireEncoder {
         let start = self.writer.octets.count
         self.begin("verdict")
         self.writer.member("id", id)
-        self.writer.member("verdict", answer.verdict.rawValue)
+        self.writer.member("verdict", word: answer.verdict.word)
         if let plugin {
             self.writer.member("plugin", plugin)
         }
@@ -149,7 +149,7 @@ struct WireEncoder {
         for entry in trace {
             self.writer.beginObject()
             self.writer.member("plugin", entry.plugin ?? "")
-            self.writer.member("verdict", (entry.verdict ?? .declined).rawValue)
+            self.writer.member("verdict", word: (entry.verdict ?? .declined).word)
             self.writer.member("us", entry.microseconds)
             self.writer.endObject()
         }
@@ -218,9 +218,10 @@ struct WireEncoder {
         return buffer
     }
 
-    private mutating func begin(_ type: String) {
+    private mutating func begin(_ type: StaticString) {
         self.writer.beginObject()
-        self.writer.member("type", type)
+        self.writer.key("type")
+        self.writer.word(type)
     }
 
     private mutating func end() {
