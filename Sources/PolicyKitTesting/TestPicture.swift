@@ -2,6 +2,7 @@ import PolicyKit
 
 /// The picture that a frontend would send, made of values.
 struct TestPicture: EventPicture {
+    var isAhead: Bool { false }
     let hook: Hook
     let key: String
     let attempt = 1

@@ -128,6 +128,29 @@ extension PoolMachine {
         }
     }
 
+    /// The worker has declined what it was asked and begins with `hook`, which the event named too.
+    ///
+    /// From here on the question is one of that hook, with all of its time. The owner sees to it that
+    /// a question only ever goes on, so this is told a few times at most.
+    package mutating func wentAhead(
+        on id: WorkerID,
+        eventID: Int64,
+        to hook: UInt8,
+        now: UInt64
+    ) {
+        guard let index = self.index(of: id),
+            let position = self.workers[index].position(of: eventID),
+            let ticket = self.workers[index].held[position].ticket,
+            var slot = self.tickets[ticket]
+        else { return }
+        let deadline = self.settings.deadline(hook)
+        slot.hook = hook
+        slot.deadlineNS = max(slot.deadlineNS, now &+ deadline.ordinaryNS)
+        slot.latestDeadlineNS = max(slot.latestDeadlineNS, now &+ deadline.maximumNS)
+        self.tickets[ticket] = slot
+        self.workers[index].renew(at: position, deadlineNS: slot.deadlineNS)
+    }
+
     /// The event was not written: it is too large for this worker, or its conversation is over.
     package mutating func couldNotSend(
         to id: WorkerID,

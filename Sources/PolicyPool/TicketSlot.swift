@@ -8,9 +8,9 @@ struct TicketSlot: Sendable {
         case sent(WorkerID, Int64)
     }
 
-    let hook: UInt8
+    var hook: UInt8
     var deadlineNS: UInt64
-    let latestDeadlineNS: UInt64
+    var latestDeadlineNS: UInt64
     /// Sent to see whether the pool is well again.
     let isTrial: Bool
     var place = Place.queued

@@ -132,6 +132,11 @@ struct WorkerSlot: Sendable {
         if self.held.isEmpty { self.isExclusive = false }
     }
 
+    /// What it holds is another question now, with a deadline of its own.
+    mutating func renew(at position: Int, deadlineNS: UInt64) {
+        self.held[position].deadlineNS = deadlineNS
+    }
+
     /// Moves a deadline; false if it was moved too often.
     mutating func extend(at position: Int, to deadlineNS: UInt64) -> Bool {
         guard self.held[position].extensions < Self.mostExtensions else { return false }

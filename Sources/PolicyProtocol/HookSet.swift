@@ -14,6 +14,9 @@ package struct HookSet: OptionSet, Sendable, Hashable {
 
     package init(_ hook: Hook) { self.rawValue = 1 << UInt32(hook.index) }
 
+    /// Those that come after `hook` in ``Hook/allCases``.
+    package init(after hook: Hook) { self.rawValue = ~0 << (UInt32(hook.index) + 1) }
+
     package func contains(_ hook: Hook) -> Bool { self.rawValue & 1 << UInt32(hook.index) != 0 }
 }
 
@@ -71,6 +74,21 @@ extension Hook {
 }
 
 extension Hook {
+    private static let ofWholeMessage: [Hook] = [
+        .data_post_headers, .data_post, .queue_pre, .queue,
+    ]
+
+    /// The hooks of a complete message that follow this one of them; none for any other hook, nor for
+    /// `received_line`, after which the header is another.
+    package var following: ArraySlice<Hook> {
+        switch self {
+        case .data_post_headers: Self.ofWholeMessage[1...]
+        case .data_post: Self.ofWholeMessage[2...]
+        case .queue_pre: Self.ofWholeMessage[3...]
+        default: []
+        }
+    }
+
     /// Only told, never asked (protocol/events.md).
     package var isNotification: Bool {
         switch self {

@@ -23,16 +23,37 @@ struct PlainVerdict {
         }
     }
 
+    /// A `progress` that reports a hook and nothing else.
+    ///
+    /// - Returns: `nil` if the line has to be read in full.
+    static func progress(_ line: [UInt8]) -> (id: Int64, hook: Hook)? {
+        line.withUnsafeBufferPointer { line in
+            var reader = PlainVerdict(line: line, wantsTrace: false)
+            guard reader.skip(#"{"type":"progress","id":"#), let id = reader.number(), id > 0,
+                reader.skip(#","hook":""#), let hook = reader.hook(), reader.skip("}"),
+                reader.isAtEnd
+            else { return nil }
+            return (id, hook)
+        }
+    }
+
     private init(line: UnsafeBufferPointer<UInt8>, wantsTrace: Bool) {
         self.line = line
         self.wantsTrace = wantsTrace
     }
 
     private mutating func verdict() -> PolicyVerdict? {
-        guard self.skip(#"{"type":"verdict","id":"#), let id = self.number(), id > 0,
-            self.skip(#","verdict":""#), let word = self.word()
-        else { return nil }
+        guard self.skip(#"{"type":"verdict","id":"#), let id = self.number(), id > 0 else {
+            return nil
+        }
+        var hook: Hook?
+        if self.skip(#","hook":""#) {
+            hook = self.hook()
+            if hook == nil { return nil }
+        }
+        guard self.skip(#","verdict":""#), let word = self.word() else { return nil }
         var verdict = PolicyVerdict(id: id, verdict: word)
+        verdict.hook = hook
         if self.skip("}") { return self.isAtEnd ? verdict : nil }
         if self.skip(#","plugin":""#) {
             guard let name = self.name() else { return nil }
@@ -91,6 +112,14 @@ struct PlainVerdict {
         if self.skip(#"deny_disconnect""#) { return .deny_disconnect }
         if self.skip(#"denysoft_disconnect""#) { return .denysoft_disconnect }
         if self.skip(#"done""#) { return .done }
+        return nil
+    }
+
+    /// A hook that may be ahead of another, and its second quotation mark.
+    private mutating func hook() -> Hook? {
+        if self.skip(#"queue""#) { return .queue }
+        if self.skip(#"data_post""#) { return .data_post }
+        if self.skip(#"queue_pre""#) { return .queue_pre }
         return nil
     }
 

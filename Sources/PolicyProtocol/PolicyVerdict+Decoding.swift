@@ -29,6 +29,12 @@ extension PolicyVerdict {
             throw ProtocolViolation(.unknown_verdict, word ?? "no verdict")
         }
         self.init(id: id, verdict: verdict)
+        if let word = message["hook"], !word.isNull {
+            guard let hook = Hook(spelled: word) else {
+                throw ProtocolViolation(.hook_not_reached, "no hook")
+            }
+            self.hook = hook
+        }
         self.plugin = try Self.reading(.plugin_malformed) { () throws(JSONError) in
             try message.string("plugin")
         }

@@ -4,6 +4,8 @@ package import JSON
 package struct PolicyVerdict: Sendable, Equatable {
     package var id: Int64
     package var verdict: Verdict
+    /// What it is about, if not the event's own hook: one of those `ahead`.
+    package var hook: Hook?
     /// The plugin that decided, if the worker said.
     package var plugin: String?
     package var reply: PolicyReply?

@@ -9,6 +9,7 @@ package enum ViolationCode: String, Error, Sendable, CaseIterable {
     case unexpected_message
     // A verdict that is invalid as a whole.
     case unknown_verdict
+    case hook_not_reached
     case verdict_not_allowed
     case reply_missing
     case reply_not_allowed

@@ -40,6 +40,7 @@ extension WorkerHello {
         case .int(let pid)? where pid >= 0: self.pid = pid
         default: throw HelloRefusal("bad_hello", "worker.pid")
         }
+        self.goesAhead = try text.bool("ahead") ?? false
         try self.readPlugins(text.value("plugins"))
         try self.readHooks(text.value("hooks"))
     }

@@ -10,6 +10,8 @@ package struct WorkerHello: Sendable, Equatable {
     package var concurrency: Int
     package var maximumFrameOctets: Int
     package var plugins: [String] = []
+    /// `ahead`: it goes on to the hooks that an event names, as long as each is declined.
+    package var goesAhead = false
     package var hooks: [Hook: HookRequest] = [:]
 
     /// How a worker wants to be asked about a hook.
@@ -50,7 +52,8 @@ package enum WorkerMessage: Sendable, Equatable {
     case verdict(id: Int64, Result<PolicyVerdict, ProtocolViolation>)
     /// `started` false: the event was not begun and can go elsewhere.
     case error(id: Int64, started: Bool, code: String, plugin: String?, message: String)
-    case progress(id: Int64, extendMS: Int64)
+    /// `hook`: the event is one of that hook now; `extendMS`: more time. Never both `nil`.
+    case progress(id: Int64, hook: Hook?, extendMS: Int64?)
     case ping(Int64)
     case pong
     case drain(reason: String)
@@ -67,6 +70,9 @@ package enum WorkerMessage: Sendable, Equatable {
     ) throws(ProtocolViolation) -> Self {
         if let verdict = PlainVerdict.read(line, wantsTrace: wantsTrace) {
             return .verdict(id: verdict.id, .success(verdict))
+        }
+        if let (id, hook) = PlainVerdict.progress(line) {
+            return .progress(id: id, hook: hook, extendMS: nil)
         }
         return try self.decodeInFull(line, wantsTrace: wantsTrace)
     }
@@ -99,10 +105,12 @@ package enum WorkerMessage: Sendable, Equatable {
         case "error": return try self.error(text)
         case "progress":
             let id = try self.id(text)
-            return .progress(
-                id: id,
-                extendMS: try self.required(text.int("extend_ms"), "extend_ms", from: 1)
-            )
+            let hook = try self.hook(text)
+            let extendMS = try text.int("extend_ms")
+            if extendMS != nil || hook == nil {
+                _ = try self.required(extendMS, "extend_ms", from: 1)
+            }
+            return .progress(id: id, hook: hook, extendMS: extendMS)
         case "hello":
             do {
                 return .hello(.success(try WorkerHello(text)))
@@ -135,6 +143,13 @@ package enum WorkerMessage: Sendable, Equatable {
         } catch {
             return .verdict(id: id, .failure(error))
         }
+    }
+
+    /// - Returns: `nil` if there is none or it is null.
+    private static func hook(_ text: JSONObjectText) throws -> Hook? {
+        guard let word = text["hook"], !word.isNull else { return nil }
+        guard let hook = Hook(spelled: word) else { throw ProtocolViolation(.bad_message, "hook") }
+        return hook
     }
 
     private static func id(_ text: JSONObjectText) throws -> Int64 {

@@ -127,6 +127,8 @@ def test_36_answers_in_any_order(scene: Scene) -> None:
 
 #: Row and name, the id of the failure, and the verdict's members.
 INVALID: dict[str, tuple[str, Message]] = {
+    "37-hook-not-asked": ("hook_not_reached", {"verdict": "ok", "hook": "queue"}),
+    "37-hook-unknown": ("hook_not_reached", {"verdict": "ok", "hook": "teapot"}),
     "37-unknown-verdict": ("unknown_verdict", {"verdict": "accept"}),
     "37-wrong-case": ("unknown_verdict", {"verdict": "Ok"}),
     "37-verdict-number": ("unknown_verdict", {"verdict": 1}),

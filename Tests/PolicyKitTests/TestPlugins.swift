@@ -104,3 +104,38 @@ struct Watcher: DisconnectHook, ObserverHook {
 extension NoteKey<[String]> {
     static let seen = NoteKey("seen", in: .session)
 }
+
+/// Does at each hook what the session's notes say, and takes every message.
+struct Stager: DataPostHeadersHook, DataPostHook, QueuePreHook, QueueHook {
+    static let name = "stager"
+
+    init(configuration: PluginConfiguration) {}
+
+    func dataPostHeaders(_ event: DataPostHeadersEvent) async throws -> Answer {
+        let act = event.notes[NoteKey<String>("data_post_headers", in: .session)]
+        if act == "note" { event.notes[.seen] = ["stager"] }
+        return .declined
+    }
+
+    func dataPost(_ event: DataPostEvent) async throws -> Answer {
+        switch event.notes[NoteKey<String>("data_post", in: .session)] {
+        case "note": event.notes[.seen] = ["stager"]
+        case "header": event.addHeader("X-Stager", "was here")
+        case "deny": return .deny
+        case "throw": throw PluginError("I give up")
+        case "wait": try await Task.sleep(for: .milliseconds(20))
+        case "hang": try await Task.sleep(for: .seconds(60))
+        default: break
+        }
+        return .declined
+    }
+
+    func queuePre(_ event: QueuePreEvent) async throws -> Answer {
+        if event.notes[NoteKey<String>("queue_pre", in: .session)] == "header" {
+            event.addHeader("X-Stager", "was here")
+        }
+        return .declined
+    }
+
+    func queue(_ event: QueueEvent) async throws -> Answer { .ok(event.queueID) }
+}

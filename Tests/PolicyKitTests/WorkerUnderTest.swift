@@ -55,7 +55,9 @@ final class WorkerUnderTest: Sendable {
         )
         let plugins = try LoadedPlugins(
             PluginsFile.load(directories: directories).lines,
-            from: PluginRegistry([First.self, Second.self, Watcher.self, Scripted.self]),
+            from: PluginRegistry([
+                First.self, Second.self, Watcher.self, Scripted.self, Stager.self,
+            ]),
             shared: shared
         )
         let box = self.service

@@ -22,6 +22,11 @@ import Testing
         #"{"type":"verdict","id":1,"verdict":"ok","trace":[{"plugin":"a","verdict":"ok","us":01}]}"#,
         #"{"type":"verdict","id":1,"verdict":"ok","plugin":"\u0061é"}"#,
         #"{"type":"verdict","id":1,"verdict":"ok"}x"#,
+        #"{"type":"verdict","id":12,"hook":"queue","verdict":"ok","plugin":"maildir"}"#,
+        #"{"type":"verdict","id":12,"hook":"data_post_headers","verdict":"declined"}"#,
+        #"{"type":"progress","id":12,"hook":"queue"}"#,
+        #"{"type":"progress","id":12,"hook":"data_post"}"#,
+        #"{"type":"progress","id":12,"hook":"queue_pre","extend_ms":5}"#,
     ]
 
     private enum Said: Equatable {

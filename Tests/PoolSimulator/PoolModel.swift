@@ -33,10 +33,10 @@ struct ModelWorker {
 
 /// What the simulator knows of a ticket.
 struct ModelTicket {
-    let hook: UInt8
+    var hook: UInt8
     let fingerprint: UInt64
     var deadlineNS: UInt64
-    let latestDeadlineNS: UInt64
+    var latestDeadlineNS: UInt64
     var attempts = 0
     var deaths = 0
     var losses = 0
@@ -56,11 +56,11 @@ struct ModelTicket {
 
 /// How the world behaves for a while; weights out of 1,000 steps.
 struct Weather {
-    var submit = 380
+    var submit = 374
     var answer = 360
     var badAnswer = 10
     var handBack = 6
-    var progress = 10
+    var progress = 16
     var stale = 20
     var cancel = 20
     var connect = 20

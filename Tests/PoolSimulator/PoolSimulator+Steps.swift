@@ -134,6 +134,7 @@ extension PoolSimulator {
         guard !self.workers.isEmpty else { return }
         let worker = self.workers[self.random.below(self.workers.count)]
         guard let held = worker.held.last else { return }
+        if self.random.once(in: 2) { return self.goAhead(worker, held.eventID, held.ticket) }
         let extend = UInt64(self.random.below(3_000)) * Self.millisecond
         if let ticket = held.ticket, let slot = self.tickets[ticket] {
             self.tickets[ticket]?.deadlineNS = min(
@@ -143,6 +144,25 @@ extension PoolSimulator {
         }
         self.note("progress \(worker.id)/\(held.eventID) by \(extend)")
         self.machine.progressed(on: worker.id, eventID: held.eventID, extendNS: extend)
+    }
+
+    /// The worker goes on to a hook that comes after the one it was asked.
+    private mutating func goAhead(_ worker: ModelWorker, _ eventID: Int64, _ ticket: PoolTicket?) {
+        let hook = UInt8(self.random.below(Self.hooks))
+        let from = ticket.flatMap { self.tickets[$0]?.hook } ?? 0
+        guard hook > from, worker.hello.asked.contains(HookMask(hook: hook)) else { return }
+        if let ticket, let slot = self.tickets[ticket] {
+            let deadline = self.settings.ordinaryDeadline
+            self.tickets[ticket]?.hook = hook
+            self.tickets[ticket]?.deadlineNS = max(slot.deadlineNS, self.now + deadline.ordinaryNS)
+            self.tickets[ticket]?.latestDeadlineNS = max(
+                slot.latestDeadlineNS,
+                self.now + deadline.maximumNS
+            )
+            self.counts.wentAhead += 1
+        }
+        self.note("\(worker.id)/\(eventID) goes ahead to \(hook)")
+        self.machine.wentAhead(on: worker.id, eventID: eventID, to: hook, now: self.now)
     }
 
     /// Answers that nobody waits for: they must change nothing.

@@ -18,6 +18,7 @@ package struct PoolSimulator: ~Copyable {
         package var answered = 0
         package var stale = 0
         package var handedBack = 0
+        package var wentAhead = 0
         package var cancelled = 0
         package var passedOver = 0
         package var poisoned = 0

@@ -61,7 +61,7 @@ enum PoolSimulation {
             submitted \(counts.submitted), sent \(counts.sent), retried \(counts.retried)
             answered \(counts.answered), cancelled \(counts.cancelled), passed over \(counts.passedOver)
             failed: \(failed.joined(separator: ", "))
-            stale \(counts.stale), handed back \(counts.handedBack), poisoned \(counts.poisoned)
+            stale \(counts.stale), handed back \(counts.handedBack), went ahead \(counts.wentAhead), poisoned \(counts.poisoned)
             workers \(counts.workers), deaths \(counts.deaths), refused \(counts.refused)
             closed: \(closed.joined(separator: ", "))
             """

@@ -12,6 +12,8 @@ extension PolicyConversation {
         into writer: inout JSONWriter
     ) -> Bool {
         guard let question = self.question else { return false }
+        if self.writeAhead(head, question, to: addressee, into: &writer) { return true }
+        self.eventWritten(ahead: [])
         return self.write(
             question.hook,
             args: self.arguments.octets,
@@ -56,7 +58,7 @@ extension PolicyConversation {
         }
     }
 
-    private func write(
+    func write(
         _ hook: Hook,
         args: [UInt8],
         to addressee: EventAddressee,

@@ -47,7 +47,12 @@ final class PolicyConversation: PoolAsker {
     /// What is being asked, and how far it has got: nothing here is counted or freed, so that looking
     /// at it costs nothing.
     struct Question {
-        let hook: Hook
+        /// Moves on when the worker goes ahead.
+        var hook: Hook
+        /// The hook of the event that was written last.
+        var writtenHook: Hook
+        /// Hooks that this one's worker may go on to.
+        var ahead: HookSet = []
         /// Monotonic nanoseconds.
         let askedNS: UInt64
         /// The pool that is asked now, and its ticket.
@@ -101,7 +106,7 @@ final class PolicyConversation: PoolAsker {
         self.questionCount += 1
         self.writeKey()
         if self.server.isTraceWanted { self.questionTrace = PolicyTrace() }
-        self.question = Question(hook: hook, askedNS: self.server.nowNS)
+        self.question = Question(hook: hook, writtenHook: hook, askedNS: self.server.nowNS)
         return self.askNextPool()
     }
 
@@ -133,7 +138,9 @@ final class PolicyConversation: PoolAsker {
                 self.question?.pool += 1
                 continue
             }
-            if pool.isMessageNeeded(at: question.hook), let message = self.message,
+            let ahead = self.hooksAhead(of: question.hook, in: pool)
+            self.question?.ahead = ahead
+            if pool.isMessageNeeded(at: question.hook, ahead: ahead), let message = self.message,
                 message.path == nil, message.failure == nil
             {
                 message.store { self.messageStored() }
@@ -192,11 +199,31 @@ final class PolicyConversation: PoolAsker {
 
     // MARK: - Being answered
 
+    /// An event of the open question has been written, which names these hooks too.
+    func eventWritten(ahead: HookSet) {
+        guard let question = self.question else { return }
+        self.question?.writtenHook = question.hook
+        self.question?.ahead = ahead
+    }
+
+    func wentAhead(to hook: Hook) -> Bool {
+        guard let question = self.question, question.ahead.contains(hook) else { return false }
+        self.question?.hook = hook
+        self.question?.ahead = question.ahead.intersection(HookSet(after: hook))
+        if let arguments = self.handler?.stagesPassed(to: hook) { self.arguments = arguments }
+        return true
+    }
+
     /// Checks a verdict against this session and, if it holds, applies its notes and actions.
     ///
     /// - Returns: What is wrong with it; nothing has been applied then.
     func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
-        guard let hook = self.question?.hook else { return nil }
+        guard let question = self.question else { return nil }
+        let hook = verdict.hook ?? question.writtenHook
+        // What cannot be asked twice is begun by a `progress` that says so.
+        guard hook == question.hook || hook != .queue && self.wentAhead(to: hook) else {
+            return ProtocolViolation(.hook_not_reached, hook.rawValue)
+        }
         if let violation = verdict.violation(for: hook, in: self.transaction) { return violation }
         guard verdict.hasEffects else { return nil }
         var edit = self.newEdit(hook)

@@ -22,9 +22,9 @@ extension PolicyPool {
         self.shadows.contains { $0.isAsked(hook) && $0.isShown(hook) }
     }
 
-    /// Whether this pool or one of its shadows reads the message at `hook`.
-    func isMessageNeeded(at hook: Hook) -> Bool {
-        if self.needsMessage(hook) { return true }
+    /// Whether this pool or one of its shadows reads the message at `hook`, or at a hook ahead.
+    func isMessageNeeded(at hook: Hook, ahead: HookSet) -> Bool {
+        if self.needs(at: hook, ahead: ahead).contains(.message) { return true }
         return self.shadows.contains { $0.isShown(hook) && $0.needsMessage(hook) }
     }
 
@@ -37,6 +37,15 @@ extension PolicyPool {
 
     /// All that workers of this pool need at `hook`.
     func needs(at hook: Hook) -> EventNeeds { self.wants.needs(at: hook) }
+
+    /// All that workers of this pool need at `hook` and at the hooks ahead.
+    func needs(at hook: Hook, ahead: HookSet) -> EventNeeds {
+        var needs = self.needs(at: hook)
+        for next in hook.following where ahead.contains(next) {
+            needs.formUnion(self.needs(at: next))
+        }
+        return needs
+    }
 
     /// Removes a replacement message that will not be used.
     func removeReplacement(_ path: String) {

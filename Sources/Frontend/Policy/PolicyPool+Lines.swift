@@ -83,7 +83,9 @@ extension PolicyPool {
         case .verdict(let id, let result): self.answered(connection, id, result)
         case .error(let id, let started, let code, let plugin, let text):
             self.failed(connection, id, started: started, "\(code) \(plugin ?? "") \(text)")
-        case .progress(let id, let extendMS):
+        case .progress(let id, let hook, let extendMS):
+            if let hook { self.wentAhead(connection, id, to: hook) }
+            guard let extendMS else { return }
             let (extend, overflow) = UInt64(extendMS).multipliedReportingOverflow(by: 1_000_000)
             self.machine.progressed(
                 on: connection.id,
@@ -158,6 +160,23 @@ extension PolicyPool {
                 peerUserID: connection.peer.userID
             )
         }
+    }
+
+    /// A worker begins with a hook that was ahead; if it was not, the verdict will not be taken.
+    private func wentAhead(_ connection: WorkerConnectionHandler, _ id: Int64, to hook: Hook) {
+        guard
+            case .awaited(let ticket) = self.machine.answerReceived(
+                from: connection.id,
+                eventID: id
+            ),
+            self.askers[ticket]?.wentAhead(to: hook) ?? false
+        else { return }
+        self.machine.wentAhead(
+            on: connection.id,
+            eventID: id,
+            to: hook.index,
+            now: self.server.nowNS
+        )
     }
 
     private func failed(

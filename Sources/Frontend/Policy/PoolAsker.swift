@@ -20,6 +20,11 @@ protocol PoolAsker: AnyObject {
         into writer: inout JSONWriter
     ) -> Bool
 
+    /// The worker has declined up to `hook` and begins with that.
+    ///
+    /// - Returns: False, and nothing has changed, when the event did not name it as ahead.
+    func wentAhead(to hook: Hook) -> Bool
+
     /// Checks a verdict.
     ///
     /// - Returns: What is wrong with it.

@@ -7,6 +7,9 @@ struct PoolWants {
     private(set) var observed: HookSet = []
     /// All that is needed at any hook.
     private(set) var needs: EventNeeds = []
+    /// Hooks that every worker serves which serves any, if all of them serve the same in the same way
+    /// and go ahead; else none.
+    private(set) var ahead: HookSet = []
     /// By the hook's index.
     private var needsByHook = [EventNeeds](repeating: [], count: Hook.allCases.count)
 
@@ -22,6 +25,25 @@ struct PoolWants {
             if request.isObserver || hook.isNotification { self.observed.insert(HookSet(hook)) }
             self.needs.formUnion(request.needs)
             self.needsByHook[Int(hook.index)].formUnion(request.needs)
+        }
+        self.ahead = Self.ahead(connections.compactMap(\.hello))
+    }
+
+    private static func ahead(_ hellos: [WorkerHello]) -> HookSet {
+        let workers = hellos.filter { !$0.askedHooks.isEmpty }
+        guard let first = workers.first,
+            workers.allSatisfy({ $0.goesAhead && $0.hooks == first.hooks })
+        else { return [] }
+        return first.askedHooks
+    }
+}
+
+extension WorkerHello {
+    /// The hooks at which the worker is asked, and not only told.
+    fileprivate var askedHooks: HookSet {
+        self.hooks.reduce(into: []) { asked, entry in
+            guard !entry.value.isObserver, !entry.key.isNotification else { return }
+            asked.insert(HookSet(entry.key))
         }
     }
 }

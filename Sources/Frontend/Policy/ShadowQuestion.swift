@@ -72,7 +72,13 @@ final class ShadowQuestion: PoolAsker {
         return false
     }
 
+    /// A shadow is shown one hook at a time.
+    func wentAhead(to hook: Hook) -> Bool { false }
+
     func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
+        guard verdict.hook == nil || verdict.hook == self.hook else {
+            return ProtocolViolation(.hook_not_reached)
+        }
         if let violation = verdict.violation(for: self.hook, in: self.edit.transaction) {
             return violation
         }

@@ -130,6 +130,18 @@ extension SMTPSessionHandler {
         }
     }
 
+    /// The worker declined the stages before that of `hook`, and is asked about that one now.
+    ///
+    /// - Returns: Its `args` object.
+    func stagesPassed(to hook: Hook) -> JSONWriter {
+        while self.stage.hook != hook, self.stageDecided(.undecided) == nil { continue }
+        var arguments = JSONWriter()
+        arguments.beginObject()
+        self.stageArguments(&arguments)
+        arguments.endObject()
+        return arguments
+    }
+
     /// - Returns: The outcome of the whole message; `nil` if the next stage, already set, is due.
     private func stageDecided(_ decision: PolicyDecision) -> SMTPOutcome? {
         let hook = self.stage.hook

@@ -6,6 +6,8 @@ package import Logging
 /// values.
 package protocol EventPicture {
     var hook: Hook { get }
+    /// Whether ``hook`` is not the event's own, but one that was ahead.
+    var isAhead: Bool { get }
     var key: String { get }
     var attempt: Int { get }
 

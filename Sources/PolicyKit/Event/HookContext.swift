@@ -10,6 +10,8 @@ package final class HookContext {
     /// What the frontend sent.
     let picture: any EventPicture
     let hook: Hook
+    /// Whether the event came for another hook, and this one was ahead.
+    let isAhead: Bool
     let key: String
     let attempt: Int
 
@@ -42,6 +44,7 @@ package final class HookContext {
     package init(picture: any EventPicture, environment: EventEnvironment) {
         self.picture = picture
         self.hook = picture.hook
+        self.isAhead = picture.isAhead
         self.key = picture.key
         self.attempt = picture.attempt
         self.environment = environment
@@ -205,6 +208,11 @@ package final class HookContext {
         self.recorded[index] = self.recorded[index].flatMap(revised)
         self.decodedRecipients?.apply(action, newID: 0)
         self.decodedHeaders?.apply(action, newID: 0)
+    }
+
+    /// Whether the plugins so far want nothing changed.
+    package var isWithoutEffects: Bool {
+        self.recorded.isEmpty && self.sessionPatch.isEmpty && self.transactionPatch.isEmpty
     }
 
     // MARK: The log

@@ -21,6 +21,14 @@ final class FrontendConnection: ChannelInboundHandler {
         case closed
     }
 
+    /// An event whose chain has not waited for anything yet.
+    private struct Starting {
+        /// At the hook that it has reached.
+        var event: WirePicture
+        /// Time that its plugins asked for.
+        var more = Duration.zero
+    }
+
     /// An event whose chain did not end at once.
     struct Running {
         var task: Task<Void, Never>
@@ -41,8 +49,9 @@ final class FrontendConnection: ChannelInboundHandler {
     private var wire = WireEncoder()
     private var running: [Int64: Running] = [:]
     /// The event whose chain is running for the first time, before it waits for anything.
-    private var startingID: Int64?
-    private var startingExtension = Duration.zero
+    private var starting: Starting?
+    /// Events that begin with `queue` once it has been written that they do.
+    private var announced: [WirePicture] = []
     private var told = 0
     private var droppedNotifications = 0
     private var concurrency = 0
@@ -94,6 +103,7 @@ final class FrontendConnection: ChannelInboundHandler {
     func channelReadComplete(context: ChannelHandlerContext) {
         self.isReading = false
         self.flush()
+        self.beginAnnounced()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -106,6 +116,7 @@ final class FrontendConnection: ChannelInboundHandler {
             timeout?.cancel()
         }
         self.phase = .closed
+        self.announced.removeAll()
         self.cancelAll()
         if self.wasWelcome {
             self.service.logger.info("frontend left")
@@ -244,32 +255,59 @@ final class FrontendConnection: ChannelInboundHandler {
 
     private func eventReceived(_ event: WirePicture) {
         let id = event.id
-        guard self.running.count < self.concurrency else {
+        guard self.running.count + self.announced.count < self.concurrency else {
             self.wire.writeError(id, .overloaded, started: false, plugin: nil, "too many events")
             return
         }
-        guard let chain = self.service.chains[event.hook], !chain.asked.isEmpty else {
+        guard self.isAsked(event.hook) else {
             let message = "nobody answers at \(event.hook.rawValue)"
             self.wire.writeError(id, .notSubscribed, started: false, plugin: nil, message)
             return
         }
-        let limit = Self.pluginTime(of: event.deadline)
+        self.begin(event)
+    }
+
+    private func isAsked(_ hook: Hook) -> Bool {
+        !(self.service.chains[hook]?.asked.isEmpty ?? true)
+    }
+
+    /// Asks the plugins of the event's hook, and of those ahead.
+    private func begin(_ event: WirePicture) {
+        guard let chain = self.service.chains[event.hook] else { return }
+        let id = event.id
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
-        let environment = self.environment(id, limit)
-        self.startingID = id
-        self.startingExtension = .zero
+        self.starting = Starting(event: event)
         let task = Task.immediate(executorPreference: self.service.executor) {
-            let context = HookContext(picture: event, environment: environment)
-            let outcome = await chain.ask(context)
-            connection.value.answered(id, event.hook, outcome, context)
-            if !chain.told.isEmpty, connection.value.beginTelling() {
-                await chain.tell(context)
-                connection.value.endTelling()
+            var (event, chain) = (event, chain)
+            while true {
+                let context = HookContext(
+                    picture: event,
+                    environment: connection.value.environment(event)
+                )
+                let outcome = await chain.ask(context)
+                if let next = connection.value.next(after: event, outcome, context, chain) {
+                    guard let nextChain = connection.value.goesAhead(to: next) else { return }
+                    (event, chain) = (next, nextChain)
+                    continue
+                }
+                connection.value.answered(id, event.hook, outcome, context)
+                if !chain.told.isEmpty, connection.value.beginTelling() {
+                    await chain.tell(context)
+                    connection.value.endTelling()
+                }
+                return
             }
         }
-        guard self.startingID == id else { return }  // it has answered
-        self.startingID = nil
-        let deadline = NIODeadline.now() + TimeAmount(limit + self.startingExtension)
+        // Else it has answered.
+        guard let starting = self.starting, starting.event.id == id else { return }
+        self.starting = nil
+        if starting.event.hook != event.hook {
+            // The time that this hook may take is not the event's.
+            self.wire.writeProgress(id, hook: starting.event.hook)
+            self.flushSoon()
+        }
+        let limit = Self.pluginTime(of: starting.event.deadline)
+        let deadline = NIODeadline.now() + TimeAmount(limit + starting.more)
         self.running[id] = Running(
             task: task,
             timer: self.timer(of: id, at: deadline),
@@ -278,19 +316,65 @@ final class FrontendConnection: ChannelInboundHandler {
         )
     }
 
+    /// The event at the hook to go on to, now that a chain has ended; `nil`: it is to be answered.
+    private func next(
+        after event: WirePicture,
+        _ outcome: ChainOutcome,
+        _ context: HookContext,
+        _ chain: HookChain
+    ) -> WirePicture? {
+        guard case .answered(.declined, plugin: nil) = outcome, context.isWithoutEffects,
+            chain.told.isEmpty, self.context != nil, self.running[event.id]?.ended == nil,
+            let next = event.next, self.isAsked(next.hook)
+        else { return nil }
+        return next
+    }
+
+    /// Goes on with an event at its next hook.
+    ///
+    /// `queue` may not be asked twice, so the frontend is told before it begins; of the others it is
+    /// told when they take their time.
+    ///
+    /// - Returns: Whom to ask now; `nil`: the event begins anew when that is written.
+    private func goesAhead(to event: WirePicture) -> HookChain? {
+        if self.starting?.event.id == event.id, event.hook != .queue {
+            self.starting?.event = event
+            return self.service.chains[event.hook]
+        }
+        self.starting = nil
+        self.running.removeValue(forKey: event.id)?.timer.cancel()
+        self.wire.writeProgress(event.id, hook: event.hook)
+        self.announced.append(event)
+        if !self.isReading {
+            self.flush()
+            self.beginAnnounced()
+        }
+        return nil
+    }
+
+    private func beginAnnounced() {
+        while self.context != nil, !self.announced.isEmpty {
+            let events = self.announced
+            self.announced.removeAll()
+            for event in events { self.begin(event) }
+        }
+    }
+
     /// A little less than the frontend waits, so that it still hears who was too slow.
     private static func pluginTime(of deadline: Duration) -> Duration {
         deadline - min(deadline / 20, .milliseconds(250))
     }
 
-    private func environment(_ id: Int64, _ limit: Duration) -> EventEnvironment {
-        EventEnvironment(
+    private func environment(_ event: WirePicture) -> EventEnvironment {
+        let isAsked = event.id != 0
+        let link = ConnectionLink(NIOLoopBound(self, eventLoop: self.service.loop))
+        return EventEnvironment(
             logger: self.service.logger,
             nowMilliseconds: System.nowMilliseconds,
-            deadline: .now + limit,
+            deadline: .now + (isAsked ? Self.pluginTime(of: event.deadline) : event.deadline),
             outFolder: self.outFolder,
-            link: id == 0 ? nil : ConnectionLink(NIOLoopBound(self, eventLoop: self.service.loop)),
-            eventID: id
+            link: isAsked ? link : nil,
+            eventID: event.id
         )
     }
 
@@ -299,8 +383,8 @@ final class FrontendConnection: ChannelInboundHandler {
         guard self.context != nil else { return }
         self.wire.writeProgress(id, max(1, Int64(duration / .milliseconds(1))))
         self.flushSoon()
-        if self.startingID == id {
-            self.startingExtension += duration
+        if self.starting?.event.id == id {
+            self.starting?.more += duration
         } else if let running = self.running[id] {
             running.timer.cancel()
             let deadline = running.deadline + TimeAmount(duration)
@@ -329,8 +413,8 @@ final class FrontendConnection: ChannelInboundHandler {
         _ context: HookContext
     ) {
         var ended: ErrorCode?
-        if self.startingID == id {
-            self.startingID = nil
+        if self.starting?.event.id == id {
+            self.starting = nil
         } else if let running = self.running.removeValue(forKey: id) {
             running.timer.cancel()
             ended = running.ended
@@ -371,7 +455,7 @@ final class FrontendConnection: ChannelInboundHandler {
             self.beginTelling()
         else { return }
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
-        let environment = self.environment(0, event.deadline)
+        let environment = self.environment(event)
         Task.immediate(executorPreference: self.service.executor) {
             await chain.tell(HookContext(picture: event, environment: environment))
             connection.value.endTelling()
@@ -423,7 +507,7 @@ final class FrontendConnection: ChannelInboundHandler {
 
     private func leaveIfDone() {
         guard case .draining(agreed: true) = self.phase, self.running.isEmpty,
-            self.startingID == nil
+            self.starting == nil, self.announced.isEmpty
         else { return }
         self.leave("drained", "all answered")
     }

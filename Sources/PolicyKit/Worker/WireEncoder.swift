@@ -31,6 +31,8 @@ struct WireEncoder {
         self.writer.endObject()
         self.writer.member("concurrency", Int64(service.concurrency))
         self.writer.member("max_frame", Int64(service.maximumFrameOctets))
+        self.writer.key("ahead")
+        self.writer.bool(true)
         self.writer.key("plugins")
         self.writer.beginArray()
         for name in service.pluginNames {
@@ -82,6 +84,7 @@ struct WireEncoder {
         let start = self.writer.octets.count
         self.begin("verdict")
         self.writer.member("id", id)
+        if context.isAhead { self.writer.member("hook", word: context.hook.word) }
         self.writer.member("verdict", word: answer.verdict.word)
         if let plugin {
             self.writer.member("plugin", plugin)
@@ -179,6 +182,14 @@ struct WireEncoder {
         self.begin("progress")
         self.writer.member("id", id)
         self.writer.member("extend_ms", milliseconds)
+        self.end()
+    }
+
+    /// The event is one of `hook` now.
+    mutating func writeProgress(_ id: Int64, hook: Hook) {
+        self.begin("progress")
+        self.writer.member("id", id)
+        self.writer.member("hook", word: hook.word)
         self.end()
     }
 

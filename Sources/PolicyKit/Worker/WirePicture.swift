@@ -4,10 +4,13 @@ import JSON
 struct WirePicture: EventPicture, Sendable {
     /// 0 for a notification.
     let id: Int64
-    let hook: Hook
+    private(set) var hook: Hook
+    /// Whether ``hook`` is not the event's own, but one that was ahead.
+    private(set) var isAhead = false
     let key: String
     let attempt: Int
-    let deadline: Duration
+    /// What ``hook`` may take.
+    private(set) var deadline: Duration
     private let text: JSONObjectText
 
     /// A notification's, which has no deadline of its own.
@@ -29,6 +32,22 @@ struct WirePicture: EventPicture, Sendable {
             try Self.requireObject(text, "session")
             try Self.requireObject(text, "notes")
         }
+    }
+
+    /// The same picture at the next of the hooks ahead; `nil` after the last.
+    ///
+    /// What cannot be read is not followed: then the frontend asks.
+    var next: Self? {
+        guard let ahead = try? self.text.object("ahead") else { return nil }
+        for hook in self.hook.following {
+            guard let item = ahead[hook.word], let milliseconds = try? item.int() else { continue }
+            var next = self
+            next.hook = hook
+            next.isAhead = true
+            next.deadline = .milliseconds(max(0, milliseconds))
+            return next
+        }
+        return nil
     }
 
     private static func requireObject(_ text: JSONObjectText, _ key: StaticString) throws {

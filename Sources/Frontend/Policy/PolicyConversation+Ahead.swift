@@ -1,0 +1,93 @@
+import Configuration
+import JSON
+import PolicyPool
+import PolicyProtocol
+
+// MARK: - Hooks ahead
+
+/// One event for hooks that follow each other without the client (protocol/README.md §6).
+extension PolicyConversation {
+    /// Writes the open question with the hooks ahead, and what the worker needs at any of them.
+    ///
+    /// - Returns: False, and nothing is written, if there are none any more, or it would not fit whole.
+    func writeAhead(
+        _ head: EventHead,
+        _ question: Question,
+        to addressee: EventAddressee,
+        into writer: inout JSONWriter
+    ) -> Bool {
+        let pool = self.route[question.pool]
+        // Workers may have come and gone since it was worked out.
+        guard !question.ahead.isEmpty,
+            question.ahead == self.hooksAhead(of: question.hook, in: pool)
+        else { return false }
+        let start = writer.octets.count
+        var arguments = self.arguments.octets
+        if question.ahead.contains(.queue) { arguments = self.queueArguments }
+        let all = EventAddressee(
+            needs: pool.needs(at: question.hook, ahead: question.ahead),
+            maximumFrameOctets: .max
+        )
+        _ = self.write(
+            question.hook,
+            args: arguments,
+            to: all,
+            message: self.messagePath,
+            into: &writer
+        ) { writer in
+            head.encode(key: self.key, into: &writer)
+            writer.key("ahead")
+            writer.beginObject()
+            for next in question.hook.following where question.ahead.contains(next) {
+                writer.key(next.word)
+                writer.int(pool.configuration.policy(for: next).deadlineMS)
+            }
+            writer.endObject()
+        }
+        guard writer.octets.count - start <= addressee.maximumFrameOctets else {
+            writer.truncate(to: start)
+            return false
+        }
+        self.eventWritten(ahead: question.ahead)
+        return true
+    }
+
+    /// The `args` of `queue`, which are those of all the hooks before it that may have it ahead.
+    private var queueArguments: [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        EventArguments.queueID(self.transaction?.id ?? "", into: &writer)
+        writer.endObject()
+        return writer.octets
+    }
+
+    /// The hooks that a worker of `pool` may go on to when it declines `hook`: those of the complete
+    /// message, as long as nothing but this pool has a part in any of them (protocol/README.md §6).
+    func hooksAhead(of hook: Hook, in pool: PolicyPool) -> HookSet {
+        let following = hook.following
+        guard !following.isEmpty, !pool.wants.ahead.isEmpty, pool.shadows.isEmpty,
+            !pool.machine.remembersPoison, !self.server.isTraceWanted, !self.server.isObserved(.ok),
+            self.isAlone(pool, at: hook)
+        else { return [] }
+        let onFailure = pool.configuration.policy(for: hook).onFailure
+        var ahead: HookSet = []
+        for next in following {
+            guard self.isAlone(pool, at: next) else { break }
+            guard pool.isAsked(next) else { continue }
+            // Which of those before `queue`, which is announced, has failed is not always known.
+            guard pool.wants.ahead.contains(next),
+                next == .queue || pool.configuration.policy(for: next).onFailure == onFailure
+            else { break }
+            ahead.insert(HookSet(next))
+        }
+        return ahead
+    }
+
+    /// Whether nobody else is asked or told of `hook`.
+    private func isAlone(_ pool: PolicyPool, at hook: Hook) -> Bool {
+        !self.server.isObserved(hook)
+            && self.route.allSatisfy { other in
+                other === pool || !other.isAsked(hook) && !other.isShadowed(at: hook)
+            }
+    }
+}
