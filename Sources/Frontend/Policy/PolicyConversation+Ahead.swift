@@ -22,15 +22,15 @@ extension PolicyConversation {
             question.ahead == self.hooksAhead(of: question.hook, in: pool)
         else { return false }
         let start = writer.octets.count
-        var arguments = self.arguments.octets
-        if question.ahead.contains(.queue) { arguments = self.queueArguments }
+        if question.ahead.contains(.queue) { self.writeQueueArguments() }
         let all = EventAddressee(
             needs: pool.needs(at: question.hook, ahead: question.ahead),
             maximumFrameOctets: .max
         )
         _ = self.write(
             question.hook,
-            args: arguments,
+            args: question.ahead.contains(.queue)
+                ? self.argumentsAhead.octets : self.arguments.octets,
             to: all,
             message: self.messagePath,
             into: &writer
@@ -53,12 +53,11 @@ extension PolicyConversation {
     }
 
     /// The `args` of `queue`, which are those of all the hooks before it that may have it ahead.
-    private var queueArguments: [UInt8] {
-        var writer = JSONWriter()
-        writer.beginObject()
-        EventArguments.queueID(self.transaction?.id ?? "", into: &writer)
-        writer.endObject()
-        return writer.octets
+    private func writeQueueArguments() {
+        self.argumentsAhead.removeAll()
+        self.argumentsAhead.beginObject()
+        EventArguments.queueID(self.transaction?.id ?? "", into: &self.argumentsAhead)
+        self.argumentsAhead.endObject()
     }
 
     /// The hooks that a worker of `pool` may go on to when it declines `hook`: those of the complete

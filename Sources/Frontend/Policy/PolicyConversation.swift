@@ -37,6 +37,8 @@ final class PolicyConversation: PoolAsker {
     private(set) var key: [UInt8] = []
     /// The open question's `args` object.
     private(set) var arguments = JSONWriter()
+    /// The same for all hooks that an event names, if `queue` is one of them.
+    var argumentsAhead = JSONWriter()
     /// An outcome that arrived while the event was being handed over.
     private var early: PoolOutcome?
     /// A verdict whose replacement message is being taken over.
@@ -210,7 +212,10 @@ final class PolicyConversation: PoolAsker {
         guard let question = self.question, question.ahead.contains(hook) else { return false }
         self.question?.hook = hook
         self.question?.ahead = question.ahead.intersection(HookSet(after: hook))
-        if let arguments = self.handler?.stagesPassed(to: hook) { self.arguments = arguments }
+        var arguments = JSONWriter()
+        swap(&arguments, &self.arguments)
+        self.handler?.stagesPassed(to: hook, arguments: &arguments)
+        swap(&arguments, &self.arguments)
         return true
     }
 

@@ -10,10 +10,10 @@ extension PolicyPool {
     func received(_ line: [UInt8], from connection: WorkerConnectionHandler) {
         do throws(ProtocolViolation) {
             let message = try WorkerMessage.decode(line, wantsTrace: self.server.isTraceWanted)
-            if connection.hello == nil {
-                try self.receivedFirst(message, from: connection)
-            } else {
+            if connection.isGreeted {
                 try self.received(message, from: connection)
+            } else {
+                try self.receivedFirst(message, from: connection)
             }
         } catch {
             self.broke(connection, error)
@@ -212,7 +212,7 @@ extension PolicyPool {
     /// The worker said something that ends its connection.
     func broke(_ connection: WorkerConnectionHandler, _ violation: ProtocolViolation) {
         guard !connection.isClosed else { return }
-        guard connection.hello != nil else {
+        guard connection.isGreeted else {
             return self.reject(connection, "bad_hello", violation.description)
         }
         self.log(.warning, "a worker broke the protocol", connection, ["violation": "\(violation)"])
@@ -238,7 +238,7 @@ extension PolicyPool {
     /// The connection is gone, by whoever's hand.
     func disconnected(_ connection: WorkerConnectionHandler) {
         guard self.connections[connection.id] === connection else { return }
-        if connection.hello != nil {
+        if connection.isGreeted {
             let outstanding = self.machine.outstanding(on: connection.id)
             self.log(
                 outstanding > 0 ? .warning : .notice,

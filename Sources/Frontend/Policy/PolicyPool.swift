@@ -141,7 +141,7 @@ extension PolicyPool {
     func drain() {
         _ = self.closeSocket()
         for connection in Array(self.connections.values) {
-            guard connection.hello != nil else {
+            guard connection.isGreeted else {
                 self.sayGoodbye(connection)
                 continue
             }

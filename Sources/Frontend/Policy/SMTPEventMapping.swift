@@ -41,7 +41,7 @@ enum SMTPEventMapping {
             code: StandardReplies.messageAccepted.code,
             status: StandardReplies.messageAccepted.status,
             cause: .none,
-            escaping: "Queued as \(id)".utf8
+            escaping: Array("Queued as \(id)".utf8)
         )
     }
 

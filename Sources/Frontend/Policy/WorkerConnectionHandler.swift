@@ -18,6 +18,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     var peer = PeerCredentials.unknown
     /// What it said of itself; `nil` before it did.
     var hello: WorkerHello? { didSet { self.helloChanged() } }
+    /// Whether it did: looked at with each line, where the hello itself would be copied.
+    private(set) var isGreeted = false
     /// The name for logs: what it calls itself, and which connection.
     private(set) var label: WorkerLabel
     /// What it is to be sent of an event, by the hook's index.
@@ -44,6 +46,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     }
 
     private func helloChanged() {
+        self.isGreeted = self.hello != nil
         self.label = WorkerLabel(name: self.hello?.name ?? "", connection: self.id)
         self.addressees = Hook.allCases.map { hook in
             EventAddressee(

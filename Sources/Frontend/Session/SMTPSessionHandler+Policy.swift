@@ -132,14 +132,13 @@ extension SMTPSessionHandler {
 
     /// The worker declined the stages before that of `hook`, and is asked about that one now.
     ///
-    /// - Returns: Its `args` object.
-    func stagesPassed(to hook: Hook) -> JSONWriter {
+    /// Its `args` take the place of those in `arguments`.
+    func stagesPassed(to hook: Hook, arguments: inout JSONWriter) {
         while self.stage.hook != hook, self.stageDecided(.undecided) == nil { continue }
-        var arguments = JSONWriter()
+        arguments.removeAll()
         arguments.beginObject()
         self.stageArguments(&arguments)
         arguments.endObject()
-        return arguments
     }
 
     /// - Returns: The outcome of the whole message; `nil` if the next stage, already set, is due.

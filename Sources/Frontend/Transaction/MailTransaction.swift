@@ -48,17 +48,20 @@ struct EnvelopeRecipient: Equatable {
 struct MailTransaction {
     let id: String
     /// `nil` while MAIL is asked about.
-    var sender: EnvelopeAddress? { didSet { self.fixedText = nil } }
+    var sender: EnvelopeAddress? { didSet { self.fixedOctets = 0 } }
     let isSMTPUTF8: Bool
-    private(set) var recipients: [EnvelopeRecipient] = [] { didSet { self.fixedText = nil } }
+    private(set) var recipients: [EnvelopeRecipient] = []
     /// The recipient that RCPT asks about; it has its id already.
     private(set) var candidate: EnvelopeRecipient?
     private var lastRecipientID = 0
     private var headerState = HeaderState.unread([])
     /// The header section as it came, whatever policy made of it; for knowing a message again.
     private(set) var headerOctets: [UInt8] = []
-    /// The JSON that every event has of it, without the closing brace; made when it changes.
-    private var fixedText: [UInt8]?
+    /// The JSON that every event has of it, without the closing brace, as it was written last.
+    private var text = JSONWriter()
+    /// Its octets before `recipient_count`, the last member; 0 when they have to be written again.
+    private var fixedOctets = 0
+    private var recipientCount = 0
     /// Octets of the message as it came, and where its header section ends.
     var size = 0
     var bodyOffset = 0
@@ -148,9 +151,8 @@ extension MailTransaction {
         messagePath: String?,
         into writer: inout JSONWriter
     ) {
-        let fixed = self.fixedText ?? self.encodeFixedText()
-        self.fixedText = fixed
-        writer.rawOpenObject(fixed)
+        self.updateText()
+        writer.rawOpenObject(self.text.octets)
         if needs.contains(.recipients) {
             writer.key("recipients")
             writer.beginArray()
@@ -174,20 +176,27 @@ extension MailTransaction {
         writer.endObject()
     }
 
-    private func encodeFixedText() -> [UInt8] {
-        var writer = JSONWriter()
-        writer.beginObject()
-        writer.key("id")
-        writer.string(self.id)
-        writer.key("sender")
-        if let sender = self.sender {
-            EventArguments.encode(sender, id: nil, into: &writer)
+    private mutating func updateText() {
+        if self.fixedOctets == 0 {
+            self.text.removeAll()
+            self.text.beginObject()
+            self.text.key("id")
+            self.text.string(self.id)
+            self.text.key("sender")
+            if let sender = self.sender {
+                EventArguments.encode(sender, id: nil, into: &self.text)
+            } else {
+                self.text.null()
+            }
+            self.fixedOctets = self.text.octets.count
+        } else if self.recipientCount == self.recipients.count {
+            return
         } else {
-            writer.null()
+            self.text.truncate(to: self.fixedOctets)
         }
-        writer.key("recipient_count")
-        writer.int(Int64(self.recipients.count))
-        return writer.octets
+        self.recipientCount = self.recipients.count
+        self.text.fragment(#","recipient_count":"#)
+        self.text.int(Int64(self.recipientCount))
     }
 }
 

@@ -306,8 +306,8 @@ final class FrontendConnection: ChannelInboundHandler {
             self.wire.writeProgress(id, hook: starting.event.hook)
             self.flushSoon()
         }
-        let limit = Self.pluginTime(of: starting.event.deadline)
-        let deadline = NIODeadline.now() + TimeAmount(limit + starting.more)
+        let limit = starting.event.pluginTime + starting.more
+        let deadline = NIODeadline.now() + TimeAmount(limit)
         self.running[id] = Running(
             task: task,
             timer: self.timer(of: id, at: deadline),
@@ -360,18 +360,13 @@ final class FrontendConnection: ChannelInboundHandler {
         }
     }
 
-    /// A little less than the frontend waits, so that it still hears who was too slow.
-    private static func pluginTime(of deadline: Duration) -> Duration {
-        deadline - min(deadline / 20, .milliseconds(250))
-    }
-
     private func environment(_ event: WirePicture) -> EventEnvironment {
         let isAsked = event.id != 0
         let link = ConnectionLink(NIOLoopBound(self, eventLoop: self.service.loop))
         return EventEnvironment(
             logger: self.service.logger,
             nowMilliseconds: System.nowMilliseconds,
-            deadline: .now + (isAsked ? Self.pluginTime(of: event.deadline) : event.deadline),
+            deadline: .now + event.pluginTime,
             outFolder: self.outFolder,
             link: isAsked ? link : nil,
             eventID: event.id

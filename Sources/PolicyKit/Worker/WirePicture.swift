@@ -9,8 +9,9 @@ struct WirePicture: EventPicture, Sendable {
     private(set) var isAhead = false
     let key: String
     let attempt: Int
-    /// What ``hook`` may take.
-    private(set) var deadline: Duration
+    /// What the plugins of ``hook`` may take: a little less than the frontend waits, so that it still
+    /// hears who was too slow.
+    private(set) var pluginTime: Duration
     private let text: JSONObjectText
 
     /// A notification's, which has no deadline of its own.
@@ -25,8 +26,8 @@ struct WirePicture: EventPicture, Sendable {
         self.text = text
         self.key = isEvent ? try line.requiredString("key") : ""
         self.attempt = isEvent ? try line.count("attempt") : 1
-        self.deadline =
-            isEvent ? .milliseconds(max(0, try line.int("deadline_ms"))) : Self.notificationTime
+        self.pluginTime =
+            isEvent ? Self.pluginTime(try line.int("deadline_ms")) : Self.notificationTime
         try Self.requireObject(text, "args")
         if hook != .status {
             try Self.requireObject(text, "session")
@@ -44,10 +45,15 @@ struct WirePicture: EventPicture, Sendable {
             var next = self
             next.hook = hook
             next.isAhead = true
-            next.deadline = .milliseconds(max(0, milliseconds))
+            next.pluginTime = Self.pluginTime(milliseconds)
             return next
         }
         return nil
+    }
+
+    private static func pluginTime(_ milliseconds: Int64) -> Duration {
+        let milliseconds = max(0, milliseconds)
+        return .milliseconds(milliseconds - min(milliseconds / 20, 250))
     }
 
     private static func requireObject(_ text: JSONObjectText, _ key: StaticString) throws {

@@ -76,7 +76,7 @@ extension SMTPReply {
         code: ReplyCode,
         status: EnhancedStatusCode?,
         cause: SMTPReplyCause,
-        escaping text: some Sequence<UInt8>
+        escaping text: [UInt8]
     ) {
         let line = SMTPReplyEncoder.escaped(text)
         self.init(code: code, status: status, cause: cause, lines: [line[...]])
@@ -111,7 +111,7 @@ extension SMTPReply {
         var words = (text ?? []).split(whereSeparator: \.isBlank)
         if words.first.map(Array.init) != hostname { words.insert(hostname[...], at: 0) }
         if !words.contains(where: { $0.elementsEqual(esmtp) }) { words.append(esmtp[...]) }
-        let line = SMTPReplyEncoder.escaped(words.joined(separator: [.space]))
+        let line = SMTPReplyEncoder.escaped(Array(words.joined(separator: [.space])))
         return SMTPReply(
             code: ReplyCode(known: 220),
             status: nil,

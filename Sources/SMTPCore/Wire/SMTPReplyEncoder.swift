@@ -53,7 +53,7 @@ enum SMTPReplyEncoder {
     ///
     /// For text of which the client wrote a part. Octets beyond ASCII go the same way: they may
     /// stand in a reply only under SMTPUTF8.
-    static func escaped(_ text: some Sequence<UInt8>) -> [UInt8] {
+    static func escaped(_ text: [UInt8]) -> [UInt8] {
         text.map { $0.isControl || $0.isNonASCII ? 0x3F : $0 }
     }
 }
