@@ -52,6 +52,6 @@ struct Everything: ConnectHook, HeloHook, EhloHook, MailHook, RcptHook, DataHook
 @main
 enum BenchWorker {
     static func main() async {
-        await Worker.main(name: "bench-worker", plugins: [Everything.self])
+        await Worker.main(name: "bench-worker", plugins: [Everything.self, Busy.self])
     }
 }

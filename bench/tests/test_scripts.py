@@ -29,6 +29,19 @@ def test_latency_is_measured_for_each_reply() -> None:
     assert [line.split()[2] for line in said.splitlines()[1:]] == ["mail", "rcpt", "data", "message"]
 
 
+def test_a_second_worker_is_worth_nearly_another() -> None:
+    """1.9 on two quiet cores; whatever else runs there counts against it."""
+    said = run("scale", "--rounds", "3", "--messages", "200")
+    ratio = float(said.split()[-2])
+    assert 1.5 < ratio < 2.1, said
+
+
+def test_instructions_are_counted_by_function() -> None:
+    said = run("instructions", "--system", "gatepost-two-hooks", "--messages", "20", "--functions", "3")
+    assert "frontend" in said and "workers" in said
+    assert said.count("%") == 6
+
+
 def test_a_short_run_prints_a_table() -> None:
     said = run("run", "--rounds", "1", "--seconds", "0.2", "--systems", "smtp-sink,gatepost-two-hooks", "--modes", "kept")
     assert "smtp-sink" in said and "gatepost-two-hooks" in said and "1.00" in said
