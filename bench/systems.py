@@ -77,17 +77,16 @@ def gatepost(
     plugins: tuple[str, ...] = ("rcpt_ok", "queue/discard"),
     worker: str | Callable[[Gatepost], Program] = "gatepost-worker",
     workers: int = 1,
-    spool: str = "/var/tmp",
+    spool: str = peers.DISK,
     limits: dict[str, int] | None = None,
 ) -> Iterator[System]:
     """A frontend and its workers; logs only what is wrong, as every system here.
 
-    `worker` is a program of ours, or what starts another one. Mail lies in /var/tmp and not in /tmp, where so many files come and go that ext4 looks for a free
-    inode for half a millisecond; the other systems have /var/spool. `spool` is where a folder for the
-    spool is made.
+    `worker` is a program of ours, or what starts another one; `spool` is where a folder for the spool is
+    made. Mail lies on `peers.DISK`, as with every other system.
     """
     server = Gatepost()
-    disk = Path(tempfile.mkdtemp(prefix="gp", dir="/var/tmp"))
+    disk = Path(tempfile.mkdtemp(prefix="gp", dir=peers.DISK))
     spooled = Path(tempfile.mkdtemp(prefix="gp", dir=spool))
     try:
         server.maildir = Maildir(disk / "mail")
