@@ -110,6 +110,28 @@ struct AheadTests {
         #expect(try await frontend.next()["code"] as? String == "deadline")
     }
 
+    @Test func `who asks for more time asks for it at the hook that it has reached`() async throws {
+        let worker = try self.worker()
+        let frontend = try worker.frontend()
+        try await frontend.welcome()
+        try frontend.send(self.event(1, doing: ["data_post": "extend"]))
+        #expect(self.said(try await frontend.next()) == "progress data_post")
+        #expect(try await frontend.next()["extend_ms"] as? Int == 5_000)
+        #expect(self.said(try await frontend.next()) == "progress queue")
+        #expect(self.said(try await frontend.next()) == "verdict queue ok")
+    }
+
+    @Test func `what is taken back before queue begins is not stored`() async throws {
+        let worker = try self.worker()
+        let frontend = try worker.frontend()
+        try await frontend.welcome()
+        try frontend.send([self.event(1), ["type": "cancel", "id": 1, "reason": "client_gone"]])
+        #expect(self.said(try await frontend.next()) == "progress queue")
+        let answer = try await frontend.next()
+        #expect(self.said(answer) == "error" && answer["code"] as? String == "cancelled")
+        #expect(await frontend.isSilent())
+    }
+
     @Test func `hooks that nobody here serves, or that it does not know, are not gone on to`()
         async throws
     {

@@ -124,6 +124,7 @@ struct Stager: DataPostHeadersHook, DataPostHook, QueuePreHook, QueueHook {
         case "deny": return .deny
         case "throw": throw PluginError("I give up")
         case "wait": try await Task.sleep(for: .milliseconds(20))
+        case "extend": event.extendTime(by: .seconds(5))
         case "hang": try await Task.sleep(for: .seconds(60))
         default: break
         }

@@ -25,6 +25,8 @@ final class FrontendConnection: ChannelInboundHandler {
     private struct Starting {
         /// At the hook that it has reached.
         var event: WirePicture
+        /// The hook that the frontend takes it to be at.
+        var reported: Hook
         /// Time that its plugins asked for.
         var more = Duration.zero
     }
@@ -276,7 +278,7 @@ final class FrontendConnection: ChannelInboundHandler {
         guard let chain = self.service.chains[event.hook] else { return }
         let id = event.id
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
-        self.starting = Starting(event: event)
+        self.starting = Starting(event: event, reported: event.hook)
         let task = Task.immediate(executorPreference: self.service.executor) {
             var (event, chain) = (event, chain)
             while true {
@@ -299,13 +301,10 @@ final class FrontendConnection: ChannelInboundHandler {
             }
         }
         // Else it has answered.
-        guard let starting = self.starting, starting.event.id == id else { return }
+        guard self.starting?.event.id == id else { return }
+        self.report(id)
+        guard let starting = self.starting else { return }
         self.starting = nil
-        if starting.event.hook != event.hook {
-            // The time that this hook may take is not the event's.
-            self.wire.writeProgress(id, hook: starting.event.hook)
-            self.flushSoon()
-        }
         let limit = starting.event.pluginTime + starting.more
         let deadline = NIODeadline.now() + TimeAmount(limit)
         self.running[id] = Running(
@@ -314,6 +313,17 @@ final class FrontendConnection: ChannelInboundHandler {
             deadline: deadline,
             ended: nil
         )
+    }
+
+    /// Tells the frontend which hook an event has reached that has not waited yet: the time that it
+    /// may take there is not the event's own.
+    private func report(_ id: Int64) {
+        guard let starting = self.starting, starting.event.id == id,
+            starting.event.hook != starting.reported
+        else { return }
+        self.wire.writeProgress(id, hook: starting.event.hook)
+        self.starting?.reported = starting.event.hook
+        self.flushSoon()
     }
 
     /// The event at the hook to go on to, now that a chain has ended; `nil`: it is to be answered.
@@ -376,6 +386,7 @@ final class FrontendConnection: ChannelInboundHandler {
     /// A plugin needs longer: says so to the frontend, and waits longer itself.
     fileprivate func extend(_ id: Int64, by duration: Duration) {
         guard self.context != nil else { return }
+        self.report(id)
         self.wire.writeProgress(id, max(1, Int64(duration / .milliseconds(1))))
         self.flushSoon()
         if self.starting?.event.id == id {
@@ -395,6 +406,10 @@ final class FrontendConnection: ChannelInboundHandler {
     }
 
     private func cancel(_ id: Int64, _ reason: ErrorCode) {
+        if let index = self.announced.firstIndex(where: { $0.id == id }) {
+            let hook = self.announced.remove(at: index).hook
+            return self.fail(id, reason, nil, "not begun", hook)
+        }
         guard let running = self.running[id] else { return }
         self.running[id]?.ended = running.ended ?? reason
         running.task.cancel()
