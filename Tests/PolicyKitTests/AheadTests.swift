@@ -1,5 +1,6 @@
 import Foundation
 import PolicyKit
+import Synchronization
 import Testing
 
 /// A worker goes on to the hooks that an event names as ahead (protocol/README.md §6).
@@ -130,6 +131,30 @@ struct AheadTests {
         let answer = try await frontend.next()
         #expect(self.said(answer) == "error" && answer["code"] as? String == "cancelled")
         #expect(await frontend.isSilent())
+    }
+
+    @Test func `queue does not begin before the kernel has the word that it does`() async throws {
+        let worker = try self.worker()
+        let frontend = try worker.frontend("mx1")
+        let other = try worker.frontend("mx2")
+        try await frontend.welcome()
+        try await other.welcome()
+        // Nobody reads the answers: they fill the socket, and wait in the worker.
+        try frontend.send(
+            octets: Array(repeating: Array("{\"type\":\"ping\",\"n\":1}\n".utf8), count: 40_000)
+                .flatMap(\.self)
+        )
+        try frontend.send(self.event(777))
+        // By the third answer on another connection, the loop has long read that.
+        for id in 1...3 {
+            try other.send(self.event(id, "queue", ahead: [:]))
+            #expect(self.said(try await other.next()) == "verdict ok")
+        }
+        #expect(!Witness.queued.withLock { $0.contains("Q777") })
+        var said = ""
+        while !said.hasPrefix("progress") { said = self.said(try await frontend.next()) }
+        #expect(self.said(try await frontend.next()) == "verdict queue ok")
+        #expect(Witness.queued.withLock { $0.filter { $0 == "Q777" } }.count == 1)
     }
 
     @Test func `hooks that nobody here serves, or that it does not know, are not gone on to`()

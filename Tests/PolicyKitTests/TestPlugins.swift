@@ -6,6 +6,7 @@ enum Witness {
     static let sessions = Mutex<[String]>([])
     static let cancelled = Mutex(0)
     static let stopped = Mutex(0)
+    static let queued = Mutex<[String]>([])
 }
 
 struct First: RcptHook, ConnectHook, DataPostHook {
@@ -138,5 +139,9 @@ struct Stager: DataPostHeadersHook, DataPostHook, QueuePreHook, QueueHook {
         return .declined
     }
 
-    func queue(_ event: QueueEvent) async throws -> Answer { .ok(event.queueID) }
+    func queue(_ event: QueueEvent) async throws -> Answer {
+        let id = event.queueID
+        Witness.queued.withLock { $0.append(id) }
+        return .ok(id)
+    }
 }

@@ -52,7 +52,7 @@ final class FrontendConnection: ChannelInboundHandler {
     private var running: [Int64: Running] = [:]
     /// The event whose chain is running for the first time, before it waits for anything.
     private var starting: Starting?
-    /// Events that begin with `queue` once it has been written that they do.
+    /// Events that begin with a hook once the kernel has the `progress` that says so.
     private var announced: [WirePicture] = []
     private var told = 0
     private var droppedNotifications = 0
@@ -105,7 +105,6 @@ final class FrontendConnection: ChannelInboundHandler {
     func channelReadComplete(context: ChannelHandlerContext) {
         self.isReading = false
         self.flush()
-        self.beginAnnounced()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -355,18 +354,15 @@ final class FrontendConnection: ChannelInboundHandler {
         self.running.removeValue(forKey: event.id)?.timer.cancel()
         self.wire.writeProgress(event.id, hook: event.hook)
         self.announced.append(event)
-        if !self.isReading {
-            self.flush()
-            self.beginAnnounced()
-        }
+        if !self.isReading { self.flush() }
         return nil
     }
 
-    private func beginAnnounced() {
-        while self.context != nil, !self.announced.isEmpty {
-            let events = self.announced
-            self.announced.removeAll()
-            for event in events { self.begin(event) }
+    /// Begins those of the events that were not taken back meanwhile.
+    private func beginAnnounced(_ ids: [Int64]) {
+        for id in ids {
+            guard let index = self.announced.firstIndex(where: { $0.id == id }) else { continue }
+            self.begin(self.announced.remove(at: index))
         }
     }
 
@@ -512,7 +508,18 @@ final class FrontendConnection: ChannelInboundHandler {
         guard let context = self.context,
             let buffer = self.wire.takeOutput(context.channel.allocator)
         else { return }
-        context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
+        guard !self.announced.isEmpty else {
+            return context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
+        }
+        // What waits in a buffer of ours dies with us, and then nobody knows that `queue` had begun.
+        let ids = self.announced.map(\.id)
+        let loop = context.eventLoop.assumeIsolated()
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenSuccess {
+            // Not within the write: what is answered now may close the connection.
+            loop.execute { self.beginAnnounced(ids) }
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: written)
     }
 
     private func leaveIfDone() {
