@@ -1,7 +1,8 @@
-/// Leaves a pool alone that fails more than it answers.
+/// Leaves a pool alone that does not answer.
 ///
-/// When more than half of the last 20 events failed it opens; then one event every 500 ms tries, and
-/// a good answer to one of those closes it.
+/// When more than half of the last 20 events got no answer it opens; then one event every 500 ms
+/// tries, and an answer to one of those closes it. What the answer says is of no matter: also an
+/// `error` or an invalid verdict comes from a worker that lives.
 struct PoolBreaker: Sendable {
     static let window = 20
     static let trialNS: UInt64 = 500_000_000
@@ -13,7 +14,7 @@ struct PoolBreaker: Sendable {
         case refused
     }
 
-    /// The outcomes of the last events, the youngest in the lowest bit; 1 is a failure.
+    /// The outcomes of the last events, the youngest in the lowest bit; 1 is one without an answer.
     private var outcomes: UInt32 = 0
     private var known = 0
     /// The next trial, while it is open.
@@ -33,7 +34,7 @@ struct PoolBreaker: Sendable {
         if self.isOpen { self.nextTrialNS = now }
     }
 
-    mutating func succeeded(isTrial: Bool) {
+    mutating func answered(isTrial: Bool) {
         guard self.isOpen else { return self.note(0) }
         // Answers to what was sent before it opened say nothing about now.
         if isTrial { self = PoolBreaker() }
@@ -55,14 +56,18 @@ struct PoolBreaker: Sendable {
 }
 
 extension PoolFailure {
-    /// Whether it says something about the health of the workers.
+    /// Whether the workers were silent or died: what the breaker counts.
     ///
-    /// That none is there, that all are busy or that the event is too large does not: an empty pool
-    /// is well again with the first worker that comes.
-    var isOfWorkers: Bool {
+    /// An answer is neither, whatever is wrong with it, because the client chooses what is asked: a
+    /// message that no plugin can answer well must not close the pool to other clients. That no worker
+    /// is there or that all are busy says nothing either: an empty pool is well again with the
+    /// first worker that comes.
+    var isSilenceOrDeath: Bool {
         switch self {
-        case .worker_lost, .worker_error, .deadline, .invalid_verdict, .poison: true
-        case .event_too_large, .queue_full, .no_worker, .breaker_open: false
+        case .worker_lost, .deadline, .poison: true
+        case .worker_error, .invalid_verdict, .event_too_large, .queue_full, .no_worker,
+            .breaker_open:
+            false
         }
     }
 }

@@ -33,9 +33,10 @@ extension PoolMachine {
         self.workers[index].release(at: position)
         if let ticket = held.ticket {
             self.workers[index].latency.record(nanoseconds: now &- held.sentNS)
+            self.noteAnswer(ticket, index)
             if let failure {
+                self.workers[index].failed += 1
                 self.fail(ticket, failure, worker: id, now: now, actions: &actions)
-                self.workerFailed(index, now: now, actions: &actions)
             } else {
                 self.succeeded(ticket, index)
             }
@@ -55,19 +56,25 @@ extension PoolMachine {
         }
     }
 
+    /// An answer of any kind shows that the pool and the worker are there.
+    private mutating func noteAnswer(_ ticket: PoolTicket, _ index: Int) {
+        self.breaker.answered(isTrial: self.tickets[ticket]?.isTrial ?? false)
+        self.workers[index].hasAnswered = true
+        guard self.workers[index].hasFailuresInARow else { return }
+        self.workers[index].hasFailuresInARow = false
+        self.health.answered(self.workers[index].hello.identity)
+    }
+
     private mutating func succeeded(_ ticket: PoolTicket, _ index: Int) {
-        let isTrial = self.tickets.removeValue(forKey: ticket)?.isTrial ?? false
+        self.tickets[ticket] = nil
         self.counts.served += 1
-        self.breaker.succeeded(isTrial: isTrial)
         self.workers[index].served += 1
         if self.workers[index].rampedCredits < self.workers[index].hello.concurrency {
             self.workers[index].rampedCredits += 1
         }
-        guard self.workers[index].hasFailuresInARow else { return }
-        self.workers[index].hasFailuresInARow = false
-        self.health.succeeded(self.workers[index].hello.identity)
     }
 
+    /// The worker did not answer in time.
     mutating func workerFailed(_ index: Int, now: UInt64, actions: inout [PoolAction]) {
         let isReady = self.workers[index].state == .ready
         self.workers[index].failed += 1

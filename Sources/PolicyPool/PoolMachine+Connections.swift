@@ -87,7 +87,7 @@ extension PoolMachine {
                 worker.hello.identity,
                 now: now,
                 others: self.readyCount,
-                hasServed: worker.served > 0
+                hasAnswered: worker.hasAnswered
             )
         }
         for case (let held, let ticket?) in worker.held.map({ ($0.eventID, $0.ticket) }) {

@@ -112,7 +112,7 @@ extension PoolMachine {
         actions: inout [PoolAction]
     ) {
         guard self.tickets.removeValue(forKey: ticket) != nil else { return }
-        if failure.isOfWorkers { self.breaker.failed(now: now) }
+        if failure.isSilenceOrDeath { self.breaker.failed(now: now) }
         self.counts.failed += 1
         actions.append(.fail(ticket, failure, worker: worker))
     }

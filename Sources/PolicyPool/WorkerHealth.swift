@@ -1,4 +1,5 @@
-/// Who failed how often in a row, by the identity of the worker, not by its connection.
+/// Who was silent past a deadline, or lost with events, how often in a row; by the identity of the
+/// worker, not by its connection.
 struct WorkerHealth: Sendable {
     /// Credits that a worker starts with; good answers raise them to its concurrency.
     static let firstCredits = 4
@@ -44,26 +45,26 @@ struct WorkerHealth: Sendable {
         return isLetIn ? nil : record.untilNS - now
     }
 
-    mutating func succeeded(_ identity: String) { self.records[identity] = nil }
+    mutating func answered(_ identity: String) { self.records[identity] = nil }
 
     /// Counts a failure; true if the worker is to be kept out.
     ///
     /// The backoff: 1 s · 2ⁿ⁻¹, at most 60 s. 1st: 1 s, 4th: 8 s, 7th on: 60 s. Never more than half
     /// of the pool is out.
-    /// `others` are the ready workers besides this one. One that `hasServed` before it failed proved
+    /// `others` are the ready workers besides this one. One that `hasAnswered` before it failed proved
     /// itself, so its failure is the first of a row: who kills workers that are well, or restarts
     /// them, keeps none out.
     mutating func failed(
         _ identity: String,
         now: UInt64,
         others: Int,
-        hasServed: Bool = false
+        hasAnswered: Bool = false
     ) -> Bool {
         if self.records.count >= Self.capacity, self.records[identity] == nil {
             self.forgetHalf()
         }
         var record = self.records[identity] ?? Record()
-        if hasServed { record.failuresInARow = 0 }
+        if hasAnswered { record.failuresInARow = 0 }
         record.failuresInARow += 1
         record.lastNS = now
         defer { self.records[identity] = record }

@@ -45,8 +45,10 @@ struct WorkerSlot: Sendable {
     var isDrainAnswered = false
     /// Its socket takes no more; since when.
     var blockedSinceNS: UInt64?
-    /// Its identity may have failures that a good answer ends.
+    /// Its identity may have failures that an answer ends.
     var hasFailuresInARow = false
+    /// It answered a question that was still open, well or not.
+    var hasAnswered = false
     var served: UInt64 = 0
     var failed: UInt64 = 0
     var late: UInt64 = 0

@@ -126,18 +126,6 @@ class Replay:
         failed = {"connect": (421, "4.3.0"), "quit": (221, "2.0.0")}.get(session.hook, (451, "4.3.0"))
         if expect in ENDS or expect in ("invalid_verdict", "worker_error"):
             assert (reply.code, reply.status) == failed, session.client.describe(f"{reply}")
-        if expect == "invalid_verdict":
-            self._do_well(session.hook)
-
-    def _do_well(self, hook: str) -> None:
-        """Two sessions that are answered, so that the pool's breaker stays shut (README §8)."""
-        for _ in range(2):
-            session = Session(self.server, hook)
-            while session.thread.is_alive():
-                if self.worker.received or self.worker.has_more(0.02):
-                    event = self.worker.event()
-                    self.worker.answer(event, str(accepting()(event)))
-            session.result()
 
     def _octets(self, line: dict[str, Any]) -> bytes:
         """The line with the ids of this connection, and as long as this frontend's limit wants."""

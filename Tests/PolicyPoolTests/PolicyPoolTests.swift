@@ -59,8 +59,14 @@ private final class Scene {
         self.machine.submit(ticket, hook: hook, now: self.now, actions: &self.actions)
     }
 
-    func answer(_ id: WorkerID, _ eventID: Int64) {
-        self.machine.answered(from: id, eventID: eventID, now: self.now, actions: &self.actions)
+    func answer(_ id: WorkerID, _ eventID: Int64, failure: PoolFailure? = nil) {
+        self.machine.answered(
+            from: id,
+            eventID: eventID,
+            failure: failure,
+            now: self.now,
+            actions: &self.actions
+        )
     }
 
     func lose(_ id: WorkerID) {
@@ -280,14 +286,9 @@ struct PolicyPoolTests {
         scene.join(1)
         for ticket in 1...20 as ClosedRange<UInt64> {
             scene.submit(ticket)
-            let isGood = ticket <= 9
-            scene.machine.answered(
-                from: 1,
-                eventID: Int64(ticket),
-                failure: isGood ? nil : .worker_error,
-                now: scene.now,
-                actions: &scene.actions
-            )
+            if ticket <= 9 { scene.answer(1, Int64(ticket)) } else { scene.pass(self.all) }
+            // Too late; it gives the credit back and counts for nothing.
+            if ticket > 9 { scene.answer(1, Int64(ticket)) }
         }
         _ = scene.take()
         scene.submit(21)
@@ -299,10 +300,54 @@ struct PolicyPoolTests {
         done = scene.take()
         #expect(done.count == 2)
         #expect(done.last == .fail(23, .breaker_open, worker: nil))
-        scene.answer(1, 21)
+        // Whatever the answer is, the pool is there again.
+        scene.answer(1, 21, failure: .worker_error)
+        _ = scene.take()
         scene.submit(24)
         done = scene.take()
         #expect(done == [.send(24, to: 1, eventID: 22, attempt: 1, remainingNS: self.all)])
+    }
+
+    @Test(
+        "takes an answer that is wrong as one question's failure, not the worker's or the pool's",
+        arguments: [PoolFailure.worker_error, .invalid_verdict]
+    )
+    func wrongAnswers(_ failure: PoolFailure) {
+        let scene = Scene()
+        for id in 1...3 as ClosedRange<UInt64> { scene.join(id) }
+        for ticket in 1...60 as ClosedRange<UInt64> {
+            scene.submit(ticket)
+            guard case .send(ticket, let worker, let eventID, _, _)? = scene.take().first else {
+                Issue.record("\(ticket) was not sent")
+                return
+            }
+            scene.answer(worker, eventID, failure: failure)
+            let done = scene.take()
+            #expect(done == [.fail(ticket, failure, worker: worker)])
+        }
+        let readyCount = scene.machine.readyCount
+        #expect(readyCount == 3)
+    }
+
+    @Test("does not count what is too large for a worker's frame")
+    func tooLarge() {
+        let scene = Scene()
+        for id in 1...3 as ClosedRange<UInt64> { scene.join(id) }
+        for ticket in 1...60 as ClosedRange<UInt64> {
+            scene.submit(ticket)
+            guard case .send(ticket, let worker, let eventID, _, _)? = scene.take().first else {
+                Issue.record("\(ticket) was not sent")
+                return
+            }
+            scene.machine.couldNotSend(
+                to: worker,
+                eventID: eventID,
+                now: scene.now,
+                actions: &scene.actions
+            )
+            let done = scene.take()
+            #expect(done == [.fail(ticket, .event_too_large, worker: worker)])
+        }
     }
 
     @Test("is as empty as before when somebody comes who only observes")

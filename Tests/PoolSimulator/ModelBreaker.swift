@@ -4,10 +4,8 @@ import PolicyPool
 struct ModelBreaker {
     private static let window = 20
     private static let trialNS = PoolSimulator.second / 2
-    /// Failures that say something about the workers.
-    private static let counted: Set<PoolFailure> = [
-        .worker_lost, .worker_error, .deadline, .invalid_verdict, .poison,
-    ]
+    /// Outcomes for which no worker answered.
+    private static let counted: Set<PoolFailure> = [.worker_lost, .deadline, .poison]
 
     /// The last outcomes, true for a failure; oldest first.
     private var outcomes: [Bool] = []
@@ -36,7 +34,7 @@ struct ModelBreaker {
         }
     }
 
-    mutating func succeeded(isTrial: Bool) {
+    mutating func answered(isTrial: Bool) {
         guard self.nextTrialNS != nil else { return self.note(false) }
         if isTrial { self = ModelBreaker() }
     }

@@ -7,7 +7,7 @@ struct ModelQuarantine {
     /// The shortest quarantine.
     private static let shortestNS = PoolSimulator.second
 
-    /// Failures of an identity that led to no quarantine yet; good answers are not counted against them.
+    /// Failures of an identity that led to no quarantine yet; answers are not counted against them.
     private var failures: [String: Int] = [:]
     /// Who is out for certain, and since when.
     private var out: [(identity: String, sinceNS: UInt64)] = []

@@ -129,9 +129,7 @@ extension PoolSimulator {
             return try self.check(false, "\(ticket) fails and is over")
         }
         if let id = slot.worker { self.abandon(ticket, on: id) }
-        if slot.worker != nil, [.deadline, .worker_error, .invalid_verdict].contains(failure) {
-            self.quarantine.failed(slot.identity)
-        }
+        if slot.worker != nil, failure == .deadline { self.quarantine.failed(slot.identity) }
         let isOverdue = slot.deadlineNS <= self.now
         var mayFail = slot.mayFail
         if isOverdue { mayFail.formUnion([.deadline, .no_worker]) }

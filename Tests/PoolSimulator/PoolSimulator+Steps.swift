@@ -80,8 +80,7 @@ extension PoolSimulator {
         self.workers[index].held.remove(at: place)
         switch (answer, held.ticket) {
         case (.good, let ticket?):
-            self.breaker.succeeded(isTrial: self.tickets[ticket]?.admission == .trial)
-            self.quarantine.isBack(self.workers[index].hello.identity)
+            self.noteAnswer(ticket, index)
             self.tickets[ticket] = nil
             self.counts.answered += 1
             self.machine.answered(
@@ -91,6 +90,7 @@ extension PoolSimulator {
                 actions: &self.actions
             )
         case (.bad, let ticket?):
+            self.noteAnswer(ticket, index)
             let failure: PoolFailure = self.random.once(in: 2) ? .worker_error : .invalid_verdict
             self.tickets[ticket]?.mayFail = [failure]
             self.machine.answered(
@@ -117,6 +117,12 @@ extension PoolSimulator {
                 actions: &self.actions
             )
         }
+    }
+
+    /// Whatever is wrong with an answer, it counts against neither pool nor worker.
+    private mutating func noteAnswer(_ ticket: PoolTicket, _ index: Int) {
+        self.breaker.answered(isTrial: self.tickets[ticket]?.admission == .trial)
+        self.quarantine.isBack(self.workers[index].hello.identity)
     }
 
     private mutating func handBack(_ ticket: PoolTicket, by id: WorkerID, _ eventID: Int64) {
