@@ -48,6 +48,17 @@ extension PoolMachine {
         self.dispatch(now: now, actions: &actions)
     }
 
+    /// An answer that was used turned out to be none: what it refers to cannot be taken.
+    ///
+    /// Its question is over; only the books change.
+    package mutating func answerRefused(from id: WorkerID) {
+        self.counts.served -= min(self.counts.served, 1)
+        self.counts.failed += 1
+        guard let index = self.index(of: id) else { return }
+        self.workers[index].served -= min(self.workers[index].served, 1)
+        self.workers[index].failed += 1
+    }
+
     private mutating func countStale(_ id: WorkerID, _ eventID: Int64) {
         if self.answerReceived(from: id, eventID: eventID) == .duplicate {
             self.stale.duplicate += 1

@@ -329,6 +329,18 @@ struct PolicyPoolTests {
         #expect(readyCount == 3)
     }
 
+    @Test("counts an answer whose file was not taken as a failure")
+    func answerRefused() {
+        let scene = Scene()
+        scene.join(1)
+        scene.submit(7)
+        scene.answer(1, 1)
+        scene.machine.answerRefused(from: 1)
+        let snapshot = scene.machine.snapshot(now: scene.now)
+        #expect(snapshot.served == 0 && snapshot.failed == 1)
+        #expect(snapshot.workers.map(\.served) == [0] && snapshot.workers.map(\.failed) == [1])
+    }
+
     @Test("does not count what is too large for a worker's frame")
     func tooLarge() {
         let scene = Scene()

@@ -1,4 +1,5 @@
 import Configuration
+import Glibc
 import JSON
 import Logging
 import NIOCore
@@ -149,7 +150,7 @@ final class PolicyConversation: PoolAsker {
                 return nil
             }
             if let failure = self.message?.failure {
-                return self.decide(.spoolFailed(failure), PolicyDecision.Decider())
+                return self.messageLost(failure, in: pool)
             }
             if !pool.shadows.isEmpty { self.askShadows(of: pool, question.hook) }
             guard isAsked else {
@@ -412,16 +413,59 @@ extension PolicyConversation {
                 self.message?.replace(with: destination, size: taken.size)
                 self.poolDone(outcome, peerUserID: owner)
             case .success: server.removeSoon(destination)
+            case .failure(let refusal as ReplacementMessage.Refusal):
+                self.replacementRefused(path, refusal, outcome)
             case .failure(let error):
-                server.logger.warning(
-                    "a worker's replacement message was refused",
-                    metadata: ["file": "\(path)", "violation": "file_refused: \(error)"]
-                )
-                self.poolDone(
-                    .failed(reason: "invalid_verdict", worker: nil),
-                    peerUserID: owner
-                )
+                self.replacementLost(error as? SystemError ?? SystemError("\(error)", path, EIO))
             }
         }
+    }
+
+    /// The worker left a file that is not taken: its verdict is invalid as a whole.
+    private func replacementRefused(
+        _ path: String,
+        _ refusal: ReplacementMessage.Refusal,
+        _ outcome: PoolOutcome
+    ) {
+        guard let question = self.question, case .answered(let verdict, let worker) = outcome else {
+            return
+        }
+        let pool = self.route[question.pool]
+        pool.answerRefused(from: worker)
+        pool.logSparingly(
+            .warning,
+            "a worker's replacement message was refused",
+            [
+                "session": "\(self.sessionID)", "pool": "\(pool.name)", "worker": "\(worker)",
+                "plugin": "\(verdict.plugin ?? "")", "hook": "\(question.hook.rawValue)",
+                "file": "\(path)", "violation": "file_refused: \(refusal)",
+            ]
+        )
+        self.poolDone(.failed(reason: "invalid_verdict", worker: worker), peerUserID: .max)
+    }
+
+    /// Our own disk or descriptors failed, so the message stays with its client.
+    ///
+    /// What the worker put in its place is not there, and the message as it came is not what policy
+    /// wants: the pool's failure policy has no say in this.
+    private func replacementLost(_ error: SystemError) {
+        guard let question = self.question else { return }
+        let pool = self.route[question.pool]
+        self.tellShadows(.failed(reason: "message_lost", worker: nil))
+        self.handler?.policyDecided(self.messageLost(error, in: pool))
+    }
+
+    /// The message cannot be written or read by us (protocol/failure.md, `message_lost`).
+    private func messageLost(_ error: SystemError, in pool: PolicyPool) -> PolicyDecision {
+        pool.logSparingly(
+            .error,
+            "a message could not be kept, its client gets 451 or 452",
+            [
+                "session": "\(self.sessionID)", "pool": "\(pool.name)",
+                "hook": "\(self.openHook?.rawValue ?? "")", "reason": "message_lost",
+                "error": "\(error)",
+            ]
+        )
+        return self.decide(.spoolFailed(error), PolicyDecision.Decider())
     }
 }

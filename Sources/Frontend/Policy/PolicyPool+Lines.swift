@@ -162,6 +162,11 @@ extension PolicyPool {
         }
     }
 
+    /// What the worker's last verdict names was not taken, so the verdict counts as a failure.
+    func answerRefused(from worker: WorkerLabel) {
+        self.machine.answerRefused(from: worker.connection)
+    }
+
     /// A worker begins with a hook that was ahead; if it was not, the verdict will not be taken.
     private func wentAhead(_ connection: WorkerConnectionHandler, _ id: Int64, to hook: Hook) {
         guard

@@ -7,7 +7,7 @@ import Glibc
 /// links, looked at through the descriptor, and copied; the worker's own inode is never queued. All
 /// of it are system calls that wait for a disk, so they run on the thread pool.
 enum ReplacementMessage {
-    /// Why a file is not taken; each makes the verdict invalid as a whole.
+    /// Why a file is not taken, which is the worker's doing; each makes the verdict invalid as a whole.
     enum Refusal: Error, Equatable {
         /// The path leaves the pool's folder, or names a folder below it.
         case outsideFolder
@@ -42,7 +42,7 @@ enum ReplacementMessage {
         defer { close(directory) }
         // Non-blocking, so that a FIFO cannot hold a thread.
         let source = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-        guard source >= 0 else { throw Refusal.cannotOpen(errno) }
+        guard source >= 0 else { throw self.openFailed(name, errno) }
         defer { close(source) }
         let size = try self.check(source, owner: owner, limit: limit)
         do {
@@ -74,12 +74,26 @@ enum ReplacementMessage {
         return name
     }
 
-    private static func check(_ source: Int32, owner: uid_t, limit: Int) throws(Refusal) -> Int {
+    /// What the worker left may not be there, be a link or a socket, or be closed to us; everything else
+    /// that can be wrong with opening it is our own trouble.
+    private static func openFailed(_ name: String, _ code: Int32) -> any Error {
+        switch code {
+        case ENOENT, ELOOP, ENXIO, ENODEV, EACCES, EPERM, ENAMETOOLONG, ENOTDIR:
+            Refusal.cannotOpen(code)
+        default: SystemError("open the replacement", name, code)
+        }
+    }
+
+    private static func check(_ source: Int32, owner: uid_t, limit: Int) throws -> Int {
         var facts = stat()
-        guard fstat(source, &facts) == 0 else { throw .cannotOpen(errno) }
-        guard facts.st_mode & S_IFMT == S_IFREG, facts.st_nlink == 1 else { throw .notPlainFile }
-        guard facts.st_uid == owner else { throw .wrongOwner }
-        guard facts.st_size >= 0, facts.st_size <= limit else { throw .tooLarge }
+        guard fstat(source, &facts) == 0 else {
+            throw SystemError("look at the replacement in", "out/", errno)
+        }
+        guard facts.st_mode & S_IFMT == S_IFREG, facts.st_nlink == 1 else {
+            throw Refusal.notPlainFile
+        }
+        guard facts.st_uid == owner else { throw Refusal.wrongOwner }
+        guard facts.st_size >= 0, facts.st_size <= limit else { throw Refusal.tooLarge }
         return Int(facts.st_size)
     }
 
@@ -99,7 +113,9 @@ enum ReplacementMessage {
         while true {
             let count = chunk.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
             if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw Refusal.cannotOpen(errno) }
+            guard count >= 0 else {
+                throw SystemError("read the replacement for", destination, errno)
+            }
             guard count > 0 else { break }
             guard count <= remaining else { throw Refusal.unstable }
             remaining -= count
