@@ -187,4 +187,26 @@ extension PoolMachine {
         self.settle(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)
     }
+
+    /// The event was not written because the worker's socket takes no more: it waits for whoever is next,
+    /// as if it had not been sent.
+    package mutating func heldBack(
+        from id: WorkerID,
+        eventID: Int64,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        guard let index = self.index(of: id),
+            let position = self.workers[index].position(of: eventID)
+        else { return }
+        let ticket = self.workers[index].held[position].ticket
+        self.workers[index].release(at: position)
+        if let ticket, var slot = self.tickets[ticket] {
+            slot.attempts -= 1
+            self.tickets[ticket] = slot
+            self.retry(ticket, slot, now: now, actions: &actions)
+        }
+        self.settle(index, actions: &actions)
+        self.dispatch(now: now, actions: &actions)
+    }
 }

@@ -17,7 +17,7 @@ from harness.smtp import Dialogue
 from harness.waiting import wait_until
 from harness.wire import Message, RawWorker, encoded, hello
 from proofs import proves
-from scene import Scene, failed_by_policy
+from scene import SLACK_OCTETS, Scene, failed_by_policy
 
 HELLO = encoded(hello(["vrfy"], pool="hostile"))
 
@@ -389,6 +389,32 @@ def test_21_a_full_socket(scene: Scene) -> None:
         for client in clients:
             failed_by_policy(client, 10)
             client.close()
+
+
+@proves("slow_reader")
+@pytest.mark.parametrize("concurrency", [1, 0], ids=["worker", "observer"])
+def test_21_pings_and_never_reads(scene: Scene, concurrency: int) -> None:
+    """What is answered to a worker that does not read is bounded, and then it is closed."""
+    hooks: dict[str, Message] = {"vrfy": {}} if concurrency else {"vrfy": {"observe": True}}
+    worker = scene.worker(hooks, concurrency=concurrency)
+    pings = b'{"type":"ping","n":1}\n' * 5_000
+    sent = 0
+    worker.socket.settimeout(20)
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        while sent < 500 << 20:
+            worker.socket.sendall(pings)
+            sent += len(pings)
+    scene.logged("a worker is closed.*slow_reader")
+    assert scene.frontend.resident_octets() < scene.resident + SLACK_OCTETS
+
+
+def test_21_pings_and_reads(scene: Scene) -> None:
+    """Each ping is answered, in order, as long as the answers are read."""
+    worker = scene.worker(["vrfy"])
+    for start in range(0, 200_000, 2_000):
+        worker.octets(b"".join(b'{"type":"ping","n":%d}\n' % n for n in range(start, start + 2_000)))
+        for n in range(start, start + 2_000):
+            assert worker.read() == {"type": "pong", "n": n}
 
 
 @proves("deadline", "zombie")

@@ -38,6 +38,8 @@ struct ModelTicket {
     var deadlineNS: UInt64
     var latestDeadlineNS: UInt64
     var attempts = 0
+    /// It was sent, or held back at the last moment: younger ones may have been sent in the meantime.
+    var hasHadItsTurn = false
     var deaths = 0
     var losses = 0
     /// What the breaker, as the model has it, said to it.

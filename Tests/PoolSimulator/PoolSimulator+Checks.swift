@@ -13,6 +13,7 @@ extension PoolSimulator {
             try self.perform(action)
         }
         self.actions.removeAll(keepingCapacity: true)
+        self.filled.removeAll()
         try self.check(self.poisonToFail == nil, "poison that does not fail")
     }
 
@@ -68,7 +69,7 @@ extension PoolSimulator {
         let mask = HookMask(hook: slot.hook)
         try self.check(slot.worker == nil, "\(ticket) is sent twice at once")
         try self.check(worker.phase == .ready && !worker.isToBeClosed, "\(id) is not ready")
-        try self.check(!worker.isBlocked, "\(id) does not read")
+        try self.check(!worker.isBlocked || self.filled.contains(id), "\(id) does not read")
         try self.check(worker.hello.asked.contains(mask), "\(id) did not ask for \(slot.hook)")
         try self.check(
             worker.held.count < worker.hello.concurrency,
@@ -95,9 +96,9 @@ extension PoolSimulator {
             )
         }
         // All would be too many to look at.
-        if attempt == 1, ticket % 8 == 0 {
+        if !slot.hasHadItsTurn, ticket % 8 == 0 {
             let isFirst = self.tickets.allSatisfy { other, waiting in
-                other >= ticket || waiting.worker != nil || waiting.attempts > 0
+                other >= ticket || waiting.worker != nil || waiting.hasHadItsTurn
                     || !worker.hello.asked.contains(HookMask(hook: waiting.hook))
             }
             try self.check(isFirst, "\(ticket) overtakes an older one")
@@ -105,12 +106,16 @@ extension PoolSimulator {
         slot.worker = id
         slot.identity = worker.hello.identity
         slot.attempts = attempt
+        slot.hasHadItsTurn = true
         slot.mayFail = []
         self.tickets[ticket] = slot
         self.workers[index].lastEventID = eventID
         self.workers[index].held.append((eventID, ticket))
         self.counts.sent += 1
         if attempt > 1 { self.counts.retried += 1 }
+        if worker.isBlocked || self.random.once(in: 500) {
+            return self.holdBack(ticket, at: index, eventID)
+        }
         guard self.random.once(in: 5_000) else { return }
         // It does not fit what the worker reads.
         self.note("could not send \(ticket)")
@@ -118,6 +123,28 @@ extension PoolSimulator {
         self.workers[index].held.removeLast()
         self.machine.couldNotSend(
             to: id,
+            eventID: eventID,
+            now: self.now,
+            actions: &self.actions
+        )
+    }
+
+    /// The worker's socket is full by now: the event is not written, and the worker said so before.
+    private mutating func holdBack(_ ticket: PoolTicket, at index: Int, _ eventID: Int64) {
+        let id = self.workers[index].id
+        self.note("held back \(ticket)")
+        self.counts.heldBack += 1
+        self.workers[index].held.removeLast()
+        self.workers[index].isBlocked = true
+        self.filled.insert(id)
+        self.tickets[ticket]?.worker = nil
+        self.tickets[ticket]?.handedBackBy = nil
+        self.tickets[ticket]?.hasHadItsTurn = true
+        self.tickets[ticket]?.attempts -= 1
+        self.tickets[ticket]?.mayFail = [.no_worker, .deadline]
+        self.machine.workerBlocked(id, true, now: self.now, actions: &self.actions)
+        self.machine.heldBack(
+            from: id,
             eventID: eventID,
             now: self.now,
             actions: &self.actions

@@ -18,6 +18,7 @@ package struct PoolSimulator: ~Copyable {
         package var answered = 0
         package var stale = 0
         package var handedBack = 0
+        package var heldBack = 0
         package var wentAhead = 0
         package var cancelled = 0
         package var passedOver = 0
@@ -56,6 +57,8 @@ package struct PoolSimulator: ~Copyable {
     var lastTicket: PoolTicket = 0
     var lastWorker: WorkerID = 0
     var actions: [PoolAction] = []
+    /// Workers whose sockets became full while these are done: what was decided before is held back.
+    var filled: Set<WorkerID> = []
     /// Fingerprints that are poison, and until when.
     var poison: [UInt64: UInt64] = [:]
     var breaker = ModelBreaker()

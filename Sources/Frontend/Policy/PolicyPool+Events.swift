@@ -178,6 +178,14 @@ extension PolicyPool {
         guard let connection = self.connections[worker],
             let asker = self.askers[ticket], let hook = asker.openHook
         else { return }
+        guard !connection.isBlocked else {
+            return self.machine.heldBack(
+                from: worker,
+                eventID: eventID,
+                now: self.server.nowNS,
+                actions: &self.actions
+            )
+        }
         let head = EventHead(
             id: eventID,
             attempt: attempt,
@@ -231,6 +239,23 @@ extension PolicyPool {
         self.log(.warning, "a worker is closed", connection, ["reason": "\(reason.rawValue)"])
         FrontendLine.bye(code: reason.rawValue, message: "", into: &connection.output)
         self.lose(connection)
+    }
+
+    /// The worker does not read, and more waits for it than may.
+    func closeSlowReader(_ connection: WorkerConnectionHandler) {
+        self.log(
+            .warning,
+            "a worker is closed",
+            connection,
+            ["reason": "slow_reader", "why": "too many octets wait to be read"]
+        )
+        FrontendLine.bye(
+            code: PoolAction.CloseReason.slow_reader.rawValue,
+            message: "too many octets wait to be read",
+            into: &connection.output
+        )
+        self.lose(connection)
+        self.perform()
     }
 
     /// Keeps what two workers died of, for the plugin's author.

@@ -89,7 +89,13 @@ extension PolicyPool {
                 }
             }
             .serverChannelOption(.backlog, value: 1_024)
-            .childChannelOption(.writeBufferWaterMark, value: .init(low: 262_144, high: 1_048_576))
+            .childChannelOption(
+                .writeBufferWaterMark,
+                value: .init(
+                    low: WorkerConnectionHandler.fewWaitingOctets,
+                    high: WorkerConnectionHandler.mostWaitingOctets
+                )
+            )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(pool.value.newConnection())

@@ -12,6 +12,10 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
 
     /// Lines that are sent without waiting for the end of the turn, in octets: about eight events.
     static let promptOctets = 8_192
+    /// From so many octets on that wait for the worker to read, it is sent no events or notifications.
+    static let mostWaitingOctets = 1_048_576
+    /// When no more than so many wait, it is sent them again.
+    static let fewWaitingOctets = 262_144
 
     let id: WorkerID
     /// The worker's process, as the kernel says.
@@ -29,6 +33,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     var isDirty = false
     /// Notifications that it did not get because it was slow.
     var droppedNotifications: UInt64 = 0
+    /// Its socket takes no more for now.
+    private(set) var isBlocked = false
     /// A `drain` is sent once, as the question or as the answer.
     var hasSaidDrain = false
     private(set) var isClosed = false
@@ -95,7 +101,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.pool.writabilityChanged(self, isWritable: context.channel.isWritable)
+        self.isBlocked = !context.channel.isWritable
+        self.pool.writabilityChanged(self, isWritable: !self.isBlocked)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -120,6 +127,19 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
         buffer.writeBytes(self.output.octets)
         self.output.removeAll()
         context.writeAndFlush(self.wrapOutboundOut(buffer), promise: nil)
+        if self.isBlocked, !self.isClosed, self.isTooMuchWaiting(context.channel) {
+            self.pool.closeSlowReader(self)
+        }
+    }
+
+    /// Whether more waits than events and notifications can be the cause of.
+    ///
+    /// Each of these is begun only while the socket takes more, so at most one line goes beyond. What
+    /// else is written answers what the worker itself says without reading, and has no end.
+    private func isTooMuchWaiting(_ channel: any Channel) -> Bool {
+        let line = max(self.hello?.maximumFrameOctets ?? 0, Self.mostWaitingOctets)
+        let waiting = try? channel.syncOptions?.getOption(.bufferedWritableBytes)
+        return (waiting ?? 0) > Self.mostWaitingOctets + line + Self.promptOctets
     }
 
     /// Sends what was written, then closes; nothing that arrives counts any more.
