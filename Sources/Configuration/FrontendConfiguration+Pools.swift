@@ -25,6 +25,12 @@ extension FrontendConfiguration {
         )
         pool.minimumWorkers = reader.integer("minimum_workers", default: 1, in: 0...10_000)
         pool.zombieMS = reader.milliseconds("zombie_ms", default: pool.zombieMS)
+        pool.pingMS = reader.integer(
+            "ping_ms",
+            default: pool.pingMS,
+            in: 100...3_600_000,
+            unit: "milliseconds"
+        )
         pool.graceMS = reader.milliseconds("grace_ms", default: pool.graceMS)
         pool.queueLimit = reader.integer(
             "queue_limit",

@@ -191,6 +191,9 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var hooks: [Hook: HookPolicy] = [:]
         /// `zombie_ms`: past its deadline an answer may come so late; then its worker is closed.
         package var zombieMS: Int64 = 30_000
+        /// `ping_ms`: a worker that says nothing for so long is asked `ping`; one that has no event left
+        /// to answer and does not answer that for ``zombieMS`` is closed.
+        package var pingMS: Int64 = 5_000
         /// `grace_ms`: after start, or after the last worker left, events wait so long.
         package var graceMS: Int64 = 3_000
         /// `queue_limit`: events that wait for a worker; one more fails by the policy.

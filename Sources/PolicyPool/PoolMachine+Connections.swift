@@ -43,8 +43,16 @@ extension PoolMachine {
             return
         }
         self.workers[index].state = .ready
+        self.workers[index].heardNS = now
         self.readyChanged(now: now, actions: &actions)
         self.dispatch(now: now, actions: &actions)
+    }
+
+    /// Something came from the worker, so it lives; to be told at least before each ``timePassed(now:actions:)``.
+    package mutating func workerHeard(_ id: WorkerID, now: UInt64) {
+        guard let index = self.index(of: id) else { return }
+        self.workers[index].heardNS = now
+        self.workers[index].pingedNS = nil
     }
 
     /// The worker wants to leave, or is told to: nothing more is sent to it.

@@ -1,10 +1,15 @@
 // MARK: - Time
 
 extension PoolMachine {
+    /// The owner was held up if it did not say for so long that time passed.
+    static let gapNS: UInt64 = 1_000_000_000
+
     /// Looks at every deadline; call at least every 100 ms.
     package mutating func timePassed(now: UInt64, actions: inout [PoolAction]) {
         if now >= self.nextDeadlineNS { self.lookAtDeadlines(now: now, actions: &actions) }
         if self.queued > 0 { self.failUnserved(now: now, actions: &actions) }
+        self.forgiveGap(now: now)
+        self.pingSilentWorkers(now: now, actions: &actions)
         self.closeOverdueWorkers(now: now, actions: &actions)
         self.poison.forget(now: now)
         self.health.forget(now: now)
@@ -90,6 +95,29 @@ extension PoolMachine {
         }
     }
 
+    /// If it was the owner that did not run, what workers said meanwhile has not been read yet.
+    private mutating func forgiveGap(now: UInt64) {
+        let gap = now &- self.lastTimeNS
+        self.lastTimeNS = now
+        guard gap > Self.gapNS else { return }
+        for index in self.workers.indices {
+            guard let pinged = self.workers[index].pingedNS else { continue }
+            self.workers[index].pingedNS = pinged &+ gap
+        }
+    }
+
+    private mutating func pingSilentWorkers(now: UInt64, actions: inout [PoolAction]) {
+        for index in self.workers.indices where self.workers[index].pingedNS == nil {
+            switch self.workers[index].state {
+            case .greeting, .closing: continue
+            case .ready, .draining, .quarantined: break
+            }
+            guard now &- self.workers[index].heardNS >= self.settings.pingNS else { continue }
+            self.workers[index].pingedNS = now
+            actions.append(.ping(self.workers[index].id))
+        }
+    }
+
     private mutating func closeOverdueWorkers(now: UInt64, actions: inout [PoolAction]) {
         var wasReady = false
         for index in self.workers.indices {
@@ -110,7 +138,9 @@ extension PoolMachine {
         if let since = self.workers[index].blockedSinceNS, now &- since >= patience {
             return .slow_reader
         }
-        let isZombie = self.workers[index].held.contains { $0.deadlineNS &+ patience <= now }
-        return isZombie ? .zombie : nil
+        let isOverdue = self.workers[index].held.contains { $0.deadlineNS &+ patience <= now }
+        let isSilent =
+            self.workers[index].pingedNS.map { now >= $0 && now &- $0 >= patience } ?? false
+        return isOverdue || isSilent && !self.workers[index].isBusy(now: now) ? .zombie : nil
     }
 }

@@ -41,6 +41,8 @@ package struct PoolMachine: ~Copyable, Sendable {
     var asked: HookMask?
     /// Until when events wait for a worker that serves their hook, by hook.
     var graceUntilNS: [UInt64]
+    /// When time was last said to have passed.
+    var lastTimeNS: UInt64
     /// No deadline passes before then.
     var nextDeadlineNS = UInt64.max
 
@@ -60,6 +62,7 @@ package struct PoolMachine: ~Copyable, Sendable {
 
     package init(settings: PoolSettings, now: UInt64) {
         self.settings = settings
+        self.lastTimeNS = now
         self.graceUntilNS = [UInt64](repeating: now &+ settings.graceNS, count: PoolMachine.hooks)
     }
 

@@ -18,6 +18,8 @@ package struct PoolSnapshot: Sendable, Equatable {
             case busy
             /// It does not read, or holds an event past its deadline.
             case slow
+            /// It has not answered `ping` for ``PoolSettings/pingNS``.
+            case silent
             case draining
             /// It failed too often, and leaves.
             case quarantined
@@ -54,7 +56,9 @@ extension PoolMachine {
             outstanding: self.workers.reduce(0) { $0 + $1.held.count },
             served: self.counts.served,
             failed: self.counts.failed,
-            workers: self.workers.compactMap { $0.snapshot(now: now) }
+            workers: self.workers.compactMap {
+                $0.snapshot(now: now, pingNS: self.settings.pingNS)
+            }
         )
     }
 
@@ -66,11 +70,11 @@ extension PoolMachine {
 }
 
 extension WorkerSlot {
-    func snapshot(now: UInt64) -> PoolSnapshot.Worker? {
+    func snapshot(now: UInt64, pingNS: UInt64) -> PoolSnapshot.Worker? {
         if case .greeting = self.state { return nil }
         return PoolSnapshot.Worker(
             id: self.id,
-            state: self.snapshotState(now: now),
+            state: self.snapshotState(now: now, pingNS: pingNS),
             concurrency: self.hello.concurrency,
             outstanding: self.held.count,
             served: self.served,
@@ -80,12 +84,14 @@ extension WorkerSlot {
         )
     }
 
-    private func snapshotState(now: UInt64) -> PoolSnapshot.Worker.State {
+    private func snapshotState(now: UInt64, pingNS: UInt64) -> PoolSnapshot.Worker.State {
+        let isSilent = self.pingedNS.map { now >= $0 && now &- $0 >= pingNS } ?? false
         switch self.state {
         case .quarantined, .closing: return .quarantined
         case .draining: return .draining
         case .greeting, .ready: break
         }
+        if isSilent { return .silent }
         let isSlow = self.blockedSinceNS != nil || self.held.contains { $0.deadlineNS <= now }
         if isSlow { return .slow }
         // An observer has no credits and is never busy.

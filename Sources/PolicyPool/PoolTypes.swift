@@ -62,6 +62,8 @@ package struct PoolSettings: Sendable, Equatable {
     package var graceNS: UInt64 = 3_000_000_000
     /// Past its deadline an answer may come so late; then its worker is closed.
     package var zombieNS: UInt64 = 30_000_000_000
+    /// A worker that says nothing for so long is asked `ping`.
+    package var pingNS: UInt64 = 5_000_000_000
     /// A connection says hello within this.
     package var handshakeNS: UInt64 = 5_000_000_000
     package var queueLimit = 1_000
@@ -110,6 +112,8 @@ package enum PoolAction: Equatable, Sendable {
     case fail(PoolTicket, PoolFailure, worker: WorkerID?)
     /// Tell the worker that nobody waits any more; one answer is still expected.
     case cancelEvent(WorkerID, eventID: Int64, reason: CancelReason)
+    /// Say `ping`: nothing has come from the worker for a while.
+    case ping(WorkerID)
     /// Say `bye` and close.
     case close(WorkerID, CloseReason)
     /// Say `drain`: nothing is sent to this worker any more.
@@ -132,7 +136,7 @@ package enum PoolAction: Equatable, Sendable {
         case handshake
         /// It did not read what it was sent.
         case slow_reader
-        /// It did not answer long past a deadline.
+        /// It did not answer long past a deadline, or long after a `ping` with no event left to answer.
         case zombie
         /// It failed too often in a row.
         case quarantined

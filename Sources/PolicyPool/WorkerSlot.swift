@@ -45,6 +45,10 @@ struct WorkerSlot: Sendable {
     var isDrainAnswered = false
     /// Its socket takes no more; since when.
     var blockedSinceNS: UInt64?
+    /// When something last came from it.
+    var heardNS: UInt64 = 0
+    /// It was asked `ping` then, and nothing has come since.
+    var pingedNS: UInt64?
     /// Its identity may have failures that an answer ends.
     var hasFailuresInARow = false
     /// It answered a question that was still open, well or not.
@@ -82,6 +86,9 @@ struct WorkerSlot: Sendable {
     func isLessBusy(than other: borrowing WorkerSlot) -> Bool {
         self.held.count * other.credits < other.held.count * self.credits
     }
+
+    /// Whether it owes an answer that is not overdue.
+    func isBusy(now: UInt64) -> Bool { self.held.contains { $0.deadlineNS > now } }
 
     // MARK: - What it holds
 

@@ -69,6 +69,13 @@ package enum FrontendLine {
         self.end(&writer)
     }
 
+    package static func ping(_ number: Int64, into writer: inout JSONWriter) {
+        self.begin("ping", &writer)
+        writer.key("n")
+        writer.int(number)
+        self.end(&writer)
+    }
+
     package static func pong(_ number: Int64, into writer: inout JSONWriter) {
         self.begin("pong", &writer)
         writer.key("n")

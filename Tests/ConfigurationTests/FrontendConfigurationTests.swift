@@ -66,6 +66,8 @@ import Testing
             allowed_users = ["root", "65533"]
             group = "root"
             failure_header = true
+            zombie_ms = 20000
+            ping_ms = 2000
             [pool.hooks.connect]
             on_failure = "skip"
             deadline_ms = 5000
@@ -94,6 +96,8 @@ import Testing
         #expect(pool.socketMode == 0o600)
         #expect(pool.allowedUserIDs == [0, 65_533])
         #expect(pool.groupID == 0)
+        #expect(pool.zombieMS == 20_000)
+        #expect(pool.pingMS == 2_000)
         #expect(pool.policy(for: .connect).onFailure == .skip)
         #expect(pool.policy(for: .connect).deadlineMS == 5_000)
         #expect(pool.policy(for: .mail).deadlineMS == 7_000)

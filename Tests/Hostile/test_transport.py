@@ -408,6 +408,28 @@ def test_21_pings_and_never_reads(scene: Scene, concurrency: int) -> None:
     assert scene.frontend.resident_octets() < scene.resident + SLACK_OCTETS
 
 
+@proves("zombie")
+def test_22_hangs_while_idle(set_stage: Callable[..., Scene]) -> None:
+    """A worker that has nothing to do and does not answer `ping` is shown as silent, then closed."""
+    scene = set_stage(ping_ms=300, zombie_ms=2_000)
+    hung = scene.worker(["vrfy"], worker={"name": "hung"})
+    observer = scene.worker({"status": {"observe": True}}, concurrency=0, worker={"name": "watcher"})
+
+    def state() -> str | None:
+        status = observer.expect("notify")["args"]
+        (pool,) = (each for each in status["pools"] if each["name"] == "hostile")
+        workers = {each["name"]: each for each in pool["workers"]}
+        assert workers["watcher"]["pid"] == os.getpid()
+        return workers["hung"]["state"] if "hung" in workers else None
+
+    wait_until(lambda: state() == "silent", 10, "silent", 0)
+    wait_until(lambda: state() is None, 10, "closed", 0)
+    scene.logged(rf"a worker is closed.*pid={os.getpid()}.*reason=zombie.*worker=hung")
+    assert [message["type"] for message in hung.closed()] == ["ping", "bye"]
+    # The watcher answered each ping.
+    assert observer.is_open()
+
+
 def test_21_pings_and_reads(scene: Scene) -> None:
     """Each ping is answered, in order, as long as the answers are read."""
     worker = scene.worker(["vrfy"])

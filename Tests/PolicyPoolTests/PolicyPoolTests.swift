@@ -179,6 +179,7 @@ struct PolicyPoolTests {
         scene.pass(self.all)
         let over: [PoolAction] = [
             .cancelEvent(1, eventID: 1, reason: .deadline), .fail(7, .deadline, worker: 1),
+            .ping(1),
         ]
         var done = scene.take()
         #expect(done == over)
@@ -189,6 +190,66 @@ struct PolicyPoolTests {
         scene.pass(10 * Scene.second)
         scene.machine.cancelled(8, actions: &scene.actions)
         scene.pass(20 * Scene.second)
+        done = scene.take()
+        #expect(done == [.close(1, .zombie)])
+    }
+
+    @Test("pings who is silent, and closes who has nothing to do and does not answer that")
+    func ping() {
+        let scene = Scene()
+        scene.join(1)
+        scene.join(2)
+        /// The second worker says something each second.
+        func pass(seconds: Int) -> [PoolAction] {
+            for _ in 0..<seconds {
+                scene.now += Scene.second
+                scene.machine.workerHeard(2, now: scene.now)
+                scene.pass(0)
+            }
+            return scene.take()
+        }
+        var done = pass(seconds: 4)
+        #expect(done == [])
+        done = pass(seconds: 1)
+        #expect(done == [.ping(1)])
+        done = pass(seconds: 4)
+        var states = scene.machine.snapshot(now: scene.now).workers.map(\.state)
+        #expect(done == [] && states == [.ready, .ready])
+        done = pass(seconds: 25)
+        states = scene.machine.snapshot(now: scene.now).workers.map(\.state)
+        #expect(done == [] && states == [.silent, .ready])
+        done = pass(seconds: 1)
+        #expect(done == [.close(1, .zombie)])
+    }
+
+    @Test("lets who has an event that is not overdue take its time with a pong")
+    func pingWhileBusy() {
+        let scene = Scene()
+        scene.machine.settings.zombieNS = 8 * Scene.second
+        scene.join(1)
+        scene.submit(7)
+        for _ in 0..<19 { scene.pass(Scene.second) }
+        _ = scene.take()
+        scene.pass(Scene.second)
+        let done = scene.take()
+        let over: [PoolAction] = [
+            .cancelEvent(1, eventID: 1, reason: .deadline), .fail(7, .deadline, worker: 1),
+            .close(1, .zombie),
+        ]
+        #expect(done == over)
+    }
+
+    @Test("blames nobody for a silence in which the owner itself did not run")
+    func pingAfterGap() {
+        let scene = Scene()
+        scene.join(1)
+        for _ in 0..<6 { scene.pass(Scene.second) }
+        var done = scene.take()
+        #expect(done == [.ping(1)])
+        scene.pass(600 * Scene.second)
+        done = scene.take()
+        #expect(done == [])
+        for _ in 0..<30 { scene.pass(Scene.second) }
         done = scene.take()
         #expect(done == [.close(1, .zombie)])
     }

@@ -8,15 +8,25 @@ struct ModelWorker {
         case draining
     }
 
+    struct Held {
+        let eventID: Int64
+        /// `nil` once nobody waits any more.
+        var ticket: PoolTicket?
+        var deadlineNS: UInt64
+    }
+
     let id: WorkerID
     /// Which kind of worker, as the number in its name.
     let kind: Int
     var phase = Phase.connected
     var hello: PoolHello
-    /// What it was sent and has not answered; the ticket goes when nobody waits any more.
-    var held: [(eventID: Int64, ticket: PoolTicket?)] = []
+    /// What it was sent and has not answered.
+    var held: [Held] = []
     var lastEventID: Int64 = 0
     var isBlocked = false
+    /// When it last said something, and when it was asked `ping` if it has said nothing since.
+    var heardNS: UInt64 = 0
+    var pingedNS: UInt64?
     /// It never answers.
     var isHung = false
     /// Its `drain` was answered.

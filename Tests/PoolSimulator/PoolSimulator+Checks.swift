@@ -36,6 +36,7 @@ extension PoolSimulator {
                 worker.position(of: eventID) != nil,
                 "cancels \(id)/\(eventID), which is not out"
             )
+        case .ping(let id): try self.pinged(id)
         case .close(let id, let reason): try self.closed(id, reason)
         case .answerDrain(let id):
             guard let index = self.workers.firstIndex(where: { $0.id == id }) else { return }
@@ -110,7 +111,9 @@ extension PoolSimulator {
         slot.mayFail = []
         self.tickets[ticket] = slot
         self.workers[index].lastEventID = eventID
-        self.workers[index].held.append((eventID, ticket))
+        self.workers[index].held.append(
+            ModelWorker.Held(eventID: eventID, ticket: ticket, deadlineNS: slot.deadlineNS)
+        )
         self.counts.sent += 1
         if attempt > 1 { self.counts.retried += 1 }
         if worker.isBlocked || self.random.once(in: 500) {
@@ -187,6 +190,40 @@ extension PoolSimulator {
         self.counts.failed[failure, default: 0] += 1
     }
 
+    private mutating func pinged(_ id: WorkerID) throws(Violation) {
+        guard let index = self.workers.firstIndex(where: { $0.id == id }) else {
+            return try self.check(false, "pings \(id), which is gone")
+        }
+        let worker = self.workers[index]
+        try self.check(
+            worker.phase != .connected && !worker.isToBeClosed && worker.pingedNS == nil,
+            "\(id) is pinged too early, or again"
+        )
+        try self.check(
+            self.now - worker.heardNS >= self.settings.pingNS,
+            "\(id) is pinged and has just spoken"
+        )
+        self.workers[index].pingedNS = self.now
+        self.counts.pinged += 1
+        // Now and then a pong takes its time.
+        if !worker.isHung, !self.random.once(in: 50) { self.hear(index) }
+    }
+
+    /// Something comes from the worker.
+    mutating func hear(_ index: Int) {
+        self.workers[index].heardNS = self.now
+        self.workers[index].pingedNS = nil
+        self.machine.workerHeard(self.workers[index].id, now: self.now)
+    }
+
+    /// Whether it has not answered `ping` for so long that it is to be closed, and has nothing to do.
+    func isSilent(_ worker: ModelWorker) -> Bool {
+        guard let pinged = worker.pingedNS, self.now >= pinged,
+            self.now - pinged >= self.settings.zombieNS
+        else { return false }
+        return worker.held.allSatisfy { $0.deadlineNS <= self.now }
+    }
+
     private mutating func closed(
         _ id: WorkerID,
         _ reason: PoolAction.CloseReason
@@ -198,7 +235,11 @@ extension PoolSimulator {
         switch reason {
         case .handshake: try self.check(self.workers[index].phase == .connected, "said hello")
         case .slow_reader: try self.check(self.workers[index].isBlocked, "\(id) reads")
-        case .zombie: try self.check(!self.workers[index].held.isEmpty, "\(id) owes nothing")
+        case .zombie:
+            try self.check(
+                !self.workers[index].held.isEmpty || self.isSilent(self.workers[index]),
+                "\(id) owes nothing"
+            )
         case .quarantined:
             try self.check(self.workers[index].held.allSatisfy { $0.ticket == nil }, "cut off")
             if !self.workers[index].isQuarantined { try self.quarantined(index) }
@@ -342,6 +383,7 @@ extension PoolSimulator {
         // Now and then all begins anew: no worker was ever there, nobody is known.
         guard self.random.once(in: 3) else { return }
         self.machine = PoolMachine(settings: self.settings, now: self.now)
+        self.tickedNS = self.now
         self.poison = [:]
         self.breaker = ModelBreaker()
         self.named = self.named.map { _ in [] }

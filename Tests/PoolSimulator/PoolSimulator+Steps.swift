@@ -78,6 +78,7 @@ extension PoolSimulator {
         self.note("answer \(answer) \(id)/\(held.eventID) ticket \(held.ticket ?? 0)")
         try self.check(meaning == expected, "\(id)/\(held.eventID) is \(meaning), not \(expected)")
         self.workers[index].held.remove(at: place)
+        self.hear(index)
         switch (answer, held.ticket) {
         case (.good, let ticket?):
             self.noteAnswer(ticket, index)
@@ -138,8 +139,15 @@ extension PoolSimulator {
 
     private mutating func progress() {
         guard !self.workers.isEmpty else { return }
-        let worker = self.workers[self.random.below(self.workers.count)]
-        guard let held = worker.held.last else { return }
+        let index = self.random.below(self.workers.count)
+        let worker = self.workers[index]
+        guard !worker.isHung, let held = worker.held.last else { return }
+        self.hear(index)
+        defer {
+            if let ticket = held.ticket, let deadline = self.tickets[ticket]?.deadlineNS {
+                self.workers[index].held[worker.held.count - 1].deadlineNS = deadline
+            }
+        }
         if self.random.once(in: 2) { return self.goAhead(worker, held.eventID, held.ticket) }
         let extend = UInt64(self.random.below(3_000)) * Self.millisecond
         if let ticket = held.ticket, let slot = self.tickets[ticket] {
@@ -298,6 +306,7 @@ extension PoolSimulator {
             try self.check(concurrency == min(hello.concurrency, 16), "credits \(concurrency)")
             self.workers[index].hello.concurrency = concurrency
             self.workers[index].phase = .ready
+            self.workers[index].heardNS = self.now
             self.quarantine.isBack(hello.identity)
             self.machine.workerReady(id, now: self.now, actions: &self.actions)
         }
@@ -387,6 +396,13 @@ extension PoolSimulator {
         self.now += nanoseconds
         self.noteServed()
         self.note("tick")
+        // The owner did not run: what was said meanwhile has not been read.
+        if self.now - self.tickedNS > Self.second {
+            for index in self.workers.indices where self.workers[index].pingedNS != nil {
+                self.workers[index].pingedNS? += self.now - self.tickedNS
+            }
+        }
+        self.tickedNS = self.now
         for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
             self.tickets[ticket]?.mayFail.formUnion([.deadline, .no_worker])
         }
@@ -394,6 +410,13 @@ extension PoolSimulator {
         try self.perform()
         for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
             try self.check(false, "ticket \(ticket) waits past its deadline")
+        }
+        for worker in self.workers where worker.phase != .connected && !worker.isToBeClosed {
+            try self.check(!self.isSilent(worker), "\(worker.id) hangs and is kept")
+            try self.check(
+                worker.pingedNS != nil || self.now - worker.heardNS < self.settings.pingNS,
+                "\(worker.id) is silent and is not pinged"
+            )
         }
     }
 

@@ -19,6 +19,7 @@ package struct PoolSimulator: ~Copyable {
         package var stale = 0
         package var handedBack = 0
         package var heldBack = 0
+        package var pinged = 0
         package var wentAhead = 0
         package var cancelled = 0
         package var passedOver = 0
@@ -62,6 +63,8 @@ package struct PoolSimulator: ~Copyable {
     /// Fingerprints that are poison, and until when.
     var poison: [UInt64: UInt64] = [:]
     var breaker = ModelBreaker()
+    /// When the machine was last told that time passed.
+    var tickedNS: UInt64 = 1_000
     /// The step submits this ticket.
     var submitting: PoolTicket?
     /// Hooks that each kind of worker named when it was last there.
@@ -91,6 +94,7 @@ package struct PoolSimulator: ~Copyable {
             PoolSettings.Deadline(ordinaryNS: Self.second / 4, maximumNS: Self.second / 4)
         ]
         settings.zombieNS = 3 * Self.second
+        settings.pingNS = Self.second
         settings.hooksOfEmptyPool = HookMask(hook: 0)
         settings.hooksWithSideEffects = [HookMask(hook: 4), HookMask(hook: 5)]
         settings.queueLimit = 100

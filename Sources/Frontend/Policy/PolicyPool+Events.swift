@@ -131,7 +131,12 @@ extension PolicyPool {
     }
 
     func timePassed() {
-        self.machine.timePassed(now: self.server.nowNS, actions: &self.actions)
+        let now = self.server.nowNS
+        for connection in self.connections.values where connection.hasSpoken {
+            connection.hasSpoken = false
+            self.machine.workerHeard(connection.id, now: now)
+        }
+        self.machine.timePassed(now: now, actions: &self.actions)
         self.perform()
     }
 
@@ -161,6 +166,11 @@ extension PolicyPool {
         case .answerDrain(let worker):
             guard let connection = self.connections[worker] else { return }
             self.sayDrain(connection, reason: "requested")
+        case .ping(let worker):
+            guard let connection = self.connections[worker] else { return }
+            self.lastPing += 1
+            FrontendLine.ping(self.lastPing, into: &connection.output)
+            self.written(to: connection)
         case .close(let worker, let reason): self.close(worker, reason)
         case .poison(let ticket): self.keepPoison(ticket)
         case .passOver(let ticket):

@@ -20,6 +20,7 @@ final class PolicyPool {
     var askers: [PoolTicket: any PoolAsker] = [:]
     var lastTicket: PoolTicket = 0
     var lastWorker: WorkerID = 0
+    var lastPing: Int64 = 0
     var actions: [PoolAction] = []
     var isPerforming = false
     var dirty: [WorkerConnectionHandler] = []

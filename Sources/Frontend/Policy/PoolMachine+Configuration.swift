@@ -39,6 +39,7 @@ extension PoolSettings {
         self.hooksOfEmptyPool = HookMask(hook: Hook.connect.index)
         self.graceNS = nanoseconds(configuration.graceMS)
         self.zombieNS = nanoseconds(configuration.zombieMS)
+        self.pingNS = nanoseconds(configuration.pingMS)
         self.queueLimit = configuration.queueLimit
         self.maximumConnections = configuration.maximumConnections
         self.maximumConcurrency = configuration.maximumConcurrency

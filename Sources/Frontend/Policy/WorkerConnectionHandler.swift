@@ -33,6 +33,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     var isDirty = false
     /// Notifications that it did not get because it was slow.
     var droppedNotifications: UInt64 = 0
+    /// Something came since the pool last looked.
+    var hasSpoken = false
     /// Its socket takes no more for now.
     private(set) var isBlocked = false
     /// A `drain` is sent once, as the question or as the answer.
@@ -80,6 +82,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.hasSpoken = true
         guard let first = self.arrivals.arrived(self.unwrapInboundIn(data)) else { return }
         self.receive(first)
         while let next = self.arrivals.next() { self.receive(next) }

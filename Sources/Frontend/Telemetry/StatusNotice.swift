@@ -127,6 +127,10 @@ extension PolicyPool {
             writer.key(key)
             if text.isEmpty { writer.null() } else { writer.string(text) }
         }
+        writer.key("pid")
+        // 0: a process of another PID namespace, which has no number here.
+        let processID = Int64(connection.peer.processID)
+        if processID > 0 { writer.int(processID) } else { writer.null() }
         writer.key("plugins")
         writer.beginArray()
         for plugin in hello.plugins { writer.string(plugin) }
