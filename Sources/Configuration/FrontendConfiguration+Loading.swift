@@ -148,6 +148,11 @@ extension FrontendConfiguration.Limits {
             self.maximumHeaderOctets,
             in: 1_024...(1 << 26)
         )
+        self.maximumHeaderFields = count(
+            "max_header_fields",
+            self.maximumHeaderFields,
+            in: 100...100_000
+        )
         self.maximumLineOctets = octets(
             "max_line_octets",
             self.maximumLineOctets,

@@ -89,6 +89,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumMessageOctets = 26_214_400
         /// `max_header_octets`: the header section of a message.
         package var maximumHeaderOctets = 1_048_576
+        /// `max_header_fields`: the fields of that section, then 552 5.3.4.
+        package var maximumHeaderFields = 1_000
         /// `max_line_octets`: one line of a message, CRLF included.
         package var maximumLineOctets = 65_536
         /// `max_received`: Received and Delivered-To fields, then 554 5.4.6.

@@ -222,18 +222,21 @@ extension JSONWriter {
 
     /// The Bytes rule: a string if the octets are UTF-8 without NUL, else base64 in an object.
     package mutating func bytes(_ octets: [UInt8]) {
-        octets.withUnsafeBufferPointer { buffer in
-            // A string without an octet to escape has no NUL, and most have none.
-            let special = OctetSearch.firstSpecial(in: buffer, from: 0)
-            let isText = special == buffer.count || !buffer[special...].contains(0)
-            if isText, OctetSearch.isUTF8(buffer) {
-                self.string(utf8: buffer)
-            } else {
-                self.beginObject()
-                self.key("b64")
-                Base64.encoded(octets).withUnsafeBufferPointer { self.appendQuoted($0) }
-                self.endObject()
-            }
+        octets.withUnsafeBufferPointer { self.bytes($0) }
+    }
+
+    /// The same for octets that lie somewhere.
+    package mutating func bytes(_ octets: UnsafeBufferPointer<UInt8>) {
+        // A string without an octet to escape has no NUL, and most have none.
+        let special = OctetSearch.firstSpecial(in: octets, from: 0)
+        let isText = special == octets.count || !octets[special...].contains(0)
+        if isText, OctetSearch.isUTF8(octets) {
+            self.string(utf8: octets)
+        } else {
+            self.beginObject()
+            self.key("b64")
+            Base64.encoded(Array(octets)).withUnsafeBufferPointer { self.appendQuoted($0) }
+            self.endObject()
         }
     }
 }

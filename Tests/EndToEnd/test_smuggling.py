@@ -115,12 +115,12 @@ def test_a_bare_line_end_anywhere_refuses_the_message(serving: Gatepost, name: s
 
 
 def test_normalize(make_gatepost: Callable[..., Gatepost]) -> None:
-    """`bare_newline = "normalize"`: a bare LF becomes CRLF, a bare CR a space; neither ends a message."""
+    """`bare_newline = "normalize"`: a bare LF or CR becomes CRLF; neither ends a message."""
     server = make_gatepost(bare_newline="normalize")
     server.run()
     codes = session(server, b"Subject: x\r\n\r\na\nb\rc\r\nd\n.\ne" + b"\r\n.\r\n", True)
     assert codes == [250, 221]
     delivered = server.maildir.only().original
-    assert delivered.startswith(b"Subject: x\r\n\r\na\r\nb c\r\nd\r\n.\r\ne\r\n"), delivered
+    assert delivered.startswith(b"Subject: x\r\n\r\na\r\nb\r\nc\r\nd\r\n.\r\ne\r\n"), delivered
     rest = delivered.replace(b"\r\n", b"")
     assert b"\r" not in rest and b"\n" not in rest

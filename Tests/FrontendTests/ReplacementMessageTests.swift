@@ -30,36 +30,77 @@ final class ReplacementMessageTests {
     private func take(
         _ path: String,
         owner: uid_t = getuid(),
-        limit: Int = 100
-    ) throws -> (Int, [UInt8]) {
+        limit: Int = 100,
+        headerLimits: (octets: Int, fields: Int) = (40, 3)
+    ) throws -> ReplacementMessage.Taken {
         try ReplacementMessage.take(
             path,
             folder: self.folder,
             owner: owner,
             limit: limit,
-            headerLimit: 8,
+            headerLimits: headerLimits,
             destination: self.destination
         )
     }
 
     @Test func `a plain file is copied and the original removed`() throws {
         try self.leave("A: 1\r\n\r\nbody\r\n")
-        let (size, head) = try self.take(self.folder + "/m")
-        #expect(size == 14)
-        #expect(head == Array("A: 1\r\n\r\n".utf8))
+        let taken = try self.take(self.folder + "/m")
+        #expect(taken == .init(size: 14, header: Array("A: 1\r\n".utf8)))
         #expect(access(self.destination, R_OK) == 0)
         #expect(access(self.folder + "/m", F_OK) != 0)
     }
 
-    @Test(arguments: [" ", "\t"])
-    func `white space at the start gets an empty line before it`(space: String) throws {
-        try self.leave("\(space)x\r\n")
-        let (size, head) = try self.take("m")
-        #expect(size == 6)
-        #expect(head == Array("\r\n\(space)x\r\n".utf8))
-        var facts = stat()
-        #expect(stat(self.destination, &facts) == 0)
-        #expect(facts.st_size == 6)
+    /// Files, and the header and body that are made of them.
+    @Test(arguments: [
+        (" x\r\n", "", "\r\n x\r\n"),
+        ("\tx\r\n", "", "\r\n\tx\r\n"),
+        ("A: 1\r\nno field\r\n", "A: 1\r\n", "\r\nno field\r\n"),
+        ("From x\r\nA: 1\r\n\r\nb", "X-Mailbox-Line: From x\r\nA: 1\r\n", "\r\nb"),
+        ("A: 1\r\nB: 2", "A: 1\r\nB: 2", ""),
+        ("A: 1\r\nB", "A: 1\r\n", "\r\nB"),
+        ("", "", ""),
+    ])
+    func `the border of a file is mended as that of a message`(
+        file: String,
+        header: String,
+        body: String
+    ) throws {
+        try self.leave(file)
+        let taken = try self.take("m")
+        #expect(taken.header == Array(header.utf8))
+        #expect(taken.size == (header + body).utf8.count)
+        #expect(try self.copied() == Array((header + body).utf8))
+    }
+
+    @Test func `a header over the limits is refused and never cut`() throws {
+        let refused = ReplacementMessage.Refusal.headerTooLarge
+        for text in [
+            "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n\r\n", "A: \(String(repeating: "x", count: 36))\r\n",
+        ] {
+            try self.leave(text)
+            #expect(throws: refused) { try self.take("m") }
+            #expect(access(self.destination, F_OK) != 0)
+            unlink(self.folder + "/m")
+        }
+        // Over more than one read, and with the limit between a CR and its LF.
+        let long = "A: " + String(repeating: "x", count: 70_000) + "\r\n\r\n.\r\n"
+        try self.leave(long)
+        #expect(throws: refused) {
+            try self.take("m", limit: 100_000, headerLimits: (70_004, 3))
+        }
+        let taken = try self.take("m", limit: 100_000, headerLimits: (70_007, 3))
+        #expect(taken.header.count == 70_005)
+        #expect(try self.copied() == Array(long.utf8))
+    }
+
+    private func copied() throws -> [UInt8] {
+        let file = open(self.destination, O_RDONLY)
+        defer { close(file) }
+        var octets = [UInt8](repeating: 0, count: 100_000)
+        let count = read(file, &octets, octets.count)
+        unlink(self.destination)
+        return Array(octets.prefix(count))
     }
 
     @Test(arguments: ["/etc/passwd", "../m", "a/b", "", ".", "..", "m/../../x"])
@@ -85,8 +126,8 @@ final class ReplacementMessageTests {
             try self.take("m", owner: getuid() + 1)
         }
         #expect(throws: ReplacementMessage.Refusal.tooLarge) { try self.take("m", limit: 11) }
-        let size = try self.take("m", limit: 12).0
-        #expect(size == 12)
+        let size = try self.take("m", limit: 12).size
+        #expect(size == 14)
     }
 
     @Test(arguments: ["a\nb\r\n", "a\rb\r\n", "a\r", "\n", "a\r\r\n"])

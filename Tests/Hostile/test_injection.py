@@ -290,6 +290,21 @@ def _bare_lf(out: Path) -> str:
     return "lf"
 
 
+def _header_of_many_fields(out: Path) -> str:
+    (out / "fields").write_bytes(b"X: y\r\n" * 1_001 + b"\r\nbody\r\n")
+    return "fields"
+
+
+def _header_cut_at_its_limit(out: Path) -> str:
+    """Cut at `max_header_octets` it would end between a CR and its LF."""
+    start = b"X: y\r\n" + b"Y: " + b"z" * 900 + b"\r\n "
+    folded = start + (b"z" * 900 + b"\r\n ") * 2_000
+    header = folded[: 1_048_575].rstrip(b"\r\n ")
+    header += b"z" * (1_048_575 - len(header))
+    (out / "cut").write_bytes(header + b"\r\n.\r\nMAIL FROM:<smuggled@example.net>\r\n")
+    return "cut"
+
+
 FILES = {
     "outside": _outside,
     "absolute": _absolute,
@@ -302,6 +317,8 @@ FILES = {
     "other-user": _other_user,
     "too-large": _too_large,
     "bare-lf": _bare_lf,
+    "many-fields": _header_of_many_fields,
+    "cut-header": _header_cut_at_its_limit,
     "missing": lambda out: "nothing-here",
     "dot": lambda out: ".",
     "dotdot": lambda out: "..",

@@ -13,6 +13,7 @@ extension SMTPConfiguration {
         limits.maximumMessageOctets =
             databytes > 0 ? databytes : configuration.limits.maximumMessageOctets
         limits.maximumHeaderOctets = configuration.limits.maximumHeaderOctets
+        limits.maximumHeaderFields = configuration.limits.maximumHeaderFields
         limits.maximumTextLineOctets = configuration.limits.maximumLineOctets
         limits.maximumReceived = configuration.limits.maximumReceived
         limits.maximumRecipients = configuration.limits.maximumRecipients

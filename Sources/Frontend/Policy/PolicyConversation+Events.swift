@@ -107,6 +107,23 @@ extension PolicyConversation {
         }
     }
 
+    /// Whether the header that came fits the event of `queue`: without it, no worker can queue the
+    /// message, today or at any later attempt.
+    ///
+    /// True where no worker that queues needs it.
+    var fitsHeaderAtQueue: Bool {
+        var frame = Int.max
+        for pool in self.route { frame = min(frame, pool.queueFrameOctets ?? .max) }
+        guard frame < .max, let recipients = self.transaction?.recipients else { return true }
+        let envelope = recipients.reduce(0) { $0 + 2 * $1.address.address.count + 128 }
+        let notes = self.notes.text(hasTransaction: true).count
+        let room = frame - Self.otherOctets - envelope - notes
+        return self.transaction?.withHeaders { $0.encodedOctets(upTo: room) <= room } ?? true
+    }
+
+    /// What the rest of an event takes at most: session, sender, and the fields that policy adds.
+    private static let otherOctets = 16_384
+
     private func writeTransaction(
         _ needs: EventNeeds,
         message: String?,

@@ -362,15 +362,14 @@ final class PolicyConversation: PoolAsker {
 
     /// Lets the message say which pool did not see it; for operators who switched that on.
     private func markSkipped(pool: String, _ hook: Hook) {
-        guard var headers = self.transaction?.headers,
-            hook == .data_post || hook == .data_post_headers
-        else { return }
-        headers.add(
-            name: Array("X-Gatepost-Skipped".utf8),
-            value: Array(" pool=\(pool); hook=\(hook.rawValue)".utf8),
-            atTop: true
-        )
-        self.transaction?.headers = headers
+        guard hook == .data_post || hook == .data_post_headers else { return }
+        self.transaction?.withHeaders {
+            $0.add(
+                name: Array("X-Gatepost-Skipped".utf8),
+                value: Array(" pool=\(pool); hook=\(hook.rawValue)".utf8),
+                atTop: true
+            )
+        }
     }
 }
 
@@ -398,7 +397,7 @@ extension PolicyConversation {
                 folder: folder,
                 owner: owner,
                 limit: limits.maximumMessageOctets,
-                headerLimit: limits.maximumHeaderOctets,
+                headerLimits: (limits.maximumHeaderOctets, limits.maximumHeaderFields),
                 destination: destination
             )
         }
@@ -408,23 +407,27 @@ extension PolicyConversation {
             switch result {
             case .success(let taken) where self.message != nil:
                 var edit = edit
-                edit.messageReplaced(head: taken.head, size: taken.size)
+                if let violation = edit.messageReplaced(by: taken) {
+                    server.removeSoon(destination)
+                    return self.replacementRefused(path, "\(violation)", outcome)
+                }
                 self.commit(edit)
                 self.message?.replace(with: destination, size: taken.size)
                 self.poolDone(outcome, peerUserID: owner)
             case .success: server.removeSoon(destination)
             case .failure(let refusal as ReplacementMessage.Refusal):
-                self.replacementRefused(path, refusal, outcome)
+                self.replacementRefused(path, "file_refused: \(refusal)", outcome)
             case .failure(let error):
                 self.replacementLost(error as? SystemError ?? SystemError("\(error)", path, EIO))
             }
         }
     }
 
-    /// The worker left a file that is not taken: its verdict is invalid as a whole.
+    /// The worker left a file that is not taken, or cannot have what follows it done: its verdict is
+    /// invalid as a whole.
     private func replacementRefused(
         _ path: String,
-        _ refusal: ReplacementMessage.Refusal,
+        _ violation: String,
         _ outcome: PoolOutcome
     ) {
         guard let question = self.question, case .answered(let verdict, let worker) = outcome else {
@@ -438,7 +441,7 @@ extension PolicyConversation {
             [
                 "session": "\(self.sessionID)", "pool": "\(pool.name)", "worker": "\(worker)",
                 "plugin": "\(verdict.plugin ?? "")", "hook": "\(question.hook.rawValue)",
-                "file": "\(path)", "violation": "file_refused: \(refusal)",
+                "file": "\(path)", "violation": "\(violation)",
             ]
         )
         self.poolDone(.failed(reason: "invalid_verdict", worker: worker), peerUserID: .max)

@@ -13,6 +13,8 @@ struct PolicyEdit {
     private(set) var changesRecipients = false
     /// A file in the pool's `out/` folder, to be taken over before anything is committed.
     private(set) var replacementPath: String?
+    /// Header actions behind `message.replace`: they wait for the header of that file.
+    private var headerActions: [PolicyAction] = []
 
     private let hook: Hook
     private let maximumRecipients: Int
@@ -55,14 +57,16 @@ struct PolicyEdit {
         return transaction.recipients.isEmpty ? ProtocolViolation(.no_recipients) : nil
     }
 
-    /// The message was replaced: its header section is read anew, and the actions that follow in the
-    /// list have been applied to the old one already, so they come first in a list without effect.
-    mutating func messageReplaced(head: [UInt8], size: Int) {
-        var end = 0
-        let headers = HeaderList(parsing: head.span, endOffset: &end)
-        self.transaction?.headers = headers
-        self.transaction?.bodyOffset = end
-        self.transaction?.size = size
+    /// The message was replaced: its fields get new ids, and the header actions that follow in the
+    /// list are applied to them.
+    ///
+    /// - Returns: The first of them that cannot be done; the copy is to be thrown away then.
+    mutating func messageReplaced(by message: ReplacementMessage.Taken) -> ProtocolViolation? {
+        self.transaction?.messageReplaced(by: message)
+        for action in self.headerActions {
+            if let violation = self.applyToHeader(action) { return violation }
+        }
+        return nil
     }
 
     private mutating func apply(_ action: PolicyAction) -> ProtocolViolation? {
@@ -73,6 +77,10 @@ struct PolicyEdit {
         case .delayReply(let ms): self.delayMS = min(max(self.delayMS, ms), self.maximumDelayMS)
         case .replaceMessage(let path): self.replacementPath = path
         case .addHeader, .setHeader, .deleteHeader, .deleteHeaders:
+            guard self.replacementPath == nil else {
+                self.headerActions.append(action)
+                return nil
+            }
             return self.applyToHeader(action)
         case .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender:
             return self.applyToEnvelope(action)
@@ -81,21 +89,20 @@ struct PolicyEdit {
     }
 
     private mutating func applyToHeader(_ action: PolicyAction) -> ProtocolViolation? {
-        guard var headers = self.transaction?.headers else {
-            return ProtocolViolation(.action_not_allowed)
+        let isKnown = self.transaction?.withHeaders { headers in
+            switch action {
+            case .addHeader(let name, let value, let atTop):
+                headers.add(name: name, value: Self.spaced(value), atTop: atTop)
+            case .setHeader(let id, let value):
+                return headers.set(id: id, value: Self.spaced(value))
+            case .deleteHeader(let id): return headers.delete(id: id)
+            case .deleteHeaders(let name): headers.deleteAll(name: name)
+            default: break
+            }
+            return true
         }
-        var isKnown = true
-        switch action {
-        case .addHeader(let name, let value, let atTop):
-            headers.add(name: name, value: Self.spaced(value), atTop: atTop)
-        case .setHeader(let id, let value): isKnown = headers.set(id: id, value: Self.spaced(value))
-        case .deleteHeader(let id): isKnown = headers.delete(id: id)
-        case .deleteHeaders(let name): headers.deleteAll(name: name)
-        default: break
-        }
-        guard isKnown else { return ProtocolViolation(.unknown_header) }
-        self.transaction?.headers = headers
-        return nil
+        guard let isKnown else { return ProtocolViolation(.action_not_allowed) }
+        return isKnown ? nil : ProtocolViolation(.unknown_header)
     }
 
     /// A value that begins without white space gets the usual one after its colon.

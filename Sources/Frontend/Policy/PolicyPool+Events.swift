@@ -56,6 +56,9 @@ extension PolicyPool {
     /// Whether some worker looks at header fields at any hook.
     var needsHeaders: Bool { self.wants.needs.contains(.headers) }
 
+    /// The longest line that a worker takes which queues with the header; `nil` if none does.
+    var queueFrameOctets: Int? { self.wants.queueFrameOctets }
+
     var needsTrace: Bool { self.wants.needs.contains(.trace) }
 
     /// Asks the pool; the asker is told by `poolDone`, perhaps before this returns.

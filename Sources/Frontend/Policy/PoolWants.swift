@@ -10,6 +10,9 @@ struct PoolWants {
     /// Hooks that every worker serves which serves any, if all of them serve the same in the same way
     /// and go ahead; else none.
     private(set) var ahead: HookSet = []
+    /// The longest line that any worker takes which is asked at `queue` and needs the header; `nil`
+    /// if none is.
+    private(set) var queueFrameOctets: Int?
     /// By the hook's index.
     private var needsByHook = [EventNeeds](repeating: [], count: Hook.allCases.count)
 
@@ -20,6 +23,12 @@ struct PoolWants {
         self = PoolWants()
         for hook in Hook.allCases where machine.isAsked(hook.index) {
             self.asked.insert(HookSet(hook))
+        }
+        for hello in connections.compactMap(\.hello) {
+            guard let queue = hello.hooks[.queue], !queue.isObserver,
+                queue.needs.contains(.headers)
+            else { continue }
+            self.queueFrameOctets = max(self.queueFrameOctets ?? 0, hello.maximumFrameOctets)
         }
         for (hook, request) in connections.flatMap({ $0.hello?.hooks.map { $0 } ?? [] }) {
             if request.isObserver || hook.isNotification { self.observed.insert(HookSet(hook)) }

@@ -92,10 +92,15 @@ extension SMTPSessionHandler {
 
     private func askHeadersEnd(_ bodyOffset: Int) {
         self.storeContent(isHeaderComplete: false)
+        let bodyOffset = self.policy.message?.closeHeader(at: bodyOffset) ?? bodyOffset
         self.policy.transaction?.headerRead(self.policy.message?.head(bodyOffset) ?? [])
         self.policy.transaction?.bodyOffset = bodyOffset
         self.policy.transaction?.size = self.policy.message?.size ?? 0
         self.isHeaderComplete = true
+        guard self.policy.fitsHeaderAtQueue else {
+            let outcome = SMTPOutcome.refused(StandardReplies.headerTooBig)
+            return self.answer(outcome, .undecided, at: .data_headers_end)
+        }
         self.ask(.data_headers_end, args: EventArguments.none)
     }
 
@@ -194,11 +199,9 @@ extension SMTPSessionHandler {
         } else {
             value = self.receivedValue()
         }
-        self.policy.transaction?.headers.add(
-            name: Array("Received".utf8),
-            value: value,
-            atTop: true
-        )
+        self.policy.transaction?.withHeaders {
+            $0.add(name: Array("Received".utf8), value: value, atTop: true)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import SMTPCore
 
 /// The message that is arriving or has arrived: in memory while it is small and nobody reads it, in
 /// a spool file once somebody does or it grows.
@@ -34,12 +35,18 @@ final class IncomingMessage {
     func append(_ content: inout [UInt8], keepingMemoryUpTo limit: Int) {
         if self.memory.isEmpty {
             swap(&self.memory, &content)
-            if self.file == nil { HeaderBorder.close(&self.memory) }
         } else {
             self.memory += content
         }
         content.removeAll(keepingCapacity: true)
         if self.memory.count > limit { self.spill() }
+    }
+
+    /// The header section is complete and ends at `bodyOffset`, and all octets are in memory still.
+    ///
+    /// - Returns: Where it ends now that ``HeaderBorder`` has seen to it.
+    func closeHeader(at bodyOffset: Int) -> Int {
+        HeaderBorder.close(&self.memory, bodyOffset: bodyOffset)
     }
 
     /// The first `count` octets, which are in memory still.

@@ -1,9 +1,10 @@
 import Glibc
+import SMTPCore
 
 /// Takes over a message that a worker left in its pool's `out/` folder.
 ///
 /// The worker's file is hostile: it may be a link, a device, a FIFO, somebody else's, or still
-/// growing (protocol §7, hardening row 47). It is opened relative to the folder without following
+/// growing. It is opened relative to the folder without following
 /// links, looked at through the descriptor, and copied; the worker's own inode is never queued. All
 /// of it are system calls that wait for a disk, so they run on the thread pool.
 enum ReplacementMessage {
@@ -16,26 +17,36 @@ enum ReplacementMessage {
         case notPlainFile
         case wrongOwner
         case tooLarge
+        /// Its header section has more octets or fields than a received one may have.
+        case headerTooLarge
         /// A CR or LF on its own, which another server could take for a line's end.
         case bareNewline
         /// It changed while it was read.
         case unstable
     }
 
+    /// The copy.
+    struct Taken: Equatable {
+        /// Octets of all of it.
+        let size: Int
+        /// Its header section; the body follows.
+        let header: [UInt8]
+    }
+
     /// Copies the file to `destination`, which must not exist.
     ///
     /// `path` is what the worker sent: absolute in `folder`, or a name in it; `owner` the uid of its
-    /// process; `limit` the largest size accepted, in octets. Size of the copy and its first
-    /// `headerLimit` octets are returned. Throws ``Refusal`` for what the worker did,
+    /// process; `limit` the largest size accepted, in octets; `headerLimits` the most octets and fields
+    /// of its header section. Nothing is ever cut. Throws ``Refusal`` for what the worker did,
     /// ``SystemError`` for our own disk.
     static func take(
         _ path: String,
         folder: String,
         owner: uid_t,
         limit: Int,
-        headerLimit: Int,
+        headerLimits: (octets: Int, fields: Int),
         destination: String
-    ) throws -> (size: Int, head: [UInt8]) {
+    ) throws -> Taken {
         let name = try self.name(path, folder: folder)
         let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard directory >= 0 else { throw SystemError("open", folder, errno) }
@@ -46,7 +57,7 @@ enum ReplacementMessage {
         defer { close(source) }
         let size = try self.check(source, owner: owner, limit: limit)
         do {
-            let copy = try self.copy(source, size: size, headerLimit: headerLimit, to: destination)
+            let copy = try self.copy(source, size, headerLimits, to: destination)
             unlinkat(directory, name, 0)
             return copy
         } catch {
@@ -99,11 +110,11 @@ enum ReplacementMessage {
 
     private static func copy(
         _ source: Int32,
-        size: Int,
-        headerLimit: Int,
+        _ size: Int,
+        _ headerLimits: (octets: Int, fields: Int),
         to destination: String
-    ) throws -> (size: Int, head: [UInt8]) {
-        var head: [UInt8] = []
+    ) throws -> Taken {
+        var head = ReplacementHead(maximumOctets: headerLimits.octets, headerLimits.fields)
         var written = 0
         var lineEnds = LineEndCheck()
         var descriptor: Int32 = -1
@@ -116,20 +127,61 @@ enum ReplacementMessage {
             guard count >= 0 else {
                 throw SystemError("read the replacement for", destination, errno)
             }
-            guard count > 0 else { break }
             guard count <= remaining else { throw Refusal.unstable }
             remaining -= count
-            var octets = Array(chunk[..<count])
+            let octets = Array(chunk[..<count])
             guard lineEnds.accepts(octets) else { throw Refusal.bareNewline }
-            if written == 0 { HeaderBorder.close(&octets) }
-            written += octets.count
-            if head.count < headerLimit { head += octets.prefix(headerLimit - head.count) }
-            descriptor = try SpoolFileCalls.append(octets, to: descriptor, path: destination)
+            // What is there to be written once the header section is complete.
+            let ready = count > 0 ? try head.read(octets) : head.finish()
+            written += ready.count
+            if !ready.isEmpty || count == 0 && descriptor < 0 {
+                descriptor = try SpoolFileCalls.append(ready, to: descriptor, path: destination)
+            }
+            guard count > 0 else { break }
         }
         guard remaining == 0 else { throw Refusal.unstable }
         guard lineEnds.isComplete else { throw Refusal.bareNewline }
-        if descriptor < 0 { descriptor = try SpoolFileCalls.append([], to: -1, path: destination) }
-        return (written, head)
+        return Taken(size: written, header: head.header)
+    }
+}
+
+/// Holds the start of a file back until its header section is complete, and mends it then.
+private struct ReplacementHead {
+    private var section = HeaderSectionReader()
+    private let maximumOctets: Int
+    private let maximumFields: Int
+    private var held: [UInt8] = []
+    private var isComplete = false
+    private(set) var header: [UInt8] = []
+
+    init(maximumOctets: Int, _ maximumFields: Int) {
+        self.maximumOctets = maximumOctets
+        self.maximumFields = maximumFields
+    }
+
+    /// Reads on; returns the octets that can be written.
+    mutating func read(_ octets: [UInt8]) throws(ReplacementMessage.Refusal) -> [UInt8] {
+        guard !self.isComplete else { return octets }
+        self.held += octets
+        self.section.read(octets.span)
+        guard self.section.octets <= self.maximumOctets, self.section.fields <= self.maximumFields
+        else { throw .headerTooLarge }
+        return self.section.bodyOffset.map { self.complete(bodyOffset: $0) } ?? []
+    }
+
+    /// The file is over; returns what is left to write.
+    mutating func finish() -> [UInt8] {
+        guard !self.isComplete else { return [] }
+        return self.complete(bodyOffset: self.section.finalBodyOffset)
+    }
+
+    private mutating func complete(bodyOffset: Int) -> [UInt8] {
+        var octets: [UInt8] = []
+        swap(&octets, &self.held)
+        let bodyOffset = HeaderBorder.close(&octets, bodyOffset: bodyOffset)
+        self.header = Array(octets.prefix(bodyOffset))
+        self.isComplete = true
+        return octets
     }
 }
 

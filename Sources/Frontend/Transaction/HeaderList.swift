@@ -1,132 +1,188 @@
+import JSON
+import SMTPCore
+
 /// The header fields of one message, in order, each under an id that never shifts.
 ///
-/// Octets stay as they came: a field is its name (what stands before the colon), and its value (what
-/// follows the colon, folding kept, without the last CRLF). Untouched fields written out again are
-/// the octets that were read (RFC 5322 §2.2; DKIM signed them).
-struct HeaderList: Equatable {
-    struct Field: Equatable {
-        let id: Int
-        let name: [UInt8]
-        var value: [UInt8]
+/// Octets stay as they came: a field is its name, the white space between name and colon if there is
+/// any, and its value (what follows the colon, folding kept, without the last CRLF). Untouched fields
+/// written out again are the octets that were read (RFC 5322 §2.2; DKIM signed them).
+///
+/// The octets that came are one array that is shared and never changed, those that policy wrote
+/// another; a field is where its parts stand in them. A header costs its octets and little more.
+struct HeaderList {
+    /// Octets of one of the two arrays.
+    private struct Part {
+        let start: Int
+        let count: Int
+        let isWritten: Bool
+
+        init(received range: Range<Int>) {
+            self.start = range.lowerBound
+            self.count = range.count
+            self.isWritten = false
+        }
+
+        init(writing octets: [UInt8], to array: inout [UInt8]) {
+            self.start = array.count
+            self.count = octets.count
+            self.isWritten = true
+            array += octets
+        }
+
+        var range: Range<Int> { self.start..<self.start + self.count }
     }
 
-    private(set) var fields: [Field] = []
-    private var nextID = 1
+    private struct Entry {
+        let id: Int
+        let name: Part
+        /// Octets of white space between the name and the colon, which follow the name.
+        var spaceCount: Int
+        var value: Part
+    }
 
-    init() {}
+    private let received: [UInt8]
+    private var written: [UInt8] = []
+    private var entries: [Entry] = []
+    /// The id of the next field that is added.
+    private(set) var nextID: Int
 
-    /// Reads the fields at the start of `message`.
+    /// Reads a header section: all of its octets are fields.
     ///
-    /// The header section ends at the empty line, at the end of the octets, or at the first line
-    /// that is neither a field nor the continuation of one; that line belongs to the body.
-    ///
-    /// `endOffset` is set to where the section ends: the empty line, where there is one,
-    ///   comes after it.
-    init(parsing message: borrowing Span<UInt8>, endOffset: inout Int) {
+    /// `firstID` is the id of the first field, the others follow.
+    init(section: [UInt8] = [], firstID: Int = 1) {
+        self.received = section
+        self.nextID = firstID
+        let octets = section.span
         var offset = 0
-        while let field = Self.field(in: message, at: offset) {
-            self.fields.append(
-                Field(
+        while let field = HeaderGrammar.field(in: octets, at: offset) {
+            self.entries.append(
+                Entry(
                     id: self.nextID,
-                    name: Self.octets(of: message, offset..<field.colon),
-                    value: Self.octets(of: message, field.colon + 1..<field.end)
+                    name: Part(received: offset..<field.nameEnd),
+                    spaceCount: field.colon - field.nameEnd,
+                    value: Part(received: field.colon + 1..<field.end)
                 )
             )
             self.nextID += 1
-            offset = min(field.end + 2, message.count)
+            offset = min(field.end + 2, section.count)
         }
-        endOffset = offset
     }
 
-    // MARK: - Edits
+    var count: Int { self.entries.count }
 
-    func index(ofID id: Int) -> Int? { self.fields.firstIndex { $0.id == id } }
+    // MARK: - Edits
 
     /// Adds a field and returns its id.
     @discardableResult
     mutating func add(name: [UInt8], value: [UInt8], atTop: Bool) -> Int {
-        let field = Field(id: self.nextID, name: name, value: value)
+        let entry = Entry(
+            id: self.nextID,
+            name: Part(writing: name, to: &self.written),
+            spaceCount: 0,
+            value: Part(writing: value, to: &self.written)
+        )
         self.nextID += 1
-        if atTop { self.fields.insert(field, at: 0) } else { self.fields.append(field) }
-        return field.id
+        self.entries.insert(entry, at: atTop ? 0 : self.entries.count)
+        return entry.id
     }
 
     /// Replaces the value of a field; false when no field has that id.
     mutating func set(id: Int, value: [UInt8]) -> Bool {
         guard let index = self.index(ofID: id) else { return false }
-        self.fields[index].value = value
+        self.entries[index].spaceCount = 0
+        self.entries[index].value = Part(writing: value, to: &self.written)
         return true
     }
 
     /// Removes a field; false when no field has that id.
     mutating func delete(id: Int) -> Bool {
         guard let index = self.index(ofID: id) else { return false }
-        self.fields.remove(at: index)
+        self.entries.remove(at: index)
         return true
     }
 
     /// Removes every field of that name, letter case ignored.
     mutating func deleteAll(name: [UInt8]) {
-        self.fields.removeAll { Self.namesMatch($0.name, name) }
+        let (received, written) = (self.received, self.written)
+        self.entries.removeAll { entry in
+            guard entry.name.count == name.count else { return false }
+            let octets = entry.name.isWritten ? written : received
+            return name.indices.allSatisfy { index in
+                name[index].lowercased == octets[entry.name.start + index].lowercased
+            }
+        }
     }
+
+    private func index(ofID id: Int) -> Int? { self.entries.firstIndex { $0.id == id } }
 
     // MARK: - Octets
 
-    /// The end of a field, and where its colon stands; `nil` when no field starts at `start`.
+    /// The section as a next hop gets it.
+    var octets: [UInt8] {
+        self.entries.reduce(into: []) { octets, entry in
+            let name = entry.name.isWritten ? self.written : self.received
+            let value = entry.value.isWritten ? self.written : self.received
+            let end = entry.name.range.upperBound
+            octets += name[entry.name.range.lowerBound..<end + entry.spaceCount]
+            octets.append(UInt8(ascii: ":"))
+            octets += value[entry.value.range]
+            octets += [0x0D, 0x0A]
+        }
+    }
+
+    // MARK: - JSON
+
+    /// Octets that the fields as they came take in an event, at most.
     ///
-    /// `end` is the offset of the field's last CRLF, or the end of the octets.
-    private static func field(
-        in message: borrowing Span<UInt8>,
-        at start: Int
-    ) -> (colon: Int, end: Int)? {
-        var colon = start
-        // A name is printable and has no colon; white space before the colon is obsolete but seen.
-        while colon < message.count, message[colon] != UInt8(ascii: ":") {
-            let octet = message[colon]
-            let isName = octet > 0x20 && octet < 0x7F
-            let isTrailing = (octet == 0x20 || octet == 0x09) && colon > start
-            guard isName || isTrailing else { return nil }
-            colon += 1
+    /// - Complexity: O(*n*); nothing is written, and ordinary headers are not looked at: `limit` is
+    ///   what is interesting.
+    func encodedOctets(upTo limit: Int) -> Int {
+        let fields = self.entries.count * Self.fieldOverhead
+        // An octet takes six at most, as \u0001.
+        guard self.received.count > (limit - fields) / 6 else {
+            return self.received.count * 6 + fields
         }
-        guard colon > start, colon < message.count else { return nil }
-        var end = colon + 1
-        while true {
-            end = self.lineEnd(in: message, from: end)
-            let next = end + 2
-            guard next < message.count, message[next] == 0x20 || message[next] == 0x09 else {
-                return (colon, end)
-            }
-            end = next
-        }
-    }
-
-    /// The offset of the next CRLF, or the end of the octets.
-    private static func lineEnd(in message: borrowing Span<UInt8>, from start: Int) -> Int {
-        var index = start
-        while index + 1 < message.count {
-            if message[index] == 0x0D, message[index + 1] == 0x0A { return index }
-            index += 1
-        }
-        return message.count
-    }
-
-    private static func octets(of message: borrowing Span<UInt8>, _ range: Range<Int>) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
-            for offset in range {
-                buffer[count] = message[offset]
-                count += 1
+        return self.received.reduce(fields) { octets, octet in
+            switch octet {
+            // Two for what is escaped by a backslash, and for base64.
+            case 0x09, 0x0A, 0x0D, UInt8(ascii: "\""), UInt8(ascii: "\\"), 0x7F...: octets + 2
+            case ..<0x20: octets + 6
+            default: octets + 1
             }
         }
     }
 
-    /// ASCII case-insensitive; white space before the colon does not count.
-    static func namesMatch(_ lhs: [UInt8], _ rhs: [UInt8]) -> Bool {
-        func trimmed(_ name: [UInt8]) -> ArraySlice<UInt8> {
-            var name = name[...]
-            while let last = name.last, last == 0x20 || last == 0x09 { name.removeLast() }
-            return name
+    /// Octets of `,{"id":123456,"name":{"b64":""},"space":"","value":{"b64":""}}`.
+    private static let fieldOverhead = 64
+
+    /// Writes the list as it stands in an event (protocol/events.md).
+    func encode(into writer: inout JSONWriter) {
+        writer.beginArray()
+        for entry in self.entries {
+            writer.beginObject()
+            writer.key("id")
+            writer.int(Int64(entry.id))
+            writer.key("name")
+            self.encode(entry.name.range, entry.name.isWritten, into: &writer)
+            if entry.spaceCount > 0 {
+                let end = entry.name.range.upperBound
+                writer.key("space")
+                self.encode(end..<end + entry.spaceCount, entry.name.isWritten, into: &writer)
+            }
+            writer.key("value")
+            self.encode(entry.value.range, entry.value.isWritten, into: &writer)
+            writer.endObject()
         }
-        func lower(_ octet: UInt8) -> UInt8 { (0x41...0x5A).contains(octet) ? octet | 0x20 : octet }
-        return trimmed(lhs).elementsEqual(trimmed(rhs)) { lower($0) == lower($1) }
+        writer.endArray()
     }
+
+    private func encode(_ range: Range<Int>, _ isWritten: Bool, into writer: inout JSONWriter) {
+        let octets = isWritten ? self.written : self.received
+        octets.withUnsafeBufferPointer { writer.bytes(UnsafeBufferPointer(rebasing: $0[range])) }
+    }
+}
+
+extension UInt8 {
+    /// ASCII letters in lower case, every other octet as it is.
+    fileprivate var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
 }

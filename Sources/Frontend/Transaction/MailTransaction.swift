@@ -123,19 +123,26 @@ struct MailTransaction {
         self.headerState = .unread(octets)
     }
 
-    /// The fields now, edits included.
-    var headers: HeaderList {
-        mutating get {
+    /// Lends the fields as they are now, edits included.
+    @discardableResult
+    mutating func withHeaders<Result>(_ body: (inout HeaderList) -> Result) -> Result {
+        var list =
             switch self.headerState {
-            case .parsed(let list): return list
-            case .unread(let octets):
-                var end = 0
-                let list = HeaderList(parsing: octets.span, endOffset: &end)
-                self.headerState = .parsed(list)
-                return list
+            case .parsed(let list): list
+            case .unread(let octets): HeaderList(section: octets)
             }
-        }
-        set { self.headerState = .parsed(newValue) }
+        // Only one reference is left: a change copies nothing.
+        self.headerState = .unread([])
+        defer { self.headerState = .parsed(list) }
+        return body(&list)
+    }
+
+    /// Another message took this one's place; no id of the old fields is used again.
+    mutating func messageReplaced(by message: ReplacementMessage.Taken) {
+        let firstID = self.withHeaders { $0.nextID }
+        self.headerState = .parsed(HeaderList(section: message.header, firstID: firstID))
+        self.bodyOffset = message.header.count
+        self.size = message.size
     }
 }
 
@@ -161,7 +168,10 @@ extension MailTransaction {
             }
             writer.endArray()
         }
-        if needs.contains(.headers), hasHeader { self.headers.encode(into: &writer) }
+        if needs.contains(.headers), hasHeader {
+            writer.key("headers")
+            self.withHeaders { $0.encode(into: &writer) }
+        }
         if let messagePath {
             writer.key("message")
             writer.beginObject()
@@ -197,24 +207,5 @@ extension MailTransaction {
         self.recipientCount = self.recipients.count
         self.text.fragment(#","recipient_count":"#)
         self.text.int(Int64(self.recipientCount))
-    }
-}
-
-extension HeaderList {
-    /// Writes the `headers` member.
-    fileprivate func encode(into writer: inout JSONWriter) {
-        writer.key("headers")
-        writer.beginArray()
-        for field in self.fields {
-            writer.beginObject()
-            writer.key("id")
-            writer.int(Int64(field.id))
-            writer.key("name")
-            writer.bytes(field.name)
-            writer.key("value")
-            writer.bytes(field.value)
-            writer.endObject()
-        }
-        writer.endArray()
     }
 }

@@ -60,6 +60,8 @@ package struct SMTPLimits: Equatable, Sendable {
     package var maximumMessageOctets = 26_214_400
     /// Octets of a header block.
     package var maximumHeaderOctets = 1_048_576
+    /// Fields of a header block.
+    package var maximumHeaderFields = 1_000
     /// Octets of a text line, CRLF included, the dot of transparency not.
     ///
     /// RFC 5321 §4.5.3.1.6 asks 1,000; longer lines are common, so this one only stops abuse.

@@ -31,6 +31,10 @@ package struct SMTPDataScanner: Sendable {
 
     /// The next octet is the first of a line.
     private var isAtLineStart = true
+    /// That line follows a bare CR or LF: no dot in it is a final one.
+    private var followsBareNewline = false
+    /// CRs that were taken and stand for nothing yet: what follows them says what they are.
+    private var heldReturns = 0
     /// Octets of the current line, without its CRLF and the dot of transparency.
     private var lineOctets = 0
     private var header = SMTPHeaderTracker()
@@ -88,6 +92,7 @@ package struct SMTPDataScanner: Sendable {
                     break
                 }
                 self.isAtLineStart = false
+                self.followsBareNewline = false
             }
 
             let lineBreak = OctetSearch.firstLineBreak(in: octets, from: index)
@@ -110,6 +115,8 @@ package struct SMTPDataScanner: Sendable {
                 return (.needsOctets, index)
 
             case .lineEnd:
+                // A client that writes CR CR LF ends one line with it.
+                self.heldReturns = 0
                 index += 2
                 self.isAtLineStart = true
                 self.lineOctets = 0
@@ -128,7 +135,11 @@ package struct SMTPDataScanner: Sendable {
                 self.keep(octets, kept, index, in: &content)
                 index += 1
                 kept = index
-                if self.replaceBareCarriageReturn(in: &content) { return (.headerEnded, index) }
+                if self.bareNewline == .normalize, octets[index] == .carriageReturn {
+                    self.holdReturn()
+                    continue
+                }
+                if self.replaceBareCarriageReturns(in: &content) { return (.headerEnded, index) }
             }
         }
     }
@@ -149,6 +160,7 @@ extension SMTPDataScanner {
         guard index < octets.count else { return .unknown }
         guard octets[index] == .dot else { return .text }
         guard index + 1 < octets.count else { return .unknown }
+        if self.followsBareNewline { return octets[index + 1] == .dot ? .stuffedDot : .text }
         guard octets[index + 1] == .carriageReturn else { return .stuffedDot }
         guard index + 2 < octets.count else { return .unknown }
         return octets[index + 2] == .lineFeed ? .finalDot : .stuffedDot
@@ -202,7 +214,9 @@ extension SMTPDataScanner {
     }
 
     private mutating func checkHeader() {
-        if self.header.octets > self.limits.maximumHeaderOctets {
+        if self.header.octets > self.limits.maximumHeaderOctets
+            || self.header.fields > self.limits.maximumHeaderFields
+        {
             self.faults.insert(.headerTooBig)
         }
         if self.limits.maximumReceived > 0, self.header.hops >= self.limits.maximumReceived {
@@ -220,34 +234,52 @@ extension SMTPDataScanner {
     /// An LF that no CR preceded.
     ///
     /// `true` if the header block ended with it.
-    ///
-    /// What follows is not the start of a line on the wire, so a dot there is an ordinary dot.
     private mutating func replaceBareLineFeed(in content: inout [UInt8]) -> Bool {
         guard self.bareNewline == .normalize else {
             self.faults.insert(.bareLineFeed)
             return self.countBareOctet(.lineFeed)
         }
+        return self.endLine(in: &content)
+    }
+
+    /// A CR that another CR follows; a line's limit bounds how many are held.
+    private mutating func holdReturn() {
+        self.countLine(1)
+        if self.faults.isEmpty { self.heldReturns += 1 }
+    }
+
+    /// A CR that no LF followed, and those that were held before it.
+    ///
+    /// `true` if the header block ended with one of them.
+    private mutating func replaceBareCarriageReturns(in content: inout [UInt8]) -> Bool {
+        guard self.bareNewline == .normalize else {
+            self.faults.insert(.bareCarriageReturn)
+            return self.countBareOctet(.carriageReturn)
+        }
+        var isHeaderOver = self.endLine(in: &content)
+        while self.heldReturns > 0 {
+            self.heldReturns -= 1
+            if self.endLine(in: &content) { isHeaderOver = true }
+        }
+        return isHeaderOver
+    }
+
+    /// Puts the end of a line where the client sent a bare CR or LF.
+    ///
+    /// `true` if the header block ended with it.
+    ///
+    /// What follows is not the start of a line on the wire, so no dot there ends the message. A dot
+    /// that was doubled there goes: a client that doubles it took the octet for a line's end. A single
+    /// one stays: a client that did not is one that never doubles dots there.
+    private mutating func endLine(in content: inout [UInt8]) -> Bool {
         if self.countMessage(2) {
             content.append(.carriageReturn)
             content.append(.lineFeed)
         }
         self.lineOctets = 0
+        self.isAtLineStart = true
+        self.followsBareNewline = true
         return self.headerEndsWithLine()
-    }
-
-    /// A CR that no LF followed.
-    ///
-    /// `true` if the header block ended with it.
-    ///
-    /// Normalised it is a space: made a line end, it could end the header block of a client that
-    /// writes CR CR LF.
-    private mutating func replaceBareCarriageReturn(in content: inout [UInt8]) -> Bool {
-        guard self.bareNewline == .normalize else {
-            self.faults.insert(.bareCarriageReturn)
-            return self.countBareOctet(.carriageReturn)
-        }
-        if self.countMessage(1) { content.append(.space) }
-        return self.countHeaderOctet(.space)
     }
 
     /// A refused message: counted, so that every limit holds, and not stored.
@@ -272,7 +304,9 @@ extension SMTPDataScanner {
 package enum BareNewlineRule: Equatable, Sendable {
     /// The message is read to its end and refused, 554 5.5.2.
     case reject
-    /// A bare LF becomes CRLF, a bare CR a space, before anything sees it. Neither ends a message.
+    /// A bare LF or CR becomes CRLF before anything sees it, and CRs before a CRLF go.
+    ///
+    /// None of them ends a message.
     case normalize
 }
 
@@ -292,7 +326,7 @@ package struct SMTPContentFaults: OptionSet, Sendable {
     package static let lineTooLong = Self(rawValue: 1 << 2)
     /// Over `SMTPLimits.maximumMessageOctets`.
     package static let messageTooBig = Self(rawValue: 1 << 3)
-    /// Over `SMTPLimits.maximumHeaderOctets`.
+    /// Over `SMTPLimits.maximumHeaderOctets` or `SMTPLimits.maximumHeaderFields`.
     package static let headerTooBig = Self(rawValue: 1 << 4)
     /// `SMTPLimits.maximumReceived` reached: a loop (RFC 5321 §6.3).
     package static let tooManyHops = Self(rawValue: 1 << 5)

@@ -1,8 +1,8 @@
 /// Follows a message's header block while it arrives: where it ends, and how far it has travelled.
 ///
-/// The block ends at the first empty line, or at the first line that is neither a field nor the
-/// continuation of one: what follows a malformed line is body, whatever it looks like. Values are
-/// not looked at, so that a header costs little more than a body.
+/// ``HeaderGrammar`` read octet by octet. The block ends at the first empty line, or at the first line
+/// that is neither a field nor the continuation of one: what follows a malformed line is body,
+/// whatever it looks like. Values are not looked at, so that a header costs little more than a body.
 ///
 /// - Note: RFC 5322 §2.2 (fields), RFC 5321 §6.3 (loops).
 package struct SMTPHeaderTracker: Sendable {
@@ -13,6 +13,9 @@ package struct SMTPHeaderTracker: Sendable {
     ///
     /// An empty line that ends the block belongs to the body, as does a malformed one.
     private(set) var lineStart = 0
+
+    /// Fields so far, the first line of a mailbox file among them.
+    private(set) var fields = 0
 
     /// Received and Delivered-To fields so far.
     private(set) var hops = 0
@@ -29,6 +32,9 @@ package struct SMTPHeaderTracker: Sendable {
         case afterName
         case value
     }
+
+    /// Whether the octets read last are of a field's value.
+    var isInField: Bool { self.position == .value }
 
     /// Reads octets of one line, its CRLF excluded.
     ///
@@ -72,7 +78,7 @@ package struct SMTPHeaderTracker: Sendable {
                 self.position = .value
                 return true
             }
-            guard self.isNameOctet(octet) else { return false }
+            guard HeaderGrammar.isNameOctet(octet) else { return false }
             self.position = .name
             self.name = (0, 0)
             self.nameOctets = 0
@@ -80,7 +86,7 @@ package struct SMTPHeaderTracker: Sendable {
             return true
 
         case .name:
-            if self.isNameOctet(octet) {
+            if HeaderGrammar.isNameOctet(octet) {
                 self.appendToName(octet)
                 return true
             }
@@ -97,16 +103,18 @@ package struct SMTPHeaderTracker: Sendable {
     private mutating func endsName(_ octet: UInt8) -> Bool {
         if octet == .colon {
             self.position = .value
+            self.fields += 1
             if self.isHop { self.hops += 1 }
             return true
         }
-        self.position = .afterName
-        return octet.isBlank
-    }
-
-    /// RFC 5322 §2.2: printable ASCII but the colon.
-    private func isNameOctet(_ octet: UInt8) -> Bool {
-        octet > .space && octet < .delete && octet != .colon
+        if octet.isBlank {
+            self.position = .afterName
+            return true
+        }
+        guard self.position == .afterName, self.isMailboxLine else { return false }
+        self.position = .value
+        self.fields += 1
+        return true
     }
 
     private mutating func appendToName(_ octet: UInt8) {
@@ -118,6 +126,17 @@ package struct SMTPHeaderTracker: Sendable {
             self.name.1 = self.name.1 << 8 | folded
         }
         self.nameOctets += 1
+    }
+
+    /// The message starts with `From `, as in a mailbox file, or with `>From `, which such a file makes
+    /// of it.
+    private var isMailboxLine: Bool {
+        guard self.lineStart == 0 else { return false }
+        switch self.nameOctets {
+        case 4: return self.name.0 == 0x6672_6F6D  // from
+        case 5: return self.name.0 == 0x3E_6672_6F6D  // >from
+        default: return false
+        }
     }
 
     private var isHop: Bool {

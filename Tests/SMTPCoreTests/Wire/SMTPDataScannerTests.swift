@@ -92,22 +92,62 @@ struct SMTPDataScannerTests {
     static let normalized: [(String, String)] = [
         ("a\nb\r\n.\r\n", "a\r\nb\r\n"),
         ("a\n\nb\r\n.\r\n", "a\r\n\r\nb\r\n"),
-        ("a\rb\r\n.\r\n", "a b\r\n"),
-        ("a\r\r\n.\r\n", "a \r\n"),
+        ("a\rb\r\n.\r\n", "a\r\nb\r\n"),
+        ("a\r\rb\r\n.\r\n", "a\r\n\r\nb\r\n"),
+        ("a\r\r\n.\r\n", "a\r\n"),
+        ("a\r\r\r\n\r\r\nb\r\n.\r\n", "a\r\n\r\nb\r\n"),
+        ("a\n\rb\r\n.\r\n", "a\r\n\r\nb\r\n"),
         ("a\n.\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
         ("a\n.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
-        ("a\n..b\r\n.\r\n", "a\r\n..b\r\n"),
+        ("a\n..b\r\n.\r\n", "a\r\n.b\r\n"),
+        ("a\n...b\r\n.\r\n", "a\r\n..b\r\n"),
+        ("a\n.b\r\n.\r\n", "a\r\n.b\r\n"),
+        ("a\r..b\r\n.\r\n", "a\r\n.b\r\n"),
+        ("a\r.\rb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
+        ("a\n..\r\n.\r\n", "a\r\n.\r\n"),
+        ("a\r..\r\n.\r\n", "a\r\n.\r\n"),
         ("a\n\r\n.\r\n", "a\r\n\r\n"),
         (".\nb\r\n.\r\n", "\r\nb\r\n"),
-        (".\rb\r\n.\r\n", " b\r\n"),
+        (".\rb\r\n.\r\n", "\r\nb\r\n"),
     ]
 
     @Test(arguments: normalized)
-    func `a bare LF becomes CRLF and a bare CR a space`(wire: String, content: String) {
+    func `a bare LF or CR becomes CRLF, and takes the dot that was doubled behind it`(
+        wire: String,
+        content: String
+    ) {
         let outcome = self.read(octets(wire), .normalize)
         #expect(outcome.content == octets(content))
         #expect(outcome.messageOctets == content.utf8.count)
         #expect(outcome.faults.isEmpty)
+    }
+
+    /// Message and offset of its body, where lines end in something else than CRLF.
+    static let normalizedHeaders: [(String, String, Int)] = [
+        ("a: b\r\r\nc: d\r\r\n\r\r\nno: field\r\r\n", "a: b\r\nc: d\r\n\r\nno: field\r\n", 12),
+        ("a: b\rc: d\r\rno: field\r\n", "a: b\r\nc: d\r\n\r\nno: field\r\n", 12),
+        ("a: b\nc: d\n\nno: field\r\n", "a: b\r\nc: d\r\n\r\nno: field\r\n", 12),
+        ("a: b\r\r\rc: d\r\n", "a: b\r\n\r\n\r\nc: d\r\n", 6),
+    ]
+
+    @Test(arguments: normalizedHeaders)
+    func `a header whose lines are normalised ends at its empty line`(
+        wire: String,
+        content: String,
+        bodyOffset: Int
+    ) {
+        let outcome = self.read(octets(wire + ".\r\n"), .normalize)
+        #expect(outcome.content == octets(content))
+        #expect(outcome.bodyOffset == bodyOffset)
+        #expect(outcome.headerEnds.count == 1)
+    }
+
+    @Test func `a run of CRs is a line too long, not a run of lines`() {
+        let run = String(repeating: "\r", count: 100)
+        let outcome = self.read(octets("a: b\r\n\r\nx" + run + "y\r\n.\r\n"), .normalize) {
+            $0.maximumTextLineOctets = 50
+        }
+        #expect(outcome.faults == .lineTooLong)
     }
 
     // MARK: Limits
@@ -139,6 +179,15 @@ struct SMTPDataScannerTests {
         let field = "a: " + String(repeating: "x", count: 93 + more) + "\r\n"
         let outcome = self.read(octets(field + "\r\nbody\r\n.\r\n")) {
             $0.maximumHeaderOctets = 100
+        }
+        #expect(outcome.faults == (isKept ? [] : .headerTooBig))
+    }
+
+    @Test(arguments: [(0, true), (1, false)])
+    func `a header block may have the maximum of fields`(more: Int, isKept: Bool) {
+        let fields = String(repeating: "a:b\r\n c:\r\n", count: 10 + more)
+        let outcome = self.read(octets(fields + "\r\nd:e\r\n.\r\n")) {
+            $0.maximumHeaderFields = 10
         }
         #expect(outcome.faults == (isKept ? [] : .headerTooBig))
     }
@@ -181,7 +230,13 @@ struct SMTPDataScannerTests {
         ("a:\r\n b\r\n\tc\r\n\r\n", 12, 0, true),
         ("a : b\r\n\r\n", 7, 0, true),
         ("no field\r\n\r\n", 0, 0, true),
-        ("From x Mon\r\na: b\r\n", 0, 0, true),
+        ("From x Mon\r\na: b\r\n", 18, 0, false),
+        (">From x Mon\r\na: b\r\n\r\n", 19, 0, true),
+        ("From\r\na: b\r\n", 0, 0, true),
+        ("From \r\na: b\r\n", 0, 0, true),
+        ("a: b\r\nFrom x Mon\r\n", 6, 0, true),
+        ("\u{FEFF}a: b\r\n", 0, 0, true),
+        ("a b: c\r\n", 0, 0, true),
         ("a: b\r\nnocolon\r\nc: d\r\n", 6, 0, true),
         ("a: b\r\n: x\r\n", 6, 0, true),
         ("a: b\r\nf\u{0}o: x\r\n", 6, 0, true),
