@@ -90,7 +90,7 @@ let package = Package(
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
         .target(
             name: "PolicyKitTesting",
-            dependencies: ["Configuration", "PolicyKit", logging, nioPosix]
+            dependencies: ["Configuration", "PolicyKit", "SMTPCore", logging, nioPosix]
         ),
         pluginTarget(
             "StandardPlugins",
@@ -151,7 +151,12 @@ let package = Package(
         ),
         .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
-        .testTarget(name: "FrontendTests", dependencies: ["Frontend", "JSON", "PolicyProtocol"]),
+        .testTarget(
+            name: "FrontendTests",
+            dependencies: [
+                "Frontend", "JSON", "PolicyKit", "PolicyKitTesting", "PolicyProtocol", "SMTPCore",
+            ]
+        ),
         .testTarget(
             name: "PolicyKitTests",
             dependencies: [

@@ -15,7 +15,7 @@ final class TestFolder: Sendable {
         guard mkdtemp(&template) != nil else { throw Failure(path: "/tmp", code: errno) }
         let octets = template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
         self.path = String(decoding: octets, as: UTF8.self)
-        guard mkdir(self.path + "/config", 0o700) == 0 else {
+        for folder in ["config", "out"] where mkdir("\(self.path)/\(folder)", 0o700) != 0 {
             throw Failure(path: self.path, code: errno)
         }
     }
@@ -42,6 +42,22 @@ final class TestFolder: Sendable {
     /// Writes a file in one step, as a careful administrator does.
     func write(_ content: String, to name: String) throws {
         try self.write(Array(content.utf8), to: name)
+    }
+
+    /// All of a file.
+    func read(_ name: String) throws -> [UInt8] {
+        let path = "\(self.path)/\(name)"
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure(path: path, code: errno) }
+        defer { close(descriptor) }
+        var content: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            guard count >= 0 else { throw Failure(path: path, code: errno) }
+            guard count > 0 else { return content }
+            content += chunk[..<count]
+        }
     }
 
     func write(_ content: [UInt8], to name: String) throws {

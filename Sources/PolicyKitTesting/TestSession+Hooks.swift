@@ -79,15 +79,22 @@ extension TestSession {
     /// - Throws: ``TestFailure`` if a plugin answered no verdict.
     @discardableResult
     public func message(_ octets: [UInt8], at hook: Hook = .data_post) async throws -> Answer {
-        let header = TestHeader(octets)
-        try self.folder.write(octets, to: "spool/message")
-        self.headers = header.fields
+        self.lastHeaderID = 0
+        try self.take(octets)
+        return try await self.ask(hook)
+    }
+
+    /// This is the message from here on; no id of the fields before is used again.
+    private func take(_ octets: [UInt8]) throws {
+        let message = TestMessage(octets, firstID: self.lastHeaderID + 1)
+        try self.folder.write(message.octets, to: "spool/message")
+        self.headers = message.fields
+        self.lastHeaderID += Int64(message.fields.count)
         self.message = MessageReference(
             path: self.folder.path + "/spool/message",
-            size: Int64(octets.count),
-            bodyOffset: Int64(header.octets)
+            size: Int64(message.octets.count),
+            bodyOffset: Int64(message.bodyOffset)
         )
-        return try await self.ask(hook)
     }
 
     /// The message that arrived goes on to another hook, with the edits so far.
@@ -156,8 +163,12 @@ extension TestSession {
         case .failed(let plugin, _, let message):
             throw TestFailure(plugin: plugin, description: message)
 
-        case .answered(let answer, _):
-            self.apply(context)
+        case .answered(let answer, let plugin):
+            do {
+                try self.apply(context)
+            } catch {
+                throw TestFailure(plugin: plugin, description: "\(error)")
+            }
             return answer
         }
     }
@@ -172,12 +183,16 @@ extension TestSession {
     }
 
     /// Does to the session what the frontend does with a verdict.
-    private func apply(_ context: HookContext) {
+    private func apply(_ context: HookContext) throws {
         self.trace += context.ownTrace
         self.sessionNotes = context.currentNotes(.session)
         self.transactionNotes = context.currentNotes(.transaction)
+        if case .replaceMessage(let name)? = context.actions.first {
+            try self.take(try self.folder.read("out/\(name)"))
+        }
         let edited = context.edited(headers: self.headers, recipients: self.recipients)
         self.headers = edited.headers
+        self.lastHeaderID = edited.headers.reduce(self.lastHeaderID) { max($0, $1.id) }
         self.recipients = edited.recipients
         for action in context.actions {
             switch action {

@@ -1,4 +1,5 @@
 import PolicyKit
+import SMTPCore
 
 extension TestSession {
     func picture(
@@ -49,41 +50,32 @@ extension TestSession {
     }
 }
 
-/// The header of a message, cut into fields as the frontend cuts it.
-struct TestHeader {
+/// A message with its header cut into fields, as the frontend has it.
+struct TestMessage {
+    /// What stands in the file: the border between header and body is mended.
+    private(set) var octets: [UInt8]
     private(set) var fields: [HeaderField] = []
-    /// How many octets of the message they take; the empty line is not among them.
-    private(set) var octets = 0
+    /// Where the body begins; the empty line belongs to it.
+    let bodyOffset: Int
 
-    init(_ message: [UInt8]) {
+    /// `firstID` is the id of the first field.
+    init(_ message: [UInt8], firstID: Int64 = 1) {
+        var section = HeaderSectionReader()
+        section.read(message.span)
+        self.octets = message
+        self.bodyOffset = HeaderBorder.close(&self.octets, bodyOffset: section.finalBodyOffset)
+        let header = Array(self.octets.prefix(self.bodyOffset))
         var start = 0
-        while let end = Self.endOfField(in: message, from: start) {
-            let line = message[start..<end]
-            guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > start,
-                line[..<colon].allSatisfy({ 33...126 ~= $0 })
-            else { break }
+        while let field = HeaderGrammar.field(in: header.span, at: start) {
             self.fields.append(
                 HeaderField(
-                    id: Int64(self.fields.count) + 1,
-                    name: Bytes(octets: Array(line[..<colon])),
-                    value: Bytes(octets: Array(line[(colon + 1)...]))
+                    id: firstID + Int64(self.fields.count),
+                    name: Bytes(octets: Array(header[start..<field.nameEnd])),
+                    space: Bytes(octets: Array(header[field.nameEnd..<field.colon])),
+                    value: Bytes(octets: Array(header[(field.colon + 1)..<field.end]))
                 )
             )
-            start = end + 2
-            self.octets = start
+            start = min(field.end + 2, header.count)
         }
-    }
-
-    /// Where the field that begins at `start` ends: before a CRLF that no white space follows.
-    private static func endOfField(in message: [UInt8], from start: Int) -> Int? {
-        var index = start
-        while index + 1 < message.count {
-            if message[index] == 0x0D, message[index + 1] == 0x0A {
-                let next = index + 2 < message.count ? message[index + 2] : 0
-                guard next == 0x20 || next == 0x09 else { return index }
-            }
-            index += 1
-        }
-        return nil
     }
 }

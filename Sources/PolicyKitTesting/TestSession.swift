@@ -53,6 +53,8 @@ public final class TestSession {
     var sessionNotes: [String: JSONValue] = [:]
     var transactionNotes: [String: JSONValue] = [:]
     var message: MessageReference?
+    /// The last id that a header field was given.
+    var lastHeaderID: Int64 = 0
     var events = 0
 
     /// Loads `types` as the lines of `config/plugins` say.

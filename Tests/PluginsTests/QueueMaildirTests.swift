@@ -47,9 +47,15 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "\r\n", "X: y\r\n", "X: y\r\n\r\n", "no header\r\n", "X: y\r\nbad line\r\nZ: z\r\n",
+        ("", ""), ("\r\n", "\r\n"), ("X: y\r\n", "X: y\r\n"), ("X: y\r\n\r\n", "X: y\r\n\r\n"),
+        ("X : y\r\nZ\t: z\r\n\r\n", "X : y\r\nZ\t: z\r\n\r\n"),
+        ("no header\r\n", "\r\nno header\r\n"),
+        ("X: y\r\nbad line\r\nZ: z\r\n", "X: y\r\n\r\nbad line\r\nZ: z\r\n"),
     ])
-    func `odd messages come out as they went in`(message: String) async throws {
+    func `odd messages come out as they went in, with a border`(
+        message: String,
+        stored: String
+    ) async throws {
         let session = try await self.session()
         try await session.rcpt(to: "alice@example.org")
         try await session.message(message, at: .queue)
@@ -57,7 +63,7 @@ import Testing
         let octets = try self.folder.read("mail/new/\(file)")
         #expect(
             String(decoding: octets, as: UTF8.self).hasSuffix(
-                "Delivered-To: alice@example.org\r\n" + message
+                "Delivered-To: alice@example.org\r\n" + stored
             )
         )
         await session.stop()

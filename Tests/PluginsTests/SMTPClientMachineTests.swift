@@ -273,22 +273,40 @@ import Testing
 }
 
 @Suite struct DotStufferTests {
-    @Test func `dots are doubled whatever the split, and the last line gets its end`() {
-        let text = Array(".a\r\n..b\r\nc.\r\n.\r\n\r.\n.\n.\r\r\n.d".utf8)
-        let expected = Array("..a\r\n...b\r\nc.\r\n..\r\n\r.\n.\n.\r\r\n..d\r\n".utf8)
+    @Test func `dots are doubled whatever the split, and the last line gets its end`() throws {
+        let text = Array(".a\r\n..b\r\nc.\r\n.\r\n.d".utf8)
+        let expected = Array("..a\r\n...b\r\nc.\r\n..\r\n..d\r\n".utf8)
         for cut in 0...text.count {
             var stuffer = DotStuffer()
             var output: [UInt8] = []
             let first = Array(text[..<cut])
             let second = Array(text[cut...])
-            stuffer.append(first.span, to: &output)
-            stuffer.append(second.span, to: &output)
-            stuffer.finish(&output)
+            try stuffer.append(first.span, to: &output)
+            try stuffer.append(second.span, to: &output)
+            try stuffer.finish(&output)
             #expect(output == expected, "cut at \(cut)")
         }
         var empty = DotStuffer()
         var output: [UInt8] = []
-        empty.finish(&output)
+        try empty.finish(&output)
         #expect(output.isEmpty)
+    }
+
+    @Test(arguments: [
+        "\n", "\r", "a\nb\r\n", "a\rb\r\n", "a\r\r\n", "a\r\n\n", "\r\n.\r", "a\r.\r\n",
+    ])
+    func `a CR or LF that is not part of a CRLF is never sent`(text: String) {
+        let text = Array(text.utf8)
+        for cut in 0...text.count {
+            #expect(throws: SMTPForwardError.self, "cut at \(cut)") {
+                var stuffer = DotStuffer()
+                var output: [UInt8] = []
+                let first = Array(text[..<cut])
+                let second = Array(text[cut...])
+                try stuffer.append(first.span, to: &output)
+                try stuffer.append(second.span, to: &output)
+                try stuffer.finish(&output)
+            }
+        }
     }
 }

@@ -57,7 +57,7 @@ package struct QueueMaildir: QueueHook {
         guard !copies.isEmpty else {
             return .deny("No recipients to deliver to", code: 554, status: "5.5.1")
         }
-        let message = event.message
+        let message = try event.message
         let delivery = MaildirDelivery(
             folders: self.folders,
             header: message.header,

@@ -1,5 +1,8 @@
 /// Doubles the dot at the start of each line, over any split of the content.
 ///
+/// A CR or LF that is not part of a CRLF is never sent, wherever it comes from: another server could
+/// take it for a line's end, and so a line of the message for the end of it.
+///
 /// - Note: RFC 5321 §4.5.2 (transparency), §4.1.1.4 (what is sent before the final dot ends in CRLF).
 struct DotStuffer: Sendable {
     private enum Position: Sendable {
@@ -11,23 +14,36 @@ struct DotStuffer: Sendable {
     private var position = Position.lineStart
 
     /// Appends `content` to `output`, dots doubled.
-    mutating func append(_ content: borrowing Span<UInt8>, to output: inout [UInt8]) {
+    ///
+    /// - Throws: ``SMTPForwardError`` with `.bareNewline`.
+    mutating func append(
+        _ content: borrowing Span<UInt8>,
+        to output: inout [UInt8]
+    ) throws(SMTPForwardError) {
         output.reserveCapacity(output.count + content.count + content.count / 64)
         for index in content.indices {
             let octet = content[index]
             if octet == 0x2E, self.position == .lineStart { output.append(0x2E) }
+            guard (self.position == .afterCR) == (octet == 0x0A) else { throw self.bareNewline }
             output.append(octet)
             switch octet {
             case 0x0D: self.position = .afterCR
-            case 0x0A where self.position == .afterCR: self.position = .lineStart
+            case 0x0A: self.position = .lineStart
             default: self.position = .inLine
             }
         }
     }
 
+    private var bareNewline: SMTPForwardError {
+        SMTPForwardError(.bareNewline, "the message has a CR or LF that is not part of a CRLF")
+    }
+
     /// Ends the last line, if it has no end.
-    mutating func finish(_ output: inout [UInt8]) {
+    ///
+    /// - Throws: ``SMTPForwardError`` with `.bareNewline`.
+    mutating func finish(_ output: inout [UInt8]) throws(SMTPForwardError) {
         guard self.position != .lineStart else { return }
+        guard self.position != .afterCR else { throw self.bareNewline }
         self.position = .lineStart
         output += [0x0D, 0x0A]
     }

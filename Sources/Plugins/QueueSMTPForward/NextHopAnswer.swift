@@ -38,6 +38,8 @@ enum NextHopAnswer {
             .denysoft("The next mail server cannot be reached", code: 451, status: "4.4.1")
         case .closed, .timedOut:
             .denysoft("The connection to the next mail server broke", code: 451, status: "4.4.2")
+        case .bareNewline:
+            .deny("The message has a bare CR or LF", code: 554, status: "5.6.0")
         case .malformed:
             .denysoft("The next mail server does not speak SMTP", code: 451, status: "4.5.0")
         }

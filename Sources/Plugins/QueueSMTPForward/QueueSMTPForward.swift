@@ -78,7 +78,7 @@ package struct QueueSMTPForward: QueueHook {
     }
 
     package func queue(_ event: QueueEvent) async throws -> Answer {
-        let message = event.message
+        let message = try event.message
         let envelope = try Self.envelope(event, size: message.size)
         guard !envelope.recipients.isEmpty else {
             return .deny("No recipients to deliver to", code: 554, status: "5.5.1")

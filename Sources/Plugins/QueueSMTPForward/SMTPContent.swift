@@ -26,14 +26,14 @@ struct SMTPContent: Sendable {
         var piece: [UInt8] = []
         if !self.isHeaderSent {
             let header = self.message.header
-            self.stuffer.append(header.span, to: &piece)
+            try self.stuffer.append(header.span, to: &piece)
             self.isHeaderSent = true
         }
         let end = min(self.message.fileSize, self.offset + Int64(Self.pieceOctets))
         let body = try SpoolFile.read(self.message.path, from: self.offset, to: end)
-        self.stuffer.append(body.span, to: &piece)
+        try self.stuffer.append(body.span, to: &piece)
         self.offset = max(end, self.offset)
-        if self.isFinished { self.stuffer.finish(&piece) }
+        if self.isFinished { try self.stuffer.finish(&piece) }
         return piece
     }
 

@@ -89,6 +89,8 @@ struct SMTPForwardError: Error, Sendable, Equatable, CustomStringConvertible {
         case timedOut
         /// Not SMTP, or an answer that the question does not have.
         case malformed
+        /// The message has a bare CR or LF.
+        case bareNewline
         /// No connection became free in time.
         case busy
     }

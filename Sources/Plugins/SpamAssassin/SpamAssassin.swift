@@ -83,7 +83,7 @@ package struct SpamAssassin: DataPostHook {
         if event.isImmune, !(event.session.relay && self.scansRelayClients) {
             return event.skip("immune")
         }
-        let message = event.message
+        let message = try event.message
         guard message.size <= self.sizeLimit else {
             return event.skip("too large (\(message.size))")
         }

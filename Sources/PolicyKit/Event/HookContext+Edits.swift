@@ -17,7 +17,16 @@ extension HookContext {
         self.append(.delayReply(milliseconds: max(milliseconds, 0)))
     }
 
-    func setHeader(id: Int64, to value: Bytes) {
+    /// Replaces a field's value.
+    ///
+    /// Behind a replaced message the frontend knows the field by its name only: the fields of that
+    /// name make place for one.
+    func setHeader(_ field: HeaderField, to value: Bytes) {
+        if self.isReplaced(field) {
+            self.append(.deleteHeaders(name: field.name))
+            return self.append(.addHeader(name: field.name, value: value, atTop: true))
+        }
+        let id = field.id
         self.change(
             id: id,
             revised: { action in
@@ -28,8 +37,12 @@ extension HookContext {
         )
     }
 
-    func deleteHeader(id: Int64) {
-        self.change(id: id, revised: { _ in nil }, otherwise: .deleteHeader(id: id))
+    /// Removes a field; behind a replaced message, the fields of its name.
+    func deleteHeader(_ field: HeaderField) {
+        if self.isReplaced(field) {
+            return self.append(.deleteHeaders(name: field.name))
+        }
+        self.change(id: field.id, revised: { _ in nil }, otherwise: .deleteHeader(id: field.id))
     }
 
     func removeRecipient(id: Int64) {
@@ -219,6 +232,7 @@ extension [HeaderField] {
         case .setHeader(let id, let value):
             guard let index = self.firstIndex(where: { $0.id == id }) else { return }
             self[index].value = value
+            self[index].space = ""
 
         case .deleteHeader(let id):
             self.removeAll { $0.id == id }

@@ -29,6 +29,8 @@ package final class HookContext {
     /// What the action at index *i* adds has the id −(*i* + 1) within this chain, so it never meets
     /// the frontend's ids, which are positive.
     private var recorded: [PolicyAction?] = []
+    /// Where among them the message is replaced.
+    private var replacementIndex: Int?
     /// Notes that the plugins so far have changed: a merge patch a scope.
     package private(set) var sessionPatch: [String: JSONValue] = [:]
     package private(set) var transactionPatch: [String: JSONValue] = [:]
@@ -139,6 +141,29 @@ package final class HookContext {
         self.decode(nil) { try $0.value(argument) }.flatMap { Value(json: $0) }
     }
 
+    /// The current header fields and the file, or nothing.
+    func wholeMessage() throws -> Message {
+        let message = Message(
+            headers: self.headers,
+            file: self.required(self.transaction?.message, "transaction.message") ?? .empty
+        )
+        if let failure = self.failure { throw failure }
+        return message
+    }
+
+    /// Looks whether everything that `needs` names is there.
+    ///
+    /// - Returns: The first part that is missing or cannot be read.
+    func missingPart(of needs: Needs) -> PluginError? {
+        _ = self.transaction
+        if needs.contains(.recipients) { _ = self.recipients }
+        if needs.contains(.headers) { _ = self.headers }
+        if needs.contains(.message) {
+            _ = self.required(self.transaction?.message, "transaction.message")
+        }
+        return self.failure
+    }
+
     /// `value`, and a failure if there is none.
     func required<Value>(_ value: Value?, _ name: String) -> Value? {
         if value == nil {
@@ -181,16 +206,45 @@ package final class HookContext {
     // MARK: Changes
 
     /// Everything that the plugins so far want done, in order.
-    package var actions: [PolicyAction] { self.recorded.compactMap(\.self) }
+    ///
+    /// A replaced message comes first: the protocol wants it so, and nothing that is recorded before
+    /// it depends on it.
+    package var actions: [PolicyAction] {
+        guard let index = self.replacementIndex, let replacement = self.recorded[index] else {
+            return self.recorded.compactMap(\.self)
+        }
+        return [replacement] + self.recorded[..<index].compactMap(\.self)
+            + self.recorded[(index + 1)...].compactMap(\.self)
+    }
 
     /// Records an action, and makes it in what was decoded already.
     func append(_ action: PolicyAction) {
+        if case .replaceMessage = action { self.dropHeaderActions() }
         self.recorded.append(action)
         let newID = -self.recorded.count
         self.decodedSession?.apply(action)
         self.decodedTransaction??.apply(action)
         self.decodedRecipients?.apply(action, newID: newID)
         self.decodedHeaders?.apply(action, newID: newID)
+    }
+
+    /// Another message takes this one's place, and what it has for a header: earlier changes of the
+    /// header, and an earlier replacement, are without effect.
+    private func dropHeaderActions() {
+        for index in self.recorded.indices {
+            switch self.recorded[index] {
+            case .addHeader, .setHeader, .deleteHeader, .deleteHeaders, .replaceMessage:
+                self.recorded[index] = nil
+            default: break
+            }
+        }
+        self.replacementIndex = self.recorded.count
+    }
+
+    /// Whether the message was replaced since this field was there: its id is over.
+    func isReplaced(_ field: HeaderField) -> Bool {
+        guard let index = self.replacementIndex else { return false }
+        return field.id > -1 - Int64(index)
     }
 
     /// Records what is to become of something that an action of this chain has added, or of

@@ -74,12 +74,12 @@ extension HookEvent where Stage: HeaderStage {
 
     /// Replaces what follows the colon of a header field, octet for octet.
     public func setHeader(_ field: HeaderField, to value: Bytes) {
-        self.context.setHeader(id: field.id, to: value)
+        self.context.setHeader(field, to: value)
     }
 
     /// Removes a header field.
     public func deleteHeader(_ field: HeaderField) {
-        self.context.deleteHeader(id: field.id)
+        self.context.deleteHeader(field)
     }
 
     /// Removes every header field of a name, whatever its case.
@@ -90,6 +90,10 @@ extension HookEvent where Stage: HeaderStage {
 
 extension HookEvent where Stage: MessageStage {
     /// Replaces the message by a file of the folder ``outFolder``.
+    ///
+    /// The file has the header that counts: earlier changes of header fields, of this plugin or one
+    /// before it, are in it if it was written from ``HookEvent/message``, and gone if not. Later
+    /// changes are made to it; ``HookEvent/headers`` shows the fields as they were before.
     ///
     /// - Parameter name: The file's name, without a folder.
     public func replaceMessage(withFileNamed name: String) {

@@ -102,8 +102,10 @@ extension HookEvent where Stage: TransactionStage {
     /// The message as it now is: the current header fields, then the body from the file.
     ///
     /// Needs ``Needs/wholeMessage``.
+    ///
+    /// - Throws: If the header did not fit into the event, or a part was not sent.
     public var message: Message {
-        Message(headers: self.headers, file: self.messageFile)
+        get throws { try self.context.wholeMessage() }
     }
 }
 

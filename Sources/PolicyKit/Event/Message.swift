@@ -1,5 +1,7 @@
 /// The message as it now is: the header fields with every edit so far, then the rest of the file.
 ///
+/// There is no part of one: it is made of all header fields and the file, or not at all.
+///
 /// A Sendable value: it may be passed to a child task or to ``withBlockingThread(_:)``. The file
 /// exists until the plugin has answered.
 public struct Message: Sendable {
@@ -21,6 +23,7 @@ public struct Message: Sendable {
         var header: [UInt8] = []
         for field in headers {
             header += field.name.octets
+            header += field.space.octets
             header.append(UInt8(ascii: ":"))
             header += field.value.octets
             header += [0x0D, 0x0A]

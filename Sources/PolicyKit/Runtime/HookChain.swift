@@ -46,6 +46,9 @@ package enum ErrorCode: String, Sendable {
     case cancelled
     /// The plugin's answer is not allowed at this hook.
     case invalidVerdict = "invalid_verdict"
+    /// Something that the plugins need did not fit into the event or cannot be read; nothing has
+    /// begun.
+    case incompleteEvent = "incomplete_event"
     /// The event cannot be read.
     case badEvent = "bad_event"
     /// Nobody here answers at this hook; nothing has begun.
@@ -59,6 +62,11 @@ extension HookChain {
     ///
     /// - Returns: Always something: whatever a plugin does, the event gets its one answer.
     package func ask(_ context: HookContext) async -> ChainOutcome {
+        // What is queued is stored before the chain ends: it must not begin with a part missing.
+        if context.hook == .queue, let missing = context.missingPart(of: self.needs) {
+            let code = ErrorCode.incompleteEvent
+            return .failed(plugin: nil, code: code, message: missing.description)
+        }
         for step in self.asked {
             context.begin(step.instance, step.logger)
             let answer: Answer

@@ -93,14 +93,19 @@ public struct Recipient: Sendable, Hashable {
 public struct HeaderField: Sendable, Hashable {
     /// What it is called in a transaction; never used twice.
     public var id: Int64
-    /// What stands before the colon.
+    /// What stands before the colon, without white space.
     public var name: Bytes
+    /// White space between the name and the colon: obsolete (RFC 5322 §4.5), and mostly empty.
+    ///
+    /// A field that is set loses it.
+    public var space: Bytes
     /// What stands after the colon, without the last CRLF; folded lines as they came.
     public var value: Bytes
 
-    package init(id: Int64, name: Bytes, value: Bytes) {
+    package init(id: Int64, name: Bytes, space: Bytes = "", value: Bytes) {
         self.id = id
         self.name = name
+        self.space = space
         self.value = value
     }
 }

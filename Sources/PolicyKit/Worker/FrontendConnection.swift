@@ -453,7 +453,8 @@ final class FrontendConnection: ChannelInboundHandler {
                 "error": "\(message)",
             ]
         )
-        self.wire.writeError(id, code, started: true, plugin: plugin, message)
+        let isStarted = code != .incompleteEvent
+        self.wire.writeError(id, code, started: isStarted, plugin: plugin, message)
     }
 
     private func notificationReceived(_ event: WirePicture) {

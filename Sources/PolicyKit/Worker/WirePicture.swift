@@ -80,6 +80,7 @@ struct WirePicture: EventPicture, Sendable {
             return HeaderField(
                 id: try field.int("id"),
                 name: try field.requiredBytes("name"),
+                space: try field.bytes("space") ?? "",
                 value: try field.requiredBytes("value")
             )
         }

@@ -97,7 +97,8 @@ class Connection:
         message: Dict[str, Any] = {"type": "verdict", "id": event.id, "verdict": verdict.word}
         try:
             notes = event._notes_patch(verdict)
-            actions = [*event.actions, *verdict.actions]
+            event._take(verdict.actions)
+            actions = event.actions
             if event.trace:
                 message["plugin"] = event.trace[-1]["plugin"]
             reply = verdict.reply

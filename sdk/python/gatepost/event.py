@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from concurrent.futures import Future
-from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import IO, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from .verdict import Verdict
 from .wire import from_bytes, to_bytes
@@ -59,11 +59,13 @@ class Recipient(Address):
 class Header:
     """One header field, octets as they came: leading space and folding kept."""
 
-    __slots__ = ("id", "name", "value")
+    __slots__ = ("id", "name", "space", "value")
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.id: int = raw["id"]
         self.name = to_bytes(raw["name"])
+        #: White space between name and colon: obsolete (RFC 5322 §4.5), and mostly empty.
+        self.space = to_bytes(raw.get("space", ""))
         self.value = to_bytes(raw["value"])
 
     def __repr__(self) -> str:
@@ -269,9 +271,12 @@ class Event:
         return self._mail().message.path
 
     def open_message(self) -> IO[bytes]:
-        """The message as it is now, edits of the header included, as one stream; needs `headers` and `message`."""
+        """The message as it is now, edits of earlier pools included, as one stream; needs `headers` and `message`.
+
+        LookupError if the header did not fit into the event: there is no part of a message.
+        """
         message = self._mail().message
-        header = b"".join(field.name + b":" + field.value + b"\r\n" for field in self.headers)
+        header = b"".join(field.name + field.space + b":" + field.value + b"\r\n" for field in self.headers)
         return io.BufferedReader(_Message(header, message.path, message.body_offset))
 
     # Time
@@ -342,11 +347,40 @@ class Event:
 
     def set_header(self, id: int, value: Text) -> None:
         """Gives the field with this id another value."""
-        self.actions.append({"op": "header.set", "id": id, "value": from_bytes(value)})
+        self._edit_header({"op": "header.set", "id": id, "value": from_bytes(value)})
 
     def delete_header(self, id: int) -> None:
         """Deletes the field with this id."""
-        self.actions.append({"op": "header.delete", "id": id})
+        self._edit_header({"op": "header.delete", "id": id})
+
+    def _edit_header(self, action: Mapping[str, Any]) -> None:
+        self.actions.extend(self._by_name(action) if self._is_replaced else [action])
+
+    def _by_name(self, action: Mapping[str, Any]) -> List[Mapping[str, Any]]:
+        """The same for the file of `message.replace`, where the field has an id that nobody here knows yet."""
+        if action.get("op") not in ("header.set", "header.delete"):
+            return [action]
+        name = next((raw["name"] for raw in self.raw["transaction"]["headers"] if raw["id"] == action["id"]), None)
+        if name is None:
+            return [action]
+        actions: List[Mapping[str, Any]] = [{"op": "header.delete_all", "name": name}]
+        if action["op"] == "header.set":
+            actions.append({"op": "header.add", "name": name, "value": action["value"], "at": "top"})
+        return actions
+
+    @property
+    def _is_replaced(self) -> bool:
+        return bool(self.actions) and self.actions[0].get("op") == "message.replace"
+
+    def _take(self, actions: Iterable[Mapping[str, Any]]) -> None:
+        """Adds what a handler answered to what it asked for by the methods here."""
+        for action in actions:
+            if action.get("op") == "message.replace" and "path" in action:
+                self.replace_message(action["path"])
+            elif action.get("op") in ("header.set", "header.delete"):
+                self._edit_header(action)
+            else:
+                self.actions.append(action)
 
     def delete_headers(self, name: Text) -> None:
         """Deletes all fields of this name."""
@@ -369,8 +403,14 @@ class Event:
         self.actions.append({"op": "sender.replace", "address": from_bytes(address)})
 
     def replace_message(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Takes this file of the pool's `out/` folder as the message."""
-        self.actions.insert(0, {"op": "message.replace", "path": os.path.basename(os.fspath(path))})
+        """Takes this file of the pool's `out/` folder as the message.
+
+        Changes of the header, made before or after, are made to the header of the file; there a field that was
+        known by its id is known by its name.
+        """
+        replace: Mapping[str, Any] = {"op": "message.replace", "path": os.path.basename(os.fspath(path))}
+        others = [action for action in self.actions if action.get("op") != "message.replace"]
+        self.actions[:] = [replace, *(edit for action in others for edit in self._by_name(action))]
 
     def set_relay(self, value: bool = True) -> None:
         """Lets the client relay, or not."""

@@ -335,6 +335,13 @@ class Worker:
                 break
         return verdict
 
+    def _missing(self, event: Event) -> List[str]:
+        """What handlers of `queue` need and did not get: they must not store a message without it."""
+        if event.hook != "queue":
+            return []
+        needed = {need for entry in self._registrations[event.hook] for need in entry.needs}
+        return [part for part in event.elided if part in needed]
+
     @staticmethod
     def _heard(event: Event, entry: _Registration, answer: Any, began: float) -> Verdict:
         verdict = declined() if answer is None else answer
@@ -343,7 +350,7 @@ class Worker:
         us = int((time.monotonic() - began) * 1_000_000)
         event.trace.append({"plugin": entry.plugin, "verdict": verdict.word, "us": us})
         if verdict.word == "declined":  # a later plugin decides; what this one changes goes with it
-            event.actions.extend(verdict.actions)
+            event._take(verdict.actions)
             for scope, patch in verdict.notes.items():
                 _merge(event._scope(scope), patch)
             return declined()
@@ -458,6 +465,12 @@ class Link(asyncio.Protocol):
         event._send = self._progress
         if event.cancelled:
             self.core.fail(event, "cancelled", False, event.cancel_reason or "")
+            return
+        missing = self.worker._missing(event)
+        if missing:
+            text = f"{' and '.join(missing)} did not fit into the event"
+            self.worker.logger.error("queue %s: %s", event.key, text)
+            self.core.fail(event, "incomplete_event", False, text)
             return
         try:
             verdict = self.worker._ask_at_once(event)

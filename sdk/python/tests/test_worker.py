@@ -435,14 +435,71 @@ def test_open_message_is_the_current_header_and_the_body_as_it_lies(folder):
         async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
             peer = await (await frontend.accept()).welcome()
             message = event(1, "data_post")
-            message["transaction"]["headers"] = [{"id": 1, "name": "X-New", "value": {"b64": "IGNhZuk="}}]
+            message["transaction"]["headers"] = [{"id": 1, "name": "X-New", "space": "\t", "value": {"b64": "IGNhZuk="}}]
             message["transaction"]["message"] = {"path": path, "size": 26, "body_offset": 13}
             peer.send(message)
             assert (await peer.next())["verdict"] == "declined"
 
     scenario(worker, body)
-    assert got[0] == got[1] == b"X-New: caf\xe9\r\n\r\nbody \xff\r\n.\r\n"
+    assert got[0] == got[1] == b"X-New\t: caf\xe9\r\n\r\nbody \xff\r\n.\r\n"
     assert got[2].startswith(b"Old: header")
+
+
+@pytest.mark.parametrize("elided", [["headers"], ["headers", "recipients"]])
+def test_a_message_without_its_header_is_not_begun(folder, elided):
+    worker = make(folder)
+    begun = []
+
+    @worker.queue(needs=["headers", "message"])
+    def queue(event):
+        begun.append(event.key)
+        return ok()
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1, "queue", elided=elided))
+            answer = await peer.next()
+            assert (answer["type"], answer["code"], answer["started"]) == ("error", "incomplete_event", False)
+
+    scenario(worker, body)
+    assert not begun
+
+
+def test_changes_of_the_header_round_a_replaced_message_are_made_to_the_file(folder):
+    worker = make(folder)
+    got = []
+
+    @worker.data_post(needs=["headers"])
+    def change(event):
+        event.add_header("X-Early", "1")
+        event.delete_header(1)
+        event.add_recipient("jo@example.org")
+        event.replace_message("/spool/out/policy/old")
+        event.set_header(2, " new")
+
+    @worker.data_post
+    def replace(event):
+        return declined(actions=[{"op": "message.replace", "path": "new"}, {"op": "header.delete", "id": 1}])
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            message = event(1, "data_post")
+            message["transaction"]["headers"] = [{"id": 1, "name": "A", "value": ""}, {"id": 2, "name": "B", "value": ""}]
+            peer.send(message)
+            got.extend((await peer.next())["actions"])
+
+    scenario(worker, body)
+    assert got == [
+        {"op": "message.replace", "path": "new"},
+        {"op": "header.add", "name": "X-Early", "value": "1", "at": "top"},
+        {"op": "header.delete_all", "name": "A"},
+        {"op": "recipient.add", "address": "jo@example.org"},
+        {"op": "header.delete_all", "name": "B"},
+        {"op": "header.add", "name": "B", "value": " new", "at": "top"},
+        {"op": "header.delete_all", "name": "A"},
+    ]
 
 
 def test_what_was_not_sent_is_an_error_of_that_event(folder):
