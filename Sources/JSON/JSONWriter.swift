@@ -163,36 +163,60 @@ extension JSONWriter {
 
     /// - Parameter utf8: Valid UTF-8; the caller knows.
     package mutating func string(utf8: UnsafeBufferPointer<UInt8>) {
-        var special = OctetSearch.firstSpecial(in: utf8, from: 0)
+        let special = OctetSearch.firstSpecial(in: utf8, from: 0)
         guard special < utf8.count else { return self.appendQuoted(utf8) }
         self.separate()
-        self.octets.append(UInt8(ascii: "\""))
-        var start = 0
-        while special < utf8.count {
-            self.octets.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[start..<special]))
-            self.escape(utf8[special])
-            start = special + 1
-            special = OctetSearch.firstSpecial(in: utf8, from: start)
+        // An octet takes six at most; the room for all is made once.
+        let count = utf8[special...].reduce(special) { $0 &+ Self.escapedOctets($1) }
+        self.octets.append(addingCapacity: count + 2) { span in
+            span.append(UInt8(ascii: "\""))
+            var (start, special) = (0, special)
+            while special < utf8.count {
+                Self.copy(UnsafeBufferPointer(rebasing: utf8[start..<special]), to: &span)
+                // Octets to escape come together, as CRLF does.
+                start = special
+                while start < utf8.count, Self.escapedOctets(utf8[start]) > 1 { start += 1 }
+                Self.escape(UnsafeBufferPointer(rebasing: utf8[special..<start]), to: &span)
+                special = OctetSearch.firstSpecial(in: utf8, from: start)
+            }
+            Self.copy(UnsafeBufferPointer(rebasing: utf8[start...]), to: &span)
+            span.append(UInt8(ascii: "\""))
         }
-        self.octets.append(contentsOf: UnsafeBufferPointer(rebasing: utf8[start...]))
-        self.octets.append(UInt8(ascii: "\""))
     }
 
-    private mutating func escape(_ octet: UInt8) {
-        self.octets.append(UInt8(ascii: "\\"))
+    private static func escapedOctets(_ octet: UInt8) -> Int {
         switch octet {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"): self.octets.append(octet)
-        case UInt8(ascii: "\n"): self.octets.append(UInt8(ascii: "n"))
-        case UInt8(ascii: "\r"): self.octets.append(UInt8(ascii: "r"))
-        case UInt8(ascii: "\t"): self.octets.append(UInt8(ascii: "t"))
-        default:
-            self.octets.append(contentsOf: "u00".utf8)
-            self.octets.append(Self.hexadecimal[Int(octet >> 4)])
-            self.octets.append(Self.hexadecimal[Int(octet & 15)])
+        case 0x09, 0x0A, 0x0D, UInt8(ascii: "\""), UInt8(ascii: "\\"): 2
+        case ..<0x20: 6
+        default: 1
         }
     }
 
-    private static let hexadecimal = Array("0123456789abcdef".utf8)
+    /// Appends octets that all are to be escaped.
+    private static func escape(
+        _ octets: UnsafeBufferPointer<UInt8>,
+        to span: inout OutputSpan<UInt8>
+    ) {
+        for octet in octets {
+            span.append(UInt8(ascii: "\\"))
+            switch octet {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): span.append(octet)
+            case UInt8(ascii: "\n"): span.append(UInt8(ascii: "n"))
+            case UInt8(ascii: "\r"): span.append(UInt8(ascii: "r"))
+            case UInt8(ascii: "\t"): span.append(UInt8(ascii: "t"))
+            default:
+                span.append(UInt8(ascii: "u"))
+                span.append(UInt8(ascii: "0"))
+                span.append(UInt8(ascii: "0"))
+                span.append(self.hexadecimal(octet >> 4))
+                span.append(self.hexadecimal(octet & 15))
+            }
+        }
+    }
+
+    private static func hexadecimal(_ digit: UInt8) -> UInt8 {
+        digit < 10 ? 0x30 &+ digit : 0x57 &+ digit
+    }
 }
 
 // MARK: - Text that is JSON already

@@ -69,6 +69,10 @@ extension PolicyConversation {
         let start = writer.octets.count
         var elided: [String] = []
         var needs = addressee.needs
+        if needs.contains(.headers), self.exceedsHeader(addressee.maximumFrameOctets) {
+            needs.remove(.headers)
+            elided.append("headers")
+        }
         while true {
             writer.beginObject()
             head(&writer)
@@ -121,6 +125,12 @@ extension PolicyConversation {
         return self.transaction?.withHeaders { $0.encodedOctets(upTo: room) <= room } ?? true
     }
 
+    /// Whether the header cannot fit an event of so many octets: then it is not even written.
+    private func exceedsHeader(_ octets: Int) -> Bool {
+        guard self.message != nil else { return false }
+        return self.transaction?.withHeaders { $0.leastEncodedOctets > octets } ?? false
+    }
+
     /// What the rest of an event takes at most: session, sender, and the fields that policy adds.
     private static let otherOctets = 16_384
 
@@ -153,7 +163,7 @@ extension PolicyConversation {
             hash.combine(recipient.address.address)
         }
         hash.combine(Array("\(self.transaction?.size ?? 0)".utf8))
-        hash.combine(self.transaction?.headerOctets ?? [])
+        hash.combine(self.transaction?.headerHash() ?? 0)
         return hash.value
     }
 }
@@ -161,6 +171,10 @@ extension PolicyConversation {
 /// FNV-1a, 64 bits: the same in every run.
 struct StableHash {
     private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    mutating func combine(_ number: UInt64) {
+        self.combine((0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) })
+    }
 
     mutating func combine(_ octets: [UInt8]) {
         for octet in octets { self.value = (self.value ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }

@@ -132,6 +132,14 @@ struct HeaderList {
 
     // MARK: - JSON
 
+    /// Octets that the fields take in an event, at least.
+    var leastEncodedOctets: Int {
+        self.entries.reduce(0) { $0 + $1.name.count + $1.value.count + Self.leastOverhead }
+    }
+
+    /// Octets of `{"id":1,"name":"","value":""}`.
+    private static let leastOverhead = 29
+
     /// Octets that the fields as they came take in an event, at most.
     ///
     /// - Complexity: O(*n*); nothing is written, and ordinary headers are not looked at: `limit` is

@@ -56,7 +56,8 @@ struct MailTransaction {
     private var lastRecipientID = 0
     private var headerState = HeaderState.unread([])
     /// The header section as it came, whatever policy made of it; for knowing a message again.
-    private(set) var headerOctets: [UInt8] = []
+    private var headerOctets: [UInt8] = []
+    private var knownHeaderHash: UInt64?
     /// The JSON that every event has of it, without the closing brace, as it was written last.
     private var text = JSONWriter()
     /// Its octets before `recipient_count`, the last member; 0 when they have to be written again.
@@ -120,6 +121,7 @@ struct MailTransaction {
     /// The header section has been read; its octets, without the empty line.
     mutating func headerRead(_ octets: [UInt8]) {
         self.headerOctets = octets
+        self.knownHeaderHash = nil
         self.headerState = .unread(octets)
     }
 
@@ -135,6 +137,15 @@ struct MailTransaction {
         self.headerState = .unread([])
         defer { self.headerState = .parsed(list) }
         return body(&list)
+    }
+
+    /// A hash of the header section as it came: it is read once, however often it is asked for.
+    mutating func headerHash() -> UInt64 {
+        if let hash = self.knownHeaderHash { return hash }
+        var hash = StableHash()
+        hash.combine(self.headerOctets)
+        self.knownHeaderHash = hash.value
+        return hash.value
     }
 
     /// Another message took this one's place; no id of the old fields is used again.

@@ -1,6 +1,9 @@
 import Glibc
 
 /// The trace field that a receiver puts on top of a message (RFC 5321 §4.4).
+///
+/// ASCII, unless the recipient is not: an SMTPUTF8 message whose own header is ASCII must not need
+/// SMTPUTF8 at the next hop for the name of the client's machine.
 struct ReceivedField {
     /// The client's HELO or EHLO name, as it came.
     var helloName: [UInt8]
@@ -22,10 +25,10 @@ struct ReceivedField {
         var text: [UInt8] = []
         text.reserveCapacity(256)
         text.append(contentsOf: " from ".utf8)
-        self.appendAtom(self.helloName, to: &text)
+        self.appendName(self.helloName, to: &text)
         text.append(contentsOf: " (".utf8)
         if let name = self.clientName {
-            self.appendAtom(Array(name.utf8), to: &text)
+            self.appendName(Array(name.utf8), to: &text)
             text.append(UInt8(ascii: " "))
         }
         text.append(UInt8(ascii: "["))
@@ -41,7 +44,8 @@ struct ReceivedField {
         text.append(contentsOf: self.transactionID.utf8)
         if let recipient = self.recipient {
             text.append(contentsOf: "\r\n\tfor <".utf8)
-            self.appendAtom(recipient, to: &text)
+            // Parsed by the SMTP parser, so that what it quotes is quoted.
+            text.append(contentsOf: recipient.map { $0 < 0x20 || $0 == 0x7F ? 0x3F : $0 })
             text.append(UInt8(ascii: ">"))
         }
         text.append(contentsOf: ";\r\n\t".utf8)
@@ -49,11 +53,20 @@ struct ReceivedField {
         return text
     }
 
-    /// Appends client octets with what could end a comment, a token or a line replaced.
-    private func appendAtom(_ octets: [UInt8], to text: inout [UInt8]) {
-        for octet in octets {
+    /// Appends a name that the client gave; `?` stands for white space, controls, 8-bit octets and
+    /// most of RFC 5322's specials (§3.2.3).
+    ///
+    /// So nothing ends or opens a comment, a quoted string, an address, a token or a line.
+    private func appendName(_ octets: [UInt8], to text: inout [UInt8]) {
+        let isLiteral = octets.first == UInt8(ascii: "[") && octets.last == UInt8(ascii: "]")
+        for (index, octet) in octets.enumerated() {
             switch octet {
-            case ..<0x21, 0x7F, UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: ";"):
+            case ..<0x21, 0x7F...: text.append(UInt8(ascii: "?"))
+            case UInt8(ascii: "["), UInt8(ascii: "]"):
+                let isBracket = isLiteral && (index == 0 || index == octets.count - 1)
+                text.append(isBracket ? octet : UInt8(ascii: "?"))
+            case UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "<"), UInt8(ascii: ">"),
+                UInt8(ascii: ";"), UInt8(ascii: ","), UInt8(ascii: "\""), UInt8(ascii: "\\"):
                 text.append(UInt8(ascii: "?"))
             default: text.append(octet)
             }
