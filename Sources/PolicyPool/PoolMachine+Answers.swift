@@ -31,6 +31,7 @@ extension PoolMachine {
         else { return self.countStale(id, eventID) }
         let held = self.workers[index].held[position]
         self.workers[index].release(at: position)
+        if !self.poison.isEmpty { self.clear(held) }
         if let ticket = held.ticket {
             self.workers[index].latency.record(nanoseconds: now &- held.sentNS)
             self.noteAnswer(ticket, index)
@@ -67,9 +68,16 @@ extension PoolMachine {
         }
     }
 
+    /// A worker lives that has answered this, however late: the question is a suspect no more.
+    private mutating func clear(_ held: WorkerSlot.Held) {
+        let fingerprint = held.ticket.map { self.tickets[$0]?.fingerprint } ?? held.fingerprint
+        if let fingerprint { self.poison.survived(fingerprint) }
+    }
+
     /// An answer of any kind shows that the pool and the worker are there.
     private mutating func noteAnswer(_ ticket: PoolTicket, _ index: Int) {
-        self.breaker.answered(isTrial: self.tickets[ticket]?.isTrial ?? false)
+        let isTrial = self.breaker.isOpen && (self.tickets[ticket]?.isTrial ?? false)
+        self.breaker.answered(isTrial: isTrial)
         self.workers[index].hasAnswered = true
         guard self.workers[index].hasFailuresInARow else { return }
         self.workers[index].hasFailuresInARow = false

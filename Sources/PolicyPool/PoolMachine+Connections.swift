@@ -77,7 +77,8 @@ extension PoolMachine {
     /// The connection is gone, for whatever reason, or said something that ends it.
     ///
     /// What a worker dies with is a suspect; what it held when we closed it (`isDeath` false) is not.
-    /// The `fingerprint` of a ticket's question is asked for only when it turns out to be poison.
+    /// What it died or hung with while it had nothing else is counted towards poison. The `fingerprint`
+    /// of a ticket's question is asked for only then.
     package mutating func workerLost(
         _ id: WorkerID,
         now: UInt64,
@@ -88,9 +89,8 @@ extension PoolMachine {
         guard let index = self.index(of: id) else { return }
         let worker = self.workers.remove(at: index)
         if worker.state == .ready { self.readyChanged(now: now, actions: &actions) }
-        // We said so ourselves, and counted what led to it.
-        let isOurs = worker.state == .closing
-        if worker.awaited > 0, !isOurs {
+        let end = LossKind(worker.state, isDeath: isDeath)
+        if worker.awaited > 0, end != .closedByUs, end != .hung {
             _ = self.health.failed(
                 worker.hello.identity,
                 now: now,
@@ -98,16 +98,28 @@ extension PoolMachine {
                 hasAnswered: worker.hasAnswered
             )
         }
-        for case (let held, let ticket?) in worker.held.map({ ($0.eventID, $0.ticket) }) {
-            guard var slot = self.tickets[ticket], slot.place == .sent(id, held) else { continue }
+        let isItsEnd = end == .died || end == .hung
+        for held in worker.held {
+            let isAlone = isItsEnd && worker.held.count == 1
+            guard let ticket = held.ticket else {
+                if isAlone, let known = held.fingerprint { _ = self.poison.died(known, now: now) }
+                continue
+            }
+            guard var slot = self.tickets[ticket], slot.place == .sent(id, held.eventID) else {
+                continue
+            }
             slot.losses += 1
-            if isDeath, !isOurs { slot.deaths += 1 }
+            if end == .died { slot.isSuspect = true }
+            if isAlone { slot.fingerprint = fingerprint(ticket) }
             self.tickets[ticket] = slot
-            if slot.deaths >= PoisonMemory.deathsOfPoison {
-                self.poison.remember(fingerprint(ticket), now: now)
+            let isPoison =
+                isAlone && (slot.fingerprint.map { self.poison.died($0, now: now) } ?? false)
+            if isPoison {
                 actions.append(.poison(ticket))
                 self.fail(ticket, .poison, worker: id, now: now, actions: &actions)
-            } else if slot.losses < 2, slot.deadlineNS > now, self.mayRetry(slot, worker.hello) {
+            } else if slot.losses < TicketSlot.mostLosses, slot.deadlineNS > now,
+                self.mayRetry(slot, worker.hello)
+            {
                 self.retry(ticket, slot, now: now, actions: &actions)
             } else {
                 self.fail(ticket, .worker_lost, worker: id, now: now, actions: &actions)
@@ -144,8 +156,8 @@ extension PoolMachine {
     /// Has the owner close a connection; nothing more is sent to it.
     mutating func close(_ index: Int, _ reason: PoolAction.CloseReason, actions: inout [PoolAction])
     {
-        guard self.workers[index].state != .closing else { return }
-        self.workers[index].state = .closing
+        if case .closing = self.workers[index].state { return }
+        self.workers[index].state = .closing(reason)
         actions.append(.close(self.workers[index].id, reason))
     }
 
@@ -224,6 +236,26 @@ extension PoolMachine {
             self.leaveRetries(retry.ticket)
             self.tickets[retry.ticket] = nil
             actions.append(.passOver(retry.ticket))
+        }
+    }
+}
+
+/// How a connection ended, as far as what it held is concerned.
+private enum LossKind {
+    /// By itself, in the middle of things.
+    case died
+    /// Closed by us, because it did not answer long past a deadline or a `ping`.
+    case hung
+    /// Closed by us for another reason, which was counted then.
+    case closedByUs
+    /// It said something that ends the connection.
+    case broken
+
+    init(_ state: WorkerSlot.State, isDeath: Bool) {
+        switch state {
+        case .closing(.zombie): self = .hung
+        case .closing: self = .closedByUs
+        case .greeting, .ready, .draining, .quarantined: self = isDeath ? .died : .broken
         }
     }
 }

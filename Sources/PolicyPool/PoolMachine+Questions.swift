@@ -1,10 +1,11 @@
 // MARK: - Questions
 
 extension PoolMachine {
-    /// A session asks.
+    /// A session asks; `fingerprint` is wanted only while ``remembersPoison``.
     package mutating func submit(
         _ ticket: PoolTicket,
         hook: UInt8,
+        fingerprint: UInt64? = nil,
         now: UInt64,
         actions: inout [PoolAction]
     ) {
@@ -21,6 +22,11 @@ extension PoolMachine {
             isTrial: admission == .trial
         )
         self.nextDeadlineNS = min(self.nextDeadlineNS, slot.deadlineNS)
+        if let fingerprint, self.poison.isSuspect(fingerprint, now: now) {
+            slot.isSuspect = true
+            slot.fingerprint = fingerprint
+            return self.enqueue(ticket, slot, now: now, actions: &actions)
+        }
         // Those that wait for this hook come first.
         if self.queues[self.queue(of: hook)].count == 0, let index = self.freeWorker(slot.mask) {
             return self.send(ticket, &slot, to: index, now: now, actions: &actions)
@@ -29,14 +35,20 @@ extension PoolMachine {
     }
 
     /// The client is gone: the ticket is over without an outcome.
-    package mutating func cancelled(_ ticket: PoolTicket, actions: inout [PoolAction]) {
+    ///
+    /// The `fingerprint` of its question is asked for only if a worker has it.
+    package mutating func cancelled(
+        _ ticket: PoolTicket,
+        fingerprint: () -> UInt64,
+        actions: inout [PoolAction]
+    ) {
         guard let slot = self.tickets.removeValue(forKey: ticket) else { return }
         switch slot.place {
         case .queued: self.leaveQueue(ticket, slot.hook)
         case .retried: self.leaveRetries(ticket)
         case .sent(let worker, let eventID):
             guard let index = self.index(of: worker) else { return }
-            self.workers[index].abandon(eventID)
+            self.workers[index].abandon(eventID, fingerprint: fingerprint())
             actions.append(.cancelEvent(worker, eventID: eventID, reason: .client_gone))
             self.settle(index, actions: &actions)
         }
@@ -57,6 +69,10 @@ extension PoolMachine {
             return self.refuse(ticket, slot, .queue_full, now: now, actions: &actions)
         }
         self.tickets[ticket] = slot
+        guard !slot.isSuspect else {
+            self.retry(ticket, slot, now: now, actions: &actions)
+            return self.dispatch(now: now, actions: &actions)
+        }
         self.queues[hook].append(ticket)
         self.queued += 1
         self.waiting.formUnion(slot.mask)
@@ -148,7 +164,7 @@ extension PoolMachine {
         if self.queues[index].count == 0 { self.waiting.subtract(HookMask(hook: hook)) }
     }
 
-    /// Has a ticket wait again that was sent before.
+    /// Has a ticket wait that was sent before, or that is a suspect.
     mutating func retry(
         _ ticket: PoolTicket,
         _ slot: TicketSlot,

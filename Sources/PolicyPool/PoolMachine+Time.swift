@@ -5,8 +5,16 @@ extension PoolMachine {
     static let gapNS: UInt64 = 1_000_000_000
 
     /// Looks at every deadline; call at least every 100 ms.
-    package mutating func timePassed(now: UInt64, actions: inout [PoolAction]) {
-        if now >= self.nextDeadlineNS { self.lookAtDeadlines(now: now, actions: &actions) }
+    ///
+    /// The `fingerprint` of a ticket's question is asked for when its deadline passes on a worker.
+    package mutating func timePassed(
+        now: UInt64,
+        fingerprint: (PoolTicket) -> UInt64,
+        actions: inout [PoolAction]
+    ) {
+        if now >= self.nextDeadlineNS {
+            self.lookAtDeadlines(now: now, fingerprint: fingerprint, actions: &actions)
+        }
         if self.queued > 0 { self.failUnserved(now: now, actions: &actions) }
         self.forgiveGap(now: now)
         self.pingSilentWorkers(now: now, actions: &actions)
@@ -19,7 +27,11 @@ extension PoolMachine {
     /// Fails what is overdue, and works out when to look again.
     ///
     /// A deadline only ever moves away, so until the earliest one that was seen there is nothing to do.
-    private mutating func lookAtDeadlines(now: UInt64, actions: inout [PoolAction]) {
+    private mutating func lookAtDeadlines(
+        now: UInt64,
+        fingerprint: (PoolTicket) -> UInt64,
+        actions: inout [PoolAction]
+    ) {
         var next = UInt64.max
         var overdue: [PoolTicket] = []
         for (ticket, slot) in self.tickets {
@@ -35,12 +47,15 @@ extension PoolMachine {
             }
         }
         self.nextDeadlineNS = next
-        for ticket in overdue.sorted() { self.failOverdue(ticket, now: now, actions: &actions) }
+        for ticket in overdue.sorted() {
+            self.failOverdue(ticket, now: now, fingerprint: fingerprint, actions: &actions)
+        }
     }
 
     private mutating func failOverdue(
         _ ticket: PoolTicket,
         now: UInt64,
+        fingerprint: (PoolTicket) -> UInt64,
         actions: inout [PoolAction]
     ) {
         guard let slot = self.tickets[ticket] else { return }
@@ -69,7 +84,7 @@ extension PoolMachine {
             self.fail(ticket, .deadline, worker: id, now: now, actions: &actions)
             guard let index = self.index(of: id) else { return }
             // The credit stays taken until the worker answers: it is still busy.
-            self.workers[index].abandon(eventID)
+            self.workers[index].abandon(eventID, fingerprint: fingerprint(ticket))
             self.workerFailed(index, now: now, actions: &actions)
             self.settle(index, actions: &actions)
         }

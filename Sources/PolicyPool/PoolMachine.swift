@@ -107,6 +107,11 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// Tickets that have no outcome yet.
     package var openTickets: Int { self.tickets.count }
 
+    /// Whether a question with this fingerprint already cost a worker.
+    package func isSuspect(_ fingerprint: UInt64, now: UInt64) -> Bool {
+        self.poison.isSuspect(fingerprint, now: now)
+    }
+
     /// Whether a question with this fingerprint already cost two workers.
     package func isPoison(_ fingerprint: UInt64, now: UInt64) -> Bool {
         self.poison.isKnown(fingerprint, now: now)

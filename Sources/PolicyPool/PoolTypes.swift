@@ -32,7 +32,7 @@ package enum PoolFailure: String, Error, Sendable, CaseIterable {
     case no_worker
     /// Too many events of this pool failed; it is left alone for a while.
     case breaker_open
-    /// It was there at two deaths of workers.
+    /// Two workers died or hung with it and nothing else.
     case poison
 }
 
@@ -118,7 +118,7 @@ package enum PoolAction: Equatable, Sendable {
     case close(WorkerID, CloseReason)
     /// Say `drain`: nothing is sent to this worker any more.
     case answerDrain(WorkerID)
-    /// The ticket was there at two deaths: keep the evidence.
+    /// The ticket is poison: keep the evidence.
     case poison(PoolTicket)
     /// Nobody in the pool names the hook after all: as if every plugin had declined.
     case passOver(PoolTicket)

@@ -1,5 +1,8 @@
 /// A question on its way.
 struct TicketSlot: Sendable {
+    /// So many connections may end with it before it fails; one in company and two alone make poison.
+    static let mostLosses = 3
+
     enum Place: Equatable {
         /// In the queue of its hook, for any worker.
         case queued
@@ -16,13 +19,14 @@ struct TicketSlot: Sendable {
     var place = Place.queued
     /// Sent so often.
     var attempts = 0
-    /// Workers that died with it; from the first on it is a suspect, and asked alone.
-    var deaths = 0
+    /// A worker died with it, alone or in company, or one ended with it before: it is asked alone.
+    var isSuspect = false
+    /// What it is known by, once a worker ended with it alone.
+    var fingerprint: UInt64?
     /// Connections that ended with it, dead or closed by us.
     var losses = 0
 
     var mask: HookMask { HookMask(hook: self.hook) }
-    var isSuspect: Bool { self.deaths > 0 }
 }
 
 /// A ticket that waits, and may not go to any worker that serves its hook.

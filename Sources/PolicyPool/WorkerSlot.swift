@@ -9,7 +9,7 @@ struct WorkerSlot: Sendable {
         /// It failed too often: nothing is sent any more, and with its last answer it is closed.
         case quarantined
         /// The owner was told to close it.
-        case closing
+        case closing(PoolAction.CloseReason)
     }
 
     /// An event that the worker has and has not answered.
@@ -17,6 +17,8 @@ struct WorkerSlot: Sendable {
         let eventID: Int64
         /// `nil` once nobody waits for it.
         var ticket: PoolTicket?
+        /// What its question is known by, once nobody waits for it.
+        var fingerprint: UInt64?
         let sentNS: UInt64
         /// From then on it is overdue, whether or not somebody still waits.
         var deadlineNS: UInt64
@@ -126,11 +128,12 @@ struct WorkerSlot: Sendable {
     }
 
     /// Nobody waits for the answer any more; the credit stays taken.
-    mutating func abandon(_ eventID: Int64) {
+    mutating func abandon(_ eventID: Int64, fingerprint: UInt64) {
         guard let position = self.position(of: eventID), self.held[position].ticket != nil else {
             return
         }
         self.held[position].ticket = nil
+        self.held[position].fingerprint = fingerprint
         self.awaited -= 1
     }
 

@@ -81,9 +81,9 @@ def test_with_workers_killed_at_random(gatepost: Gatepost, how: str) -> None:
     print(f"{result.describe()}; {chaos.kills} workers killed, {chaos.stops} stopped")
     check(gatepost, result, messages)
     assert chaos.kills > 0
-    # An innocent message that was there at two deaths is taken for poison, and refused for an hour. At
-    # its second it was alone with its worker, so a kill makes at most one.
-    assert len(result.given_up) <= chaos.kills, result.describe()
+    # Two kills that hit one message while it was alone with its worker make poison of an innocent. Few
+    # are ever asked alone twice, and each for some milliseconds.
+    assert len(result.given_up) <= 1 + chaos.kills // 20, result.describe()
     if result.given_up:
         frontend.logged("poison")
     twice = {token for token, count in stored(gatepost).items() if count > 1}

@@ -45,7 +45,7 @@ def test_51_a_death(scene: Scene, when: str) -> None:
 
 @proves("poison")
 def test_52_poison(set_stage: Callable[..., Scene]) -> None:
-    """Row 52: present at two deaths an event kills no third worker; its evidence is on disk."""
+    """Row 52: what two workers died of kills no third; its evidence is on disk."""
     scene = set_stage(grace_ms=1_500, deadline_ms=3_000, max_deadline_ms=3_000)
     deaths: list[Message] = []
     lock = threading.Lock()
@@ -80,6 +80,30 @@ def test_52_poison(set_stage: Callable[..., Scene]) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in kept), "poison holds personal data"
     for worker in workers:
         worker.close()
+
+
+@proves("poison", "zombie")
+def test_52_what_hangs_two_workers(set_stage: Callable[..., Scene]) -> None:
+    """A question that two workers hung with is asked no third time, and its evidence is on disk."""
+    scene = set_stage(deadline_ms=1_000, max_deadline_ms=1_000, zombie_ms=500)
+    with scene.victim() as client:
+        for name in ("one", "two"):
+            hung = scene.worker(["vrfy"], worker={"name": name})
+            client.send(b"VRFY hang\r\n")
+            hung.event("vrfy")
+            failed_by_policy(client)
+            assert hung.closed()[-1]["code"] == "zombie"
+        third = scene.worker(["vrfy"], worker={"name": "three"})
+        client.send(b"VRFY hang\r\n")
+        failed_by_policy(client)
+        client.send(b"VRFY alice\r\n")
+        event = third.event("vrfy")
+        assert "hang" not in str(event["args"])
+        third.answer(event, "ok")
+        client.expect(250)
+    scene.logged("poison")
+    folder = Path(scene.gatepost.frontend_toml["spool_directory"]) / "poison"
+    wait_until(lambda: list(folder.glob("*.event.json")), 5, "the evidence")
 
 
 @proves("poison")

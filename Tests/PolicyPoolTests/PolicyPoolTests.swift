@@ -8,6 +8,8 @@ private final class Scene {
     var machine: PoolMachine
     var now: UInt64 = 0
     var actions: [PoolAction] = []
+    /// Of tickets whose fingerprint is not their own number.
+    var fingerprints: [PoolTicket: UInt64] = [:]
 
     init(queueLimit: Int = 1_000) {
         var settings = PoolSettings()
@@ -55,8 +57,20 @@ private final class Scene {
         return self.machine.helloReceived(from: id, hello, now: self.now)
     }
 
-    func submit(_ ticket: PoolTicket, hook: UInt8 = 1) {
-        self.machine.submit(ticket, hook: hook, now: self.now, actions: &self.actions)
+    func submit(_ ticket: PoolTicket, hook: UInt8 = 1, fingerprint: UInt64? = nil) {
+        self.fingerprints[ticket] = fingerprint
+        self.machine.submit(
+            ticket,
+            hook: hook,
+            fingerprint: fingerprint ?? ticket,
+            now: self.now,
+            actions: &self.actions
+        )
+    }
+
+    func cancel(_ ticket: PoolTicket) {
+        let fingerprint = self.fingerprints[ticket] ?? ticket
+        self.machine.cancelled(ticket, fingerprint: { fingerprint }, actions: &self.actions)
     }
 
     func answer(_ id: WorkerID, _ eventID: Int64, failure: PoolFailure? = nil) {
@@ -75,7 +89,12 @@ private final class Scene {
 
     func pass(_ nanoseconds: UInt64) {
         self.now += nanoseconds
-        self.machine.timePassed(now: self.now, actions: &self.actions)
+        let known = self.fingerprints
+        self.machine.timePassed(
+            now: self.now,
+            fingerprint: { known[$0] ?? $0 },
+            actions: &self.actions
+        )
     }
 
     // The machine cannot be copied, and an expectation would.
@@ -144,7 +163,93 @@ struct PolicyPoolTests {
         #expect(done == [.send(7, to: 2, eventID: 1, attempt: 2, remainingNS: self.all)])
     }
 
-    @Test("keeps what was there at two deaths as poison, and remembers it")
+    @Test("takes nothing for poison that was in company when workers died")
+    func innocents() {
+        let scene = Scene()
+        for id in 1...2 as ClosedRange<UInt64> { scene.join(id, concurrency: 4) }
+        for ticket in 11...18 as ClosedRange<UInt64> { scene.submit(ticket) }
+        _ = scene.take()
+        scene.lose(1)
+        scene.lose(2)
+        for id in 3...6 as ClosedRange<UInt64> { scene.join(id, concurrency: 4) }
+        // Each is asked again, alone, and four die while four answer.
+        var asked: [PoolTicket] = []
+        var deaths = 0
+        while asked.count < 12 {
+            let sent = scene.take().compactMap { action -> (PoolTicket, WorkerID, Int64)? in
+                guard case .send(let ticket, let worker, let eventID, _, _) = action else {
+                    return nil
+                }
+                return (ticket, worker, eventID)
+            }
+            guard !sent.isEmpty else { break }
+            for (ticket, worker, eventID) in sent {
+                asked.append(ticket)
+                if deaths < 4 {
+                    deaths += 1
+                    scene.lose(worker)
+                    scene.join(worker + 100, concurrency: 4)
+                } else {
+                    scene.answer(worker, eventID)
+                }
+            }
+        }
+        #expect(Set(asked) == Set(11...18))
+        let openTickets = scene.openTickets
+        #expect(openTickets == 0)
+        for ticket in 11...18 as ClosedRange<UInt64> {
+            let isPoison = scene.isPoison(ticket, now: scene.now)
+            #expect(!isPoison)
+        }
+        let remembersPoison = scene.machine.remembersPoison
+        #expect(!remembersPoison, "an answer clears of suspicion")
+    }
+
+    @Test("takes for poison what two workers hung with, and asks it alone after the first")
+    func hangs() {
+        let scene = Scene()
+        scene.machine.settings.pingNS = 600 * Scene.second
+        scene.join(1)
+        scene.submit(7)
+        for _ in 0..<50 { scene.pass(Scene.second) }
+        #expect(scene.take().last == .close(1, .zombie))
+        scene.lose(1)
+        scene.join(2, concurrency: 4)
+        scene.submit(8)
+        _ = scene.take()
+        // The client's next attempt waits until nothing else is there.
+        scene.submit(9, fingerprint: 7)
+        var done = scene.take()
+        #expect(done == [])
+        scene.answer(2, 1)
+        done = scene.take()
+        #expect(done == [.send(9, to: 2, eventID: 2, attempt: 1, remainingNS: self.all)])
+        scene.cancel(9)
+        var isPoison = scene.isPoison(7, now: scene.now)
+        #expect(!isPoison)
+        for _ in 0..<50 { scene.pass(Scene.second) }
+        #expect(scene.take().last == .close(2, .zombie))
+        scene.lose(2)
+        isPoison = scene.isPoison(7, now: scene.now)
+        #expect(isPoison)
+    }
+
+    @Test("clears what was answered late of the suspicion that it hangs workers")
+    func late() {
+        let scene = Scene()
+        scene.join(1)
+        scene.submit(7)
+        for _ in 0..<50 { scene.pass(Scene.second) }
+        scene.lose(1)
+        scene.join(2)
+        scene.submit(8, fingerprint: 7)
+        for _ in 0..<20 { scene.pass(Scene.second) }
+        scene.answer(2, 1)
+        let remembersPoison = scene.machine.remembersPoison
+        #expect(!remembersPoison)
+    }
+
+    @Test("keeps as poison what two workers died with, and remembers it")
     func poison() {
         let scene = Scene()
         for id in 1...3 as ClosedRange<UInt64> { scene.join(id) }
@@ -188,7 +293,7 @@ struct PolicyPoolTests {
         #expect(done == [])
         #expect(scene.meaning(of: 1, from: 1) == .late)
         scene.pass(10 * Scene.second)
-        scene.machine.cancelled(8, actions: &scene.actions)
+        scene.cancel(8)
         scene.pass(20 * Scene.second)
         done = scene.take()
         #expect(done == [.close(1, .zombie)])

@@ -12,6 +12,7 @@ struct ModelWorker {
         let eventID: Int64
         /// `nil` once nobody waits any more.
         var ticket: PoolTicket?
+        let fingerprint: UInt64
         var deadlineNS: UInt64
     }
 
@@ -35,6 +36,8 @@ struct ModelWorker {
     var isQuarantined = false
     /// The machine asked to close it, and the owner has not yet.
     var isToBeClosed = false
+    /// And why: it hangs.
+    var isZombie = false
 
     func position(of eventID: Int64) -> Int? {
         self.held.firstIndex { $0.eventID == eventID }
@@ -50,7 +53,12 @@ struct ModelTicket {
     var attempts = 0
     /// It was sent, or held back at the last moment: younger ones may have been sent in the meantime.
     var hasHadItsTurn = false
-    var deaths = 0
+    /// A worker died with it, or one ended with its like and nothing else.
+    var isSuspect = false
+    /// Workers that ended with it and nothing else.
+    var deathsAlone = 0
+    /// The machine knows its fingerprint, because there was an occasion to ask for it.
+    var isKnown = false
     var losses = 0
     /// What the breaker, as the model has it, said to it.
     var admission = ModelBreaker.Admission.admitted
@@ -64,6 +72,12 @@ struct ModelTicket {
     var identity = ""
     /// Failures for which the simulator itself gave cause.
     var mayFail: Set<PoolFailure> = []
+}
+
+/// What is remembered of a question with which workers died or hung while they had nothing else.
+struct ModelSuspicion {
+    var deaths: Int
+    var untilNS: UInt64
 }
 
 /// How the world behaves for a while; weights out of 1,000 steps.

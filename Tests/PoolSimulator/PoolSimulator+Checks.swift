@@ -46,7 +46,8 @@ extension PoolSimulator {
             )
             self.workers[index].isDrainAnswered = true
         case .poison(let ticket):
-            try self.check(self.tickets[ticket]?.deaths == 2, "\(ticket) is no poison")
+            let fingerprint = self.tickets[ticket]?.fingerprint ?? 0
+            try self.check(self.isPoison(fingerprint), "\(ticket) is no poison")
             self.poisonToFail = ticket
             self.counts.poisoned += 1
         }
@@ -84,11 +85,12 @@ extension PoolSimulator {
             "\(ticket) has not \(remaining) ns left"
         )
         try self.check(!slot.mustNotBeSentAgain, "\(ticket) has side effects and is asked again")
-        try self.check(slot.deaths < 2, "\(ticket) is poison and is asked again")
-        try self.check(slot.losses < 2, "\(ticket) was lost twice and is asked again")
-        try self.check(slot.deaths == 0 || worker.held.isEmpty, "suspect \(ticket) is not alone")
+        try self.check(slot.deathsAlone < 2, "\(ticket) is poison and is asked again")
+        try self.check(slot.losses < 3, "\(ticket) was lost three times and is asked again")
+        try self.check(!slot.isSuspect || worker.held.isEmpty, "suspect \(ticket) is not alone")
         for case let other? in worker.held.map(\.ticket) {
-            try self.check(self.tickets[other]?.deaths == 0, "\(ticket) joins suspect \(other)")
+            let isSuspect = self.tickets[other]?.isSuspect ?? false
+            try self.check(!isSuspect, "\(ticket) joins suspect \(other)")
         }
         if slot.handedBackBy == id {
             try self.check(
@@ -97,9 +99,10 @@ extension PoolSimulator {
             )
         }
         // All would be too many to look at.
-        if !slot.hasHadItsTurn, ticket % 8 == 0 {
+        if !slot.hasHadItsTurn, !slot.isSuspect, ticket % 8 == 0 {
             let isFirst = self.tickets.allSatisfy { other, waiting in
                 other >= ticket || waiting.worker != nil || waiting.hasHadItsTurn
+                    || waiting.isSuspect
                     || !worker.hello.asked.contains(HookMask(hook: waiting.hook))
             }
             try self.check(isFirst, "\(ticket) overtakes an older one")
@@ -112,7 +115,12 @@ extension PoolSimulator {
         self.tickets[ticket] = slot
         self.workers[index].lastEventID = eventID
         self.workers[index].held.append(
-            ModelWorker.Held(eventID: eventID, ticket: ticket, deadlineNS: slot.deadlineNS)
+            ModelWorker.Held(
+                eventID: eventID,
+                ticket: ticket,
+                fingerprint: slot.fingerprint,
+                deadlineNS: slot.deadlineNS
+            )
         )
         self.counts.sent += 1
         if attempt > 1 { self.counts.retried += 1 }
@@ -177,7 +185,6 @@ extension PoolSimulator {
         case .poison:
             try self.check(self.poisonToFail == ticket, "poison without its evidence")
             self.poisonToFail = nil
-            self.poison[slot.fingerprint] = self.now + 3_600 * Self.second
         case .no_worker:
             try self.check(!self.isServed(slot.hook), "\(ticket) has a worker")
             let grace = self.servedUntilNS[Int(slot.hook)] + self.settings.graceNS
@@ -246,6 +253,7 @@ extension PoolSimulator {
         }
         self.counts.closed[reason, default: 0] += 1
         self.workers[index].isToBeClosed = true
+        self.workers[index].isZombie = reason == .zombie
         // The owner closes at once, or some time later.
         if !self.random.once(in: 10) { self.lose(index, isDeath: false) }
     }
@@ -291,9 +299,9 @@ extension PoolSimulator {
             )
         }
         if self.step % 256 == 0 {
-            for (fingerprint, until) in self.poison {
+            for fingerprint in self.suspicions.keys {
                 try self.check(
-                    self.machine.isPoison(fingerprint, now: self.now) == (until > self.now),
+                    self.machine.isPoison(fingerprint, now: self.now) == self.isPoison(fingerprint),
                     "\(fingerprint) is forgotten, or not"
                 )
             }
@@ -384,7 +392,7 @@ extension PoolSimulator {
         guard self.random.once(in: 3) else { return }
         self.machine = PoolMachine(settings: self.settings, now: self.now)
         self.tickedNS = self.now
-        self.poison = [:]
+        self.suspicions = [:]
         self.breaker = ModelBreaker()
         self.named = self.named.map { _ in [] }
         self.servedUntilNS = servedUntilNS.map { _ in self.now }

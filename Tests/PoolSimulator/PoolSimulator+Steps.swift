@@ -45,6 +45,8 @@ extension PoolSimulator {
             fingerprint: fingerprint,
             deadlineNS: self.now + deadline.ordinaryNS,
             latestDeadlineNS: self.now + deadline.maximumNS,
+            isSuspect: self.deaths(of: fingerprint) > 0,
+            isKnown: self.deaths(of: fingerprint) > 0,
             admission: self.breaker.admits(now: self.now),
             mayFail: [.breaker_open, .queue_full, .no_worker]
         )
@@ -55,6 +57,7 @@ extension PoolSimulator {
         self.machine.submit(
             self.lastTicket,
             hook: hook,
+            fingerprint: self.machine.remembersPoison ? fingerprint : nil,
             now: self.now,
             actions: &self.actions
         )
@@ -79,6 +82,7 @@ extension PoolSimulator {
         try self.check(meaning == expected, "\(id)/\(held.eventID) is \(meaning), not \(expected)")
         self.workers[index].held.remove(at: place)
         self.hear(index)
+        if answer != .handBack || held.ticket == nil { self.survived(held) }
         switch (answer, held.ticket) {
         case (.good, let ticket?):
             self.noteAnswer(ticket, index)
@@ -237,7 +241,11 @@ extension PoolSimulator {
             self.note("cancel \(ticket)")
             if let id = slot.worker { self.abandon(ticket, on: id) }
             self.counts.cancelled += 1
-            return self.machine.cancelled(ticket, actions: &self.actions)
+            return self.machine.cancelled(
+                ticket,
+                fingerprint: { slot.fingerprint },
+                actions: &self.actions
+            )
         }
     }
 
@@ -319,6 +327,8 @@ extension PoolSimulator {
         let isCounted = isDeath && !worker.isToBeClosed
         self.note("lose \(worker.id), death \(isCounted)")
         if isCounted { self.counts.deaths += 1 }
+        let isAlone = (isCounted || worker.isZombie) && worker.held.count == 1
+        if isAlone, let held = worker.held.first { self.died(held) }
         if worker.held.contains(where: { $0.ticket != nil }) {
             self.quarantine.failed(worker.hello.identity)
         }
@@ -327,7 +337,11 @@ extension PoolSimulator {
             slot.worker = nil
             slot.handedBackBy = nil
             slot.losses += 1
-            if isCounted { slot.deaths += 1 }
+            if isCounted { slot.isSuspect = true }
+            if isAlone {
+                slot.deathsAlone += 1
+                slot.isKnown = true
+            }
             slot.mayFail = [.no_worker, .deadline]
             if slot.hook >= Self.firstHookWithSideEffects,
                 !worker.hello.idempotent.contains(HookMask(hook: slot.hook))
@@ -335,8 +349,8 @@ extension PoolSimulator {
                 slot.mustNotBeSentAgain = true
                 slot.mayFail = [.worker_lost]
             }
-            if slot.losses >= 2 || slot.deadlineNS <= self.now { slot.mayFail = [.worker_lost] }
-            if slot.deaths >= 2 { slot.mayFail = [.poison] }
+            if slot.losses >= 3 || slot.deadlineNS <= self.now { slot.mayFail = [.worker_lost] }
+            if isAlone, self.isPoison(slot.fingerprint) { slot.mayFail = [.poison] }
             self.tickets[ticket] = slot
         }
         let tickets = self.tickets
@@ -347,6 +361,30 @@ extension PoolSimulator {
             fingerprint: { tickets[$0]?.fingerprint ?? 0 },
             actions: &self.actions
         )
+    }
+
+    /// So many workers ended with this question and nothing else, as far as that is remembered.
+    func deaths(of fingerprint: UInt64) -> Int {
+        guard let suspicion = self.suspicions[fingerprint], suspicion.untilNS > self.now else {
+            return 0
+        }
+        return suspicion.deaths
+    }
+
+    func isPoison(_ fingerprint: UInt64) -> Bool { self.deaths(of: fingerprint) >= 2 }
+
+    private mutating func died(_ held: ModelWorker.Held) {
+        if held.ticket == nil { self.counts.hangsAlone += 1 }
+        let deaths = self.deaths(of: held.fingerprint) + 1
+        let until = self.now + 3_600 * Self.second
+        self.suspicions[held.fingerprint] = ModelSuspicion(deaths: deaths, untilNS: until)
+    }
+
+    /// An answer clears a question of the suspicion that it had when it was asked.
+    private mutating func survived(_ held: ModelWorker.Held) {
+        let isKnown = held.ticket.map { self.tickets[$0]?.isKnown ?? false } ?? true
+        guard isKnown, !self.isPoison(held.fingerprint) else { return }
+        self.suspicions[held.fingerprint] = nil
     }
 
     private mutating func drain() {
@@ -406,7 +444,12 @@ extension PoolSimulator {
         for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
             self.tickets[ticket]?.mayFail.formUnion([.deadline, .no_worker])
         }
-        self.machine.timePassed(now: self.now, actions: &self.actions)
+        let tickets = self.tickets
+        self.machine.timePassed(
+            now: self.now,
+            fingerprint: { tickets[$0]?.fingerprint ?? 0 },
+            actions: &self.actions
+        )
         try self.perform()
         for (ticket, slot) in self.tickets where slot.deadlineNS <= self.now {
             try self.check(false, "ticket \(ticket) waits past its deadline")

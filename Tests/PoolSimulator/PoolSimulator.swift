@@ -24,6 +24,7 @@ package struct PoolSimulator: ~Copyable {
         package var cancelled = 0
         package var passedOver = 0
         package var poisoned = 0
+        package var hangsAlone = 0
         package var retried = 0
         package var workers = 0
         package var deaths = 0
@@ -60,8 +61,8 @@ package struct PoolSimulator: ~Copyable {
     var actions: [PoolAction] = []
     /// Workers whose sockets became full while these are done: what was decided before is held back.
     var filled: Set<WorkerID> = []
-    /// Fingerprints that are poison, and until when.
-    var poison: [UInt64: UInt64] = [:]
+    /// By fingerprint.
+    var suspicions: [UInt64: ModelSuspicion] = [:]
     var breaker = ModelBreaker()
     /// When the machine was last told that time passed.
     var tickedNS: UInt64 = 1_000

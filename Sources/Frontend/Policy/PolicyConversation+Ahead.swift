@@ -65,7 +65,7 @@ extension PolicyConversation {
     func hooksAhead(of hook: Hook, in pool: PolicyPool) -> HookSet {
         let following = hook.following
         guard !following.isEmpty, !pool.wants.ahead.isEmpty, pool.shadows.isEmpty,
-            !pool.machine.remembersPoison, !self.server.isTraceWanted, !self.server.isObserved(.ok),
+            !self.server.isTraceWanted, !self.server.isObserved(.ok),
             self.isAlone(pool, at: hook)
         else { return [] }
         let onFailure = pool.configuration.policy(for: hook).onFailure
@@ -77,9 +77,19 @@ extension PolicyConversation {
             guard pool.wants.ahead.contains(next),
                 next == .queue || pool.configuration.policy(for: next).onFailure == onFailure
             else { break }
+            guard !self.isSuspect(at: next, in: pool) else { break }
             ahead.insert(HookSet(next))
         }
         return ahead
+    }
+
+    /// Whether a worker of `pool` died or hung with what this session would ask at `hook`: then that is
+    /// asked by itself.
+    private func isSuspect(at hook: Hook, in pool: PolicyPool) -> Bool {
+        guard pool.machine.remembersPoison else { return false }
+        // Hooks that come ahead have no arguments, but for those of `queue`, which do not count.
+        let fingerprint = self.fingerprint(at: hook, arguments: Array("{}".utf8))
+        return pool.machine.isSuspect(fingerprint, now: self.server.nowNS)
     }
 
     /// Whether nobody else is asked or told of `hook`.

@@ -153,11 +153,16 @@ extension PolicyConversation {
     /// What makes this question this client's and no other's, so that its next attempt is known again
     /// when two workers have died of it, and nobody else is hit.
     var fingerprint: UInt64 {
+        self.fingerprint(at: self.openHook, arguments: self.arguments.octets)
+    }
+
+    /// What ``fingerprint`` would be at `hook`.
+    func fingerprint(at hook: Hook?, arguments: [UInt8]) -> UInt64 {
         var hash = StableHash()
-        hash.combine(Array((self.question?.hook.rawValue ?? "").utf8))
+        hash.combine(Array((hook?.rawValue ?? "").utf8))
         hash.combine(Array(self.facts.clientIP.utf8))
         hash.combine(self.facts.hello?.name ?? [])
-        if self.openHook != .queue { hash.combine(self.arguments.octets) }
+        if hook != .queue { hash.combine(arguments) }
         hash.combine(self.transaction?.sender?.address ?? [])
         for recipient in self.transaction?.recipients ?? [] {
             hash.combine(recipient.address.address)

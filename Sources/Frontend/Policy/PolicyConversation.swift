@@ -124,10 +124,11 @@ final class PolicyConversation: PoolAsker {
     /// The client is gone: nobody waits for the answer any more.
     func cancelQuestion() {
         guard let question = self.question else { return }
+        // The pool may want to know which question it was.
+        if let ticket = question.ticket { self.route[question.pool].cancel(ticket) }
         self.question = nil
         self.pending = nil
         self.tellShadows(nil)
-        if let ticket = question.ticket { self.route[question.pool].cancel(ticket) }
     }
 
     private func askNextPool() -> PolicyDecision? {

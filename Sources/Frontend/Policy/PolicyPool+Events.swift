@@ -66,12 +66,20 @@ extension PolicyPool {
         self.lastTicket += 1
         let ticket = self.lastTicket
         let now = self.server.nowNS
-        if self.machine.remembersPoison, self.isPoison(asker.fingerprint, now: now) {
+        let fingerprint = self.machine.remembersPoison ? asker.fingerprint : nil
+        self.askers[ticket] = asker
+        if let fingerprint, self.isPoison(fingerprint, now: now) {
+            // Workers may have hung with it, and the client be gone by the time that this was known.
+            if !self.server.evidence.isKept(fingerprint) { self.actions.append(.poison(ticket)) }
             self.actions.append(.fail(ticket, .poison, worker: nil))
-            self.askers[ticket] = asker
         } else {
-            self.askers[ticket] = asker
-            self.machine.submit(ticket, hook: hook.index, now: now, actions: &self.actions)
+            self.machine.submit(
+                ticket,
+                hook: hook.index,
+                fingerprint: fingerprint,
+                now: now,
+                actions: &self.actions
+            )
         }
         self.perform()
         return ticket
@@ -93,8 +101,12 @@ extension PolicyPool {
 
     /// The client is gone.
     func cancel(_ ticket: PoolTicket) {
-        self.askers[ticket] = nil
-        self.machine.cancelled(ticket, actions: &self.actions)
+        let asker = self.askers.removeValue(forKey: ticket)
+        self.machine.cancelled(
+            ticket,
+            fingerprint: { asker?.fingerprint ?? ticket },
+            actions: &self.actions
+        )
         self.perform()
     }
 
@@ -139,7 +151,12 @@ extension PolicyPool {
             connection.hasSpoken = false
             self.machine.workerHeard(connection.id, now: now)
         }
-        self.machine.timePassed(now: now, actions: &self.actions)
+        let askers = self.askers
+        self.machine.timePassed(
+            now: now,
+            fingerprint: { askers[$0]?.fingerprint ?? $0 },
+            actions: &self.actions
+        )
         self.perform()
     }
 
@@ -282,7 +299,7 @@ extension PolicyPool {
         let head = EventHead(id: 1, attempt: 1, deadlineMS: 0)
         _ = asker.writeEvent(head, to: everything, into: &event)
         self.logger.error(
-            "poison: an event was there when two workers died",
+            "poison: two workers died or hung with an event and nothing else",
             metadata: [
                 "session": "\(asker.sessionID)", "pool": "\(self.name)",
                 "poison": "\(PoisonEvidence.name(asker.fingerprint))",

@@ -49,6 +49,9 @@ final class PoisonEvidence {
         }
     }
 
+    /// Whether its files were written.
+    func isKept(_ fingerprint: UInt64) -> Bool { self.kept.contains(fingerprint) }
+
     /// Whether the file was written and is gone; then it is not watched any more.
     ///
     /// One look at the disk, and only for a question that is known as poison.

@@ -5,9 +5,9 @@ import Configuration
 struct PoisonCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "poison",
-        abstract: "Shows the events that killed two workers, and lets them be asked again.",
+        abstract: "Shows the events that killed or hung two workers, and lets them be asked again.",
         discussion: """
-            An event that was there when two workers died is refused for an hour, and a copy of it \
+            An event that two workers died or hung with is refused for an hour, and a copy of it \
             and of its message is kept in <spool_directory>/poison for the plugin's author. The \
             copies are personal data: remove them with `forget`.
             """,
