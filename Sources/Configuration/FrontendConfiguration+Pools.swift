@@ -60,6 +60,18 @@ extension FrontendConfiguration {
         Self.readAccess(reader, into: &pool)
         pool.shadowOf = reader.string("shadow_of")
         pool.isShadowQueueing = reader.bool("shadow_queue", default: false)
+        pool.shadowOctets = reader.integer(
+            "shadow_octets",
+            default: pool.shadowOctets,
+            in: 0...(1 << 40),
+            unit: "octets"
+        )
+        pool.shadowSpoolOctets = reader.integer(
+            "shadow_spool_octets",
+            default: pool.shadowSpoolOctets,
+            in: 0...(1 << 50),
+            unit: "octets"
+        )
         pool.canaryOf = reader.string("canary_of")
         pool.canaryPercent = reader.integer(
             "canary_percent",

@@ -218,6 +218,10 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var shadowOf: String?
         /// `shadow_queue`: a shadow is shown `queue` too, where it might store the message again.
         package var isShadowQueueing = false
+        /// `shadow_octets`: memory that a shadow's unanswered questions may hold; more are dropped.
+        package var shadowOctets = 67_108_864
+        /// `shadow_spool_octets`: of messages that are kept on the disk for it.
+        package var shadowSpoolOctets = 1_073_741_824
         /// `canary_of`: takes ``canaryPercent`` of that pool's sessions.
         package var canaryOf: String?
         /// `canary_percent`: 1 … 100.

@@ -33,7 +33,9 @@ struct PoisonMemory: Sendable {
         self.deaths(fingerprint, now: now) > 0
     }
 
-    /// Counts one more; true if it is poison now. At the capacity the older half is let go.
+    /// Counts one more; true if it is poison now.
+    ///
+    /// At the capacity the older half is let go.
     mutating func died(_ fingerprint: UInt64, now: UInt64) -> Bool {
         if self.records.count >= Self.capacity, self.records[fingerprint] == nil {
             let middle = self.records.values.map(\.untilNS).sorted()[self.records.count / 2]

@@ -227,6 +227,8 @@ import Testing
             name = "q"
             shadow_of = "p"
             shadow_queue = true
+            shadow_octets = 5
+            shadow_spool_octets = 6
             [[pool]]
             name = "r"
             canary_of = "p"
@@ -239,6 +241,7 @@ import Testing
         )
         .pools
         #expect(pools.map(\.shadowOf) == [nil, "p", nil, nil])
+        #expect(pools[1].shadowOctets == 5 && pools[1].shadowSpoolOctets == 6)
         #expect(pools.map(\.isShadowQueueing) == [false, true, false, false])
         #expect(pools.map(\.canaryOf) == [nil, nil, "p", "p"])
         #expect(pools.map(\.canaryPercent) == [0, 0, 60, 40])

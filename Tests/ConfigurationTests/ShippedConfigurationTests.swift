@@ -73,7 +73,8 @@ import Testing
         }
         #expect(found.count == 4)
         let relations = [
-            "shadow_of", "shadow_queue", "canary_of", "canary_percent", "listener", "limits",
+            "shadow_of", "shadow_queue", "shadow_octets", "shadow_spool_octets", "canary_of",
+            "canary_percent", "listener", "limits",
             "pool",
         ]
         for problem in found {

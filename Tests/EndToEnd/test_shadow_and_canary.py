@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.gatepost import Gatepost
+from harness.gatepost import EXTRA_OCTETS, Gatepost
 from harness.waiting import wait_until
 from harness.wire import Message, Worker, accepting
 from test_workers_command import workers
@@ -36,7 +36,8 @@ def counts_become(gatepost: Gatepost, **expected: int) -> None:
 
     def are_there() -> bool:
         seen.append(pool_status(gatepost, "next")["shadow"])
-        return seen[-1] == {"of": "policy", "agreed": 0, "differed": 0, "failed": 0, "unpaired": 0, **expected}
+        counts = dict.fromkeys(("agreed", "differed", "failed", "unpaired", "dropped"), 0)
+        return seen[-1] == {"of": "policy", **counts, **expected}
 
     wait_until(are_there, 10, lambda: f"{expected}; seen {seen[-1:]}", 0)
 
@@ -87,7 +88,7 @@ def test_its_answers_are_compared_logged_and_never_used(shadowed: Gatepost) -> N
         assert policy.saw("queue")["notes"]["session"] == {}
         assert shadow.hooks_seen() == ["mail", "rcpt"]
     shown = workers(shadowed).stdout
-    assert "next (shadow of policy: 0 agreed, 2 differed, 0 failed, 0 unpaired)" in shown
+    assert "next (shadow of policy: 0 agreed, 2 differed, 0 failed, 0 unpaired, 0 dropped)" in shown
 
 
 def test_shadow_queue_shows_it_queue_too(shadowed: Gatepost) -> None:
@@ -118,6 +119,41 @@ def test_nobody_waits_for_it(shadowed: Gatepost) -> None:
         # mail, rcpt: it does not ask for them, so it declines; policy says ok at rcpt only.
         counts_become(shadowed, agreed=2, differed=1)
         shadowed.spool_is_empty()
+
+
+def test_what_is_kept_for_a_silent_one_is_bounded(shadowed: Gatepost) -> None:
+    """A question that there is no room for is dropped, with a count and a line of log; later ones are shown again."""
+    shadowed.frontend_toml["pool"][1].update(
+        deadline_ms=120_000, max_deadline_ms=120_000, shadow_octets=3_000_000, shadow_spool_octets=1_000_000
+    )
+    frontend = shadowed.frontend(ready=False)
+    header = (b"X-Long: " + b"y" * 900 + b"\r\n") * 300
+    hooks = {"data_post": {"needs": ["message", "headers"]}}
+    with shadowed.python_worker({**hooks, "rcpt": {}, "queue": {}}, accepting()):
+        shadow = shadowed.python_worker(hooks, lambda event: None, pool="next")
+        frontend.ready()
+        resident = frontend.resident_octets()
+        with shadowed.connect() as client:
+            client.ehlo()
+            for _ in range(40):
+                client.deliver(header + b"\r\nbody\r\n")
+            client.quit()
+        frontend.logged("a shadow is not shown a question.*reason=shadow_dropped")
+        counts = pool_status(shadowed, "next")["shadow"]
+        # 270 KB of message, twice that in memory: three on the disk, no more.
+        assert counts["dropped"] == 37, counts
+        spool = Path(shadowed.frontend_toml["spool_directory"]) / "mx1"
+        assert len(list(spool.glob("m*"))) == 3
+        assert frontend.resident_octets() < resident + (16 << 20) + EXTRA_OCTETS
+        # It dies: what it held fails or waits, and after its deadline nothing is kept.
+        shadow.close()
+        wait_until(lambda: not list(spool.glob("m*")), 15, "an empty spool")
+        with shadowed.python_worker(hooks, accepting(), pool="next"):
+            before = pool_status(shadowed, "next")["shadow"]["agreed"]
+            deliver(shadowed)
+            wait_until(
+                lambda: pool_status(shadowed, "next")["shadow"]["agreed"] > before, 10, "shown again", 0
+            )
 
 
 def test_one_that_dies_lies_or_is_not_there_costs_no_mail(shadowed: Gatepost) -> None:

@@ -34,6 +34,32 @@ import Testing
         #expect(!other.hasSameEffect(as: one))
     }
 
+    @Test func `what is kept for a shadow has limits, and room again when it is given back`() {
+        var budget = ShadowBudget()
+        func take(_ octets: Int, _ message: Int? = nil) -> Bool {
+            budget.take(
+                ShadowBudget.Share(octets: octets, messageOctets: message),
+                most: 100,
+                mostMessageOctets: 50
+            )
+        }
+        #expect(take(60))
+        #expect(!take(41))
+        #expect(take(40, 30))
+        #expect(!take(0, 21))
+        #expect(take(0, 20))
+        #expect((budget.octets, budget.messages, budget.messageOctets) == (100, 2, 50))
+        budget.give(ShadowBudget.Share(octets: 40, messageOctets: 30))
+        #expect(take(40, 30))
+        budget.give(ShadowBudget.Share(octets: 60, messageOctets: nil))
+        budget.give(ShadowBudget.Share(octets: 40, messageOctets: 30))
+        budget.give(ShadowBudget.Share(octets: 0, messageOctets: 20))
+        #expect((budget.octets, budget.messages, budget.messageOctets) == (0, 0, 0))
+        for _ in 0..<ShadowBudget.mostMessages { #expect(take(0, 0)) }
+        #expect(!take(0, 0))
+        #expect(!take(.max))
+    }
+
     @Test func `an answer is told in a few words`() {
         var verdict = PolicyVerdict(id: 1, verdict: .declined)
         #expect(verdict.summary == "declined")

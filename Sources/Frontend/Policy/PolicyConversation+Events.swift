@@ -25,18 +25,22 @@ extension PolicyConversation {
 
     /// The open question as an object without what differs from attempt to attempt.
     ///
-    /// `message` is the path that the event names.
-    func frozenEvent(_ hook: Hook, needs: EventNeeds, message: String?) -> [UInt8] {
+    /// `message` is the path that the event names. `nil` if it does not fit even without its optional
+    /// parts.
+    func frozenEvent(
+        _ hook: Hook,
+        _ addressee: EventAddressee,
+        message: String?
+    ) -> [UInt8]? {
         var writer = JSONWriter()
-        let addressee = EventAddressee(needs: needs, maximumFrameOctets: .max)
-        _ = self.write(
+        let isWritten = self.write(
             hook,
             args: self.arguments.octets,
             to: addressee,
             message: message,
             into: &writer
         ) { _ in }
-        return Array(writer.octets.dropLast())
+        return isWritten ? Array(writer.octets.dropLast()) : nil
     }
 
     /// Writes a notification line; false when it does not fit.

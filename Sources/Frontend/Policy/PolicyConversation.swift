@@ -174,8 +174,11 @@ final class PolicyConversation: PoolAsker {
     /// Shows the shadows of `pool` what it is about to be asked.
     private func askShadows(of pool: PolicyPool, _ hook: Hook) {
         for shadow in pool.shadows where shadow.isShown(hook) {
-            guard let question = ShadowQuestion(self, hook, of: pool, for: shadow) else {
-                shadow.shadowCounts.failed += 1
+            let question: ShadowQuestion
+            do throws(ShadowQuestion.NotShown) {
+                question = try ShadowQuestion(self, hook, of: pool, for: shadow)
+            } catch {
+                shadow.notShown(hook, error, session: self.sessionID)
                 continue
             }
             self.shadowed.append(question)

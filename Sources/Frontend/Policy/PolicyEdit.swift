@@ -34,6 +34,9 @@ struct PolicyEdit {
         self.maximumDelayMS = maximumDelayMS
     }
 
+    /// Octets of memory that it holds, about.
+    var heldOctets: Int { self.notes.heldOctets + (self.transaction?.heldOctets ?? 0) }
+
     /// Applies all of `verdict` to the copy.
     ///
     /// - Returns: The first thing that cannot be done; the copy is to be thrown away then.

@@ -15,6 +15,9 @@ struct PolicyNotes {
     private static let emptyNotes = Array(#"{"session":{}}"#.utf8)
     private static let emptyNotesOfTransaction = Array(#"{"session":{},"transaction":{}}"#.utf8)
 
+    /// Octets of memory that they hold, about: the text, and values that take some times as much.
+    var heldOctets: Int { (self.sessionText.count + self.transactionText.count) * 8 }
+
     /// The encoded `notes` object of an event.
     func text(hasTransaction: Bool) -> [UInt8] {
         if self.sessionText.count == 2, self.transactionText.count == 2 {

@@ -35,6 +35,32 @@ extension PolicyPool {
         self.machine.readyCount > 0 && (hook != .queue || self.configuration.isShadowQueueing)
     }
 
+    /// Whether there is room for one more question that this shadow is to be shown; then it is taken.
+    func takeShare(_ share: ShadowBudget.Share) -> Bool {
+        self.shadowBudget.take(
+            share,
+            most: self.configuration.shadowOctets,
+            mostMessageOctets: self.configuration.shadowSpoolOctets
+        )
+    }
+
+    /// This shadow is not shown a question.
+    func notShown(_ hook: Hook, _ why: ShadowQuestion.NotShown, session: String) {
+        switch why {
+        case .failed: self.shadowCounts.failed += 1
+        case .dropped: self.shadowCounts.dropped += 1
+        }
+        self.logSparingly(
+            .notice,
+            "a shadow is not shown a question",
+            [
+                "session": "\(session)", "pool": "\(self.name)", "hook": "\(hook.rawValue)",
+                "reason": "shadow_\(why)", "kept_octets": "\(self.shadowBudget.octets)",
+                "kept_messages": "\(self.shadowBudget.messages)",
+            ]
+        )
+    }
+
     /// All that workers of this pool need at `hook`.
     func needs(at hook: Hook) -> EventNeeds { self.wants.needs(at: hook) }
 

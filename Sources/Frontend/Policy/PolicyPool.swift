@@ -39,6 +39,8 @@ final class PolicyPool {
     /// Pools that stand in for this one for a part of the sessions.
     var canaries: [PolicyPool] = []
     var shadowCounts = ShadowCounts()
+    /// What is kept for it, if it is a shadow.
+    var shadowBudget = ShadowBudget()
     /// Sessions that this pool took as a canary.
     var canarySessions: UInt64 = 0
 

@@ -56,6 +56,9 @@ struct EventHead {
     let attempt: Int
     let deadlineMS: Int64
 
+    /// Octets that it takes in a line, at most: a key has no more than 64.
+    static let mostOctets = 256
+
     func encode(key: [UInt8], into writer: inout JSONWriter) {
         writer.fragment(#""type":"event","id":"#)
         writer.int(self.id)

@@ -7,6 +7,8 @@ struct PoolWants {
     private(set) var observed: HookSet = []
     /// All that is needed at any hook.
     private(set) var needs: EventNeeds = []
+    /// The longest line that any worker takes.
+    private(set) var largestFrame = 0
     /// Hooks that every worker serves which serves any, if all of them serve the same in the same way
     /// and go ahead; else none.
     private(set) var ahead: HookSet = []
@@ -35,6 +37,7 @@ struct PoolWants {
             self.needs.formUnion(request.needs)
             self.needsByHook[Int(hook.index)].formUnion(request.needs)
         }
+        self.largestFrame = connections.compactMap { $0.hello?.maximumFrameOctets }.max() ?? 0
         self.ahead = Self.ahead(connections.compactMap(\.hello))
     }
 

@@ -16,9 +16,11 @@ final class ShadowQuestion: PoolAsker {
     private let hook: Hook
     private let key: [UInt8]
     /// The event as an object, without what differs from attempt to attempt.
-    private let event: [UInt8]
+    private var event: [UInt8]
     /// What the answer is checked against.
     private let edit: PolicyEdit
+    /// What it takes of the shadow's budget until the shadow is done with it.
+    private let share: ShadowBudget.Share
     private let shadow: PolicyPool
     private let original: PolicyPool
     private var said: (original: Answer?, shadow: Answer?)
@@ -29,27 +31,47 @@ final class ShadowQuestion: PoolAsker {
         case nothing
     }
 
-    /// Copies the question that `conversation` is about to ask `original`; `nil` if it cannot be.
-    init?(
+    /// Why a shadow is not shown a question.
+    enum NotShown: Error {
+        /// The message's file could not be kept.
+        case failed
+        /// It fits no worker of the shadow, or too much is kept for the shadow already.
+        case dropped
+    }
+
+    /// Copies the question that `conversation` is about to ask `original`.
+    init(
         _ conversation: PolicyConversation,
         _ hook: Hook,
         of original: PolicyPool,
         for shadow: PolicyPool
-    ) {
+    ) throws(NotShown) {
         let server = conversation.server
-        var path: String?
-        if shadow.needsMessage(hook), let message = conversation.messagePath {
-            let copy = server.spool.newMessagePath()
-            guard link(message, copy) == 0 else { return nil }
-            path = copy
+        let message = shadow.needsMessage(hook) ? conversation.messagePath : nil
+        let path = message.map { _ in server.spool.newMessagePath() }
+        let addressee = EventAddressee(
+            needs: shadow.needs(at: hook),
+            maximumFrameOctets: shadow.wants.largestFrame - EventHead.mostOctets
+        )
+        let event =
+            shadow.isAsked(hook) ? conversation.frozenEvent(hook, addressee, message: path) : []
+        guard let event else { throw .dropped }
+        self.edit = conversation.newEdit(hook)
+        self.share = ShadowBudget.Share(
+            octets: event.count + self.edit.heldOctets,
+            messageOctets: message.map { _ in conversation.message?.size ?? 0 }
+        )
+        guard shadow.takeShare(self.share) else { throw .dropped }
+        if let message, let path, link(message, path) != 0 {
+            shadow.shadowBudget.give(self.share)
+            throw .failed
         }
         self.messagePath = path
         self.hook = hook
         self.sessionID = conversation.sessionID
         self.fingerprint = conversation.fingerprint
         self.key = conversation.key
-        self.edit = conversation.newEdit(hook)
-        self.event = conversation.frozenEvent(hook, needs: shadow.needs(at: hook), message: path)
+        self.event = event
         self.original = original
         self.shadow = shadow
     }
@@ -92,6 +114,8 @@ final class ShadowQuestion: PoolAsker {
     /// The shadow is done with it.
     func poolDone(_ outcome: PoolOutcome, peerUserID: UInt32) {
         if let path = self.messagePath { self.shadow.server.removeSoon(path) }
+        self.shadow.shadowBudget.give(self.share)
+        self.event = []
         if case .failed = outcome { self.shadow.shadowCounts.failed += 1 }
         self.said.shadow = Self.answer(outcome)
         self.compare()
@@ -150,12 +174,14 @@ struct ShadowCounts {
     var failed: UInt64 = 0
     /// The shadow answered and there was nothing to compare: the client left, or the pool failed.
     var unpaired: UInt64 = 0
+    /// It was not shown the question: that was too large, or too much waited for it already.
+    var dropped: UInt64 = 0
 
     /// As `status` says it.
     var named: [(StaticString, UInt64)] {
         [
             ("agreed", self.agreed), ("differed", self.differed), ("failed", self.failed),
-            ("unpaired", self.unpaired),
+            ("unpaired", self.unpaired), ("dropped", self.dropped),
         ]
     }
 }

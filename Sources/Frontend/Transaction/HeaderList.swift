@@ -70,6 +70,9 @@ struct HeaderList {
 
     var count: Int { self.entries.count }
 
+    /// Octets of memory that it holds, besides those that came.
+    var heldOctets: Int { self.written.count + self.entries.count * MemoryLayout<Entry>.stride }
+
     // MARK: - Edits
 
     /// Adds a field and returns its id.

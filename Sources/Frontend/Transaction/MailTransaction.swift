@@ -78,6 +78,17 @@ struct MailTransaction {
         self.isSMTPUTF8 = isSMTPUTF8
     }
 
+    /// Octets of memory that it holds, about.
+    var heldOctets: Int {
+        let fields =
+            switch self.headerState {
+            case .unread: 0
+            case .parsed(let list): list.heldOctets
+            }
+        let recipients = self.recipients.count * (MemoryLayout<EnvelopeRecipient>.stride + 128)
+        return self.headerOctets.count + fields + recipients + self.text.octets.count
+    }
+
     // MARK: - Recipients
 
     /// RCPT asks about `address`; its id is never given to another.

@@ -39,7 +39,8 @@ struct WorkersTable {
             return " (shadow of \(self.text(shadow["of"])): \(self.text(shadow["agreed"])) agreed,"
                 + " \(self.text(shadow["differed"])) differed,"
                 + " \(self.text(shadow["failed"])) failed,"
-                + " \(self.text(shadow["unpaired"])) unpaired)"
+                + " \(self.text(shadow["unpaired"])) unpaired,"
+                + " \(self.text(shadow["dropped"])) dropped)"
         }
         if let canary = pool["canary"] {
             return " (\(self.text(canary["percent"])) % of \(self.text(canary["of"])):"
