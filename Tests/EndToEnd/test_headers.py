@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from harness.gatepost import Gatepost
+from harness.gatepost import ROOT, Gatepost
+from harness.program import Program
 from harness.wire import Message
 
 BODY = b"\r\nbody\r\n"
@@ -114,3 +116,58 @@ def test_ids_of_the_old_header_are_over_behind_a_replaced_message(gatepost: Gate
         client.quit()
     gatepost.programs[0].logged("unknown_header")
     assert not gatepost.maildir.files()
+
+
+MARKER = """
+from gatepost import Worker
+
+worker = Worker("marker", pool="python")
+
+@worker.data_post(needs=["headers"])
+def mark(event):
+    event.add_header("X-Report", "word " * 1000)
+    event.add_header("X-Note", "Grüße")
+    for field in event.headers:
+        if field.name == b"Subject":
+            event.add_header("X-Old-Subject", field.value)
+            event.set_header(field.id, b" [tag]" + field.value)
+
+worker.run()
+"""
+
+
+@pytest.mark.parametrize(
+    "subject,marked,old",
+    [
+        (b"\r\n\t\r\n\tsome value", b" [tag]\t\r\n\tsome value", b"\t\r\n\tsome value"),
+        (b" caf\xe9", b" [tag] =?unknown-8bit?Q?caf=E9?=", b" =?unknown-8bit?Q?caf=E9?="),
+        (b" " + b"x" * 1_200, b" [tag]\r\n " + b"x" * 997 + b"\r\n " + b"x" * 203, None),
+    ],
+    ids=["blank-lines", "8-bit", "long"],
+)
+def test_what_a_python_worker_marks_is_legal(gatepost: Gatepost, subject: bytes, marked: bytes, old: bytes | None) -> None:
+    gatepost.frontend_toml["pool"] = [{"name": "python", "grace_ms": 300}, {"name": "policy", "minimum_workers": 1}]
+    gatepost.plugins("rcpt_ok", "queue/maildir {mail}")
+    frontend = gatepost.frontend(ready=False)
+    gatepost.worker("policy")
+    script = gatepost.folder / "marker.py"
+    script.write_text(MARKER)
+    environment = {
+        "GATEPOST_RUNTIME_DIRECTORY": str(gatepost.folder / "run"),
+        "PYTHONPATH": str(ROOT / "sdk" / "python"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    marker = Program("marker", [sys.executable, script], gatepost.folder / "marker.log", environment, cwd=gatepost.folder)
+    gatepost.programs.append(marker)
+    marker.ready()
+    frontend.ready()
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.deliver(b"From: a@example.net\r\nSubject:" + subject + b"\r\n\r\nbody\r\n")
+        client.quit()
+    stored = gatepost.maildir.only().octets
+    header = stored.split(b"\r\n\r\n")[0] + b"\r\n"
+    assert b"\r\nSubject:" + marked + b"\r\n" in header, header
+    assert old is None or b"X-Old-Subject:" + (b"" if old[:1] in b" \t" else b" ") + old + b"\r\n" in header, header
+    assert b"X-Note: =?UTF-8?Q?Gr=C3=BC=C3=9Fe?=\r\n" in header, header
+    assert header.isascii() and max(map(len, header.split(b"\r\n"))) <= 998

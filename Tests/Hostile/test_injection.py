@@ -29,7 +29,7 @@ class Attack:
         self.hook = hook
         self.client: Dialogue = scene.victim()
 
-    def up_to(self) -> Message:
+    def up_to(self, message: bytes = MESSAGE) -> Message:
         """Speaks SMTP until the hook's event is there."""
         before = {"mail": 0, "rcpt": 1, "data": 2}.get(self.hook, 3)
         steps = [b"MAIL FROM:<bob@example.net>\r\n", b"RCPT TO:<alice@example.com>\r\n", b"DATA\r\n"]
@@ -38,7 +38,7 @@ class Attack:
             if number == before:
                 return self.worker.event(self.hook)
             self.client.expect((250, 250, 354)[number])
-        self.client.send(MESSAGE + b".\r\n")
+        self.client.send(message + b".\r\n")
         return self.worker.event(self.hook)
 
     def answer(self, event: Message, verdict: str = "declined", **fields: object) -> None:
@@ -101,6 +101,9 @@ HEADER_VALUES = {
     "trailing-lf": "x\n",
     "trailing-crlf": "x\r\n",
     "crlf-at-end-of-folding": "x\r\n \r\n",
+    "8-bit-without-smtputf8": "Grüße",
+    "line-of-999-octets": "x" * (999 - len("X-Value: ")),
+    "folded-line-of-999-octets": "x\r\n " + "x" * 998 + "\r\n y",
     "number": 5,
     "object": {},
 }
@@ -124,6 +127,23 @@ def test_44_header_values(attack, name: str) -> None:
     op = {"op": "header.add", "name": "X-Value", "value": HEADER_VALUES[name]}
     run.answer(run.up_to(), actions=[op])
     assert run.client.reply().code == 451
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {"op": "header.add", "name": "X-Value", "value": "x" * (998 - len("X-Value: "))},
+        {"op": "header.add", "name": "X-Value", "value": "x\r\n " + "x" * 997},
+        # What came may be handed back, and text put before it.
+        {"op": "header.add", "name": "X-Old", "value": {"b64": "IGNhZuk="}},
+        {"op": "header.set", "id": 1, "value": {"b64": "IFt0YWddIGNhZuk="}},
+    ],
+    ids=["998-octets", "folded-998-octets", "received-8-bit", "set-8-bit"],
+)
+def test_44_values_that_are_allowed(attack, op: Message) -> None:
+    run = attack("data_post")
+    run.answer(run.up_to(b"X-Cafe: caf\xe9\r\n\r\nbody\r\n"), actions=[op])
+    run.client.expect(250)
 
 
 def test_44_a_value_of_megabytes(attack) -> None:

@@ -92,20 +92,35 @@ struct PolicyEdit {
     }
 
     private mutating func applyToHeader(_ action: PolicyAction) -> ProtocolViolation? {
-        let isKnown = self.transaction?.withHeaders { headers in
+        guard let isSMTPUTF8 = self.transaction?.isSMTPUTF8 else {
+            return ProtocolViolation(.action_not_allowed)
+        }
+        return self.transaction?.withHeaders { headers in
+            var isKnown = true
             switch action {
             case .addHeader(let name, let value, let atTop):
-                headers.add(name: name, value: Self.spaced(value), atTop: atTop)
+                let value = Self.spaced(value)
+                let text = HeaderText(nameOctets: name.count, value: value)
+                if let violation = text.violation(allows8Bit: isSMTPUTF8), !headers.contains(value)
+                {
+                    return violation
+                }
+                headers.add(name: name, value: value, atTop: atTop)
             case .setHeader(let id, let value):
-                return headers.set(id: id, value: Self.spaced(value))
-            case .deleteHeader(let id): return headers.delete(id: id)
+                let value = Self.spaced(value)
+                guard let field = headers.text(ofID: id) else {
+                    return ProtocolViolation(.unknown_header)
+                }
+                let text = HeaderText(nameOctets: field.nameOctets, value: value)
+                let allows8Bit = isSMTPUTF8 || field.has8BitOctets
+                if let violation = text.violation(allows8Bit: allows8Bit) { return violation }
+                isKnown = headers.set(id: id, value: value)
+            case .deleteHeader(let id): isKnown = headers.delete(id: id)
             case .deleteHeaders(let name): headers.deleteAll(name: name)
             default: break
             }
-            return true
+            return isKnown ? nil : ProtocolViolation(.unknown_header)
         }
-        guard let isKnown else { return ProtocolViolation(.action_not_allowed) }
-        return isKnown ? nil : ProtocolViolation(.unknown_header)
     }
 
     /// A value that begins without white space gets the usual one after its colon.
@@ -161,5 +176,38 @@ struct PolicyEdit {
     /// Addresses beyond ASCII only where the client asked for SMTPUTF8.
     private func mayCarry(_ isNonASCII: Bool) -> Bool {
         !isNonASCII || self.transaction?.isSMTPUTF8 ?? false
+    }
+}
+
+/// A field that policy writes, and whether it may stand in a message.
+struct HeaderText {
+    let nameOctets: Int
+    /// What follows the colon.
+    let value: [UInt8]
+
+    /// Octets of a line without its CRLF (RFC 5322 §2.1.1).
+    static let maximumLineOctets = 998
+
+    var has8BitOctets: Bool { self.value.contains { $0 > 0x7F } }
+
+    private var hasLongLine: Bool {
+        var octets = self.nameOctets + 1
+        for octet in self.value {
+            octets = octet == 0x0A ? 0 : octets + 1
+            // The CR before an LF is counted and does not belong to the line.
+            if octets > Self.maximumLineOctets, octet != 0x0D { return true }
+        }
+        return false
+    }
+
+    /// What is wrong with it; octets above 127 are for messages with SMTPUTF8 (RFC 6532 §3.2).
+    func violation(allows8Bit: Bool) -> ProtocolViolation? {
+        if self.hasLongLine {
+            return ProtocolViolation(.header_value, "a line over \(Self.maximumLineOctets) octets")
+        }
+        guard allows8Bit || !self.has8BitOctets else {
+            return ProtocolViolation(.header_value, "8-bit octets without SMTPUTF8")
+        }
+        return nil
     }
 }

@@ -35,8 +35,8 @@ struct HeaderList {
     private struct Entry {
         let id: Int
         let name: Part
-        /// Octets of white space between the name and the colon, which follow the name.
-        var spaceCount: Int
+        /// The white space between the name and the colon.
+        var space: Part
         var value: Part
     }
 
@@ -59,7 +59,7 @@ struct HeaderList {
                 Entry(
                     id: self.nextID,
                     name: Part(received: offset..<field.nameEnd),
-                    spaceCount: field.colon - field.nameEnd,
+                    space: Part(received: field.nameEnd..<field.colon),
                     value: Part(received: field.colon + 1..<field.end)
                 )
             )
@@ -81,7 +81,7 @@ struct HeaderList {
         let entry = Entry(
             id: self.nextID,
             name: Part(writing: name, to: &self.written),
-            spaceCount: 0,
+            space: Part(received: 0..<0),
             value: Part(writing: value, to: &self.written)
         )
         self.nextID += 1
@@ -92,7 +92,7 @@ struct HeaderList {
     /// Replaces the value of a field; false when no field has that id.
     mutating func set(id: Int, value: [UInt8]) -> Bool {
         guard let index = self.index(ofID: id) else { return false }
-        self.entries[index].spaceCount = 0
+        self.entries[index].space = Part(received: 0..<0)
         self.entries[index].value = Part(writing: value, to: &self.written)
         return true
     }
@@ -120,15 +120,31 @@ struct HeaderList {
 
     // MARK: - Octets
 
+    /// The field with this id; `nil` when there is none.
+    func text(ofID id: Int) -> HeaderText? {
+        guard let index = self.index(ofID: id) else { return nil }
+        let entry = self.entries[index]
+        return HeaderText(nameOctets: entry.name.count, value: Array(self.octets(of: entry.value)))
+    }
+
+    /// Whether a field has exactly this value.
+    func contains(_ value: [UInt8]) -> Bool {
+        self.entries.contains { entry in
+            entry.value.count == value.count && self.octets(of: entry.value).elementsEqual(value)
+        }
+    }
+
+    private func octets(of part: Part) -> ArraySlice<UInt8> {
+        part.isWritten ? self.written[part.range] : self.received[part.range]
+    }
+
     /// The section as a next hop gets it.
     var octets: [UInt8] {
         self.entries.reduce(into: []) { octets, entry in
-            let name = entry.name.isWritten ? self.written : self.received
-            let value = entry.value.isWritten ? self.written : self.received
-            let end = entry.name.range.upperBound
-            octets += name[entry.name.range.lowerBound..<end + entry.spaceCount]
+            octets += self.octets(of: entry.name)
+            octets += self.octets(of: entry.space)
             octets.append(UInt8(ascii: ":"))
-            octets += value[entry.value.range]
+            octets += self.octets(of: entry.value)
             octets += [0x0D, 0x0A]
         }
     }
@@ -174,22 +190,20 @@ struct HeaderList {
             writer.key("id")
             writer.int(Int64(entry.id))
             writer.key("name")
-            self.encode(entry.name.range, entry.name.isWritten, into: &writer)
-            if entry.spaceCount > 0 {
-                let end = entry.name.range.upperBound
+            self.encode(entry.name, into: &writer)
+            if entry.space.count > 0 {
                 writer.key("space")
-                self.encode(end..<end + entry.spaceCount, entry.name.isWritten, into: &writer)
+                self.encode(entry.space, into: &writer)
             }
             writer.key("value")
-            self.encode(entry.value.range, entry.value.isWritten, into: &writer)
+            self.encode(entry.value, into: &writer)
             writer.endObject()
         }
         writer.endArray()
     }
 
-    private func encode(_ range: Range<Int>, _ isWritten: Bool, into writer: inout JSONWriter) {
-        let octets = isWritten ? self.written : self.received
-        octets.withUnsafeBufferPointer { writer.bytes(UnsafeBufferPointer(rebasing: $0[range])) }
+    private func encode(_ part: Part, into writer: inout JSONWriter) {
+        self.octets(of: part).withUnsafeBufferPointer { writer.bytes($0) }
     }
 }
 

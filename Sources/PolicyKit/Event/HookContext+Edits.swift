@@ -17,11 +17,26 @@ extension HookContext {
         self.append(.delayReply(milliseconds: max(milliseconds, 0)))
     }
 
-    /// Replaces a field's value.
+    /// Adds a field; what may not stand in a message is folded and encoded.
+    func addHeader(_ name: Bytes, _ value: Bytes, atTop: Bool) {
+        self.append(.addHeader(name: name, value: self.legal(value, of: name), atTop: atTop))
+    }
+
+    private func legal(_ value: Bytes, of name: Bytes) -> Bytes {
+        let allows8Bit = self.transaction?.sender.params.contains { $0.keyword == "SMTPUTF8" }
+        return HeaderText.legal(
+            value,
+            nameOctets: name.octets.count,
+            allows8Bit: allows8Bit ?? false
+        )
+    }
+
+    /// Replaces a field's value; what may not stand in a message is folded and encoded.
     ///
     /// Behind a replaced message the frontend knows the field by its name only: the fields of that
     /// name make place for one.
     func setHeader(_ field: HeaderField, to value: Bytes) {
+        let value = self.legal(value, of: field.name)
         if self.isReplaced(field) {
             self.append(.deleteHeaders(name: field.name))
             return self.append(.addHeader(name: field.name, value: value, atTop: true))

@@ -67,12 +67,17 @@ extension HookEvent where Stage: HeaderStage {
         self.addHeader(Bytes(name), Bytes(spaced ? value : " " + value), at: end)
     }
 
-    /// Adds a header field, octet for octet: `value` is all that follows the colon.
+    /// Adds a header field: `value` is all that follows the colon.
+    ///
+    /// A line over 998 octets is folded, octets above 127 are encoded where the message has no
+    /// SMTPUTF8, lines of white space alone are unfolded; everything else stays octet for octet.
     public func addHeader(_ name: Bytes, _ value: Bytes, at end: HeaderEnd = .top) {
-        self.context.append(.addHeader(name: name, value: value, atTop: end == .top))
+        self.context.addHeader(name, value, atTop: end == .top)
     }
 
-    /// Replaces what follows the colon of a header field, octet for octet.
+    /// Replaces what follows the colon of a header field; `value` is treated as in ``addHeader``.
+    ///
+    /// A value that came, or part of it, may be handed back as it is.
     public func setHeader(_ field: HeaderField, to value: Bytes) {
         self.context.setHeader(field, to: value)
     }

@@ -10,10 +10,15 @@ import time
 from concurrent.futures import Future
 from typing import IO, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
+from .header import legal
 from .verdict import Verdict
 from .wire import from_bytes, to_bytes
 
 Text = Union[str, bytes]
+
+
+def _octets(text: Text) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
 
 
 def _optional_bytes(value: Any) -> Optional[bytes]:
@@ -342,16 +347,29 @@ class Event:
     # Changes (protocol/verdicts.md, Actions)
 
     def add_header(self, name: Text, value: Text, at: str = "top") -> None:
-        """Adds a header field, on `top` or at the `bottom`."""
+        """Adds a header field, on `top` or at the `bottom`.
+
+        A line over 998 octets is folded, octets above 127 are encoded (RFC 2047) where the message has no SMTPUTF8, and
+        lines of white space alone are unfolded, here and in `set_header`. A value that came may be handed back.
+        """
+        value = self._legal(value, name)
         self.actions.append({"op": "header.add", "name": from_bytes(name), "value": from_bytes(value), "at": at})
 
     def set_header(self, id: int, value: Text) -> None:
         """Gives the field with this id another value."""
+        headers = self.raw.get("transaction", {}).get("headers", ())
+        name = next((raw["name"] for raw in headers if raw["id"] == id), "")
+        value = self._legal(value, to_bytes(name))
         self._edit_header({"op": "header.set", "id": id, "value": from_bytes(value)})
 
     def delete_header(self, id: int) -> None:
         """Deletes the field with this id."""
         self._edit_header({"op": "header.delete", "id": id})
+
+    def _legal(self, value: Text, name: Text) -> bytes:
+        sender = self.raw.get("transaction", {}).get("sender") or {"params": ()}
+        allows_8bit = any(key == "SMTPUTF8" for key, _ in sender["params"])
+        return legal(_octets(value), len(_octets(name)), allows_8bit)
 
     def _edit_header(self, action: Mapping[str, Any]) -> None:
         self.actions.extend(self._by_name(action) if self._is_replaced else [action])
