@@ -47,7 +47,7 @@ extension TestSession {
         let recipient = Recipient(id: Int64(self.recipients.count) + 1, address: address)
         let answer = try await self.ask(.rcpt, recipient: recipient)
         if answer.verdict == .ok {
-            self.recipients.append(recipient)
+            self.recipients = (self.recipients + [recipient]).withoutRepeats()
         }
         return answer
     }

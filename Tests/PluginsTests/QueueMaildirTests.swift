@@ -118,6 +118,65 @@ import Testing
         await session.stop()
     }
 
+    @Test(arguments: [
+        ("%d/%l", ["example.org/JO", "example.org/jo"]), ("%d/%m", ["example.org/jo"]),
+        ("%u", ["JO@example.org", "jo@example.org"]), ("%m", ["jo"]),
+    ])
+    func `a local part in lower case is one mailbox and one copy`(
+        template: String,
+        folders: [String]
+    ) async throws {
+        let session = try await self.session(template)
+        for recipient in ["JO@example.org", "jo@example.org", "jo@EXAMPLE.org"] {
+            try await session.rcpt(to: recipient)
+        }
+        #expect(try await session.message("X: y\r\n", at: .queue).verdict == .ok)
+        for folder in folders { #expect(self.folder.files("mail/\(folder)/new").count == 1) }
+        #expect(self.folder.files("mail").count == (template == "%u" ? 2 : 1))
+        await session.stop()
+    }
+
+    @Test func `Postmaster without a domain is this host's`() async throws {
+        let session = try await self.session("%d/%l")
+        try await session.rcpt(to: "PostMaster")
+        try await session.rcpt(to: "postmaster@mx.example.org")
+        #expect(try await session.message("X: y\r\n", at: .queue).verdict == .ok)
+        #expect(self.folder.files("mail/mx.example.org/postmaster/new").count == 1)
+        await session.stop()
+    }
+
+    @Test func `Maildirs are made up to their maximum`() async throws {
+        let session = try await self.session("%d/%l max_maildirs 2")
+        for name in ["a", "b", "c", "a"] {
+            try await session.mail(from: "bob@example.net")
+            try await session.rcpt(to: "\(name)@\(name).example.org")
+            let answer = try await session.message("X: y\r\n", at: .queue)
+            #expect(answer.reply?.code == (name == "c" ? 452 : 250))
+        }
+        #expect(self.folder.files("mail").sorted() == ["a.example.org", "b.example.org"])
+        await session.stop()
+        // Another worker counts those that are there.
+        let other = try await self.session("%d/%l max_maildirs 2")
+        try await other.rcpt(to: "d@example.org")
+        #expect(try await other.message("X: y\r\n", at: .queue).reply?.code == 452)
+        await other.stop()
+    }
+
+    @Test func `with create no only a Maildir that is there takes mail`() async throws {
+        let maker = try await self.session("%l")
+        try await maker.rcpt(to: "alice@example.org")
+        #expect(try await maker.message("X: y\r\n", at: .queue).verdict == .ok)
+        await maker.stop()
+        let session = try await self.session("%l create no")
+        for (name, code) in [("alice", 250), ("bob", 550)] {
+            try await session.mail(from: "bob@example.net")
+            try await session.rcpt(to: "\(name)@example.org")
+            #expect(try await session.message("X: y\r\n", at: .queue).reply?.code == code)
+        }
+        #expect(self.folder.files("mail") == ["alice"])
+        await session.stop()
+    }
+
     @Test func `two recipients of one folder are two files`() async throws {
         let session = try await self.session("%d")
         try await session.rcpt(to: "alice@example.org")

@@ -21,7 +21,39 @@ private struct Answers: QuitHook, DataPostHeadersHook, ConnectHook {
     }
 }
 
+/// Accepts every recipient, adds one twice, and lets the next see who is there.
+private struct AddsTwice: RcptHook, DataHook {
+    static let name = "adds_twice"
+
+    init(configuration: PluginConfiguration) {}
+
+    func subscription(at hook: Hook) -> Subscription? { Subscription(.recipients) }
+
+    func rcpt(_ event: RcptEvent) async throws -> Answer { .ok }
+
+    func data(_ event: DataEvent) async throws -> Answer {
+        event.addRecipient("Me@EXAMPLE.com")
+        event.addRecipient("new@example.com")
+        event.addRecipient("new@example.com")
+        let seen = event.recipients.map { $0.address.description }
+        return .deny(seen.joined(separator: " "))
+    }
+}
+
 struct RuntimeTests {
+    @Test func `a recipient that is there already is not added again`() async throws {
+        let session = try await TestSession([AddsTwice.self], plugins: "adds_twice")
+        try await session.mail(from: "bob@example.net")
+        for recipient in ["Me@example.com", "me@example.com", "Me@Example.com"] {
+            try await session.rcpt(to: recipient)
+        }
+        let expected = ["Me@example.com", "me@example.com", "new@example.com"]
+        let answer = try await session.data()
+        #expect(answer.reply?.text == [expected.joined(separator: " ")])
+        #expect(session.recipients.map { $0.address.description } == expected)
+        #expect(Set(session.recipients.map(\.id)).count == 3)
+    }
+
     @Test func `a verdict that the hook cannot honour is an error of the plugin`() async throws {
         let session = try await TestSession([Answers.self], plugins: "answers")
         await #expect(throws: TestFailure.self) { try await session.quit() }

@@ -51,13 +51,21 @@ struct PolicyEdit {
                 "more than \(PolicyNotes.maximumScopeOctets) octets"
             )
         }
+        let recipientsBefore = self.transaction?.recipients.count ?? 0
         for action in verdict.actions {
             if let violation = self.apply(action) { return violation }
         }
-        guard self.changesRecipients, self.hook != .rcpt, let transaction = self.transaction else {
-            return nil
+        return self.changesRecipients ? self.settleRecipients(before: recipientsBefore) : nil
+    }
+
+    /// All actions are applied: each recipient once, and so many as there may be.
+    private mutating func settleRecipients(before: Int) -> ProtocolViolation? {
+        self.transaction?.dropRepeatedRecipients()
+        let count = self.transaction?.recipients.count ?? 0
+        guard count <= max(self.maximumRecipients, before) else {
+            return ProtocolViolation(.too_many_recipients)
         }
-        return transaction.recipients.isEmpty ? ProtocolViolation(.no_recipients) : nil
+        return count == 0 && self.hook != .rcpt ? ProtocolViolation(.no_recipients) : nil
     }
 
     /// The message was replaced: its fields get new ids, and the header actions that follow in the
@@ -144,9 +152,6 @@ struct PolicyEdit {
         case .addRecipient(let octets):
             guard let address = self.forwardAddress(octets) else {
                 return ProtocolViolation(.address_invalid)
-            }
-            guard self.transaction?.recipients.count ?? 0 < self.maximumRecipients else {
-                return ProtocolViolation(.too_many_recipients)
             }
             self.transaction?.addRecipient(address)
         case .removeRecipient(let id):

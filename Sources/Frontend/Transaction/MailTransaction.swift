@@ -34,12 +34,6 @@ struct EnvelopeAddress: Equatable {
     }
 }
 
-/// A recipient under an id that never shifts.
-struct EnvelopeRecipient: Equatable {
-    let id: Int
-    var address: EnvelopeAddress
-}
-
 /// What policy sees and may change between MAIL and the end of the message.
 ///
 /// A value: a verdict's actions are applied to a copy, and the copy replaces the original only when
@@ -50,7 +44,7 @@ struct MailTransaction {
     /// `nil` while MAIL is asked about.
     var sender: EnvelopeAddress? { didSet { self.fixedOctets = 0 } }
     let isSMTPUTF8: Bool
-    private(set) var recipients: [EnvelopeRecipient] = []
+    private var recipientList = EnvelopeRecipients()
     /// The recipient that RCPT asks about; it has its id already.
     private(set) var candidate: EnvelopeRecipient?
     private var lastRecipientID = 0
@@ -91,30 +85,31 @@ struct MailTransaction {
 
     // MARK: - Recipients
 
+    /// Those granted or added, each once, in that order.
+    var recipients: [EnvelopeRecipient] { self.recipientList.entries }
+
     /// RCPT asks about `address`; its id is never given to another.
     mutating func propose(_ address: EnvelopeAddress) {
         self.lastRecipientID += 1
         self.candidate = EnvelopeRecipient(id: self.lastRecipientID, address: address)
     }
 
-    /// RCPT was answered.
+    /// RCPT was answered; a recipient that is there already stays the one that it is.
     mutating func candidateAnswered(isGranted: Bool) {
-        if isGranted, let candidate = self.candidate { self.recipients.append(candidate) }
+        if isGranted, let candidate = self.candidate, !self.recipientList.contains(candidate) {
+            self.recipientList.append(candidate)
+        }
         self.candidate = nil
     }
 
     /// Adds a recipient of a worker's.
     mutating func addRecipient(_ address: EnvelopeAddress) {
         self.lastRecipientID += 1
-        self.recipients.append(EnvelopeRecipient(id: self.lastRecipientID, address: address))
+        self.recipientList.append(EnvelopeRecipient(id: self.lastRecipientID, address: address))
     }
 
     /// False when no recipient has that id.
-    mutating func removeRecipient(id: Int) -> Bool {
-        guard let index = self.recipients.firstIndex(where: { $0.id == id }) else { return false }
-        self.recipients.remove(at: index)
-        return true
-    }
+    mutating func removeRecipient(id: Int) -> Bool { self.recipientList.remove(id: id) }
 
     /// False when no recipient has that id; the one that is asked about counts.
     mutating func replaceRecipient(id: Int, with address: EnvelopeAddress) -> Bool {
@@ -122,10 +117,11 @@ struct MailTransaction {
             self.candidate?.address = address
             return true
         }
-        guard let index = self.recipients.firstIndex(where: { $0.id == id }) else { return false }
-        self.recipients[index].address = address
-        return true
+        return self.recipientList.replace(id: id, with: address)
     }
+
+    /// A worker's actions have all been applied: of recipients that are the same the first stays.
+    mutating func dropRepeatedRecipients() { self.recipientList.dropRepeated() }
 
     // MARK: - Header
 

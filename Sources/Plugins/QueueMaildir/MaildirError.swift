@@ -13,6 +13,10 @@ struct MaildirError: Error, Equatable, CustomStringConvertible {
     static let deadlinePassed: Int32 = -2
     /// Another message has the name that belongs to this event.
     static let nameTaken: Int32 = -3
+    /// There is no such Maildir, and the plugin is not to make one.
+    static let noMaildir: Int32 = -4
+    /// There are as many Maildirs as there may be.
+    static let tooManyMaildirs: Int32 = -5
 
     init(_ action: String, code: Int32 = errno) {
         self.action = action
@@ -24,6 +28,8 @@ struct MaildirError: Error, Equatable, CustomStringConvertible {
         case Self.messageTruncated: "\(self.action): the spool file is too short"
         case Self.deadlinePassed: "\(self.action): no time left"
         case Self.nameTaken: "\(self.action): there is another message of this name"
+        case Self.noMaildir: "\(self.action): there is none, and `create no` makes none"
+        case Self.tooManyMaildirs: "\(self.action): max_maildirs is reached"
         default: "\(self.action): \(String(cString: strerror(self.code)))"
         }
     }

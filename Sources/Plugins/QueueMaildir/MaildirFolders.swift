@@ -14,13 +14,16 @@ final class MaildirFolders: Sendable {
     /// The folder of the configuration: its parents are made if missing, and synced once.
     private let root: String
     private let mode: mode_t
+    /// How many Maildirs there may be below ``root``; `nil` where there are none.
+    private let allowance: MaildirAllowance?
     private let known = Mutex<Set<String>>([])
     /// Of ``root``, for a Maildir that takes everybody's mail.
     private let rootSync: SharedSync
 
-    init(root: String, mode: mode_t) {
+    init(root: String, mode: mode_t, allowance: MaildirAllowance? = nil) {
         self.root = root
         self.mode = mode
+        self.allowance = allowance
         self.rootSync = SharedSync { () throws(MaildirError) in try Self.sync("\(root)/new") }
     }
 
@@ -30,6 +33,7 @@ final class MaildirFolders: Sendable {
     /// - Throws: ``MaildirError``, and then it is looked at again next time.
     func prepare(_ maildir: String) throws(MaildirError) {
         guard !self.known.withLock({ $0.contains(maildir) }) else { return }
+        try self.allowance?.take(maildir, below: self.root)
         try self.make(maildir)
         for name in ["tmp", "new", "cur"] {
             try self.makeOne("\(maildir)/\(name)")

@@ -1,20 +1,25 @@
+import PolicyKit
+
 /// The second argument of `queue/maildir`: a folder below the first for each recipient.
 ///
-/// `%l` is the local part, `%d` the domain in lower case, `%u` the whole address. What is put in
-/// can never name another folder than one below: see ``safe(_:)``.
+/// `%l` is the local part, `%m` the local part in lower case, `%d` the domain in lower case, `%u` the
+/// whole address. What is put in can never name another folder than one below: see ``safe(_:)``.
 struct MaildirTemplate: Sendable, Equatable {
     private enum Piece: Sendable, Equatable {
         case text(String)
         case local
+        case lowerCasedLocal
         case domain
         case address
     }
 
     private let pieces: [Piece]
+    /// How many folders deep a Maildir lies.
+    let depth: Int
 
     /// Reads a template.
     ///
-    /// - Returns: `nil` if it has no `%l`, `%d` or `%u`, another `%`, or a component that is empty,
+    /// - Returns: `nil` if it has no `%l`, `%m`, `%d` or `%u`, another `%`, or a component that is empty,
     ///   `.` or `..`.
     init?(_ text: String) {
         var pieces: [Piece] = []
@@ -24,6 +29,7 @@ struct MaildirTemplate: Sendable, Equatable {
             rest = rest[rest.index(after: percent)...]
             switch rest.popFirst() {
             case "l": pieces.append(.local)
+            case "m": pieces.append(.lowerCasedLocal)
             case "d": pieces.append(.domain)
             case "u": pieces.append(.address)
             default: return nil
@@ -36,16 +42,28 @@ struct MaildirTemplate: Sendable, Equatable {
             !text.utf8.contains(0)
         else { return nil }
         self.pieces = pieces
+        self.depth = components.count
+    }
+
+    /// The local part as far as it tells one recipient's mailbox from another's.
+    ///
+    /// Where the folder has it in lower case alone, `jo` and `JO` are one recipient.
+    func mailboxName(local: [UInt8]) -> [UInt8] {
+        let keepsCase = self.pieces.contains(.local) || self.pieces.contains(.address)
+        return keepsCase || !self.pieces.contains(.lowerCasedLocal)
+            ? local : local.map(\.asciiLowercased)
     }
 
     /// The folder for one recipient, relative.
     func folder(local: [UInt8], domain: [UInt8]) -> String {
+        let lowerCasedLocal = Self.safe(local.map(\.asciiLowercased))
         let local = Self.safe(local)
-        let domain = Self.safe(domain.map { 0x41...0x5A ~= $0 ? $0 | 0x20 : $0 })
+        let domain = Self.safe(domain.map(\.asciiLowercased))
         let folder = self.pieces.reduce(into: "") { folder, piece in
             switch piece {
             case .text(let text): folder += text
             case .local: folder += local
+            case .lowerCasedLocal: folder += lowerCasedLocal
             case .domain: folder += domain
             case .address: folder += "\(local)@\(domain)"
             }

@@ -14,6 +14,8 @@ package struct QueueMaildir: QueueHook {
     private let mode: mode_t
     private let lineEnds: MaildirLineEnds
     private let hostname: String
+    /// The domain of `<Postmaster>`.
+    private let localDomain: Bytes
     private let folders: MaildirFolders
     /// Threads that wait for the disk, so that one slow disk holds up nothing but its own mail and
     /// concurrent syncs can share one commit of the file system's journal.
@@ -26,8 +28,25 @@ package struct QueueMaildir: QueueHook {
         self.mode = configuration.positional("mode", ifFits: .octalMode) ?? 0o700
         self.lineEnds = configuration.argument("line_ends", as: .choice, default: .crlf)
         let count = configuration.argument("threads", as: .integer(in: 1...64), default: 8)
+        let mayCreate = configuration.argument(
+            "create",
+            as: .choice(["yes": true, "no": false]),
+            default: true
+        )
+        let maximum = configuration.argument(
+            "max_maildirs",
+            as: .integer(in: 1...10_000_000),
+            default: 10_000
+        )
         self.hostname = Self.fileName(configuration.shared.hostname)
-        self.folders = MaildirFolders(root: self.root, mode: self.mode)
+        self.localDomain = Bytes(configuration.shared.hostname).asciiLowercased
+        self.folders = MaildirFolders(
+            root: self.root,
+            mode: self.mode,
+            allowance: self.template.map {
+                MaildirAllowance(maximum: mayCreate ? maximum : 0, depth: $0.depth)
+            }
+        )
         self.threads = NIOThreadPool(numberOfThreads: count)
     }
 
@@ -114,6 +133,12 @@ package struct QueueMaildir: QueueHook {
         if error.isStorageFull {
             return .denysoft("Insufficient system storage", code: 452, status: "4.3.1")
         }
+        if error.code == MaildirError.tooManyMaildirs {
+            return .denysoft("No room for another mailbox", code: 452, status: "4.3.1")
+        }
+        if error.code == MaildirError.noMaildir {
+            return .deny("No such mailbox", code: 550, status: "5.1.1")
+        }
         if error.isPermanent {
             return .deny("The recipient's address is too long", code: 554, status: "5.1.3")
         }
@@ -142,11 +167,16 @@ package struct QueueMaildir: QueueHook {
                 )
             ]
         }
-        return try recipients.map { recipient in
-            let folder = template.folder(
-                local: recipient.local.octets,
-                domain: recipient.domain.octets
-            )
+        // One mailbox gets one copy, however often and in whatever letter case it was named.
+        var mailboxes: Set<[Bytes]> = []
+        return try recipients.compactMap { recipient in
+            // `<Postmaster>` without a domain is this host's, in any letter case (RFC 5321 §4.1.1.3).
+            let isOurs = recipient.domain.octets.isEmpty
+            let local = isOurs ? recipient.local.asciiLowercased : recipient.local
+            let domain = isOurs ? self.localDomain : recipient.domain.asciiLowercased
+            let name = template.mailboxName(local: local.octets)
+            guard mailboxes.insert([Bytes(octets: name), domain]).inserted else { return nil }
+            let folder = template.folder(local: local.octets, domain: domain.octets)
             return MaildirDelivery.Copy(
                 maildir: "\(self.root)/\(folder)",
                 name: self.uniqueName(event, part: "\(recipient.id)"),
@@ -188,7 +218,7 @@ package struct QueueMaildir: QueueHook {
 
 extension ArgumentType<MaildirTemplate> {
     fileprivate static var maildirTemplate: Self {
-        Self("a folder with %l, %d or %u, without empty, . and .. components") {
+        Self("a folder with %l, %m, %d or %u, without empty, . and .. components") {
             MaildirTemplate($0)
         }
     }

@@ -188,7 +188,7 @@ extension HookContext {
             headers.apply(action, newID: Int(headers.map(\.id).max() ?? 0) + 1)
             recipients.apply(action, newID: Int(recipients.map(\.id).max() ?? 0) + 1)
         }
-        return (headers, recipients)
+        return (headers, recipients.withoutRepeats())
     }
 
     /// The notes as plugins so far left them.
@@ -232,6 +232,30 @@ extension [Recipient] {
 
         default:
             break
+        }
+    }
+}
+
+extension PolicyAction {
+    /// Whether it changes the list of recipients.
+    var concernsRecipients: Bool {
+        switch self {
+        case .addRecipient, .removeRecipient, .replaceRecipient: true
+        default: false
+        }
+    }
+}
+
+extension [Recipient] {
+    /// The list with each recipient once: of those that are the same the first stays.
+    ///
+    /// The same are those of one local part and one domain, whose letter case does not count.
+    package func withoutRepeats() -> [Recipient] {
+        var seen: Set<[Bytes]> = []
+        return self.filter { recipient in
+            let isPostmaster = recipient.domain.octets.isEmpty
+            let local = isPostmaster ? recipient.local.asciiLowercased : recipient.local
+            return seen.insert([local, recipient.domain.asciiLowercased]).inserted
         }
     }
 }

@@ -96,6 +96,12 @@ package final class HookContext {
     }
 
     var recipients: [Recipient] {
+        let all = self.allRecipients
+        let isChanged = self.recorded.contains { $0?.concernsRecipients == true }
+        return isChanged ? all.withoutRepeats() : all
+    }
+
+    private var allRecipients: [Recipient] {
         if let decodedRecipients { return decodedRecipients }
         var recipients = self.decode([]) { try $0.recipients() }
         for (index, action) in self.recorded.enumerated() {
