@@ -32,6 +32,11 @@ extension FrontendConfiguration {
             unit: "milliseconds"
         )
         pool.graceMS = reader.milliseconds("grace_ms", default: pool.graceMS)
+        pool.alwaysAsked = Self.alwaysAsked(reader)
+        pool.hooksRememberedMS = reader.milliseconds(
+            "hooks_remembered_ms",
+            default: pool.hooksRememberedMS
+        )
         pool.queueLimit = reader.integer(
             "queue_limit",
             default: pool.queueLimit,
@@ -80,6 +85,33 @@ extension FrontendConfiguration {
             unit: "percent of the sessions"
         )
         return pool
+    }
+
+    /// `always_asked`; `nil` if the file does not have it.
+    private static func alwaysAsked(_ reader: TOMLReader) -> [Hook]? {
+        guard let words = reader.strings("always_asked") else { return nil }
+        if words.isEmpty {
+            reader.report(
+                "always_asked",
+                "names no hook, and a pool without workers would be passed over",
+                remedy: "name at least one, as \"connect\", or remove the line"
+            )
+        }
+        return words.compactMap { word in
+            guard let hook = Hook(rawValue: word), Self.decisionHooks.contains(hook) else {
+                reader.report(
+                    "always_asked",
+                    Hook(rawValue: word) == nil
+                        ? "\"\(word)\" is not a hook" : "\"\(word)\" is a hook that only tells",
+                    remedy: NearestWord.suggestion(
+                        for: word,
+                        among: Self.decisionHooks.map(\.rawValue)
+                    )
+                )
+                return nil
+            }
+            return hook
+        }
     }
 
     /// `deadline_ms` and `max_deadline_ms` of the pool, then those of its hooks.

@@ -198,6 +198,10 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var pingMS: Int64 = 5_000
         /// `grace_ms`: after start, or after the last worker left, events wait so long.
         package var graceMS: Int64 = 3_000
+        /// `always_asked`: asked whatever workers are there; `nil`: what workers named is remembered.
+        package var alwaysAsked: [Hook]?
+        /// `hooks_remembered_ms`: SIGHUP forgets no hook whose worker left a shorter time ago.
+        package var hooksRememberedMS: Int64 = 60_000
         /// `queue_limit`: events that wait for a worker; one more fails by the policy.
         package var queueLimit = 1_000
         /// `max_connections` of workers.

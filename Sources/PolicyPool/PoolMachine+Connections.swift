@@ -188,24 +188,68 @@ extension PoolMachine {
         for index in self.workers.indices where self.workers[index].state != .ready {
             self.workers[index].isReserved = false
         }
-        self.remember(present)
+        self.remember(present, now: now)
         self.beginGrace(before: before, now: now)
         self.passOverUnnamed(actions: &actions)
     }
 
-    /// A kind of which somebody is there names what those name; one of which nobody is left keeps its hooks.
-    private mutating func remember(_ present: [String: HookMask]) {
+    /// A kind of which a worker is there names what those name; one of which none is left keeps its hooks.
+    private mutating func remember(_ present: [String: HookMask], now: UInt64) {
+        self.namedNow = present.values.reduce([]) { $0.union($1) }
         for (name, mask) in present {
             if self.named[name] != nil || self.named.count < Self.mostKinds {
-                self.named[name] = mask
+                self.named[name] = NamedHooks(mask: mask, goneSinceNS: nil)
             } else {
                 // More kinds than anybody runs; forgetting one would let mail pass unchecked.
                 self.namedByOthers.formUnion(mask)
             }
         }
-        guard !self.named.isEmpty else { return }
-        self.asked = self.named.values.reduce(self.namedByOthers) { $0.union($1) }
+        for (name, hooks) in self.named where hooks.goneSinceNS == nil && present[name] == nil {
+            self.named[name]?.goneSinceNS = now
+        }
+        self.sumUpAsked()
     }
+
+    private mutating func sumUpAsked() {
+        if let declared = self.settings.hooksDeclared {
+            self.asked = declared.union(self.namedNow)
+        } else if !self.named.isEmpty {
+            self.asked = self.named.values.reduce(self.namedByOthers) { $0.union($1.mask) }
+        }
+    }
+
+    /// The operator's word that what is there now is all: hooks that only a kind named of which no worker
+    /// is left are asked no more.
+    ///
+    /// Not while no worker is there at all, and not if the kind is gone for less than
+    /// ``PoolSettings/hooksRememberedNS``: a crash must not open a gate.
+    ///
+    /// - Returns: What is asked no more.
+    package mutating func forgetHooks(now: UInt64, actions: inout [PoolAction]) -> HookMask {
+        guard self.readyCount > 0, let before = self.asked else { return [] }
+        self.named = self.named.filter { _, hooks in
+            guard let since = hooks.goneSinceNS else { return true }
+            return now &- since < self.settings.hooksRememberedNS
+        }
+        if self.named.values.allSatisfy({ $0.goneSinceNS == nil }) {
+            self.namedByOthers.formIntersection(self.namedNow)
+        }
+        self.sumUpAsked()
+        self.passOverUnnamed(actions: &actions)
+        return before.subtracting(self.asked ?? [])
+    }
+
+    /// Other settings count from now on.
+    package mutating func reconfigured(_ settings: PoolSettings, actions: inout [PoolAction]) {
+        let wasDeclared = self.settings.hooksDeclared != nil
+        self.settings = settings
+        if wasDeclared, settings.hooksDeclared == nil { self.asked = nil }
+        self.sumUpAsked()
+        self.passOverUnnamed(actions: &actions)
+    }
+
+    /// Hooks that are asked and that no worker names which is there.
+    package var hooksOfNobody: HookMask { (self.asked ?? []).subtracting(self.namedNow) }
 
     /// Events wait for a while for hooks that lost their last worker, and for all if the pool did.
     private mutating func beginGrace(before: (count: Int, served: HookMask), now: UInt64) {

@@ -15,7 +15,7 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// Hooks that a ``HookMask`` can name.
     static let hooks = 32
 
-    package var settings: PoolSettings
+    package internal(set) var settings: PoolSettings
     /// In the order of their ids, which is that of their coming; few, so a search is a short one.
     var workers: [WorkerSlot] = []
     var tickets: [PoolTicket: TicketSlot] = [:]
@@ -33,11 +33,14 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// Hooks that some ready worker serves, busy or not.
     var served: HookMask = []
     package internal(set) var readyCount = 0
-    /// What each kind of worker last named: asked even while none of them is there.
-    var named: [String: HookMask] = [:]
+    /// What each kind of worker last named: asked even while none of them is there, unless the operator
+    /// declared what is.
+    var named: [String: NamedHooks] = [:]
     /// What kinds named for which there was no more room in `named`.
     var namedByOthers: HookMask = []
-    /// All that is named; only if somebody ever was there.
+    /// What workers name that are there.
+    var namedNow: HookMask = []
+    /// All that is asked; `nil` if no worker was ever there and nothing is declared.
     var asked: HookMask?
     /// Until when events wait for a worker that serves their hook, by hook.
     var graceUntilNS: [UInt64]
@@ -53,6 +56,13 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// Answers that were used, and events that failed, since the start.
     var counts = (served: 0 as UInt64, failed: 0 as UInt64)
 
+    /// The hooks of one kind of worker.
+    struct NamedHooks: Sendable {
+        var mask: HookMask
+        /// Since when no worker of this kind is there.
+        var goneSinceNS: UInt64?
+    }
+
     /// Answers that nobody waited for.
     package struct StaleCounts: Sendable, Equatable {
         package var late: UInt64 = 0
@@ -64,6 +74,7 @@ package struct PoolMachine: ~Copyable, Sendable {
         self.settings = settings
         self.lastTimeNS = now
         self.graceUntilNS = [UInt64](repeating: now &+ settings.graceNS, count: PoolMachine.hooks)
+        self.asked = settings.hooksDeclared
     }
 
     // MARK: - What the owner asks

@@ -56,6 +56,11 @@ package struct PoolSettings: Sendable, Equatable {
     package var ordinaryDeadline = Deadline(ordinaryNS: 20_000_000_000, maximumNS: 120_000_000_000)
     /// Hooks with side effects: not asked twice unless the worker said `idempotent`.
     package var hooksWithSideEffects: HookMask = []
+    /// Asked whoever is there, and nothing else is remembered of workers that are gone; `nil`: what
+    /// workers named is.
+    package var hooksDeclared: HookMask?
+    /// Hooks of a kind that is gone for less are not forgotten.
+    package var hooksRememberedNS: UInt64 = 60_000_000_000
     /// Asked while no worker was ever there.
     package var hooksOfEmptyPool: HookMask = []
     /// After start or after the last worker left, events wait so long.

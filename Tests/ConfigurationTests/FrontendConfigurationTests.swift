@@ -68,6 +68,8 @@ import Testing
             failure_header = true
             zombie_ms = 20000
             ping_ms = 2000
+            always_asked = ["rcpt", "queue"]
+            hooks_remembered_ms = 5
             [pool.hooks.connect]
             on_failure = "skip"
             deadline_ms = 5000
@@ -98,6 +100,8 @@ import Testing
         #expect(pool.groupID == 0)
         #expect(pool.zombieMS == 20_000)
         #expect(pool.pingMS == 2_000)
+        #expect(pool.alwaysAsked == [.rcpt, .queue])
+        #expect(pool.hooksRememberedMS == 5)
         #expect(pool.policy(for: .connect).onFailure == .skip)
         #expect(pool.policy(for: .connect).deadlineMS == 5_000)
         #expect(pool.policy(for: .mail).deadlineMS == 7_000)
@@ -203,6 +207,30 @@ import Testing
         )
         #expect(found.count == 1)
         #expect(found.allSatisfy { $0.contains("is not in this version") })
+    }
+
+    @Test func `hooks that are always asked are hooks that ask`() {
+        let found = self.problems(
+            """
+            [[pool]]
+            name = "a"
+            always_asked = ["recpt", "queue_post"]
+            [[pool]]
+            name = "b"
+            always_asked = []
+            """
+        )
+        #expect(
+            found == [
+                #"config/frontend.toml:3: pool[0].always_asked: "recpt" is not a hook; "#
+                    + #"did you mean "rcpt"?"#,
+                #"config/frontend.toml:3: pool[0].always_asked: "queue_post" is a hook that "#
+                    + #"only tells; did you mean "queue_pre"?"#,
+                "config/frontend.toml:6: pool[1].always_asked: names no hook, and a pool without "
+                    + #"workers would be passed over; name at least one, as "connect", or "#
+                    + "remove the line",
+            ]
+        )
     }
 
     @Test(arguments: [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness.gatepost import Gatepost
 from harness.waiting import wait_until
 from harness.wire import accepting
+from test_workers_command import workers
 
 
 def test_no_worker_ever(gatepost: Gatepost) -> None:
@@ -162,3 +164,45 @@ def test_a_worker_without_a_plugin_is_a_worker(gatepost: Gatepost) -> None:
         client.ehlo()
         client.command("MAIL FROM:<bob@example.net>", 250)
         client.command("RCPT TO:<alice@example.com>", 450)
+
+
+def test_hooks_of_a_worker_that_is_gone_until_the_operator_says_so(gatepost: Gatepost) -> None:
+    """A worker of another name that serves less: its predecessor's hooks fail until SIGHUP, which is not too early."""
+    gatepost.pool.update(grace_ms=100, hooks_remembered_ms=1_000, minimum_workers=1)
+    frontend = gatepost.frontend(ready=False)
+    old = gatepost.python_worker(["mail", "vrfy"], accepting(), worker={"name": "old", "pid": 1})
+    frontend.ready()
+    new = gatepost.python_worker(["vrfy"], accepting(vrfy="ok"), worker={"name": "new", "pid": 2})
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.command("MAIL FROM:<a@example.net>", 250)
+        client.command("RSET", 250)
+        old.close()
+        frontend.logged("hooks are asked that no worker here serves.*hooks=mail")
+        # Right after a crash not even the operator's word opens the gate.
+        frontend.signal(signal.SIGHUP)
+        frontend.logged("hooks that no worker here serves stay asked.*hooks=mail")
+        client.command("MAIL FROM:<a@example.net>", 451)
+        client.command("VRFY a", 250)
+        shown = workers(gatepost).stdout
+        assert "no worker for mail" in shown, shown
+
+        def is_forgotten() -> bool:
+            frontend.signal(signal.SIGHUP)
+            return client.command("MAIL FROM:<a@example.net>").code == 250
+
+        wait_until(is_forgotten, 10, "asked no more", 0.2)
+        assert "no worker for" not in workers(gatepost).stdout
+    frontend.logged("hooks are asked no more: no worker serves them.*hooks=mail")
+    new.close()
+
+
+def test_hooks_that_are_declared_are_asked_whoever_is_there(gatepost: Gatepost) -> None:
+    gatepost.pool.update(grace_ms=100, always_asked=["mail"])
+    gatepost.frontend()
+    with gatepost.python_worker(["vrfy"], accepting(vrfy="ok")), gatepost.connect() as client:
+        client.ehlo()
+        client.command("VRFY a", 250)
+        client.command("MAIL FROM:<a@example.net>", 451)
+        with gatepost.python_worker(["mail"], accepting(), worker={"name": "mail", "pid": 2}):
+            client.command("MAIL FROM:<a@example.net>", 250)

@@ -19,19 +19,27 @@ private final class Scene {
         self.machine = PoolMachine(settings: settings, now: 0)
     }
 
+    func change(_ change: (inout PoolSettings) -> Void) {
+        var settings = self.machine.settings
+        change(&settings)
+        self.machine.reconfigured(settings, actions: &self.actions)
+    }
+
     func join(
         _ id: WorkerID,
         identity: String? = nil,
         concurrency: Int = 1,
         hooks: [UInt8] = [1, 2],
-        observed: [UInt8] = []
+        observed: [UInt8] = [],
+        name: String = "one"
     ) {
         let answer = self.knock(
             id,
             identity: identity,
             concurrency: concurrency,
             hooks: hooks,
-            observed: observed
+            observed: observed,
+            name: name
         )
         #expect(answer == .welcome(concurrency: concurrency))
         self.machine.workerReady(id, now: self.now, actions: &self.actions)
@@ -43,13 +51,14 @@ private final class Scene {
         identity: String? = nil,
         concurrency: Int = 1,
         hooks: [UInt8] = [1, 2],
-        observed: [UInt8] = []
+        observed: [UInt8] = [],
+        name: String = "one"
     ) -> HelloAnswer {
         let isAdmitted = self.machine.workerConnected(id, now: self.now)
         #expect(isAdmitted)
         let hello = PoolHello(
             identity: identity ?? "\(id)",
-            name: "one",
+            name: name,
             concurrency: concurrency,
             asked: HookMask(hooks.map { HookMask(hook: $0) }),
             observed: HookMask(observed.map { HookMask(hook: $0) })
@@ -208,7 +217,7 @@ struct PolicyPoolTests {
     @Test("takes for poison what two workers hung with, and asks it alone after the first")
     func hangs() {
         let scene = Scene()
-        scene.machine.settings.pingNS = 600 * Scene.second
+        scene.change { $0.pingNS = 600 * Scene.second }
         scene.join(1)
         scene.submit(7)
         for _ in 0..<50 { scene.pass(Scene.second) }
@@ -330,7 +339,7 @@ struct PolicyPoolTests {
     @Test("lets who has an event that is not overdue take its time with a pong")
     func pingWhileBusy() {
         let scene = Scene()
-        scene.machine.settings.zombieNS = 8 * Scene.second
+        scene.change { $0.zombieNS = 8 * Scene.second }
         scene.join(1)
         scene.submit(7)
         for _ in 0..<19 { scene.pass(Scene.second) }
@@ -546,6 +555,47 @@ struct PolicyPoolTests {
         #expect(!scene.isAsked(0))
         let readyCount = scene.machine.readyCount
         #expect(readyCount == 1)
+    }
+
+    @Test("asks for the hooks of a kind that is gone until told to forget them, and not too early")
+    func hooksOfNobody() {
+        let scene = Scene()
+        scene.join(1, hooks: [1], name: "old")
+        scene.join(2, hooks: [2], name: "new")
+        scene.lose(1)
+        var nobody = scene.machine.hooksOfNobody
+        #expect(nobody == HookMask(hook: 1))
+        scene.pass(59 * Scene.second)
+        var forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
+        #expect(forgotten == [] && scene.isAsked(1))
+        scene.pass(Scene.second)
+        scene.lose(2)
+        forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
+        #expect(forgotten == [] && scene.isAsked(1) && scene.isAsked(2), "nobody is there")
+        scene.join(3, hooks: [2], name: "new")
+        scene.submit(7)
+        _ = scene.take()
+        forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
+        #expect(forgotten == HookMask(hook: 1) && !scene.isAsked(1) && scene.isAsked(2))
+        nobody = scene.machine.hooksOfNobody
+        #expect(nobody == [])
+    }
+
+    @Test("asks for what is declared, whoever is there, and remembers nothing else")
+    func hooksDeclared() {
+        var settings = PoolSettings()
+        settings.hooksDeclared = HookMask(hook: 1)
+        settings.hooksOfEmptyPool = HookMask(hook: 0)
+        let scene = Scene()
+        scene.machine.reconfigured(settings, actions: &scene.actions)
+        #expect(scene.isAsked(1) && !scene.isAsked(0))
+        scene.join(1, hooks: [2])
+        #expect(scene.isAsked(1) && scene.isAsked(2))
+        scene.lose(1)
+        #expect(scene.isAsked(1) && !scene.isAsked(2))
+        settings.hooksDeclared = nil
+        scene.machine.reconfigured(settings, actions: &scene.actions)
+        #expect(!scene.isAsked(1) && scene.isAsked(2), "what was named is still known")
     }
 
     @Test("forgets one poison when told to, and no other")

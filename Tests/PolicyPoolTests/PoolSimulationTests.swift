@@ -30,6 +30,6 @@ struct PoolSimulationTests {
         #expect(counts.closed.count >= 4)
         #expect(counts.retried > 0 && counts.poisoned > 0 && counts.handedBack > 0)
         #expect(counts.wentAhead > 0 && counts.heldBack > 0)
-        #expect(counts.pinged > 0 && counts.hangsAlone > 0)
+        #expect(counts.pinged > 0 && counts.hangsAlone > 0 && counts.forgotten > 0)
     }
 }

@@ -355,17 +355,38 @@ extension PoolSimulator {
     /// What a kind of worker names is asked, also when none of it is there any more.
     private mutating func checkNamed() throws(Violation) {
         var present = [HookMask?](repeating: nil, count: Self.kinds)
-        for worker in self.workers where self.machine.isReady(worker.id) {
+        for worker in self.workers where self.names(worker) {
             present[worker.kind] = (present[worker.kind] ?? []).union(worker.hello.asked)
         }
         for kind in 0..<Self.kinds {
             guard let mask = present[kind] else { continue }
             self.named[kind] = mask
+            self.presentNS[kind] = self.now
         }
-        for hook in 0..<UInt8(Self.hooks) where !self.machine.isAsked(hook) {
-            let isNamed = self.named.contains { $0.contains(HookMask(hook: hook)) }
-            try self.check(!isNamed, "\(hook) is named and not asked")
+        let known = self.named.compactMap(\.self)
+        let asked = known.isEmpty ? HookMask(hook: 0) : known.reduce([]) { $0.union($1) }
+        for hook in 0..<UInt8(Self.hooks) {
+            try self.check(
+                self.machine.isAsked(hook) == asked.contains(HookMask(hook: hook)),
+                "\(hook) is \(self.machine.isAsked(hook) ? "" : "not ")asked"
+            )
         }
+    }
+
+    /// The operator's word that those who are there are all.
+    mutating func forgetHooks() {
+        self.noteServed()
+        self.note("forget hooks")
+        if self.machine.readyCount > 0 {
+            for kind in 0..<Self.kinds where self.named[kind] != nil {
+                guard self.now - self.presentNS[kind] >= self.settings.hooksRememberedNS else {
+                    continue
+                }
+                self.named[kind] = nil
+                self.counts.forgotten += 1
+            }
+        }
+        _ = self.machine.forgetHooks(now: self.now, actions: &self.actions)
     }
 
     /// All workers leave, time passes: nothing may be left over.
@@ -394,7 +415,7 @@ extension PoolSimulator {
         self.tickedNS = self.now
         self.suspicions = [:]
         self.breaker = ModelBreaker()
-        self.named = self.named.map { _ in [] }
+        self.named = self.named.map { _ in nil }
         self.servedUntilNS = servedUntilNS.map { _ in self.now }
     }
 }

@@ -426,6 +426,10 @@ extension PoolSimulator {
         let most = self.weather.isLong ? 300 : 4
         var passed = UInt64(self.random.below(most * 1_000)) * 1_000
         if self.random.once(in: 2_000) { passed += UInt64(self.random.below(10)) * Self.second }
+        if self.random.once(in: 100) {
+            self.forgetHooks()
+            try self.perform()
+        }
         if self.random.once(in: 200_000) { passed += 4_000 * Self.second }
         try self.tick(passed)
     }
@@ -468,6 +472,14 @@ extension PoolSimulator {
         for hook in 0..<Self.hooks where self.isServed(UInt8(hook)) {
             self.servedUntilNS[hook] = self.now
         }
+        for worker in self.workers where self.names(worker) {
+            self.presentNS[worker.kind] = self.now
+        }
+    }
+
+    /// Whether its kind is there because of it: a worker that only observes names nothing.
+    func names(_ worker: ModelWorker) -> Bool {
+        !worker.hello.asked.isEmpty && self.machine.isReady(worker.id)
     }
 
     /// Whether somebody serves the hook; those in quarantine only finish what they have.

@@ -20,6 +20,7 @@ package struct PoolSimulator: ~Copyable {
         package var handedBack = 0
         package var heldBack = 0
         package var pinged = 0
+        package var forgotten = 0
         package var wentAhead = 0
         package var cancelled = 0
         package var passedOver = 0
@@ -69,7 +70,9 @@ package struct PoolSimulator: ~Copyable {
     /// The step submits this ticket.
     var submitting: PoolTicket?
     /// Hooks that each kind of worker named when it was last there.
-    var named = [HookMask](repeating: [], count: PoolSimulator.kinds)
+    var named = [HookMask?](repeating: nil, count: PoolSimulator.kinds)
+    /// When a worker of a kind was last ready.
+    var presentNS = [UInt64](repeating: 0, count: PoolSimulator.kinds)
     /// When a hook may have lost its last worker.
     var servedUntilNS = [UInt64](repeating: 0, count: PoolSimulator.hooks)
     /// Workers that were ready when the step began.
@@ -96,6 +99,7 @@ package struct PoolSimulator: ~Copyable {
         ]
         settings.zombieNS = 3 * Self.second
         settings.pingNS = Self.second
+        settings.hooksRememberedNS = 2 * Self.second
         settings.hooksOfEmptyPool = HookMask(hook: 0)
         settings.hooksWithSideEffects = [HookMask(hook: 4), HookMask(hook: 5)]
         settings.queueLimit = 100

@@ -279,8 +279,23 @@ extension PolicyPool {
         self.workersChanged()
     }
 
-    private func workersChanged() {
+    func workersChanged() {
         self.wants.update(connections: Array(self.connections.values), machine: self.machine)
         self.server.workersChanged()
+        self.noteHooksOfNobody()
+    }
+
+    /// Says when hooks are asked that no worker serves, while others are there: that may be a worker
+    /// that was renamed, or one that does not start.
+    private func noteHooksOfNobody() {
+        let hooks = self.machine.readyCount > 0 ? self.machine.hooksOfNobody : []
+        guard hooks != self.hooksOfNobody else { return }
+        self.hooksOfNobody = hooks
+        guard !hooks.isEmpty else { return }
+        self.logSparingly(
+            .warning,
+            "hooks are asked that no worker here serves; start it, or SIGHUP forgets what no worker names",
+            ["pool": "\(self.name)", "hooks": "\(Self.words(hooks))", "reason": "no_worker"]
+        )
     }
 }

@@ -34,6 +34,8 @@ final class PolicyPool {
     private var throttle = LogThrottle()
     /// What ready workers asked for, per hook; kept, since every event looks at it.
     var wants = PoolWants()
+    /// What was last logged as asked and served by no worker.
+    var hooksOfNobody: HookMask = []
     /// Pools that are shown what this one is asked.
     var shadows: [PolicyPool] = []
     /// Pools that stand in for this one for a part of the sessions.
@@ -68,7 +70,33 @@ final class PolicyPool {
 
     func reconfigure(_ configuration: FrontendConfiguration.Pool) {
         self.configuration = configuration
-        self.machine.settings = PoolSettings(configuration)
+        let now = self.server.nowNS
+        self.machine.reconfigured(PoolSettings(configuration), actions: &self.actions)
+        let forgotten = self.machine.forgetHooks(now: now, actions: &self.actions)
+        if !forgotten.isEmpty {
+            self.logger.notice(
+                "hooks are asked no more: no worker serves them",
+                metadata: ["pool": "\(self.name)", "hooks": "\(Self.words(forgotten))"]
+            )
+        }
+        let kept = self.machine.hooksOfNobody
+        if !kept.isEmpty, self.machine.readyCount > 0 {
+            self.logger.notice(
+                "hooks that no worker here serves stay asked",
+                metadata: [
+                    "pool": "\(self.name)", "hooks": "\(Self.words(kept))",
+                    "why": "in always_asked, or their worker left within hooks_remembered_ms",
+                ]
+            )
+        }
+        self.workersChanged()
+        self.perform()
+    }
+
+    /// The hooks of a mask as words, in the order of the protocol.
+    static func words(_ mask: HookMask) -> String {
+        Hook.allCases.filter { mask.contains(HookMask(hook: $0.index)) }.map(\.rawValue)
+            .joined(separator: " ")
     }
 }
 

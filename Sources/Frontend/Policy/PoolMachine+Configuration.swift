@@ -36,6 +36,10 @@ extension PoolSettings {
         self.hooksWithSideEffects = [
             HookMask(hook: Hook.queue.index), HookMask(hook: Hook.auth.index),
         ]
+        self.hooksDeclared = configuration.alwaysAsked.map { hooks in
+            HookMask(hooks.map { HookMask(hook: $0.index) })
+        }
+        self.hooksRememberedNS = nanoseconds(configuration.hooksRememberedMS)
         self.hooksOfEmptyPool = HookMask(hook: Hook.connect.index)
         self.graceNS = nanoseconds(configuration.graceMS)
         self.zombieNS = nanoseconds(configuration.zombieMS)

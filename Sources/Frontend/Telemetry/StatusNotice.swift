@@ -71,6 +71,13 @@ extension PolicyPool {
         writer.key("failed")
         writer.int(Int64(clamping: snapshot.failed))
         self.encodeRole(into: &writer)
+        let nobody = self.machine.hooksOfNobody
+        writer.key("unserved")
+        writer.beginArray()
+        for hook in Hook.allCases where nobody.contains(HookMask(hook: hook.index)) {
+            writer.string(hook.rawValue)
+        }
+        writer.endArray()
         writer.key("workers")
         writer.beginArray()
         for worker in snapshot.workers {

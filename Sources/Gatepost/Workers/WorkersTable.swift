@@ -20,6 +20,7 @@ struct WorkersTable {
             pools.append(
                 "\(name)\(Self.role(pool)) \(Self.text(pool["state"])), \(Self.text(pool["queued"])) waiting,"
                     + " \(Self.text(pool["served"])) served, \(Self.text(pool["failed"])) failed"
+                    + Self.unserved(pool)
             )
             for worker in Self.list(pool["workers"]) where worker["connection"] != .string(own) {
                 rows.append(Self.row(worker, pool: name))
@@ -31,6 +32,12 @@ struct WorkersTable {
                 + " \(pools.joined(separator: "; "))"
         ]
         self.lines += TextTable.lines(rows)
+    }
+
+    /// The hooks that are asked and that no worker serves.
+    private static func unserved(_ pool: JSONValue) -> String {
+        let hooks = Self.list(pool["unserved"]).map(Self.text)
+        return hooks.isEmpty ? "" : ", no worker for \(hooks.joined(separator: " "))"
     }
 
     /// What a pool is when it does not decide, and what came of it.
