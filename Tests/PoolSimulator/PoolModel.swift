@@ -55,8 +55,9 @@ struct ModelTicket {
     var hasHadItsTurn = false
     /// A worker died with it, or one ended with its like and nothing else.
     var isSuspect = false
-    /// Workers that ended with it and nothing else.
-    var deathsAlone = 0
+    /// A worker ended with it and nothing else, and that was the second with its like that nobody
+    /// answered in between.
+    var isPoison = false
     /// The machine knows its fingerprint, because there was an occasion to ask for it.
     var isKnown = false
     var losses = 0

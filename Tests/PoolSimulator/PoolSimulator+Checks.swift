@@ -85,7 +85,7 @@ extension PoolSimulator {
             "\(ticket) has not \(remaining) ns left"
         )
         try self.check(!slot.mustNotBeSentAgain, "\(ticket) has side effects and is asked again")
-        try self.check(slot.deathsAlone < 2, "\(ticket) is poison and is asked again")
+        try self.check(!slot.isPoison, "\(ticket) is poison and is asked again")
         try self.check(slot.losses < 3, "\(ticket) was lost three times and is asked again")
         try self.check(!slot.isSuspect || worker.held.isEmpty, "suspect \(ticket) is not alone")
         for case let other? in worker.held.map(\.ticket) {

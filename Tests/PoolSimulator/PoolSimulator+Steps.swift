@@ -339,7 +339,7 @@ extension PoolSimulator {
             slot.losses += 1
             if isCounted { slot.isSuspect = true }
             if isAlone {
-                slot.deathsAlone += 1
+                slot.isPoison = self.isPoison(slot.fingerprint)
                 slot.isKnown = true
             }
             slot.mayFail = [.no_worker, .deadline]
@@ -350,7 +350,7 @@ extension PoolSimulator {
                 slot.mayFail = [.worker_lost]
             }
             if slot.losses >= 3 || slot.deadlineNS <= self.now { slot.mayFail = [.worker_lost] }
-            if isAlone, self.isPoison(slot.fingerprint) { slot.mayFail = [.poison] }
+            if slot.isPoison { slot.mayFail = [.poison] }
             self.tickets[ticket] = slot
         }
         let tickets = self.tickets
