@@ -354,15 +354,19 @@ extension PoolSimulator {
 
     /// What a kind of worker names is asked, also when none of it is there any more.
     private mutating func checkNamed() throws(Violation) {
-        var present = [HookMask?](repeating: nil, count: Self.kinds)
+        var present = [[HookMask]](repeating: [], count: Self.kinds)
         for worker in self.workers where self.names(worker) {
-            present[worker.kind] = (present[worker.kind] ?? []).union(worker.hello.asked)
+            present[worker.kind].append(worker.hello.asked)
         }
         for kind in 0..<Self.kinds {
-            guard let mask = present[kind] else { continue }
-            self.named[kind] = mask
-            self.presentNS[kind] = self.now
+            if !present[kind].isEmpty {
+                self.named[kind] = HookMask(present[kind])
+                self.presentNS[kind] = self.now
+            } else if self.present[kind].count > 1, let before = self.named[kind] {
+                try self.lostAtOnce(kind, before)
+            }
         }
+        self.present = present
         let known = self.named.compactMap(\.self)
         let asked = known.isEmpty ? HookMask(hook: 0) : known.reduce([]) { $0.union($1) }
         for hook in 0..<UInt8(Self.hooks) {
@@ -371,6 +375,18 @@ extension PoolSimulator {
                 "\(hook) is \(self.machine.isAsked(hook) ? "" : "not ")asked"
             )
         }
+    }
+
+    /// Several of a kind left in one step, and which was the last is not known: that one's hooks stay.
+    private mutating func lostAtOnce(_ kind: Int, _ before: HookMask) throws(Violation) {
+        let left = HookMask(
+            (0..<UInt8(Self.hooks)).filter { self.machine.isAsked($0) }.map { HookMask(hook: $0) }
+        ).intersection(before)
+        try self.check(
+            self.present[kind].contains { left.isSuperset(of: $0) },
+            "\(kind) left and its hooks are not asked"
+        )
+        self.named[kind] = left
     }
 
     /// The operator's word that those who are there are all.
@@ -416,6 +432,7 @@ extension PoolSimulator {
         self.suspicions = [:]
         self.breaker = ModelBreaker()
         self.named = self.named.map { _ in nil }
+        self.present = self.present.map { _ in [] }
         self.servedUntilNS = servedUntilNS.map { _ in self.now }
     }
 }
