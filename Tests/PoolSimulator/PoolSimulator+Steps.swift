@@ -460,6 +460,7 @@ extension PoolSimulator {
         }
         for worker in self.workers where worker.phase != .connected && !worker.isToBeClosed {
             try self.check(!self.isSilent(worker), "\(worker.id) hangs and is kept")
+            try self.check(!self.isOverdue(worker), "\(worker.id) never answers and is kept")
             try self.check(
                 worker.pingedNS != nil || self.now - worker.heardNS < self.settings.pingNS,
                 "\(worker.id) is silent and is not pinged"

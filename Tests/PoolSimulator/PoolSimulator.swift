@@ -71,6 +71,8 @@ package struct PoolSimulator: ~Copyable {
     var submitting: PoolTicket?
     /// Hooks that each kind of worker named when it was last there.
     var named = [HookMask?](repeating: nil, count: PoolSimulator.kinds)
+    /// Of these, those that are known for certain.
+    var namedForSure = [HookMask](repeating: [], count: PoolSimulator.kinds)
     /// What each ready worker of a kind named when the last step ended.
     var present = [[HookMask]](repeating: [], count: PoolSimulator.kinds)
     /// When a worker of a kind was last ready.
