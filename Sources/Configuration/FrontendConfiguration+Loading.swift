@@ -120,6 +120,7 @@ extension FrontendConfiguration.Limits {
         self.init()
         self.commandTimeoutMS = duration("command_timeout_ms", self.commandTimeoutMS)
         self.dataTimeoutMS = duration("data_timeout_ms", self.dataTimeoutMS)
+        self.replyTimeoutMS = duration("reply_timeout_ms", self.replyTimeoutMS)
         self.sessionTimeoutMS = duration("session_timeout_ms", self.sessionTimeoutMS)
         self.maximumReplyDelayMS = duration(
             "max_reply_delay_ms",

@@ -73,6 +73,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var commandTimeoutMS: Int64 = 300_000
         /// `data_timeout_ms`: silence inside a message.
         package var dataTimeoutMS: Int64 = 180_000
+        /// `reply_timeout_ms`: more replies wait than may, and the client takes none of them.
+        package var replyTimeoutMS: Int64 = 300_000
         /// `session_timeout_ms`: the whole session.
         package var sessionTimeoutMS: Int64 = 3_600_000
         /// `max_recipients` a transaction, at least 100 (RFC 5321 §4.5.3.1.8).

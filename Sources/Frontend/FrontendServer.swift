@@ -304,7 +304,7 @@ final class FrontendServer {
         guard self.sessions.count > 0 else { return self.drainWorkers(now) }
         guard now >= self.shutdownDeadlineMS else { return }
         guard !self.isShutdownOverdue else {
-            for session in self.sessions.all { session.endNow() }
+            for session in self.sessions.all { session.endNow(.shutdown) }
             return self.drainWorkers(now)
         }
         // Those that are still here are told, and have a moment to hear it.
@@ -332,7 +332,7 @@ final class FrontendServer {
         self.state = .stopped
         self.ticker?.cancel()
         for listener in self.listeners { listener.close() }
-        for session in self.sessions.all { session.endNow() }
+        for session in self.sessions.all { session.endNow(.shutdown) }
         let closed = self.pools.map { $0.close() }
         EventLoopFuture.andAllComplete(closed, on: self.loop).cascade(to: self.ended)
     }

@@ -46,6 +46,7 @@ import Testing
             log_format = "json"
             [limits]
             command_timeout_ms = 1001
+            reply_timeout_ms = 1002
             max_recipients = 100
             max_message_octets = 1_000_000
             [[listener]]
@@ -86,6 +87,7 @@ import Testing
         #expect(configuration.bareNewline == .normalize)
         #expect(configuration.logFormat == .json)
         #expect(configuration.limits.commandTimeoutMS == 1_001)
+        #expect(configuration.limits.replyTimeoutMS == 1_002)
         #expect(configuration.limits.maximumMessageOctets == 1_000_000)
         let listener = try #require(configuration.listeners.first)
         #expect(listener.name == "mx")

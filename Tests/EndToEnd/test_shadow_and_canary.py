@@ -194,6 +194,7 @@ def test_a_client_that_leaves_leaves_nothing_to_compare(shadowed: Gatepost) -> N
             client.send(b"VRFY alice\r\n")
             policy.event("vrfy")
             event = shadow.event("vrfy")
+            client.reset()
         assert policy.expect("cancel")["reason"] == "client_gone"
         shadow.answer(event, "ok")
         counts_become(shadowed, unpaired=1)

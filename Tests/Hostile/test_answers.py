@@ -258,7 +258,7 @@ def test_35_progress_and_pongs_for_nothing(scene: Scene) -> None:
 def test_35_the_client_leaves(scene: Scene) -> None:
     """`cancel`, still one answer, and the credit is back."""
     worker, client, event = scene.asked(concurrency=1)
-    client.close()
+    client.reset()
     cancel = worker.expect("cancel")
     assert (cancel["id"], cancel["reason"]) == (event["id"], "client_gone")
     worker.answer(event, "ok")

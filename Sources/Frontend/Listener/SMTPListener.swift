@@ -54,6 +54,7 @@ final class SMTPListener {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.writeBufferWaterMark, value: SMTPSessionHandler.waitingReplies)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let (server, listener) = bound.value

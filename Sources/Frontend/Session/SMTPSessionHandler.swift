@@ -7,7 +7,10 @@ import SMTPCore
 ///
 /// Confined to its event loop. Owns the machine, the octets not yet consumed and the content that is
 /// arriving; decides nothing. While a question is open octets are kept and nothing is parsed ahead
-/// (RFC 2920 §3.2).
+/// (RFC 2920 §3.2). While the client does not take its replies nothing is read and nothing is parsed.
+///
+/// A client that is gone may leave a message behind that was complete: then the handler goes on
+/// without a channel until the message is answered, and the session is over after that.
 final class SMTPSessionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -22,6 +25,9 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     private(set) var input = ByteBuffer()
     private var inputEnded = false
     private var isReadingPaused = false
+    /// Since when more replies than ``waitingReplies`` allows wait for the client; monotonic
+    /// milliseconds, `nil` while they do not.
+    private var blockedSinceMS: Int64?
     /// ``parse()`` is on the stack: what is answered meanwhile is flushed by it.
     private(set) var isParsing = false
     /// Replies of this turn, sent with one write.
@@ -45,6 +51,11 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     private let openedMS: Int64
     private let commandTimeoutMS: Int64
     private var lingerUntilMS = Int64.max
+    /// The last octets are on their way; they are with the client's socket.
+    private var isLastReplySent = false
+    private var isLastReplyWritten = false
+    /// The end was told to policy and to the server.
+    private var hasEnded = false
     var end: SessionEnd?
 
     /// What this handler waits for; what the dialogue waits for is the machine's.
@@ -61,6 +72,11 @@ final class SMTPSessionHandler: ChannelInboundHandler {
 
     /// Octets kept while nothing may be parsed; then the socket is not read any more.
     static let maximumInputOctets = 65_536
+    /// Octets of replies that may wait for the client: from `high` on nothing is read or parsed, until
+    /// no more than `low` wait.
+    static let waitingReplies = ChannelOptions.Types.WriteBufferWaterMark(low: 16_384, high: 65_536)
+    /// A buffer of replies that grew beyond this is given back once it is sent.
+    static let keptOutputOctets = 512
     /// How long a client has to take its last reply.
     static let lingerMS: Int64 = 2_000
 
@@ -116,11 +132,7 @@ extension SMTPSessionHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var octets = self.unwrapInboundIn(data)
         self.lastHeardMS = self.server.nowMS
-        if self.input.readableBytes == 0 {
-            self.input = octets
-        } else {
-            self.input.writeBuffer(&octets)
-        }
+        self.keep(&octets)
         switch self.phase {
         case .greetingHeld:
             self.machine.octetsArrivedEarly()
@@ -128,7 +140,7 @@ extension SMTPSessionHandler {
         case .parsing: self.parse()
         case .waiting:
             self.machine.octetsArrivedEarly()
-            self.pauseReading(self.input.readableBytes >= Self.maximumInputOctets)
+            self.updateReading()
         case .closing: self.input = ByteBuffer()
         }
     }
@@ -138,13 +150,23 @@ extension SMTPSessionHandler {
             return context.fireUserInboundEventTriggered(event)
         }
         self.inputEnded = true
+        // The client may still read: what it sent before the end is answered.
         switch self.phase {
         case .parsing: self.parse()
-        case .greetingHeld, .closing: context.close(promise: nil)
-        case .waiting:
-            // What was sent before the end is answered as far as it goes; with nothing left to read
-            // the client is gone, and nobody waits for the answer. QUIT is a proper end.
-            if self.input.readableBytes == 0, self.question != .quit { context.close(promise: nil) }
+        case .greetingHeld: context.close(promise: nil)
+        case .closing: if self.isLastReplyWritten { context.close(promise: nil) }
+        case .waiting: break
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if !context.channel.isWritable {
+            if self.blockedSinceMS == nil { self.blockedSinceMS = self.server.nowMS }
+            self.updateReading()
+        } else if self.blockedSinceMS != nil {
+            self.blockedSinceMS = nil
+            self.lastHeardMS = self.server.nowMS
+            if self.phase == .parsing { self.parse() } else { self.updateReading() }
         }
     }
 
@@ -153,14 +175,52 @@ extension SMTPSessionHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.phase = .closing
         self.context = nil
+        self.inputEnded = true
+        self.blockedSinceMS = nil
+        switch self.phase {
+        case .parsing: self.parse()
+        case .waiting where self.isMessageOpen: break
+        case .waiting, .greetingHeld, .closing: self.sessionOver()
+        }
+    }
+
+    /// Content is on its way or complete, and not answered yet.
+    private var isMessageOpen: Bool {
+        switch self.question {
+        case .headersEnd, .message: true
+        case nil: self.machine.wait == .content
+        default: false
+        }
+    }
+
+    /// Client and channel are gone, and no message is open.
+    private func sessionOver() {
+        guard !self.hasEnded else { return }
+        self.hasEnded = true
+        self.phase = .closing
+        self.input = ByteBuffer()
+        self.output = ByteBuffer()
         self.machine.connectionClosed()
         self.policy.sessionEnded(self.end ?? .client_gone, counters: self.machine.counters)
         self.server.sessionClosed(self)
     }
 
-    private func pauseReading(_ pause: Bool) {
+    /// Puts what arrived behind what is kept; room that was consumed is used again.
+    private func keep(_ octets: inout ByteBuffer) {
+        if self.input.readableBytes == 0 {
+            self.input = octets
+        } else {
+            if self.input.readerIndex > self.input.readableBytes { self.input.discardReadBytes() }
+            self.input.writeBuffer(&octets)
+        }
+    }
+
+    /// Reads only what may be parsed soon.
+    private func updateReading() {
+        let isFull =
+            self.phase == .waiting && self.input.readableBytes >= Self.maximumInputOctets
+        let pause = isFull || self.blockedSinceMS != nil
         guard pause != self.isReadingPaused, let context = self.context else { return }
         self.isReadingPaused = pause
         _ = context.channel.setOption(.autoRead, value: !pause)
@@ -181,7 +241,15 @@ extension SMTPSessionHandler {
     func parse() {
         guard !self.isParsing else { return }
         self.isParsing = true
-        while self.phase == .parsing {
+        while self.phase == .parsing, self.blockedSinceMS == nil {
+            if self.context == nil, self.machine.wait == .command {
+                self.close(.client_gone)
+                break
+            }
+            if self.output.readableBytes >= Self.waitingReplies.low {
+                self.flush()
+                continue
+            }
             // The octets are lent out of a second reference to the buffer, so that the machine and
             // the content may change meanwhile.
             let input = self.input
@@ -194,9 +262,20 @@ extension SMTPSessionHandler {
             self.perform(step.action)
         }
         self.isParsing = false
-        if self.input.readableBytes == 0 { self.input = ByteBuffer() }
-        if self.phase == .parsing { self.pauseReading(false) }
+        self.giveBackInput()
+        self.updateReading()
         self.flush()
+    }
+
+    /// An input buffer that is empty, or has become much larger than what is left in it, goes.
+    private func giveBackInput() {
+        if self.input.readableBytes == 0 {
+            self.input = ByteBuffer()
+        } else if self.input.storageCapacity > 2 * Self.maximumInputOctets,
+            self.input.readableBytes < Self.maximumInputOctets
+        {
+            self.input = ByteBuffer(bytes: self.input.readableBytesView)
+        }
     }
 
     func perform(_ action: SMTPAction) {
@@ -259,23 +338,42 @@ extension SMTPSessionHandler {
     private func send(_ reply: SMTPReply) {
         self.policy.summary.replied(reply)
         // What was sent last is mostly with the socket by now: then its room is ours alone again.
-        if self.output.readableBytes == 0 { self.output.clear() }
+        if self.output.readableBytes == 0 {
+            if self.output.storageCapacity > Self.keptOutputOctets {
+                self.output = ByteBuffer()
+            } else {
+                self.output.clear()
+            }
+        }
         self.output.writeBytes(reply.wire)
     }
 
     func flush() {
-        guard self.output.readableBytes > 0, let context = self.context else { return }
+        guard let context = self.context else {
+            self.output = ByteBuffer()
+            return
+        }
+        if self.phase == .closing { return self.flushLast(context) }
+        guard self.output.readableBytes > 0 else { return }
         let output = self.output
         self.output.moveReaderIndex(to: self.output.writerIndex)
-        guard self.phase == .closing else {
-            return context.writeAndFlush(self.wrapOutboundOut(output), promise: nil)
-        }
+        context.writeAndFlush(self.wrapOutboundOut(output), promise: nil)
+    }
+
+    /// Sends what is left to be said, and closes once the client's socket has all of it.
+    private func flushLast(_ context: ChannelHandlerContext) {
+        guard !self.isLastReplySent else { return }
+        self.isLastReplySent = true
         // What the client has not read when it is reset is lost to it: say goodbye in order.
         let isClean = self.input.readableBytes == 0 && self.end == .quit
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in
+            self.isLastReplyWritten = true
+            self.lingerUntilMS = self.server.nowMS + Self.lingerMS
             self.context?.close(mode: isClean || self.inputEnded ? .all : .output, promise: nil)
         }
+        let output = self.output
+        self.output = ByteBuffer()
         context.writeAndFlush(self.wrapOutboundOut(output), promise: written)
     }
 
@@ -284,9 +382,10 @@ extension SMTPSessionHandler {
         guard self.phase != .closing else { return }
         self.phase = .closing
         if self.end == nil { self.end = end }
-        self.lingerUntilMS = self.server.nowMS + Self.lingerMS
-        self.pauseReading(false)
-        if self.output.readableBytes == 0 { self.context?.close(promise: nil) }
+        guard self.context != nil else { return self.sessionOver() }
+        self.lingerUntilMS =
+            self.server.nowMS + self.server.configuration.limits.replyTimeoutMS
+        self.updateReading()
     }
 
     // MARK: Time, and the end that others decide
@@ -298,6 +397,12 @@ extension SMTPSessionHandler {
             return
         }
         let limits = self.server.configuration.limits
+        let isOver = now - self.openedMS >= limits.sessionTimeoutMS
+        if let blocked = self.blockedSinceMS {
+            // A client that takes no replies would not take a 421 either.
+            if isOver || now - blocked >= limits.replyTimeoutMS { self.endNow(.timeout) }
+            return
+        }
         let silence: Int64? =
             switch self.machine.wait {
             case .command: self.commandTimeoutMS
@@ -305,7 +410,6 @@ extension SMTPSessionHandler {
             case .answer, .nothing: nil
             }
         let isSilent = silence.map { now - self.lastHeardMS >= $0 } ?? false
-        let isOver = now - self.openedMS >= limits.sessionTimeoutMS
         guard isSilent || isOver, self.phase != .greetingHeld else { return }
         self.end = .timeout
         self.perform(isOver ? self.machine.sessionTimedOut() : self.machine.timedOut())
@@ -314,7 +418,7 @@ extension SMTPSessionHandler {
 
     /// The frontend stops: idle sessions end now, a transaction may finish.
     func shutDown() {
-        guard self.phase != .greetingHeld else { return self.endNow() }
+        guard self.phase != .greetingHeld else { return self.endNow(.shutdown) }
         self.perform(self.machine.shutdownRequested())
         self.flush()
     }
@@ -337,8 +441,9 @@ extension SMTPSessionHandler {
     }
 
     /// Closes at once; nothing was answered 250 that is not safe.
-    func endNow() {
-        self.end = .shutdown
-        self.context?.close(promise: nil)
+    func endNow(_ end: SessionEnd) {
+        self.end = end
+        self.phase = .closing
+        if let context = self.context { context.close(promise: nil) } else { self.sessionOver() }
     }
 }

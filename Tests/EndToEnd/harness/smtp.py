@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 import time
 from dataclasses import dataclass, field
 
@@ -80,6 +81,11 @@ class Dialogue:
         self.close()
 
     def close(self) -> None:
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Closes so that the server sees a reset: nobody is there to read a reply."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     # Sending
