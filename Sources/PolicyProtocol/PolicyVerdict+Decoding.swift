@@ -4,13 +4,13 @@ extension PolicyVerdict {
     /// Most actions in one verdict.
     package static let maximumActions = 256
     /// Most lines of a reply.
-    static let maximumReplyLines = 20
+    package static let maximumReplyLines = 20
     /// Largest patch of one scope of notes, in octets of compact JSON.
     package static let maximumNotesOctets = 65_536
     /// Most entries of `trace`.
     static let maximumTraceEntries = 256
     /// Most octets of a reply's line.
-    static let maximumReplyLineOctets = 500
+    package static let maximumReplyLineOctets = 500
 
     /// Reads a verdict whose `id` is good.
     ///

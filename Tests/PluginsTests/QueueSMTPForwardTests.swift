@@ -83,6 +83,11 @@ private final class FakeHop: Sendable {
     }
 }
 
+/// The recipients of each message that a hop took.
+final class TakenMessages: Sendable {
+    let value = Mutex<[[String]]>([])
+}
+
 @Suite struct QueueSMTPForwardTests {
     private static let message = "Subject: x\r\n\r\n.dot\r\nline\r\n"
 
@@ -247,6 +252,89 @@ private final class FakeHop: Sendable {
                 #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
             }
             #expect(hop.server.connections <= 2)
+            await session.stop()
+        }
+    }
+
+    /// A hop that takes `limit` recipients a transaction, and what came: recipients of each message.
+    private static func limitedHop(
+        _ limit: Int,
+        _ refused: String? = nil,
+        _ taken: TakenMessages
+    ) throws -> FakeTCPServer {
+        try FakeTCPServer { connection in
+            connection.write("220 hop\r\n")
+            var recipients: [String] = []
+            while let line = connection.readLine() {
+                switch line.prefix(4) {
+                case "MAIL", "RSET":
+                    recipients = []
+                    connection.write("250 ok\r\n")
+                case "RCPT":
+                    let address = String(line.dropFirst(9).prefix { $0 != ">" })
+                    if recipients.count == limit {
+                        connection.write("452 4.5.3 too many recipients\r\n")
+                    } else if address == refused {
+                        connection.write("550 5.1.1 who\r\n")
+                    } else {
+                        recipients.append(address)
+                        connection.write("250 ok\r\n")
+                    }
+                case "DATA":
+                    connection.write("354 go\r\n")
+                    _ = connection.readContent()
+                    taken.value.withLock { $0.append(recipients) }
+                    connection.write("250 ok\r\n")
+                default: connection.write("250 ok\r\n")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("", nil as String?, 250, [["r0", "r1"], ["r2", "r3"], ["r4"]]),
+        ("", "r1", 550, []), ("", "r4", 550, [["r0", "r1"], ["r2", "r3"]]),
+        ("partial deliver", "r4", 250, [["r0", "r1"], ["r2", "r3"]]),
+        ("partial deliver", "r1", 250, [["r0", "r2"], ["r3", "r4"]]),
+    ])
+    func `more recipients than the hop takes are several transactions on one connection`(
+        arguments: String,
+        refused: String?,
+        code: Int,
+        messages: [[String]]
+    ) async throws {
+        let taken = TakenMessages()
+        let hop = try Self.limitedHop(2, refused.map { "\($0)@example.org" }, taken)
+        defer { hop.stop() }
+        let session = try await self.session(hop.address, arguments)
+        try await session.mail(from: "bob@example.net")
+        for number in 0..<5 { try await session.rcpt(to: "r\(number)@example.org") }
+        let answer = try await session.message(Self.message, at: .queue)
+        #expect(answer.reply?.code == code)
+        let expected = messages.map { $0.map { "\($0)@example.org" } }
+        #expect(taken.value.withLock { $0 } == expected)
+        #expect(hop.connections == 1)
+        await session.stop()
+    }
+
+    @Test(arguments: [
+        ("550 5.1.1 <\(String(repeating: "x", count: 480))>: no such user", 550, "5.1.1"),
+        ("550 5.007.1 x", 550, "5.7.1"), ("550 2.0.0 fine", 550, "5.0.0"),
+        ("550 5.7.1234 x", 550, "5.0.0"), ("550 5.7.1\u{1B}[31m\u{0}", 550, "5.7.1"),
+        ("451 4.07.0100 later", 451, "4.0.0"), ("550", 550, "5.0.0"),
+    ])
+    func `whatever the hop's words, its class is kept`(
+        reply: String,
+        code: Int,
+        status: String
+    ) async throws {
+        for place in ["RCPT", "."] {
+            let hop = try FakeHop(FakeHop.Rules(replies: [(place, "\(reply)\r\n")]))
+            defer { hop.server.stop() }
+            let session = try await self.session(hop)
+            let answer = try await session.message(Self.message, at: .queue)
+            #expect(answer.reply?.code == code && answer.reply?.status == status)
+            #expect(answer.violation(at: .queue) == nil)
             await session.stop()
         }
     }

@@ -153,6 +153,50 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        (452, "4.5.3 too many recipients", true), (552, "5.5.3 Too many", true),
+        (452, "Too many recipients received this hour", true), (552, "too many Recipients", true),
+        (452, "4.3.1 recipient's disk is full", false), (552, "mailbox full", false),
+        (450, "4.5.3 too many recipients", false), (452, "4.2.2 full", false),
+    ])
+    func `too many for one transaction are left for the next`(
+        code: Int,
+        text: String,
+        isLeft: Bool
+    ) {
+        var machine = self.machine("PIPELINING")
+        _ = machine.transactionWanted(Self.envelope)
+        _ = machine.replyReceived(self.reply(250, "ok"))
+        _ = machine.replyReceived(self.reply(250, "ok"))
+        let refusal = self.reply(code, text)
+        let action = machine.replyReceived(refusal)
+        #expect((action == self.write("DATA\r\n")) == isLeft)
+        guard isLeft else { return }
+        #expect(machine.replyReceived(self.reply(354, "go")) == .goAhead)
+        #expect(machine.contentSent() == self.write(".\r\n"))
+        let last = self.reply(250, "queued")
+        let left = [Self.envelope.recipients[1]]
+        #expect(
+            machine.replyReceived(last) == .completed(.accepted(last, refused: [], left: left))
+        )
+        #expect(machine.isIdle)
+    }
+
+    @Test func `too many is a refusal like another where no recipient was taken`() {
+        for (code, text) in [(452, "4.5.3 too many"), (550, "5.1.1 who")] {
+            var machine = self.machine("PIPELINING")
+            _ = machine.transactionWanted(Self.envelope)
+            _ = machine.replyReceived(self.reply(250, "ok"))
+            _ = machine.replyReceived(self.reply(code, text))
+            let action = machine.replyReceived(self.reply(452, "4.5.3 too many"))
+            guard case .completedWriting(.recipientsRefused(let refused), _) = action else {
+                Issue.record("\(action)")
+                continue
+            }
+            #expect(refused.map(\.reply.code) == [code, 452])
+        }
+    }
+
     @Test func `DATA refused resets, the dot refused does not`() {
         var machine = self.machine("PIPELINING")
         _ = machine.transactionWanted(Self.envelope)

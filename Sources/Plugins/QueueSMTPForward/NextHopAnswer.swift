@@ -6,9 +6,8 @@ enum NextHopAnswer {
     /// Codes that mean the same when said to our client at the end of data; others (421, 530, …)
     /// are about the hop's connection with us.
     private static let ownCodes: Set<Int> = [450, 451, 452, 455, 550, 551, 552, 553, 554, 555, 556]
-    /// The most lines passed on, and the longest.
+    /// The most lines passed on.
     private static let maximumLines = 10
-    private static let maximumLineOctets = 400
 
     static func answer(_ delivery: SMTPDelivery, queueID: String) -> Answer {
         switch delivery {
@@ -51,48 +50,25 @@ enum NextHopAnswer {
         guard let refusal else {
             return .denysoft("The next mail server took no recipient", code: 451, status: "4.3.0")
         }
-        return self.refusal(refusal.reply, prefix: "<\(self.printable(refusal.recipient))>: ")
+        let recipient = String(decoding: refusal.recipient, as: UTF8.self)
+        return self.refusal(refusal.reply, prefix: "<\(recipient)>: ")
     }
 
     private static func refusal(_ reply: SMTPServerReply, prefix: String) -> Answer {
         let isPermanent = reply.replyClass == 5
         let code = self.ownCodes.contains(reply.code) ? reply.code : isPermanent ? 554 : 451
-        var lines = reply.lines.prefix(Self.maximumLines).map { self.printable($0) }
-        let status = lines.first.flatMap { self.status($0, replyClass: isPermanent ? "5" : "4") }
-        if let status {
-            lines = lines.map { line in
-                line.hasPrefix(status)
-                    ? String(line.dropFirst(status.count).drop { $0 == " " }) : line
-            }
+        // A status of another class is text like any other.
+        let status = reply.status.flatMap { $0.hasPrefix(isPermanent ? "5" : "4") ? $0 : nil } ?? ""
+        var lines = reply.lines.prefix(Self.maximumLines).map { line in
+            line.starts(with: status.utf8)
+                ? line.dropFirst(status.utf8.count).drop { $0 == 0x20 } : line[...]
         }
         lines.removeAll { $0.isEmpty }
-        if lines.isEmpty { lines = ["refused by the next mail server"] }
-        lines[0] = prefix + lines[0]
+        if lines.isEmpty { lines = [Array("refused by the next mail server".utf8)[...]] }
+        lines[0] = prefix.utf8 + lines[0]
         return Answer(
             isPermanent ? .deny : .denysoft,
-            PolicyReply(
-                code: code,
-                status: status ?? (isPermanent ? "5.0.0" : "4.0.0"),
-                text: lines
-            )
+            PolicyReply(code: code, status: status, fitting: lines)
         )
-    }
-
-    /// The enhanced status code that the text begins with, if it has this class (RFC 2034 §4).
-    private static func status(_ line: String, replyClass: String) -> String? {
-        let word = line.prefix { $0 != " " }
-        let parts = word.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == replyClass,
-            parts.dropFirst().allSatisfy({ part in
-                (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { 0x30...0x39 ~= $0 }
-            })
-        else { return nil }
-        return String(word)
-    }
-
-    /// Printable ASCII of a limited length; what is not becomes `?`.
-    private static func printable(_ octets: [UInt8]) -> String {
-        let ascii = octets.prefix(Self.maximumLineOctets).map { 0x20...0x7E ~= $0 ? $0 : 0x3F }
-        return String(decoding: ascii, as: UTF8.self)
     }
 }

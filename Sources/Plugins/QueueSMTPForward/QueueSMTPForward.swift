@@ -97,7 +97,7 @@ package struct QueueSMTPForward: QueueHook {
 
     private func log(_ delivery: SMTPDelivery, _ event: QueueEvent) {
         switch delivery {
-        case .attempted(.accepted(let reply, refused: let refused)):
+        case .attempted(.accepted(let reply, let refused, _)):
             let text = String(decoding: reply.lines.first ?? [], as: UTF8.self)
             event.info("\(self.place): \(reply.code) \(text)")
             for refusal in refused {

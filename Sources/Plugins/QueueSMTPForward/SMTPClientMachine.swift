@@ -1,7 +1,8 @@
 /// The client's side of SMTP on one connection, for one transaction after the other.
 ///
 /// No I/O: it is told what happened and answers with one action. The hop gets `DATA` only when it took
-/// every recipient (or, if allowed, refused some for good), so that a refusal is known while the
+/// every recipient (or, if allowed, refused some for good; or says that some are too many for one
+/// transaction), so that a refusal is known while the
 /// message can still be refused as a whole: after `DATA` nobody could be told any more.
 ///
 /// - Note: RFC 5321 §3.3, RFC 2920 §3.1 (`MAIL` and `RCPT` in one group; `DATA` waits).
@@ -32,9 +33,9 @@ struct SMTPClientMachine: Sendable {
         case saidHELO
         case idle
         case sendingEnvelope(Progress)
-        case saidData(refused: [SMTPRefusal])
-        case sendingContent(refused: [SMTPRefusal])
-        case saidDot(refused: [SMTPRefusal])
+        case saidData(Missed)
+        case sendingContent(Missed)
+        case saidDot(Missed)
         case resetting
         case closed
     }
@@ -44,6 +45,13 @@ struct SMTPClientMachine: Sendable {
         let envelope: SMTPEnvelope
         var unsent: ArraySlice<[UInt8]>
         var replies: [SMTPServerReply] = []
+    }
+
+    /// The recipients of the envelope that do not get this transaction's message.
+    private struct Missed: Sendable {
+        var refused: [SMTPRefusal] = []
+        /// Those that were too many for one transaction.
+        var left: [[UInt8]] = []
     }
 
     /// The name for EHLO.
@@ -84,8 +92,8 @@ struct SMTPClientMachine: Sendable {
 
     /// The whole content is on its way, dots doubled, its last line ended.
     mutating func contentSent() -> Action {
-        guard case .sendingContent(let refused) = self.phase else { return .none }
-        self.phase = .saidDot(refused: refused)
+        guard case .sendingContent(let missed) = self.phase else { return .none }
+        self.phase = .saidDot(missed)
         return .write(Array(".\r\n".utf8))
     }
 
@@ -112,9 +120,9 @@ struct SMTPClientMachine: Sendable {
         case .sendingEnvelope(let progress):
             return self.envelopeReplyReceived(reply, progress)
 
-        case .saidData(let refused):
+        case .saidData(let missed):
             if reply.code == 354 {
-                self.phase = .sendingContent(refused: refused)
+                self.phase = .sendingContent(missed)
                 return .goAhead
             }
             guard reply.replyClass > 3 else { return self.confused("to DATA", reply) }
@@ -126,11 +134,12 @@ struct SMTPClientMachine: Sendable {
             self.phase = .closed
             return .completedThenClose(.refused(reply))
 
-        case .saidDot(let refused):
+        case .saidDot(let missed):
             guard reply.replyClass != 3 else { return self.confused("to the dot", reply) }
             let outcome =
                 reply.isPositive
-                ? SMTPOutcome.accepted(reply, refused: refused) : .refused(reply)
+                ? SMTPOutcome.accepted(reply, refused: missed.refused, left: missed.left)
+                : .refused(reply)
             return self.finish(outcome, after: reply)
 
         case .resetting:
@@ -212,18 +221,20 @@ struct SMTPClientMachine: Sendable {
             self.phase = .idle
             return .completed(progress.replies.first.map { .refused($0) } ?? .recipientsRefused([]))
         }
-        var refused: [SMTPRefusal] = []
+        var missed = Missed()
         for (recipient, reply) in zip(progress.envelope.recipients, progress.replies.dropFirst())
         where !reply.isPositive {
-            refused.append(SMTPRefusal(recipient: recipient, reply: reply))
+            if reply.isTooManyRecipients { missed.left.append(recipient) }
+            missed.refused.append(SMTPRefusal(recipient: recipient, reply: reply))
         }
-        let someAccepted = refused.count < progress.envelope.recipients.count
-        let allForGood = refused.allSatisfy { $0.reply.replyClass == 5 }
-        let mayGoOn = refused.isEmpty || self.deliversPartially && allForGood
-        guard someAccepted, mayGoOn else {
-            return self.reset(.recipientsRefused(refused))
+        let someAccepted = missed.refused.count < progress.envelope.recipients.count
+        guard someAccepted else { return self.reset(.recipientsRefused(missed.refused)) }
+        missed.refused.removeAll { $0.reply.isTooManyRecipients }
+        let allForGood = missed.refused.allSatisfy { $0.reply.replyClass == 5 }
+        guard missed.refused.isEmpty || self.deliversPartially && allForGood else {
+            return self.reset(.recipientsRefused(missed.refused))
         }
-        self.phase = .saidData(refused: refused)
+        self.phase = .saidData(missed)
         return .write(Array("DATA\r\n".utf8))
     }
 
@@ -261,8 +272,9 @@ struct SMTPRefusal: Sendable, Equatable {
 
 /// What became of a transaction.
 enum SMTPOutcome: Sendable, Equatable {
-    /// The hop has the message, but not for the recipients named.
-    case accepted(SMTPServerReply, refused: [SMTPRefusal])
+    /// The hop has the message, but not for the recipients named: those that it refused, and those
+    /// `left` for another transaction, because they were too many for this one.
+    case accepted(SMTPServerReply, refused: [SMTPRefusal], left: [[UInt8]] = [])
     /// It does not, for everybody.
     case refused(SMTPServerReply)
     /// It does not take these recipients, and so it got no message for anybody.

@@ -4,6 +4,7 @@ import PolicyKit
 /// Takes a message to the next hop, on a connection that is kept.
 struct SMTPNextHop: Sendable {
     private let loop: any EventLoop
+    private let deliversPartially: Bool
     private let pool: NIOLoopBoundBox<SMTPConnectionPool>
 
     init(
@@ -14,6 +15,7 @@ struct SMTPNextHop: Sendable {
         machine: SMTPClientMachine
     ) {
         self.loop = loop
+        self.deliversPartially = machine.deliversPartially
         self.pool = NIOLoopBoundBox.makeBoxSendingValue(
             SMTPConnectionPool(
                 loop: loop,
@@ -33,11 +35,45 @@ struct SMTPNextHop: Sendable {
 
     /// Delivers, or says why not.
     ///
-    /// A connection that was kept may be dead without our knowing. If it proves so before the hop
-    /// has accepted `MAIL`, the message goes to a new one; later never, so nothing is sent twice.
+    /// Where the hop takes fewer recipients in one transaction than there are, the message is sent
+    /// again for those that are left, until it has it for all. If it then refuses some, those before
+    /// have the message already.
     ///
     /// - Throws: ``SMTPForwardError``, or what the spool file's reading threw.
     func deliver(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        until deadline: NIODeadline
+    ) async throws -> SMTPDelivery {
+        var envelope = envelope
+        var refused: [SMTPRefusal] = []
+        var taken: SMTPServerReply?
+        while true {
+            let delivery = try await self.transact(envelope, message, until: deadline)
+            guard case .attempted(let outcome) = delivery else { return delivery }
+            switch (outcome, taken) {
+            // Each transaction is for fewer recipients than the one before.
+            case (.accepted(let reply, let others, let left), _):
+                refused += others
+                guard !left.isEmpty else { return .attempted(.accepted(reply, refused: refused)) }
+                envelope.recipients = left
+                taken = reply
+
+            case (.recipientsRefused(let others), let reply?)
+            where self.deliversPartially && others.allSatisfy({ $0.reply.replyClass == 5 }):
+                return .attempted(.accepted(reply, refused: refused + others))
+
+            case (.refused, _), (.recipientsRefused, _):
+                return delivery
+            }
+        }
+    }
+
+    /// One transaction.
+    ///
+    /// A connection that was kept may be dead without our knowing. If it proves so before the hop
+    /// has accepted `MAIL`, the message goes to a new one; later never, so nothing is sent twice.
+    private func transact(
         _ envelope: SMTPEnvelope,
         _ message: Message,
         until deadline: NIODeadline

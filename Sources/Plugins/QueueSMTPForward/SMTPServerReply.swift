@@ -11,6 +11,28 @@ struct SMTPServerReply: Sendable, Equatable {
     var replyClass: Int { self.code / 100 }
     /// A command was accepted.
     var isPositive: Bool { self.replyClass == 2 }
+
+    /// The enhanced status code that the text begins with, as it came (RFC 2034 §4); `nil` if none
+    /// does.
+    var status: String? {
+        let word = (self.lines.first ?? []).prefix { $0 == 0x2E || 0x30...0x39 ~= $0 }
+        let parts = word.split(separator: 0x2E, omittingEmptySubsequences: false)
+        let isStatus = parts.count == 3 && parts.allSatisfy { (1...3).contains($0.count) }
+        return isStatus ? String(decoding: word, as: UTF8.self) : nil
+    }
+
+    /// To `RCPT`: no more recipients in this transaction, but perhaps in the next.
+    ///
+    /// The code alone does not tell: 452 and 552 are also a full disk and a full mailbox.
+    ///
+    /// - Note: RFC 5321 §4.5.3.1.10 (452, and 552 of older servers), RFC 3463 §3.6 (X.5.3).
+    var isTooManyRecipients: Bool {
+        guard self.code == 452 || self.code == 552 else { return false }
+        if let status { return status == "4.5.3" || status == "5.5.3" }
+        return self.lines.contains { line in
+            String(decoding: line, as: UTF8.self).lowercased().contains("recipient")
+        }
+    }
 }
 
 /// Puts replies together from octets in any split.

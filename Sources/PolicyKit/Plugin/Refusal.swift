@@ -65,7 +65,8 @@ public enum RefusalType: String, Sendable, CaseIterable {
     /// The answer of this type.
     ///
     /// - Parameters:
-    ///   - text: The reply's lines, separated by LF.
+    ///   - text: The reply's lines, separated by LF. It may come from a file, a message or another
+    ///     server: it is fitted as ``PolicyReply/init(code:status:fitting:)`` does.
     ///   - detail: The enhanced status code without its class.
     ///   - code: The reply code; used only if its class fits.
     /// - Returns: A refusal.
@@ -76,7 +77,7 @@ public enum RefusalType: String, Sendable, CaseIterable {
             PolicyReply(
                 code: code.flatMap { $0 / 100 == replyClass ? $0 : nil },
                 status: detail.map { "\(replyClass).\($0)" },
-                lines: text
+                text: PolicyReply.fitted(text.utf8.split(separator: UInt8(ascii: "\n")))
             )
         )
     }
