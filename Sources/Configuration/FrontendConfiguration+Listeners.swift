@@ -53,10 +53,22 @@ extension FrontendConfiguration {
         )
         listener.greetingDelayExempt = Self.networks(reader, "greeting_delay_exempt")
         listener.extensions = Self.extensions(reader) ?? listener.extensions
-        listener.allowMissingBrackets = reader.bool("allow_missing_brackets", default: false)
-        listener.allowSpaceAfterColon = reader.bool("allow_space_after_colon", default: false)
+        Self.readTolerance(reader, of: &listener)
         listener.backlog = reader.integer("backlog", default: listener.backlog, in: 1...65_535)
         return address == nil ? nil : listener
+    }
+
+    /// What the listener takes that RFC 5321 does not allow: all of it is off by default.
+    private static func readTolerance(_ reader: TOMLReader, of listener: inout Listener) {
+        func isOn(_ key: String) -> Bool { reader.bool(key, default: false) }
+        listener.allowMissingBrackets = isOn("allow_missing_brackets")
+        listener.allowSpaceAfterColon = isOn("allow_space_after_colon")
+        listener.allowUnderscoreInDomain = isOn("allow_underscore_in_domain")
+        listener.allowTrailingDot = isOn("allow_trailing_dot")
+        listener.allowDotsInLocalPart = isOn("allow_dots_in_local_part")
+        listener.allowAuthParameter = isOn("allow_auth_parameter")
+        listener.allowWordsAfterHello = isOn("allow_words_after_hello")
+        listener.allowLFCommands = isOn("allow_lf_commands")
     }
 
     private static func networks(_ reader: TOMLReader, _ key: String) -> [IPNetwork] {

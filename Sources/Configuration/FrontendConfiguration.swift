@@ -127,8 +127,20 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var extensions = Set(SMTPExtension.allCases)
         /// `allow_missing_brackets`: `MAIL FROM:a@b` is taken.
         package var allowMissingBrackets = false
-        /// `allow_space_after_colon`: `MAIL FROM: <a@b>` is taken.
+        /// `allow_space_after_colon`: `MAIL FROM: <a@b>` is taken, with spaces or TABs.
         package var allowSpaceAfterColon = false
+        /// `allow_underscore_in_domain`: `a@my_host.example` is taken.
+        package var allowUnderscoreInDomain = false
+        /// `allow_trailing_dot`: `a@b.example.` is taken, without its dot.
+        package var allowTrailingDot = false
+        /// `allow_dots_in_local_part`: `a..b@c` and `a.@c` are taken.
+        package var allowDotsInLocalPart = false
+        /// `allow_auth_parameter`: AUTH= in MAIL is taken, though AUTH is not offered.
+        package var allowAuthParameter = false
+        /// `allow_words_after_hello`: `EHLO my-host (2)` is taken, the name is the first word.
+        package var allowWordsAfterHello = false
+        /// `allow_lf_commands`: a command line may end in LF alone; message content never.
+        package var allowLFCommands = false
         /// `backlog` of the listening socket.
         package var backlog = 1_024
 

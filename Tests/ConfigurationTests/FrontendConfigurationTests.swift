@@ -95,6 +95,7 @@ import Testing
         #expect(listener.greetingDelayExempt.map(\.description) == ["192.0.2.0/24", "::1/128"])
         #expect(listener.extensions == [.size])
         #expect(listener.allowMissingBrackets)
+        #expect(!listener.allowSpaceAfterColon && !listener.allowLFCommands)
         let pool = try #require(configuration.pools.first)
         #expect(pool.minimumWorkers == 2)
         #expect(pool.socketMode == 0o600)
@@ -110,6 +111,27 @@ import Testing
         #expect(pool.policy(for: .mail).onFailure == .reject)
         #expect(pool.policy(for: .queue).maximumDeadlineMS == 600_000)
         #expect(pool.policy(for: .queue).deadlineMS == 7_000)
+    }
+
+    @Test func `each allow_ key switches one thing on, and all are off by default`() throws {
+        let keys: [(String, KeyPath<FrontendConfiguration.Listener, Bool>)] = [
+            ("allow_missing_brackets", \.allowMissingBrackets),
+            ("allow_space_after_colon", \.allowSpaceAfterColon),
+            ("allow_underscore_in_domain", \.allowUnderscoreInDomain),
+            ("allow_trailing_dot", \.allowTrailingDot),
+            ("allow_dots_in_local_part", \.allowDotsInLocalPart),
+            ("allow_auth_parameter", \.allowAuthParameter),
+            ("allow_words_after_hello", \.allowWordsAfterHello),
+            ("allow_lf_commands", \.allowLFCommands),
+        ]
+        for (key, _) in keys {
+            let configuration = try self.load(
+                "[[listener]]\naddress = \"127.0.0.1:25\"\n\(key) = true\n"
+            )
+            let listener = try #require(configuration.listeners.first)
+            let on = keys.filter { listener[keyPath: $0.1] }.map(\.0)
+            #expect(on == [key])
+        }
     }
 
     @Test func `all mistakes are found at once, each with its line`() {

@@ -203,7 +203,7 @@ ADDRESSES = {
     "utf8-without-smtputf8": "jérôme@example.com",
     "b64-not-utf8": {"b64": "/0BleGFtcGxlLmNvbQ=="},
     "number": 5,
-    "long": "a" * 65 + "@example.com",
+    "long": "a" * 253 + "@example.com",
     "two-at": "a@b@example.com",
     "nul": "a\0@example.com",
 }

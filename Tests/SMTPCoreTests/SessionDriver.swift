@@ -180,6 +180,7 @@ extension SMTPConfiguration {
         bareNewline: BareNewlineRule = .reject,
         extensions: SMTPExtensions = .standard,
         pathOptions: PathGrammar.Options = [],
+        commandOptions: SMTPCommandOptions = [],
         _ change: (inout SMTPLimits) -> Void = { _ in }
     ) -> SMTPConfiguration {
         var limits = SMTPLimits()
@@ -189,7 +190,8 @@ extension SMTPConfiguration {
             limits: limits,
             extensions: extensions,
             bareNewline: bareNewline,
-            pathOptions: pathOptions
+            pathOptions: pathOptions,
+            commandOptions: commandOptions
         )
     }
 }

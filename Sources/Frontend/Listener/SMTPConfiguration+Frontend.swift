@@ -25,17 +25,35 @@ extension SMTPConfiguration {
         limits.maximumUnrecognized = configuration.limits.maximumUnrecognized
         limits.maximumTransactions = configuration.limits.maximumTransactions
         limits.maximumNoops = configuration.limits.maximumNoops
-        var options: PathGrammar.Options = []
-        if listener.allowMissingBrackets { options.insert(.missingBrackets) }
-        if listener.allowSpaceAfterColon { options.insert(.spaceAfterColon) }
         self.init(
             hostname: Array(configuration.hostname.utf8),
             greetingText: control.first("smtpgreeting").map { Array($0.utf8) },
             limits: limits,
             extensions: SMTPExtensions(listener.extensions),
             bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
-            pathOptions: options
+            pathOptions: PathGrammar.Options(listener),
+            commandOptions: SMTPCommandOptions(listener)
         )
+    }
+}
+
+extension PathGrammar.Options {
+    init(_ listener: FrontendConfiguration.Listener) {
+        self = []
+        if listener.allowMissingBrackets { self.insert(.missingBrackets) }
+        if listener.allowSpaceAfterColon { self.insert(.spaceAfterColon) }
+        if listener.allowUnderscoreInDomain { self.insert(.underscoreInDomain) }
+        if listener.allowTrailingDot { self.insert(.trailingDot) }
+        if listener.allowDotsInLocalPart { self.insert(.dotsInLocalPart) }
+    }
+}
+
+extension SMTPCommandOptions {
+    init(_ listener: FrontendConfiguration.Listener) {
+        self = []
+        if listener.allowAuthParameter { self.insert(.authParameter) }
+        if listener.allowWordsAfterHello { self.insert(.wordsAfterHello) }
+        if listener.allowLFCommands { self.insert(.bareLineFeed) }
     }
 }
 

@@ -143,7 +143,7 @@ struct PolicyEdit {
         guard self.transaction != nil else { return ProtocolViolation(.action_not_allowed) }
         switch action {
         case .replaceSender(let octets):
-            guard let path = try? ReversePath(address: octets),
+            guard let path = try? ReversePath(address: octets, options: .anyAddress),
                 self.mayCarry(path.mailbox?.isNonASCII ?? false)
             else { return ProtocolViolation(.address_invalid) }
             let parameters = self.transaction?.sender?.parameters ?? .none
@@ -172,9 +172,9 @@ struct PolicyEdit {
     }
 
     private func forwardAddress(_ octets: [UInt8]) -> EnvelopeAddress? {
-        guard let path = try? ForwardPath(address: octets), self.mayCarry(path.isNonASCII) else {
-            return nil
-        }
+        guard let path = try? ForwardPath(address: octets, options: .anyAddress),
+            self.mayCarry(path.isNonASCII)
+        else { return nil }
         return EnvelopeAddress(path, .none)
     }
 

@@ -4,11 +4,19 @@
 enum DomainGrammar {
     /// The end of the domain that begins at `start`, or `nil` if none does.
     ///
-    /// How long it may be in all is the caller's to check.
-    static func end(in octets: borrowing Span<UInt8>, at start: Int, before end: Int) -> Int? {
+    /// How long it may be in all is the caller's to check. A trailing dot, where `options` take one,
+    /// is not part of it: the dot stands at the offset returned.
+    static func end(
+        in octets: borrowing Span<UInt8>,
+        at start: Int,
+        before end: Int,
+        options: PathGrammar.Options = []
+    ) -> Int? {
         var index = start
         while true {
-            guard let labelEnd = self.endOfLabel(octets, index, end) else { return nil }
+            guard let labelEnd = self.endOfLabel(octets, index, end, options) else {
+                return index > start && options.contains(.trailingDot) ? index - 1 : nil
+            }
             guard labelEnd < end, octets[labelEnd] == .dot else { return labelEnd }
             index = labelEnd + 1
         }
@@ -21,12 +29,16 @@ enum DomainGrammar {
     private static func endOfLabel(
         _ octets: borrowing Span<UInt8>,
         _ start: Int,
-        _ end: Int
+        _ end: Int,
+        _ options: PathGrammar.Options
     ) -> Int? {
         var index = start
         var isASCII = true
+        let takesUnderscores = options.contains(.underscoreInDomain)
         while index < end {
-            if octets[index].isLetterOrDigit || octets[index] == .hyphen {
+            if octets[index].isLetterOrDigit || octets[index] == .hyphen
+                || takesUnderscores && octets[index] == UInt8(ascii: "_")
+            {
                 index += 1
             } else if let next = octets.endOfUTF8Character(at: index, before: end) {
                 index = next

@@ -39,11 +39,11 @@ package enum ForwardPath: Hashable, Sendable {
     }
 
     /// Parses an address without brackets: a mailbox, or the word postmaster.
-    package init(address: [UInt8]) throws(PathError) {
+    package init(address: [UInt8], options: PathGrammar.Options = []) throws(PathError) {
         if address.span.equals("POSTMASTER", in: 0..<address.count) {
             self = .postmaster(address)
         } else {
-            self = .mailbox(try Mailbox(address: address))
+            self = .mailbox(try Mailbox(address: address, options: options))
         }
     }
 

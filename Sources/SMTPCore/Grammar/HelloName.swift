@@ -5,6 +5,13 @@
 ///
 /// - Note: RFC 5321 §4.1.1.1, §4.5.3.1.2.
 enum HelloName {
+    /// The name of a client that says more words behind it; these are dropped.
+    static func firstWord(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
+        var end = range.lowerBound
+        while end < range.upperBound, !octets[end].isBlank { end += 1 }
+        return range.lowerBound..<end
+    }
+
     static func isAcceptable(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> Bool {
         guard !range.isEmpty, range.count <= SMTPLimits.helloNameOctets else { return false }
         for index in range {

@@ -6,22 +6,33 @@ enum LocalPartGrammar {
     /// The end of the local-part that begins at `start`, or `nil` if none does.
     ///
     /// The longest there is: what must follow is the caller's to check.
-    static func end(in octets: borrowing Span<UInt8>, at start: Int, before end: Int) -> Int? {
+    static func end(
+        in octets: borrowing Span<UInt8>,
+        at start: Int,
+        before end: Int,
+        options: PathGrammar.Options = []
+    ) -> Int? {
         guard start < end else { return nil }
         return octets[start] == .quote
-            ? self.endOfQuotedString(octets, start, end) : self.endOfDotString(octets, start, end)
+            ? self.endOfQuotedString(octets, start, end)
+            : self.endOfDotString(octets, start, end, takesDots: options.contains(.dotsInLocalPart))
     }
 
+    /// `takesDots`: several dots in a row, and dots at the end.
     private static func endOfDotString(
         _ octets: borrowing Span<UInt8>,
         _ start: Int,
-        _ end: Int
+        _ end: Int,
+        takesDots: Bool
     ) -> Int? {
         var index = start
         while true {
-            guard let atomEnd = self.endOfAtom(octets, index, end) else { return nil }
+            guard let atomEnd = self.endOfAtom(octets, index, end) else {
+                return takesDots && index > start ? index : nil
+            }
             guard atomEnd < end, octets[atomEnd] == .dot else { return atomEnd }
             index = atomEnd + 1
+            while takesDots, index < end, octets[index] == .dot { index += 1 }
         }
     }
 

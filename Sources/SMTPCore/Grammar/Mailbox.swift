@@ -1,7 +1,7 @@
 /// A mailbox, `local-part@domain`, as the client wrote it.
 ///
-/// The octets are kept untouched, quotes and letter case included; source route and brackets are
-/// gone. A value of this type has passed the whole grammar.
+/// The octets are kept untouched, quotes and letter case included; source route, brackets and a
+/// trailing dot are gone. A value of this type has passed the whole grammar.
 ///
 /// - Note: RFC 5321 §4.1.2, §4.1.3; RFC 6531 §3.3.
 package struct Mailbox: Hashable, Sendable {
@@ -45,10 +45,10 @@ package struct Mailbox: Hashable, Sendable {
     /// Parses an address that is a mailbox and nothing else, without brackets.
     ///
     /// For addresses that come from workers and files.
-    package init(address: [UInt8]) throws(PathError) {
+    package init(address: [UInt8], options: PathGrammar.Options = []) throws(PathError) {
         let span = address.span
-        let bounds = try PathGrammar.mailbox(in: span, at: 0, before: span.count)
-        guard bounds.end == span.count else { throw .syntax }
+        let bounds = try PathGrammar.mailbox(in: span, at: 0, before: span.count, options: options)
+        guard bounds.next == span.count else { throw .syntax }
         self.init(span, bounds)
     }
 

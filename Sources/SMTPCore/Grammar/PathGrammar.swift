@@ -12,8 +12,17 @@ package enum PathGrammar {
 
         /// `MAIL FROM:a@b`; an empty address still needs its brackets.
         package static let missingBrackets = Self(rawValue: 1 << 0)
-        /// `MAIL FROM: <a@b>`.
+        /// `MAIL FROM: <a@b>`, with spaces or TABs.
         package static let spaceAfterColon = Self(rawValue: 1 << 1)
+        /// `a@my_host.example`.
+        package static let underscoreInDomain = Self(rawValue: 1 << 2)
+        /// `a@b.example.`: the dot is dropped.
+        package static let trailingDot = Self(rawValue: 1 << 3)
+        /// `a..b@c` and `a.@c`.
+        package static let dotsInLocalPart = Self(rawValue: 1 << 4)
+
+        /// What an address of any listener may look like, once its command is read.
+        package static let anyAddress: Self = [.underscoreInDomain, .trailingDot, .dotsInLocalPart]
     }
 
     /// Where a mailbox and its parts lie.
@@ -22,6 +31,8 @@ package enum PathGrammar {
         /// The "@".
         let at: Int
         let end: Int
+        /// What follows, behind a trailing dot.
+        let next: Int
         let domainKind: Mailbox.DomainKind
     }
 
@@ -48,9 +59,9 @@ package enum PathGrammar {
             {
                 return (.postmaster(start..<start + 10), start + 10)
             }
-            let bounds = try self.mailbox(in: octets, at: start, before: end)
-            guard bounds.end - start + 2 <= SMTPLimits.pathOctets else { throw .tooLong }
-            return (.mailbox(bounds), bounds.end)
+            let bounds = try self.mailbox(in: octets, at: start, before: end, options: options)
+            guard bounds.next - start + 2 <= SMTPLimits.pathOctets else { throw .tooLong }
+            return (.mailbox(bounds), bounds.next)
         }
 
         var index = start + 1
@@ -59,20 +70,21 @@ package enum PathGrammar {
         if octets.hasPrefix("POSTMASTER>", at: index, before: end) {
             return (.postmaster(index..<index + 10), index + 11)
         }
-        if octets[index] == .at { index = try self.endOfSourceRoute(octets, index, end) }
-        let bounds = try self.mailbox(in: octets, at: index, before: end)
-        guard bounds.end < end, octets[bounds.end] == .greater else { throw .syntax }
-        guard bounds.end + 1 - start <= SMTPLimits.pathOctets else { throw .tooLong }
-        return (.mailbox(bounds), bounds.end + 1)
+        if octets[index] == .at { index = try self.endOfSourceRoute(octets, index, end, options) }
+        let bounds = try self.mailbox(in: octets, at: index, before: end, options: options)
+        guard bounds.next < end, octets[bounds.next] == .greater else { throw .syntax }
+        guard bounds.next + 1 - start <= SMTPLimits.pathOctets else { throw .tooLong }
+        return (.mailbox(bounds), bounds.next + 1)
     }
 
     /// Reads the mailbox that begins at `start`; what follows it is the caller's to check.
     static func mailbox(
         in octets: borrowing Span<UInt8>,
         at start: Int,
-        before end: Int
+        before end: Int,
+        options: Options
     ) throws(PathError) -> MailboxBounds {
-        guard let at = LocalPartGrammar.end(in: octets, at: start, before: end),
+        guard let at = LocalPartGrammar.end(in: octets, at: start, before: end, options: options),
             at < end, octets[at] == .at
         else { throw .syntax }
         guard at - start <= SMTPLimits.localPartOctets else { throw .tooLong }
@@ -85,25 +97,40 @@ package enum PathGrammar {
                 start: start,
                 at: at,
                 end: literal.end,
+                next: literal.end,
                 domainKind: literal.kind
             )
         }
-        guard let domainEnd = DomainGrammar.end(in: octets, at: domain, before: end) else {
-            throw .syntax
-        }
+        guard
+            let domainEnd = DomainGrammar.end(in: octets, at: domain, before: end, options: options)
+        else { throw .syntax }
         guard domainEnd - domain <= SMTPLimits.domainOctets else { throw .tooLong }
-        return MailboxBounds(start: start, at: at, end: domainEnd, domainKind: .name)
+        let hasTrailingDot = domainEnd < end && octets[domainEnd] == .dot
+        return MailboxBounds(
+            start: start,
+            at: at,
+            end: domainEnd,
+            next: hasTrailingDot ? domainEnd + 1 : domainEnd,
+            domainKind: .name
+        )
     }
 
     /// `@one,@two:`, whose octets are of no further use.
     private static func endOfSourceRoute(
         _ octets: borrowing Span<UInt8>,
         _ start: Int,
-        _ end: Int
+        _ end: Int,
+        _ options: Options
     ) throws(PathError) -> Int {
         var index = start
         while index < end, octets[index] == .at {
-            guard let domainEnd = DomainGrammar.end(in: octets, at: index + 1, before: end),
+            guard
+                let domainEnd = DomainGrammar.end(
+                    in: octets,
+                    at: index + 1,
+                    before: end,
+                    options: options.subtracting(.trailingDot)
+                ),
                 domainEnd < end
             else { throw .syntax }
             if octets[domainEnd] == .colon { return domainEnd + 1 }

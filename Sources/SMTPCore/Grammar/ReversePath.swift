@@ -23,11 +23,11 @@ package enum ReversePath: Hashable, Sendable {
     }
 
     /// Parses an address without brackets; the empty one is the null path.
-    package init(address: [UInt8]) throws(PathError) {
+    package init(address: [UInt8], options: PathGrammar.Options = []) throws(PathError) {
         if address.isEmpty {
             self = .null
         } else {
-            self = .mailbox(try Mailbox(address: address))
+            self = .mailbox(try Mailbox(address: address, options: options))
         }
     }
 

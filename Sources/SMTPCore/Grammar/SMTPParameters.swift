@@ -58,12 +58,16 @@ enum ParameterError: Error, Equatable {
 /// Reads parameters off a command line.
 enum ParameterGrammar {
     /// Reads the parameters of MAIL in `range`, which begins with a space unless it is empty.
+    ///
+    /// `takesAuth`: AUTH is taken, though no AUTH is offered.
     static func mail(
         in octets: borrowing Span<UInt8>,
         _ range: Range<Int>,
-        offered: SMTPExtensions
+        offered: SMTPExtensions,
+        takesAuth: Bool
     ) throws(ParameterError) -> MailParameters {
         var parameters = MailParameters()
+        var hasAuth = false
         var index = range.lowerBound
         while let next = try self.next(octets, &index, range.upperBound) {
             if octets.equals("SIZE", in: next.keyword), offered.contains(.size) {
@@ -76,6 +80,11 @@ enum ParameterGrammar {
                 guard !parameters.isSMTPUTF8 else { throw .repeated }
                 guard next.value == nil else { throw .syntax }
                 parameters.isSMTPUTF8 = true
+            } else if octets.equals("AUTH", in: next.keyword), takesAuth {
+                // Who the client says wrote the message (RFC 4954 §5): shown to policy, not believed.
+                guard !hasAuth else { throw .repeated }
+                guard next.value != nil else { throw .syntax }
+                hasAuth = true
             } else {
                 throw .unknown
             }

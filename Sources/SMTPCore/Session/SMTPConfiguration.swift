@@ -6,6 +6,7 @@ package final class SMTPConfiguration: Sendable {
     package let extensions: SMTPExtensions
     package let bareNewline: BareNewlineRule
     package let pathOptions: PathGrammar.Options
+    package let commandOptions: SMTPCommandOptions
     /// 220, sent when the connect hook granted.
     package let greeting: SMTPReply
     /// 250 to HELO.
@@ -23,12 +24,14 @@ package final class SMTPConfiguration: Sendable {
         limits: SMTPLimits = SMTPLimits(),
         extensions: SMTPExtensions = .standard,
         bareNewline: BareNewlineRule = .reject,
-        pathOptions: PathGrammar.Options = []
+        pathOptions: PathGrammar.Options = [],
+        commandOptions: SMTPCommandOptions = []
     ) {
         self.limits = limits
         self.extensions = extensions
         self.bareNewline = bareNewline
         self.pathOptions = pathOptions
+        self.commandOptions = commandOptions
         self.greeting = .greeting(hostname: hostname, text: greetingText)
         self.heloReply = .helo(hostname: hostname)
         self.ehloReply = .ehlo(
@@ -37,4 +40,24 @@ package final class SMTPConfiguration: Sendable {
             maximumMessageOctets: limits.maximumMessageOctets
         )
     }
+}
+
+/// What a listener tolerates of commands, beside `PathGrammar.Options`.
+package struct SMTPCommandOptions: OptionSet, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    /// AUTH= in MAIL, though AUTH is not offered.
+    ///
+    /// RFC 4954 §5.
+    package static let authParameter = Self(rawValue: 1 << 0)
+    /// `EHLO my-host (2)`: the name is the first word.
+    package static let wordsAfterHello = Self(rawValue: 1 << 1)
+    /// A command line that ends in LF alone.
+    ///
+    /// Never the content of a message.
+    package static let bareLineFeed = Self(rawValue: 1 << 2)
 }

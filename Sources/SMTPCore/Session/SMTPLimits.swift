@@ -16,10 +16,10 @@ package struct SMTPLimits: Equatable, Sendable {
     /// Octets of an overlong command line that are read and dropped before the session is closed.
     package static let discardedLineOctets = 65_536
 
-    /// Octets of a local-part.
+    /// Octets of a local-part: what a path leaves beside its brackets, the "@" and a domain of one.
     ///
-    /// RFC 5321 §4.5.3.1.1.
-    package static let localPartOctets = 64
+    /// RFC 5321 §4.5.3.1.1 asks 64; forwarders and mailing lists write longer ones.
+    package static let localPartOctets = Self.pathOctets - 4
 
     /// Octets of a domain or address literal.
     ///

@@ -13,13 +13,14 @@ extension SMTPSession {
             return self.lineRefused(error, octets)
         }
         guard let count else { return Step(action: .needOctets, consumed: 0) }
-        let consumed = count + 2
+        let consumed = count + self.lineScanner.lineEndOctets
         let line = SMTPCommandLine(in: octets, count: count)
         if let verb = line.verb, verb.isLastInGroup, octets.count > consumed {
             self.isEarlyTalker = true
         }
         let command = Command(
             line: line,
+            textOctets: count,
             lineOctets: consumed,
             hasMore: octets.count > consumed
         )
@@ -44,7 +45,7 @@ extension SMTPSession {
             )
         case .lineTooLong:
             self.discardedLineOctets = 0
-            self.lineScanner = SMTPLineScanner(maximumLineOctets: SMTPLimits.mailLineOctets)
+            self.lineScanner = Self.newLineScanner(self.configuration)
             return self.discardLine(octets)
         }
     }
@@ -56,19 +57,17 @@ extension SMTPSession {
         while index < octets.count {
             let octet = octets[index]
             if octet == .lineFeed {
-                return self.lineRefused(.bareLineFeed(at: index), octets)
+                guard self.lineScanner.takesBareLineFeed else {
+                    return self.lineRefused(.bareLineFeed(at: index), octets)
+                }
+                return self.discarded(upTo: index + 1)
             }
             if octet == .carriageReturn {
                 guard index + 1 < octets.count else { break }
                 guard octets[index + 1] == .lineFeed else {
                     return self.lineRefused(.bareCarriageReturn(at: index), octets)
                 }
-                self.discardedLineOctets = nil
-                self.meter.commandReceived(isNoop: false)
-                return Step(
-                    action: self.refuse(StandardReplies.commandLineTooLong),
-                    consumed: index + 2
-                )
+                return self.discarded(upTo: index + 2)
             }
             index += 1
             dropped += 1
@@ -82,6 +81,13 @@ extension SMTPSession {
         self.discardedLineOctets = dropped
         return Step(action: .needOctets, consumed: index)
     }
+
+    /// The line that was too long has ended: its one answer.
+    private mutating func discarded(upTo end: Int) -> Step {
+        self.discardedLineOctets = nil
+        self.meter.commandReceived(isNoop: false)
+        return Step(action: self.refuse(StandardReplies.commandLineTooLong), consumed: end)
+    }
 }
 
 // MARK: - Check
@@ -90,7 +96,9 @@ extension SMTPSession {
     /// One command line, read where it lies.
     struct Command {
         let line: SMTPCommandLine
-        /// Octets of the line, its CRLF included.
+        /// Octets of the line without its end.
+        let textOctets: Int
+        /// Octets of the line, its end included.
         let lineOctets: Int
         /// Octets follow that are already here.
         let hasMore: Bool

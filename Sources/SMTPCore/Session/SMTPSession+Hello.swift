@@ -7,7 +7,10 @@ extension SMTPSession {
         _ command: Command,
         _ octets: borrowing Span<UInt8>
     ) -> SMTPAction {
-        let range = command.line.argument
+        var range = command.line.argument
+        if self.configuration.commandOptions.contains(.wordsAfterHello) {
+            range = HelloName.firstWord(octets, range)
+        }
         guard HelloName.isAcceptable(octets, range) else {
             return self.refuse(StandardReplies.helloSyntax)
         }

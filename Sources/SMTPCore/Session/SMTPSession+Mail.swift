@@ -45,8 +45,12 @@ extension SMTPSession {
         }
         let parameters: MailParameters
         do {
-            let offered = self.configuration.extensions
-            parameters = try ParameterGrammar.mail(in: octets, pathEnd..<end, offered: offered)
+            parameters = try ParameterGrammar.mail(
+                in: octets,
+                pathEnd..<end,
+                offered: self.configuration.extensions,
+                takesAuth: self.configuration.commandOptions.contains(.authParameter)
+            )
         } catch {
             throw SMTPRefusal(error.reply)
         }
@@ -70,7 +74,7 @@ extension SMTPSession {
         var start = start
         let options = self.configuration.pathOptions
         if options.contains(.spaceAfterColon) {
-            while start < end, octets[start] == .space { start += 1 }
+            while start < end, octets[start].isBlank { start += 1 }
         }
         let path = try PathGrammar.path(in: octets, at: start, before: end, options: options)
         guard path.end == end || octets[path.end] == .space else { throw .syntax }

@@ -58,7 +58,7 @@ extension SMTPSession {
             return self.close(StandardReplies.tooManyUnrecognized)
         }
         let word = octets.octets(command.line.word)
-        let line = octets.octets(0..<command.lineOctets - 2)
+        let line = octets.octets(0..<command.textOctets)
         return self.ask(.unrecognized, .unrecognized(command: word, line: line))
     }
 }

@@ -19,7 +19,7 @@ package struct SMTPSession: ~Copyable {
     package let configuration: SMTPConfiguration
 
     var phase = SMTPPhase.unopened
-    var lineScanner = SMTPLineScanner(maximumLineOctets: SMTPLimits.mailLineOctets)
+    var lineScanner: SMTPLineScanner
     /// Octets dropped so far of a command line that is too long.
     var discardedLineOctets: Int?
 
@@ -40,6 +40,14 @@ package struct SMTPSession: ~Copyable {
 
     package init(configuration: SMTPConfiguration) {
         self.configuration = configuration
+        self.lineScanner = Self.newLineScanner(configuration)
+    }
+
+    static func newLineScanner(_ configuration: SMTPConfiguration) -> SMTPLineScanner {
+        SMTPLineScanner(
+            maximumLineOctets: SMTPLimits.mailLineOctets,
+            takesBareLineFeed: configuration.commandOptions.contains(.bareLineFeed)
+        )
     }
 
     /// The counters of this session so far.

@@ -141,6 +141,9 @@ struct EnvelopeCommandTests {
         ("MAIL FROM: <a@b>", 250),
         ("MAIL FROM:  a@b", 250),
         ("MAIL FROM: <>", 250),
+        ("MAIL FROM:\t<a@b>", 250),
+        ("MAIL FROM: \t a@b", 250),
+        ("MAIL FROM:\t", 501),
         ("MAIL FROM:", 501),
         ("MAIL FROM: ", 501),
         ("MAIL FROM: SIZE=1", 501),
@@ -154,6 +157,67 @@ struct EnvelopeCommandTests {
         let options: PathGrammar.Options = [.missingBrackets, .spaceAfterColon]
         let driver = SessionDriver.greeted(.test(pathOptions: options))
         #expect(driver.code(of: line) == code)
+    }
+
+    static let oddPaths: [(String, PathGrammar.Options, String)] = [
+        ("<a@my_host>", .underscoreInDomain, "a@my_host"), ("<a@b.>", .trailingDot, "a@b"),
+        ("<a..b@c>", .dotsInLocalPart, "a..b@c"), ("<a.@b>", .dotsInLocalPart, "a.@b"),
+        ("<@one_x:a@b>", .underscoreInDomain, "a@b"),
+    ]
+
+    @Test(arguments: oddPaths)
+    func `a listener may tolerate odd addresses`(
+        path: String,
+        option: PathGrammar.Options,
+        address: String
+    ) throws {
+        let strict = SessionDriver.greeted()
+        #expect(strict.code(of: "MAIL FROM:\(path)") == 501)
+        let driver = SessionDriver.greeted(.test(pathOptions: option))
+        #expect(driver.code(of: "MAIL FROM:\(path) SIZE=1") == 250)
+        #expect(driver.code(of: "RCPT TO:\(path)") == 250)
+        let expected = try ForwardPath(address: octets(address), options: .anyAddress)
+        #expect(driver.questions.last == .rcpt(expected, .none))
+        let bare = SessionDriver.greeted(.test(pathOptions: [option, .missingBrackets]))
+        if !path.hasPrefix("<@") {
+            #expect(bare.code(of: "MAIL FROM:\(path.dropFirst().dropLast()) SIZE=1") == 250)
+        }
+    }
+
+    @Test func `a trailing dot counts for the length of the path`() {
+        let dotted = "\(Self.path256.dropLast(2)).>"
+        let driver = SessionDriver.greeted(.test(pathOptions: .trailingDot))
+        #expect(driver.code(of: "MAIL FROM:\(dotted)") == 250)
+        driver.send("RSET\r\n")
+        #expect(driver.code(of: "MAIL FROM:\(Self.path256.dropLast()).>") == 501)
+    }
+
+    static let authParameters: [(String, UInt16)] = [
+        ("AUTH=<>", 250), ("auth=e+3Dmc2@example.com SIZE=1", 250), ("AUTH=<username>", 250),
+        ("AUTH", 501), ("AUTH=", 501), ("AUTH=<> AUTH=<>", 501), ("AUTHX=<>", 555),
+    ]
+
+    @Test(arguments: authParameters)
+    func `a listener may take AUTH= and shows it to policy`(text: String, code: UInt16) throws {
+        let driver = SessionDriver.greeted(.test(commandOptions: .authParameter))
+        #expect(driver.code(of: "MAIL FROM:<a@b> \(text)") == code)
+        guard code == 250, case .mail(_, let parameters)? = driver.questions.last else { return }
+        #expect(parameters.all.octets == octets(text))
+    }
+
+    @Test(arguments: [
+        ("EHLO MacBook-Pro (2)", "MacBook-Pro"), ("HELO a b c", "a"), ("EHLO a\tb", "a"),
+        ("EHLO my_host", "my_host"),
+    ])
+    func `a listener may take words after the name`(line: String, name: String) {
+        let isOdd = name != "my_host"
+        #expect(SessionDriver.greeted().code(of: line) == (isOdd ? 501 : 250))
+        let driver = SessionDriver.greeted(.test(commandOptions: .wordsAfterHello))
+        #expect(driver.code(of: line) == 250)
+        let expected: SMTPQuestion =
+            line.hasPrefix("HELO") ? .helo(name: octets(name)) : .ehlo(name: octets(name))
+        #expect(driver.questions.last == expected)
+        #expect(driver.code(of: "EHLO") == 501)
     }
 
     @Test func `a bare postmaster may come without brackets where that is tolerated`() {

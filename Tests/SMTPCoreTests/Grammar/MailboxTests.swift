@@ -89,12 +89,44 @@ struct MailboxTests {
         "a@[IPv6:1:2:3:4:5:192.0.2.1]", "a@[IPv6:1:2:3:4:5::192.0.2.1]",
         "a@[IPv6:::192.0.2.1:1]", "a@[IPv6:::256.0.2.1]", "a@[x]", "a@[x:]",
         "a@[:x]", "a@[x-:y]", "a@[x:a b]", "a@[x:a[b]", "a@[x:a\\b]", "<a@b>", "a@b>", "<>",
-        "\(x64)x@b", "a@\(x63)x.example", "a@\(domain255).x",
+        "\(String(repeating: "x", count: 253))@b", "a@\(x63)x.example", "a@\(domain255).x",
     ]
 
     @Test(arguments: bad)
     func `anything else is refused`(text: String) {
         #expect(throws: PathError.self) { try Mailbox(address: octets(text)) }
+    }
+
+    static let tolerated: [(String, PathGrammar.Options, String)] = [
+        ("a@b_c.example", .underscoreInDomain, "a@b_c.example"),
+        ("a@_b_.example_", .underscoreInDomain, "a@_b_.example_"),
+        ("a@b.", .trailingDot, "a@b"), ("a@b.c.example.", .trailingDot, "a@b.c.example"),
+        ("a..b@c", .dotsInLocalPart, "a..b@c"), ("a.@b", .dotsInLocalPart, "a.@b"),
+        ("a...b..@c", .dotsInLocalPart, "a...b..@c"),
+        ("a..@b_c.", .anyAddress, "a..@b_c"),
+    ]
+
+    @Test(arguments: tolerated)
+    func `an option takes one form and no other`(
+        text: String,
+        option: PathGrammar.Options,
+        kept: String
+    ) throws {
+        let mailbox = try Mailbox(address: octets(text), options: option)
+        #expect(mailbox.octets == octets(kept))
+        #expect(Array(mailbox.localPart) + octets("@") + Array(mailbox.domain) == octets(kept))
+        let others = PathGrammar.Options.anyAddress.subtracting(option)
+        #expect(throws: PathError.self) { try Mailbox(address: octets(text), options: others) }
+    }
+
+    @Test(arguments: [
+        ".a@b", "..@b", ".@b", "a@.", "a@b..", "a@.b", "a@b..c", "a@-b.", "a@b-.", "a@b_-.c",
+        "\"a\".@b", "a@[1.2.3.4].", "a@b!c", "a@b.>", "a@b.@",
+    ])
+    func `no option takes anything else`(text: String) {
+        #expect(throws: PathError.self) {
+            try Mailbox(address: octets(text), options: .anyAddress)
+        }
     }
 
     static let notUTF8: [[UInt8]] = [
@@ -115,8 +147,9 @@ struct MailboxTests {
     }
 
     @Test func `each limit holds at its maximum and not beyond`() throws {
-        _ = try Mailbox(address: octets("\(Self.x64)@b"))
-        #expect(throws: PathError.tooLong) { try Mailbox(address: octets("\(Self.x64)x@b")) }
+        let x252 = String(repeating: "x", count: 252)
+        _ = try Mailbox(address: octets("\(x252)@b"))
+        #expect(throws: PathError.tooLong) { try Mailbox(address: octets("\(x252)x@b")) }
         _ = try Mailbox(address: octets("a@\(Self.domain255)"))
         #expect(throws: PathError.tooLong) {
             try Mailbox(address: octets("a@\(Self.domain255.dropLast()).x"))

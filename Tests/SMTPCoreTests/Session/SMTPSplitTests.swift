@@ -29,6 +29,57 @@ struct SMTPSplitTests {
     }
 }
 
+/// A listener that takes LF at the end of a command.
+struct SMTPBareLineFeedTests {
+    static let dialogues: [(text: String, codes: [UInt16])] = [
+        ("EHLO a\nNOOP\nRSET\r\nWHAT\n\nQUIT\n", [220, 250, 250, 250, 500, 500, 221]),
+        // Inside a message only CRLF ends a line: the LF dot does not end it, and nothing behind the
+        // dot is a command.
+        (
+            "EHLO a\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nx: y\r\n\r\nz\n.\nMAIL FROM:<e@f>\n\r\n.\r\n"
+                + "NOOP\nQUIT\n",
+            [220, 250, 250, 250, 354, 554, 250, 221]
+        ),
+        // A message in CRLF, and the next group in LF right behind it.
+        (
+            "HELO a\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nx: y\r\n\r\nz\r\n.\r\nMAIL FROM:<e@f>\n"
+                + "RSET\nQUIT\n",
+            [220, 250, 250, 250, 354, 250, 250, 250, 221]
+        ),
+        ("EHLO a\nNOOP a\rb\nNOOP\n", [220, 250, 500]),
+        (
+            "EHLO a\n" + String(repeating: "x", count: 600) + "\nNOOP\nQUIT\n",
+            [220, 250, 500, 250, 221]
+        ),
+    ]
+
+    @Test(arguments: dialogues)
+    func `LF ends commands and no line of a message`(text: String, codes: [UInt16]) {
+        for pieces in splits(octets(text)) {
+            let driver = SessionDriver(.test(commandOptions: .bareLineFeed))
+            driver.open()
+            for piece in pieces { driver.send(piece) }
+            #expect(driver.replies.map(\.code.rawValue) == codes)
+        }
+    }
+
+    @Test(arguments: [511, 512, 513])
+    func `the limit of a line counts its LF`(count: Int) {
+        let driver = SessionDriver.greeted(.test(commandOptions: .bareLineFeed))
+        driver.send(octets("NOOP " + String(repeating: "x", count: count - 6) + "\n"))
+        #expect(driver.replies.last?.code.rawValue == (count > 512 ? 500 : 250))
+    }
+
+    @Test func `the scanner says how long the end of a line is`() throws {
+        var scanner = SMTPLineScanner(maximumLineOctets: 6, takesBareLineFeed: true)
+        #expect(try scanner.endOfLine(in: octets("abcde\n").span) == 5)
+        #expect(scanner.lineEndOctets == 1)
+        #expect(try scanner.endOfLine(in: octets("abcd\r\n").span) == 4)
+        #expect(scanner.lineEndOctets == 2)
+        #expect(throws: SMTPLineError.self) { try scanner.endOfLine(in: octets("abcdef\n").span) }
+    }
+}
+
 /// Random octets behind a valid beginning: no trap, no growth, one result however they arrive.
 struct SMTPSessionFuzzTests {
     static let states = [
