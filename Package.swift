@@ -79,7 +79,7 @@ let package = Package(
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
         .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
-        .target(name: "ServiceLog", dependencies: ["Configuration", "JSON", logging]),
+        .target(name: "ServiceLog", dependencies: ["Configuration", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
@@ -138,7 +138,8 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceManager", arguments,
+                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "ServiceManager",
+                arguments, logging,
             ]
         ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
@@ -148,6 +149,10 @@ let package = Package(
         .testTarget(
             name: "ConfigurationTests",
             dependencies: ["Configuration", "PolicyProtocol"]
+        ),
+        .testTarget(
+            name: "ServiceLogTests",
+            dependencies: ["Configuration", "JSON", "ServiceLog", logging]
         ),
         .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),

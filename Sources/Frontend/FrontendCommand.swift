@@ -82,8 +82,7 @@ struct FrontendCommand: AsyncParsableCommand {
     }
 
     private static func complain(_ text: String) {
-        let line = Array("gatepost-frontend: \(text)\n".utf8)
-        _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        ServiceLog.complain("gatepost-frontend: \(text)")
     }
 
     /// Uses what the system allows: each session and each worker costs a descriptor.

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import ServiceLog
 import ServiceManager
 import UnixSignals
 
@@ -65,8 +66,7 @@ struct FrontendLifecycle {
 enum ReadyNotice {
     /// Prints one line that starts with `ready`, and tells systemd where it listens for it.
     static func send(_ addresses: [String]) {
-        let line = Array("ready \(addresses.joined(separator: " "))\n".utf8)
-        _ = line.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        ServiceLog.say("ready \(addresses.joined(separator: " "))")
         Systemd.notify("READY=1")
     }
 }

@@ -1,5 +1,6 @@
 """What `gatepost run` promises: it starts, restarts, stops in order, and leaves nobody behind."""
 
+import json
 import os
 import signal
 import socket
@@ -30,6 +31,17 @@ def test_a_killed_worker_is_started_again_for_ever(installation):
         eventually(lambda: victim not in installation.workers() and len(installation.workers()) == 2)
     assert process.poll() is None
     assert installation.errors().count("was killed by signal 9; started again in") == 4
+
+
+def test_its_lines_are_json_as_the_configuration_says(installation):
+    (installation.config / "frontend.toml").write_text('log_format = "json"\n')
+    started(installation)
+    os.kill(installation.workers()[0], signal.SIGKILL)
+    eventually(lambda: "started again in" in installation.errors())
+    lines = [json.loads(line) for line in installation.errors().splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if "started again in" in line["message"]]
+    assert {"time", "level", "program", "message"} == set(line), line
+    assert line["program"] == "gatepost"
 
 
 def test_a_killed_frontend_is_started_again(installation):

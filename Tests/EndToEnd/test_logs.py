@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -104,6 +106,59 @@ def test_json_logs(gatepost: Gatepost, program: str) -> None:
     assert lines and all(isinstance(line, dict) for line in lines)
     keys = set.intersection(*(set(line) for line in lines))
     assert {"level", "message"} <= keys, keys
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_a_client_and_a_worker_say_ends_no_quote(gatepost: Gatepost, log_format: str) -> None:
+    """A quotation mark with a combining mark is one; so is one that a worker's plugin name has."""
+    frontend = gatepost.frontend("--log-format", log_format, ready=False)
+    plugin = 'p\x1b[31m"\u0301 result=accepted'
+    answer = {"verdict": "deny", "plugin": plugin, "reply": REFUSED}
+    worker = gatepost.python_worker(["rcpt"], accepting(rcpt=answer))
+    frontend.ready()
+    with gatepost.connect() as client:
+        client.expect(220)
+        client.send('EHLO x"\u0301=\u009b31m\u202ex\r\n'.encode())
+        client.reply()
+        client.send('MAIL FROM:<"a\\"\u0301 result=accepted"@b.test> SMTPUTF8\r\n'.encode())
+        client.reply()
+        client.command("RCPT TO:<bob@example.com>", 550)
+        client.command("QUIT", 221)
+    frontend.logged("session.*quit")
+    worker.close()
+    log = frontend.log()
+    assert not any(character in log for character in "\x1b\u0301\u009b\u202e"), log
+    if log_format == "json":
+        lines = [json.loads(line) for line in log.splitlines()]
+        assert plugin in [line.get("plugin") for line in lines], log
+    else:
+        assert r'plugin="p\u{1b}[31m\"\u{301} result=accepted"' in log, log
+
+
+def test_a_log_that_nobody_reads_stops_no_session(gatepost: Gatepost) -> None:
+    """Standard error is a pipe of one page that stays full."""
+    path = gatepost.folder / "gatepost-frontend-0.log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    frontend = gatepost.frontend(ready=False)
+    frontend.log_path = gatepost.folder / "nobody reads"
+    frontend.log_path.touch()
+    worker = gatepost.python_worker(["rcpt"], accepting())
+    frontend.ready()
+    for _ in range(40):
+        with gatepost.connect() as client:
+            client.ehlo("a.host.with.a.long.name.so.that.its.line.is.long.example")
+            client.command("MAIL FROM:<bob@example.net>", 250)
+            client.command("RSET", 250)
+            client.command("QUIT", 221)
+    worker.close()
+    assert frontend.stop() == 0
+    octets = b""
+    while chunk := os.read(reader, 65_536):
+        octets += chunk
+    os.close(reader)
+    assert octets.endswith(b"\n") and 1_000 < len(octets) <= 4_096, len(octets)
 
 
 def test_log_level(gatepost: Gatepost) -> None:

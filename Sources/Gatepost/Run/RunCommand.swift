@@ -1,5 +1,6 @@
 import ArgumentParser
 import Configuration
+import ServiceLog
 import ServiceManager
 
 /// `gatepost run`: a frontend and its workers under one roof, for one machine.
@@ -44,6 +45,11 @@ struct RunCommand: ParsableCommand {
             }
             throw ExitCode(SystemExit.configuration)
         }
+        ServiceLog.bootstrap(
+            program: "gatepost",
+            level: configuration.frontend.logLevel,
+            format: configuration.frontend.logFormat
+        )
         Systemd.prepare()
         var settings = Supervision.Settings()
         settings.workers = self.workers
@@ -67,9 +73,9 @@ struct RunCommand: ParsableCommand {
         } catch {
             switch error {
             case .isRunning(let path):
-                StandardError.write("gatepost: already running, see \(path)")
+                ServiceLog.complain("gatepost: already running, see \(path)")
             case .cannotWrite(let path, let reason):
-                StandardError.write("gatepost: \(path): \(reason)")
+                ServiceLog.complain("gatepost: \(path): \(reason)")
             }
             throw ExitCode(SystemExit.unavailable)
         }

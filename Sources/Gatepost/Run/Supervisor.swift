@@ -1,5 +1,7 @@
 import CLinux
 import Glibc
+import Logging
+import ServiceLog
 import ServiceManager
 
 /// Performs what ``Supervision`` decides: one thread, one poll over signals and the children's output.
@@ -8,6 +10,7 @@ struct Supervisor {
     private var children: [Supervision.ChildID: ChildProcess] = [:]
     private let frontendArguments: [String]
     private let workerArguments: [String]
+    private let logger = Logger(label: "gatepost")
     private let signals: Int32
     private var exitCode: Int32?
 
@@ -83,10 +86,10 @@ struct Supervisor {
     private mutating func takeOutput() {
         for id in self.children.keys.sorted() {
             for line in self.children[id]?.readLines() ?? [] {
-                if line.hasPrefix("ready") {
+                if line.utf8.starts(with: "ready".utf8) {
                     self.perform(self.supervision.readyReceived(id, line: line))
                 } else {
-                    StandardOutput.write(line)
+                    ServiceLog.say(line)
                 }
             }
         }
@@ -118,10 +121,10 @@ struct Supervisor {
             case .signal(let id, let signal):
                 self.children[id]?.send(Self.number(signal))
             case .announce(let line):
-                StandardOutput.write(line)
+                ServiceLog.say(line)
                 Systemd.notify("READY=1")
             case .log(let message):
-                StandardError.write("gatepost run: \(message)")
+                self.logger.warning("gatepost run: \(message)")
             case .exit(let code):
                 self.exitCode = code
             }

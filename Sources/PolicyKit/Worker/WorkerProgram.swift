@@ -97,7 +97,7 @@ struct WorkerProgram: Sendable {
         for hook in Hook.allCases {
             guard let chain = chains[hook] else { continue }
             let labels = chain.asked.map(\.instance) + chain.told.map { "\($0.instance)(observes)" }
-            Self.say(([hook.rawValue] + labels).joined(separator: " "))
+            ServiceLog.say(([hook.rawValue] + labels).joined(separator: " "))
         }
     }
 
@@ -130,7 +130,10 @@ struct WorkerProgram: Sendable {
         let watch = Task {
             var isDraining = false
             for await _ in signals {
-                if isDraining { _exit(ExitCode.success) }
+                if isDraining {
+                    ServiceLog.flush()
+                    _exit(ExitCode.success)
+                }
                 isDraining = true
                 Systemd.notify("STOPPING=1")
                 loop.execute { service.value?.drain(within: limit) }
@@ -156,24 +159,15 @@ struct WorkerProgram: Sendable {
             concurrency: shared.configuration.concurrency,
             plugins: plugins,
             onReady: {
-                Self.say("ready \(self.identity.name), pool \(shared.configuration.pool)")
+                ServiceLog.say("ready \(self.identity.name), pool \(shared.configuration.pool)")
                 Systemd.notify("READY=1")
             },
             onEnd: onEnd
         )
     }
 
-    private static func say(_ text: String) {
-        Self.write("\(text)\n", to: STDOUT_FILENO)
-    }
-
     private static func complain(_ lines: [String]) {
-        Self.write(lines.map { "\($0)\n" }.joined(), to: STDERR_FILENO)
-    }
-
-    private static func write(_ text: String, to descriptor: Int32) {
-        let octets = Array(text.utf8)
-        _ = Glibc.write(descriptor, octets, octets.count)
+        for line in lines { ServiceLog.complain(line) }
     }
 }
 
