@@ -72,7 +72,7 @@ let package = Package(
             providers: [.apt(["libpcre2-dev"])]
         ),
         .systemLibrary(name: "CLinux"),
-        .target(name: "ServiceManager"),
+        .target(name: "ServiceManager", dependencies: ["CLinux"]),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "DNSResolver", dependencies: ["CUnbound"]),
@@ -115,6 +115,11 @@ let package = Package(
             name: "BenchWorker",
             dependencies: ["PolicyKit"],
             path: "bench/BenchWorker"
+        ),
+        .executableTarget(
+            name: "FaultyWorker",
+            dependencies: ["PolicyKit"],
+            path: "Tests/FaultyWorker"
         ),
         .target(name: "AllocationCount", path: "bench/AllocationCount"),
         .executableTarget(

@@ -1,11 +1,47 @@
-// What Linux offers and Swift's Glibc module leaves out: signalfd, and prctl, which is variadic.
+// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl and close_range.
 #pragma once
 
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /// Has the kernel send `signal` to this process when its parent dies; survives execve.
 static inline int gatepost_die_with_parent(int signal) {
     return prctl(PR_SET_PDEATHSIG, (unsigned long)signal);
+}
+
+/// Marks every descriptor from `first` on close-on-exec, so that no program that this process starts
+/// keeps one of them open.
+static inline int gatepost_close_on_exec(unsigned first) {
+    return (int)syscall(SYS_close_range, first, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
+}
+
+/// What each signal did before `gatepost_close_on_crash`; by signal number.
+///
+/// A variable of a function: Swift emits none of a header.
+static inline struct sigaction *gatepost_before_crash(void) {
+    static struct sigaction actions[65];
+    return actions;
+}
+
+/// Closes every descriptor but the standard ones, then lets the signal do what it did before.
+/// Only async-signal-safe calls: the process is broken when this runs.
+static inline void gatepost_crashed(int signal) {
+    syscall(SYS_close_range, 3U, ~0U, 0U);
+    sigaction(signal, gatepost_before_crash() + signal, 0);
+    raise(signal);
+}
+
+/// Has `signal` close all descriptors before it ends this process. Then it ends it at once, or, if
+/// `keeps_handler`, runs the handler that was there, such as that of Swift's backtraces.
+static inline void gatepost_close_on_crash(int signal, int keeps_handler) {
+    struct sigaction action = {0};
+    if (signal < 1 || signal > 64) { return; }
+    action.sa_handler = gatepost_crashed;
+    action.sa_flags = SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal, &action, gatepost_before_crash() + signal) != 0 || keeps_handler) { return; }
+    gatepost_before_crash()[signal] = (struct sigaction){0};
 }

@@ -36,6 +36,19 @@ extension FrontendConfiguration {
             in: 0...3_600_000,
             unit: "milliseconds"
         )
+        self.hangMS = reader.integer(
+            "hang_ms",
+            default: self.hangMS,
+            in: 0...3_600_000,
+            unit: "milliseconds"
+        )
+        if (1..<3_000).contains(self.hangMS) {
+            reader.report(
+                "hang_ms",
+                "\(self.hangMS) is too short for programs that beat once a second",
+                remedy: "write 3000 or more, or 0 for never"
+            )
+        }
         self.compatibility = reader.choice("compat", default: self.compatibility)
         if self.compatibility != .none {
             reader.reportLater("compat")

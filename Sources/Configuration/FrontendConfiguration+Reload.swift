@@ -21,6 +21,7 @@ extension FrontendConfiguration {
         keep(\.spoolDirectory, "spool_directory")
         keep(\.controlDirectories, "control_directories")
         keep(\.logFormat, "log_format")
+        keep(\.hangMS, "hang_ms")
         if new.listeners.map(\.address) != self.listeners.map(\.address) {
             waiting.append("listener")
         }

@@ -20,6 +20,9 @@ package struct FrontendConfiguration: Sendable, Equatable {
     package var spoolDirectory: String
     /// `shutdown_ms`: how long transactions may go on after SIGTERM.
     package var shutdownMS: Int64 = 30_000
+    /// `hang_ms`: how long the event loop of a program may stand still before `gatepost run` ends it
+    /// and starts it again; 0: for ever.
+    package var hangMS: Int64 = 10_000
     /// `compat`: whose reply codes to use.
     package var compatibility: Compatibility = .none
     /// `bare_newline`: what a CR or LF on its own inside a message becomes.

@@ -30,6 +30,7 @@ struct FrontendCommand: AsyncParsableCommand {
     var logFormat: LogFormat?
 
     func run() async throws {
+        ProcessSignals.prepare()
         Systemd.prepare()
         let configuration = try self.loadConfiguration()
         ServiceLog.bootstrap(
@@ -37,8 +38,6 @@ struct FrontendCommand: AsyncParsableCommand {
             level: configuration.logLevel,
             format: configuration.logFormat
         )
-        // A write to a peer that left is an error of that connection, not of the process.
-        signal(SIGPIPE, SIG_IGN)
         Self.raiseDescriptorLimit()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let threads = NIOThreadPool(numberOfThreads: 4)

@@ -31,6 +31,12 @@ struct FrontendLifecycle {
             )
         }
         .get()
+        if let heartbeat = Heartbeat.current {
+            loop.scheduleRepeatedTask(
+                initialDelay: .zero,
+                delay: .milliseconds(heartbeat.intervalMS)
+            ) { _ in heartbeat.beat() }
+        }
         let ended = loop.makePromise(of: Void.self)
         try await loop.flatSubmit { server.value.start(ended: ended) }.get()
         let watcher = Task {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ServiceManager
 
 /// `gatepost`: the person's tool.
 @main
@@ -15,6 +16,7 @@ struct GatepostCommand: ParsableCommand {
 
     /// Exit codes are those of sysexits, also for arguments.
     static func main() {
+        ProcessSignals.prepare()
         do {
             var command = try Self.parseAsRoot()
             try command.run()

@@ -63,10 +63,15 @@ package enum Systemd {
     package static func prepare() {
         _ = Self.notifyAddress
         _ = Self.sockets
+        _ = Heartbeat.current
     }
 
-    /// Sends one state (`READY=1`, `RELOADING=1`, `STOPPING=1`), as sd_notify(3) does.
-    package static func notify(_ state: String) {
+    /// Sends one state (`READY=1`, `RELOADING=1`, `STOPPING=1`, `WATCHDOG=1`), as sd_notify(3) does.
+    ///
+    /// - Parameters:
+    ///   - state: What to say.
+    ///   - waits: Whether to wait while systemd has no room for it; otherwise it is left out.
+    package static func notify(_ state: String, waits: Bool = true) {
         guard let path = self.notifyAddress, !path.isEmpty else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return }
@@ -77,15 +82,17 @@ package enum Systemd {
         if octets.first == UInt8(ascii: "@") { octets[0] = 0 }
         guard octets.count < MemoryLayout.size(ofValue: name.sun_path) else { return }
         withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: octets) }
+        let flags = waits ? 0 : Int32(MSG_DONTWAIT)
         let length = socklen_t(MemoryLayout<sa_family_t>.size + octets.count)
         withUnsafePointer(to: &name) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                _ = sendto(descriptor, state, state.utf8.count, 0, address, length)
+                _ = sendto(descriptor, state, state.utf8.count, flags, address, length)
             }
         }
     }
 
-    private static func take(_ variable: String) -> String? {
+    /// The value of a variable, which no child of this process gets any more; `nil` if it is not set.
+    static func take(_ variable: String) -> String? {
         defer { unsetenv(variable) }
         return getenv(variable).map { String(cString: $0) }
     }

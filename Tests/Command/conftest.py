@@ -30,7 +30,7 @@ WORKER = """#!/bin/bash
 [[ -f "$0.stubborn" ]] && trap '' TERM || trap 'echo "worker drains" >&2; exit 0' TERM
 echo $$ >"$0.pid.$$"
 echo "ready"
-while :; do sleep 0.05; done
+while :; do printf . >&3; sleep 0.05; done
 """
 
 
@@ -79,12 +79,13 @@ class Installation:
     def workers(self):
         return self.pids("gatepost-worker")
 
-    def run(self, *arguments, workers=2):
+    def run(self, *arguments, workers=2, **options):
         process = subprocess.Popen(
             [self.gatepost, "run", "--config", self.config, "--workers", str(workers), *arguments],
             stdout=subprocess.PIPE,
             stderr=open(self.folder / "stderr", "ab"),
             text=True,
+            **options,
         )
         self.running.append(process)
         return process

@@ -44,6 +44,38 @@ def test_its_lines_are_json_as_the_configuration_says(installation):
     assert line["program"] == "gatepost"
 
 
+def test_a_stopped_worker_is_killed_and_started_again(installation):
+    (installation.config / "frontend.toml").write_text("hang_ms = 3000\n")
+    process = started(installation)
+    victim, other = installation.workers()
+    os.kill(victim, signal.SIGSTOP)
+    eventually(lambda: victim not in installation.workers() and len(installation.workers()) == 2, 60)
+    assert other in installation.workers() and process.poll() is None
+    assert "hangs: no sign of life for" in installation.errors()
+    assert "was killed by signal 9; started again in 50 ms" in installation.errors()
+
+
+def test_a_child_inherits_nothing_but_its_output_and_its_heartbeat(installation):
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)
+    try:
+        started(installation, close_fds=False)
+        for pid in installation.workers() + installation.frontends():
+            # bash keeps the script that it runs at 255.
+            assert {int(name) for name in os.listdir(f"/proc/{pid}/fd")} <= {0, 1, 2, 3, 255}
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGPIPE"])
+def test_a_signal_that_means_nothing_ends_nothing(installation, name):
+    process = started(installation)
+    process.send_signal(getattr(signal, name))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+
+
 def test_a_killed_frontend_is_started_again(installation):
     process = started(installation)
     os.kill(installation.frontends()[0], signal.SIGKILL)

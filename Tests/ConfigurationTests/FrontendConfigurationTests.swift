@@ -40,6 +40,7 @@ import Testing
             spool_directory = "spool/../spool2"
             control_directories = ["/var/qmail/control"]
             shutdown_ms = 1
+            hang_ms = 3000
             compat = ""
             bare_newline = "normalize"
             log_level = "debug"
@@ -183,6 +184,16 @@ import Testing
                     + "write an array of strings",
                 #"config/frontend.toml:20: pool[1].allowed_users: there is no user "#
                     + #""nobody-of-that-name"; make the user, or write its number"#,
+            ]
+        )
+    }
+
+    @Test(arguments: [1, 2_999])
+    func `a hang is not found before three heartbeats`(milliseconds: Int) {
+        #expect(
+            self.problems("hang_ms = \(milliseconds)\n") == [
+                "config/frontend.toml:1: hang_ms: \(milliseconds) is too short for programs that "
+                    + "beat once a second; write 3000 or more, or 0 for never"
             ]
         )
     }

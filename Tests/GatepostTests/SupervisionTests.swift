@@ -11,6 +11,7 @@ import Testing
         settings.workers = 2
         settings.shutdownMS = 1_000
         settings.replacementMS = 500
+        settings.hangMS = 0
         self.supervision = Supervision(settings: settings)
     }
 
@@ -178,5 +179,99 @@ import Testing
         self.becomeReady()
         #expect(self.supervision.childEnded(99, .exited(0), nowMS: 0) == [])
         #expect(self.supervision.readyReceived(99, line: "ready") == [])
+    }
+}
+
+/// An event loop that stands still.
+@Suite struct HangTests {
+    /// The frontend is child 1, the workers are 2 and 3; all have beaten at 0.
+    var supervision: Supervision
+
+    init() {
+        var settings = Supervision.Settings()
+        settings.workers = 2
+        settings.hangMS = 10_000
+        self.supervision = Supervision(settings: settings)
+        _ = self.supervision.started(nowMS: 0)
+        for id in 1...3 {
+            _ = self.supervision.readyReceived(id, line: "ready \(id)")
+            self.supervision.heartbeatReceived(id, nowMS: 0)
+        }
+    }
+
+    private mutating func beat(_ ids: [Int], nowMS: Int64) {
+        for id in ids { self.supervision.heartbeatReceived(id, nowMS: nowMS) }
+    }
+
+    private func hangs(_ name: String, _ id: Int) -> [Supervision.Action] {
+        [
+            .log("\(name) hangs: no sign of life for 10000 ms; ended"),
+            .signal(id, .terminate),
+        ]
+    }
+
+    @Test mutating func `a child that does not beat gets SIGTERM, then SIGKILL, then a successor`() {
+        self.beat([1, 2], nowMS: 9_000)
+        #expect(self.supervision.nextDeadlineMS == 10_000)
+        #expect(self.supervision.timePassed(nowMS: 9_999) == [])
+        #expect(self.supervision.timePassed(nowMS: 10_000) == self.hangs("worker 2", 3))
+        #expect(self.supervision.nextDeadlineMS == 12_000)
+        #expect(self.supervision.timePassed(nowMS: 11_999) == [])
+        // SIGCONT came: it is ended all the same, so that there are never two of it.
+        self.supervision.heartbeatReceived(3, nowMS: 11_999)
+        self.beat([1, 2], nowMS: 11_999)
+        #expect(self.supervision.timePassed(nowMS: 12_000) == [.signal(3, .kill)])
+        #expect(
+            self.supervision.childEnded(3, .killed(signal: 9), nowMS: 12_001)
+                == [.log("worker 2 was killed by signal 9; started again in 50 ms")]
+        )
+        #expect(self.supervision.timePassed(nowMS: 12_051) == [.spawn(4, .worker(2))])
+    }
+
+    @Test mutating func `a frontend that hangs is replaced the same way`() {
+        self.beat([2, 3], nowMS: 9_000)
+        #expect(self.supervision.timePassed(nowMS: 10_000) == self.hangs("frontend", 1))
+    }
+
+    @Test mutating func `one that beats is left alone`() {
+        for second in 1...100 {
+            let now = Int64(second) * 1_000
+            self.beat([1, 2, 3], nowMS: now)
+            #expect(self.supervision.timePassed(nowMS: now) == [])
+        }
+    }
+
+    @Test mutating func `a machine that stood still is not the children's hang`() {
+        #expect(self.supervision.timePassed(nowMS: 60_000) == [])
+        #expect(self.supervision.nextDeadlineMS == 70_000)
+        #expect(self.supervision.timePassed(nowMS: 70_000).count == 6)
+    }
+
+    @Test mutating func `a child whose loop never turns is ended after the longest start`() {
+        _ = self.supervision.childEnded(2, .killed(signal: 9), nowMS: 0)
+        #expect(self.supervision.timePassed(nowMS: 50) == [.spawn(4, .worker(1))])
+        for second in 1...60 { self.beat([1, 3], nowMS: Int64(second) * 1_000) }
+        #expect(self.supervision.timePassed(nowMS: 60_049) == [])
+        #expect(self.supervision.timePassed(nowMS: 60_050).last == .signal(4, .terminate))
+    }
+
+    @Test mutating func `a replaced worker that hangs while it leaves is killed`() {
+        _ = self.supervision.reloadRequested(nowMS: 0)
+        for id in [4, 5] { _ = self.supervision.readyReceived(id, line: "ready") }
+        self.beat([1, 2, 4, 5], nowMS: 9_000)
+        #expect(self.supervision.timePassed(nowMS: 10_000) == self.hangs("worker 2", 3))
+        self.beat([1, 2, 4, 5], nowMS: 12_000)
+        #expect(self.supervision.timePassed(nowMS: 12_000) == [.signal(3, .kill)])
+        #expect(self.supervision.childEnded(3, .killed(signal: 9), nowMS: 12_001) == [])
+    }
+
+    @Test mutating func `zero is never`() {
+        var settings = Supervision.Settings()
+        settings.hangMS = 0
+        self.supervision = Supervision(settings: settings)
+        _ = self.supervision.started(nowMS: 0)
+        self.beat([1, 2, 3], nowMS: 0)
+        #expect(self.supervision.nextDeadlineMS == nil)
+        #expect(self.supervision.timePassed(nowMS: 1_000_000) == [])
     }
 }

@@ -39,3 +39,18 @@ import Testing
         #expect(Systemd.sockets(process: nil, count: 1, names: "").isEmpty)
     }
 }
+
+@Suite struct HeartbeatTests {
+    @Test func `twice as often as systemd looks, and at least once a second`() {
+        #expect(Heartbeat.systemdInterval(process: nil, microseconds: 20_000_000) == 1_000)
+        #expect(Heartbeat.systemdInterval(process: getpid(), microseconds: 500_000) == 250)
+        #expect(Heartbeat.systemdInterval(process: nil, microseconds: 1) == 1)
+    }
+
+    @Test func `not for another process, and not without a number`() {
+        #expect(Heartbeat.systemdInterval(process: getpid() + 1, microseconds: 1_000) == nil)
+        #expect(Heartbeat.systemdInterval(process: nil, microseconds: nil) == nil)
+        #expect(Heartbeat.systemdInterval(process: nil, microseconds: 0) == nil)
+        #expect(Heartbeat.systemdInterval(process: nil, microseconds: -5) == nil)
+    }
+}

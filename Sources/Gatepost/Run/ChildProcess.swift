@@ -1,11 +1,14 @@
 import CLinux
 import Glibc
+import ServiceManager
 
-/// One running program: its process and the pipe from its standard output.
+/// One running program: its process, and the pipes from its standard output and its event loop.
 struct ChildProcess {
     let processID: pid_t
     /// The read end; `-1` once it was closed.
     private(set) var output: Int32
+    /// The read end of what ``Heartbeat`` writes to; `-1` once it was closed.
+    private(set) var heartbeat: Int32
     /// Output that has no line end yet.
     private var pending: [UInt8] = []
 
@@ -20,27 +23,38 @@ struct ChildProcess {
         }
     }
 
-    private init(processID: pid_t, output: Int32) {
+    private init(processID: pid_t, output: Int32, heartbeat: Int32) {
         self.processID = processID
         self.output = output
+        self.heartbeat = heartbeat
     }
+
+    /// Where the child finds the pipe for its heartbeat; it gets no descriptor behind it.
+    static let heartbeatDescriptor: Int32 = 3
 
     /// Starts `program` by way of ``LaunchCommand``, so that it cannot outlive this process.
     ///
     /// It gets a process group of its own: a Ctrl-C reaches this process alone, which then stops
-    /// the others in order. Standard error is shared.
+    /// the others in order. Standard error is shared. It inherits no other descriptor than its output and
+    /// its heartbeat.
     static func start(_ program: Program, arguments: [String]) throws(Failure) -> Self {
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw Failure(errno) }
-        let (readEnd, writeEnd) = (ends[0], ends[1])
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        defer { close(writeEnd) }
+        let output = try Self.makePipe()
+        defer { close(output.write) }
+        let heartbeat: (read: Int32, write: Int32)
+        do throws(Failure) {
+            heartbeat = try Self.makePipe()
+        } catch {
+            close(output.read)
+            throw error
+        }
+        defer { close(heartbeat.write) }
 
         var files = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&files)
         defer { posix_spawn_file_actions_destroy(&files) }
         posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&files, writeEnd, 1)
+        posix_spawn_file_actions_adddup2(&files, output.write, 1)
+        posix_spawn_file_actions_adddup2(&files, heartbeat.write, Self.heartbeatDescriptor)
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -52,6 +66,7 @@ struct ChildProcess {
         let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP
         posix_spawnattr_setflags(&attributes, Int16(flags))
 
+        setenv(Heartbeat.variable, "\(Self.heartbeatDescriptor)", 1)
         let own = Program.ownPath
         let words = [own, "launch", "--parent", "\(getpid())", "--", program.path] + arguments
         var processID = pid_t()
@@ -59,11 +74,20 @@ struct ChildProcess {
             posix_spawn(&processID, own, &files, &attributes, argv, environ)
         }
         guard code == 0 else {
-            close(readEnd)
+            close(output.read)
+            close(heartbeat.read)
             throw Failure(code)
         }
-        _ = fcntl(readEnd, F_SETFL, O_NONBLOCK)
-        return Self(processID: processID, output: readEnd)
+        return Self(processID: processID, output: output.read, heartbeat: heartbeat.read)
+    }
+
+    /// A pipe whose ends no other child inherits; reading from it never blocks.
+    private static func makePipe() throws(Failure) -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw Failure(errno) }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+        return (ends[0], ends[1])
     }
 
     func send(_ signal: Int32) {
@@ -95,7 +119,28 @@ struct ChildProcess {
         }
     }
 
-    mutating func closeOutput() {
+    /// Reads what the event loop wrote.
+    ///
+    /// - Returns: Whether it wrote anything since the last time.
+    mutating func readBeats() -> Bool {
+        guard self.heartbeat >= 0 else { return false }
+        var octets = [UInt8](repeating: 0, count: 256)
+        let count = read(self.heartbeat, &octets, octets.count)
+        if count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) {
+            close(self.heartbeat)
+            self.heartbeat = -1
+        }
+        return count > 0
+    }
+
+    mutating func closeAll() {
+        self.closeOutput()
+        guard self.heartbeat >= 0 else { return }
+        close(self.heartbeat)
+        self.heartbeat = -1
+    }
+
+    private mutating func closeOutput() {
         guard self.output >= 0 else { return }
         close(self.output)
         self.output = -1

@@ -6,7 +6,8 @@ import Glibc
 ///
 /// `gatepost run` starts its children through this, because posix_spawn cannot ask for it. SIGKILL,
 /// not SIGTERM: who kills the supervisor wants everything gone, a child that hangs would never obey,
-/// and a kill loses no message.
+/// and a kill loses no message. The program gets the descriptors that ``ChildProcess`` made for it, and
+/// none that the supervisor inherited itself.
 struct LaunchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "launch",
@@ -25,6 +26,7 @@ struct LaunchCommand: ParsableCommand {
         guard gatepost_die_with_parent(SIGKILL) == 0, getppid() == self.parent else {
             throw ExitCode(SystemExit.software)
         }
+        _ = gatepost_close_on_exec(UInt32(ChildProcess.heartbeatDescriptor) + 1)
         CStrings.withPointers(words) { argv in _ = execv(program, argv) }
         let reason = String(cString: strerror(errno))
         StandardError.write("gatepost: \(program): \(reason)")

@@ -55,6 +55,7 @@ struct RunCommand: ParsableCommand {
         settings.workers = self.workers
         // The frontend keeps this time itself; what is killed here does not obey.
         settings.shutdownMS = configuration.frontend.shutdownMS + 5_000
+        settings.hangMS = configuration.frontend.hangMS
         let common = ["--config", self.config]
         var supervisor = Supervisor(
             settings: settings,

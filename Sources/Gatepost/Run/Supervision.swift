@@ -2,7 +2,9 @@
 ///
 /// Pure: no process, no clock, no signal. A child that dies is started again, after 50 ms the first
 /// time, then with a longer and longer pause, and never given up; only before the first `ready` does
-/// a mistake in the configuration end everything, because then a person is looking.
+/// a mistake in the configuration end everything, because then a person is looking. A child that lives
+/// and whose event loop stands still is ended as well: SIGTERM, and SIGKILL ``killAfterMS`` later. Its
+/// place is filled when it is gone, so that there are never two of it.
 ///
 /// Stopping goes from the client to the queue: the frontend drains first, since its transactions
 /// still need workers, and the workers when it is gone. A second request kills.
@@ -46,12 +48,25 @@ struct Supervision {
         var shutdownMS: Int64 = 30_000
         /// How long a new worker may take to become ready in a rolling restart.
         var replacementMS: Int64 = 30_000
+        /// How long a child's event loop may stand still; 0: for ever.
+        var hangMS: Int64 = 10_000
     }
 
     private struct Child {
         let id: ChildID
         let startedMS: Int64
         var isReady = false
+        /// The last heartbeat; `nil` before the first.
+        var beatMS: Int64?
+        /// When it is killed, if it is still there; `nil`: it may live.
+        var killAtMS: Int64?
+
+        /// When its silence is a hang: see ``Settings/hangMS`` and ``longestStartMS``.
+        func silentAtMS(_ hangMS: Int64) -> Int64? {
+            guard hangMS > 0, self.killAtMS == nil else { return nil }
+            if let beatMS = self.beatMS { return beatMS + hangMS }
+            return self.startedMS + max(hangMS, Supervision.longestStartMS)
+        }
     }
 
     /// One place where a program is to run.
@@ -61,10 +76,27 @@ struct Supervision {
         /// Started to take over from ``current``; it does so when it is ready.
         var replacement: Child?
         /// Told to go, still finishing.
-        var retired: [ChildID] = []
+        var retired: [Child] = []
         /// Deaths in a row, each before it had lived ``Supervision/wellMS``.
         var deaths = 0
         var startAtMS: Int64?
+
+        /// Does something to each child of the place.
+        mutating func updateChildren(_ body: (inout Child) -> Void) {
+            if var child = self.current {
+                body(&child)
+                self.current = child
+            }
+            if var child = self.replacement {
+                body(&child)
+                self.replacement = child
+            }
+            for position in self.retired.indices { body(&self.retired[position]) }
+        }
+
+        var children: [Child] {
+            [self.current, self.replacement].compactMap(\.self) + self.retired
+        }
     }
 
     private enum Phase {
@@ -79,6 +111,12 @@ struct Supervision {
     /// Who has lived so long is well: its next death is the first again.
     static let wellMS: Int64 = 10_000
     static let longestPauseMS: Int64 = 5_000
+    /// How long a child may take until its event loop turns for the first time.
+    static let longestStartMS: Int64 = 60_000
+    /// How long a child that hangs has between SIGTERM and SIGKILL.
+    static let killAfterMS: Int64 = 2_000
+    /// A deadline missed by more means that the machine stood still, and not the children.
+    static let longestAbsenceMS: Int64 = 1_000
 
     private let settings: Settings
     private var slots: [Slot]
@@ -107,6 +145,10 @@ struct Supervision {
             if let replacement = slot.replacement {
                 deadlines.append(replacement.startedMS + self.settings.replacementMS)
             }
+            for child in slot.children {
+                let deadline = child.killAtMS ?? child.silentAtMS(self.settings.hangMS)
+                if let deadline { deadlines.append(deadline) }
+            }
         }
         switch self.phase {
         case .drainingFrontend(let untilMS), .drainingWorkers(let untilMS):
@@ -124,6 +166,7 @@ struct Supervision {
     }
 
     mutating func timePassed(nowMS: Int64) -> [Action] {
+        self.excuseAbsence(nowMS: nowMS)
         var actions: [Action] = []
         for index in self.slots.indices {
             if let startAt = self.slots[index].startAtMS, startAt <= nowMS {
@@ -133,12 +176,13 @@ struct Supervision {
                 replacement.startedMS + self.settings.replacementMS <= nowMS
             {
                 self.slots[index].replacement = nil
-                self.slots[index].retired.append(replacement.id)
+                self.slots[index].retired.append(replacement)
                 actions.append(
                     .log("\(self.name(index)): the new one is not ready; the old one stays")
                 )
                 actions.append(.signal(replacement.id, .kill))
             }
+            actions += self.endHung(at: index, nowMS: nowMS)
         }
         switch self.phase {
         case .drainingFrontend(let untilMS) where untilMS <= nowMS,
@@ -162,7 +206,7 @@ struct Supervision {
             self.slots[index].current = replacement
             self.slots[index].startAtMS = nil
             guard let old else { return [] }
-            self.slots[index].retired.append(old.id)
+            self.slots[index].retired.append(old)
             return [
                 .log("\(self.name(index)): replaced"), .signal(old.id, .terminate),
             ]
@@ -172,9 +216,17 @@ struct Supervision {
         return [.announce(line)]
     }
 
+    /// A child's event loop turns.
+    mutating func heartbeatReceived(_ id: ChildID, nowMS: Int64) {
+        guard let index = self.index(of: id) else { return }
+        self.slots[index].updateChildren { child in
+            if child.id == id { child.beatMS = nowMS }
+        }
+    }
+
     mutating func childEnded(_ id: ChildID, _ ending: Ending, nowMS: Int64) -> [Action] {
         guard let index = self.index(of: id) else { return [] }
-        if let position = self.slots[index].retired.firstIndex(of: id) {
+        if let position = self.slots[index].retired.firstIndex(where: { $0.id == id }) {
             self.slots[index].retired.remove(at: position)
             return self.afterEnding(nowMS: nowMS)
         }
@@ -256,6 +308,37 @@ struct Supervision {
         return [.log("\(self.name(index)) \(Self.words(ending)); started again in \(pause) ms")]
     }
 
+    /// Ends the children of a place whose event loop has stood still for too long.
+    private mutating func endHung(at index: Int, nowMS: Int64) -> [Action] {
+        let name = self.name(index)
+        let hangMS = self.settings.hangMS
+        var actions: [Action] = []
+        self.slots[index].updateChildren { child in
+            if let killAtMS = child.killAtMS, killAtMS <= nowMS {
+                child.killAtMS = nowMS + Self.killAfterMS
+                actions.append(.signal(child.id, .kill))
+            } else if let silentAtMS = child.silentAtMS(hangMS), silentAtMS <= nowMS {
+                child.killAtMS = nowMS + Self.killAfterMS
+                let silentMS = nowMS - (child.beatMS ?? child.startedMS)
+                actions.append(.log("\(name) hangs: no sign of life for \(silentMS) ms; ended"))
+                actions.append(.signal(child.id, .terminate))
+            }
+        }
+        return actions
+    }
+
+    /// After this process did not run for a while, no child is blamed for the silence of that time.
+    private mutating func excuseAbsence(nowMS: Int64) {
+        guard let deadlineMS = self.nextDeadlineMS,
+            nowMS - deadlineMS > Self.longestAbsenceMS
+        else { return }
+        for index in self.slots.indices {
+            self.slots[index].updateChildren { child in
+                if child.beatMS != nil { child.beatMS = nowMS }
+            }
+        }
+    }
+
     /// Goes on to the next phase when those that were waited for are gone.
     private mutating func afterEnding(nowMS: Int64) -> [Action] {
         switch self.phase {
@@ -282,7 +365,7 @@ struct Supervision {
         self.slots.filter { isMeant($0.role) }
             .flatMap { slot in
                 [slot.current?.id, slot.replacement?.id].compactMap(\.self)
-                    + (signal == .kill ? slot.retired : [])
+                    + (signal == .kill ? slot.retired.map(\.id) : [])
             }
             .map { .signal($0, signal) }
     }
@@ -296,7 +379,7 @@ struct Supervision {
 
     private func index(of id: ChildID) -> Int? {
         self.slots.firstIndex { slot in
-            slot.current?.id == id || slot.replacement?.id == id || slot.retired.contains(id)
+            slot.children.contains { $0.id == id }
         }
     }
 

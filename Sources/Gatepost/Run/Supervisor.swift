@@ -31,7 +31,6 @@ struct Supervisor {
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] { sigaddset(&mask, signal) }
         sigprocmask(SIG_BLOCK, &mask, nil)
         self.signals = signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
-        signal(SIGPIPE, SIG_IGN)
     }
 
     /// Runs until everything has ended.
@@ -44,6 +43,7 @@ struct Supervisor {
             self.wait()
             self.takeSignals()
             self.takeOutput()
+            self.takeBeats()
             self.reapChildren()
             self.perform(self.supervision.timePassed(nowMS: Self.nowMS))
         }
@@ -57,8 +57,9 @@ struct Supervisor {
 
     private func wait() {
         var descriptors = [pollfd(fd: self.signals, events: Int16(POLLIN), revents: 0)]
-        for child in self.children.values where child.output >= 0 {
-            descriptors.append(pollfd(fd: child.output, events: Int16(POLLIN), revents: 0))
+        for descriptor in self.children.values.flatMap({ [$0.output, $0.heartbeat] })
+        where descriptor >= 0 {
+            descriptors.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
         }
         var timeout: Int32 = -1
         if let deadline = self.supervision.nextDeadlineMS {
@@ -95,6 +96,12 @@ struct Supervisor {
         }
     }
 
+    private mutating func takeBeats() {
+        for id in self.children.keys.sorted() where self.children[id]?.readBeats() ?? false {
+            self.supervision.heartbeatReceived(id, nowMS: Self.nowMS)
+        }
+    }
+
     private mutating func reapChildren() {
         while true {
             var status: Int32 = 0
@@ -103,7 +110,7 @@ struct Supervisor {
             guard let id = self.children.first(where: { $0.value.processID == processID })?.key
             else { continue }
             self.takeOutput()
-            self.children[id]?.closeOutput()
+            self.children[id]?.closeAll()
             self.children[id] = nil
             let signal = status & 0x7f
             let ending =

@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import ServiceManager
 
 /// One frontend's socket: dials it, and dials again for ever.
 ///
@@ -80,6 +81,8 @@ final class FrontendLink {
             channel.close(promise: nil)
             return
         }
+        // A program that a plugin starts must not keep the connection open when this worker is gone.
+        ProcessSignals.closeDescriptorsOnExec()
         self.state = .connected(connection)
         let link = NIOLoopBound(self, eventLoop: self.service.loop)
         channel.closeFuture.assumeIsolated().whenComplete { _ in

@@ -23,6 +23,7 @@ struct WorkerProgram: Sendable {
 
     /// - Returns: The exit code.
     func run() async -> Int32 {
+        ProcessSignals.prepare()
         Systemd.prepare()
         let (configuration, errors) = self.loadConfiguration()
         // A check goes on, to find what else is wrong.
@@ -106,6 +107,12 @@ struct WorkerProgram: Sendable {
     private func serve(_ plugins: LoadedPlugins, _ shared: SharedResources) async -> Int32 {
         let loop = shared.eventLoop
         let executor = LoopExecutor(loop)
+        if let heartbeat = Heartbeat.current {
+            loop.scheduleRepeatedTask(
+                initialDelay: .zero,
+                delay: .milliseconds(heartbeat.intervalMS)
+            ) { _ in heartbeat.beat() }
+        }
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
         let start = Task(executorPreference: executor) { () -> PluginProblems? in
             do throws(PluginProblems) {
