@@ -75,7 +75,8 @@ let package = Package(
         .target(name: "ServiceManager", dependencies: ["CLinux"]),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
-        .target(name: "DNSResolver", dependencies: ["CUnbound"]),
+        .target(name: "DomainNames"),
+        .target(name: "DNSResolver", dependencies: ["CUnbound", "DomainNames"]),
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
         .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
@@ -95,7 +96,7 @@ let package = Package(
         pluginTarget(
             "StandardPlugins",
             folders: standardPlugins,
-            dependencies: ["Configuration", "Patterns"]
+            dependencies: ["Configuration", "DomainNames", "Patterns"]
         ),
         pluginTarget(
             "DNSPlugins",

@@ -1,3 +1,4 @@
+@_exported public import DomainNames
 import Glibc
 import Synchronization
 

@@ -20,6 +20,9 @@ struct BadMailFromTests {
         ("bob@example.net", "Bob@Example.NET"), ("@example.net", "a@EXAMPLE.net"),
         (".example.net", "a@x.example.net"), (#"^b.b@.*\.net$"#, "bob@example.net"),
         (#"\d{3}@"#, "x123@example.net"), ("B.*B@", "bob@example.net"),
+        ("bob@bücher.example", "bob@xn--bcher-kva.example"),
+        ("@xn--bcher-kva.example", "a@Bücher.example"),
+        (".bücher.example", "a@x.xn--bcher-kva.example"), ("^bob@bü", "bob@bücher.example"),
     ])
     func `a listed sender is refused`(entry: String, sender: String) async throws {
         let text = "Your envelope sender is in my badmailfrom list"
@@ -50,7 +53,7 @@ struct BadMailFromTests {
         #expect(try await session.mail(from: "bob@example.net") == .declined)
     }
 
-    @Test(arguments: ["a@b\n([a-z]+$ broken", "a@b\nexample.com"])
+    @Test(arguments: ["a@b\n([a-z]+$ broken", "a@b\nexample.com", "a@b\n/^x/"])
     func `a line that cannot be read names itself`(file: String) async throws {
         let error = await #expect(throws: PluginProblems.self) {
             try await self.answer(file, "bob@example.net")

@@ -31,6 +31,37 @@ struct RcptOKTests {
         #expect(answer == .deny("Relaying denied", status: "5.7.1"))
     }
 
+    @Test(arguments: ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example", ".example"])
+    func `both spellings of a domain are the same domain`(line: String) async throws {
+        let session = try await TestSession(
+            [RcptOK.self],
+            plugins: "rcpt_ok",
+            files: ["me": "mx.example.org", "rcpthosts": line]
+        )
+        try await session.mail(from: "bob@example.org")
+        for domain in ["bücher.example", "Bücher.Example", "xn--bcher-kva.example"] {
+            #expect(try await session.rcpt(to: "me@\(domain)") == .ok)
+        }
+        #expect(try await session.rcpt(to: "me@bucher.test").verdict == .deny)
+    }
+
+    @Test(arguments: [
+        "@example.com", "*.example.org", "example.net.", "/example/", "a@example.com", ".",
+        "example..com", "example.com example.org", "example.com,example.org",
+    ])
+    func `a line that matches no domain is named`(line: String) async throws {
+        for file in ["rcpthosts", "morercpthosts"] {
+            let error = await #expect(throws: (any Error).self) {
+                _ = try await TestSession(
+                    [RcptOK.self],
+                    plugins: "rcpt_ok",
+                    files: ["me": "mx.example.org", file: "good.example\n\(line)"]
+                )
+            }
+            #expect(error.map { "\($0)".contains("\(file):2") } == true)
+        }
+    }
+
     @Test func `a relay client may send to anybody`() async throws {
         let session = try await self.session()
         session.relay = true

@@ -1,3 +1,4 @@
+import DomainNames
 import Patterns
 import PolicyKit
 
@@ -25,7 +26,10 @@ struct BadAddress: Sendable {
         let word = String(parts.first ?? "")
         self.word = word
         self.text = parts.count > 1 ? String(parts[1].drop { $0 == " " || $0 == "\t" }) : nil
-        let lowercased = Bytes(word).asciiLowercased
+        let octets = Array(word.utf8)
+        if word.count > 1, word.hasPrefix("/"), word.hasSuffix("/") {
+            throw line.problem("\(word) matches no address: write the expression without slashes")
+        }
         if word.contains(where: { "/^$*+!%?\\".contains($0) }) {
             do {
                 self.form = .pattern(try Pattern(word))
@@ -33,25 +37,42 @@ struct BadAddress: Sendable {
                 throw line.problem("\(error)")
             }
         } else if word.hasPrefix("@") {
-            self.form = .domain(Bytes(octets: Array(lowercased.octets.dropFirst())))
+            let domain = DomainSpelling.canonical(Array(octets.dropFirst()))
+            self.form = .domain(Bytes(octets: domain))
         } else if word.hasPrefix(".") {
-            self.form = .suffix(lowercased.octets)
+            self.form = .suffix([0x2E] + DomainSpelling.canonical(Array(octets.dropFirst())))
         } else if word.contains("@") {
-            self.form = .address(lowercased)
+            self.form = .address(Bytes(octets: DomainSpelling.canonical(address: octets)))
         } else {
             throw line.problem("\(word) is no address, @domain, .domain or regular expression")
         }
     }
 
-    /// Whether the line means this address; both in lower case.
+    /// An address as lines are compared with.
+    struct Subject {
+        /// In lower case, as the client wrote it: for patterns.
+        fileprivate let written: Bytes
+        /// With the domain in its one spelling.
+        fileprivate let address: Bytes
+        fileprivate let domain: Bytes
+
+        init(_ address: Bytes, domain: Bytes) {
+            self.written = address.asciiLowercased
+            self.address = Bytes(octets: DomainSpelling.canonical(address: address.octets))
+            self.domain = Bytes(octets: DomainSpelling.canonical(domain.octets))
+        }
+    }
+
+    /// Whether the line means this address.
     ///
     /// - Throws: If a pattern took too long to tell.
-    func matches(_ address: Bytes, domain: Bytes) throws -> Bool {
+    func matches(_ subject: Subject) throws -> Bool {
         switch self.form {
-        case .address(let bad): address == bad
-        case .domain(let bad): domain == bad
-        case .suffix(let bad): domain.octets.count > bad.count && domain.octets.hasSuffix(bad)
-        case .pattern(let pattern): try pattern.occurs(in: address.octets)
+        case .address(let bad): subject.address == bad
+        case .domain(let bad): subject.domain == bad
+        case .suffix(let bad):
+            subject.domain.octets.count > bad.count && subject.domain.octets.hasSuffix(bad)
+        case .pattern(let pattern): try pattern.occurs(in: subject.written.octets)
         }
     }
 }

@@ -19,9 +19,9 @@ package struct BadMailFrom: MailHook {
         if event.isImmune { return event.skip("immune") }
         let sender = event.sender
         if sender.isNull { return event.skip("null sender") }
-        let address = sender.address.asciiLowercased
+        let subject = BadAddress.Subject(sender.address, domain: sender.domain)
         for entry in event.value(of: self.senders)
-        where try entry.matches(address, domain: sender.domain.asciiLowercased) {
+        where try entry.matches(subject) {
             event.adjustKarma(by: -1)
             return event.refuse(
                 self.refusal,

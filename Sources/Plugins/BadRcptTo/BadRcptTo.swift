@@ -17,9 +17,9 @@ package struct BadRcptTo: RcptHook {
 
     package func rcpt(_ event: RcptEvent) async throws -> Answer {
         let recipient = event.recipient
-        let address = recipient.address.asciiLowercased
+        let subject = BadAddress.Subject(recipient.address, domain: recipient.domain)
         for entry in event.value(of: self.recipients)
-        where try entry.matches(address, domain: recipient.domain.asciiLowercased) {
+        where try entry.matches(subject) {
             event.adjustKarma(by: -2)
             guard let text = entry.text else {
                 return event.refuse(

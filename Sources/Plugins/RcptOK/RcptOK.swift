@@ -1,3 +1,4 @@
+import DomainNames
 package import PolicyKit
 
 /// Accepts recipients of local domains, and every recipient of a relay client.
@@ -15,8 +16,11 @@ package struct RcptOK: RcptHook {
     package init(configuration: PluginConfiguration) throws {
         self.refusal = configuration.refusal()
         self.me = try configuration.controlFile("me", parse: LocalDomains.init)
-        self.domains = try configuration.controlFile("rcpthosts", parse: LocalDomains.init)
-        self.moreDomains = try configuration.controlFile("morercpthosts", parse: LocalDomains.init)
+        self.domains = try configuration.controlFile("rcpthosts", parse: LocalDomains.checked)
+        self.moreDomains = try configuration.controlFile(
+            "morercpthosts",
+            parse: LocalDomains.checked
+        )
         self.mapDomains = try configuration.controlFile(
             "morercpthosts.cdb",
             parse: LocalDomains.init
@@ -36,7 +40,7 @@ package struct RcptOK: RcptHook {
             event.pass("postmaster")
             return .ok
         }
-        let domain = recipient.domain.asciiLowercased.octets
+        let domain = DomainSpelling.canonical(recipient.domain.octets)
         guard
             event.value(of: self.me).contains(domain)
                 || event.value(of: self.domains).contains(domain)
@@ -59,12 +63,38 @@ struct LocalDomains: Sendable {
 
     @Sendable
     init(_ lines: [ControlLine]) {
-        let names = lines.compactMap(\.words.first).map { Bytes($0).asciiLowercased.octets }
+        let names = lines.compactMap(\.words.first).map { word in
+            word.hasPrefix(".")
+                ? Array(".".utf8) + DomainSpelling.canonical(Array(word.utf8.dropFirst()))
+                : DomainSpelling.canonical(Array(word.utf8))
+        }
         self.names = Set(names.filter { $0.first != UInt8(ascii: ".") })
         self.suffixes = Set(names.filter { $0.first == UInt8(ascii: ".") })
     }
 
-    /// Whether `domain`, in lower case, is one of them.
+    /// The domains of `lines`.
+    ///
+    /// - Throws: The problem of the first line that could match no domain, or not all of it.
+    @Sendable
+    static func checked(_ lines: [ControlLine]) throws -> Self {
+        for line in lines {
+            let words = line.words
+            guard let word = words.first else { continue }
+            let name = word.hasPrefix(".") ? word.dropFirst() : word[...]
+            guard words.count == 1 || words[1].hasPrefix("#") else {
+                throw line.problem("only \(word) would count: write one domain a line")
+            }
+            let isOdd = name.contains { "@*?/\\^$,;:".contains($0) } && !name.hasPrefix("[")
+            guard !isOdd, !name.isEmpty, !name.hasSuffix("."), !name.contains("..") else {
+                throw line.problem(
+                    "\(word) matches no domain: write example.com, or .example.com for all below it"
+                )
+            }
+        }
+        return Self(lines)
+    }
+
+    /// Whether `domain`, in its canonical spelling, is one of them.
     func contains(_ domain: [UInt8]) -> Bool {
         if self.names.contains(domain) { return true }
         if self.suffixes.isEmpty { return false }
