@@ -49,6 +49,11 @@ package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// What one client has: an IPv4 address itself, of an IPv6 address its /64 (RFC 4291 §2.5.1).
+    package var clientNetwork: IPAddress {
+        self.isIPv6 ? IPAddress(bits: (self.bits >> 64) << 64, isIPv6: true) : self
+    }
+
     /// RFC 5952 for IPv6: lower case, the longest run of zeros shortened.
     package var description: String {
         guard self.isIPv6 else {

@@ -26,6 +26,7 @@ final class FrontendServer {
     private var listeners: [SMTPListener] = []
     private var sessions = SessionRegistry()
     private var limits: ConnectionLimits
+    private var refusalThrottle = LogThrottle()
     private var identifiers = SessionIdentifierSource()
     private let lock: InstanceLock
     private var state = State.starting
@@ -244,8 +245,16 @@ final class FrontendServer {
     /// Counts a connection in.
     ///
     /// - Returns: Why it is to be refused, after which nothing is counted.
-    func connectionOpened(from address: String) -> ConnectionLimits.Refusal? {
-        self.limits.sessionOpened(from: address)
+    func connectionOpened(from client: PolicyConversation) -> ConnectionLimits.Refusal? {
+        let refusal = self.limits.sessionOpened(from: client.clientNetwork)
+        if let refusal, let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
+            var metadata: Logger.Metadata = [
+                "client": "\(client.facts.clientIP)", "limit": "\(refusal.key)",
+            ]
+            if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+            self.logger.warning("a session was refused by a limit", metadata: metadata)
+        }
+        return refusal
     }
 
     func sessionOpened(_ session: SMTPSessionHandler) {
@@ -256,7 +265,7 @@ final class FrontendServer {
 
     func sessionClosed(_ session: SMTPSessionHandler) {
         self.sessions.closed(session)
-        self.limits.sessionClosed(from: session.policy.facts.clientIP)
+        self.limits.sessionClosed(from: session.policy.clientNetwork)
     }
 
     // MARK: - Files

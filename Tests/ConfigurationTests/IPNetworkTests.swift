@@ -79,4 +79,13 @@ import Testing
     func `what is no listener's address is refused`(text: String) {
         #expect(ListenAddress(parsing: text) == nil)
     }
+
+    @Test(arguments: [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"), ("2001:db8:1:2::", "2001:db8:1:2::"),
+        ("::1", "::"), ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"),
+    ])
+    func `a client has an IPv4 address or an IPv6 slash 64`(text: String, network: String) throws {
+        let address = try #require(IPAddress(parsing: text))
+        #expect("\(address.clientNetwork)" == network)
+    }
 }

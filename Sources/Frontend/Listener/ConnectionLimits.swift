@@ -13,6 +13,14 @@ struct ConnectionLimits {
     enum Refusal: Equatable {
         case tooManySessions
         case tooManyFromAddress
+
+        /// The key of `[limits]` that refused.
+        var key: String {
+            switch self {
+            case .tooManySessions: "max_sessions"
+            case .tooManyFromAddress: "max_sessions_per_ip"
+            }
+        }
     }
 
     init(maximumSessions: Int, maximumSessionsPerAddress: Int) {

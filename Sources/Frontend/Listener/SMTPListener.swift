@@ -147,7 +147,7 @@ final class SMTPListener {
             client: channel.remoteAddress,
             local: channel.localAddress
         )
-        guard server.connectionOpened(from: handler.policy.facts.clientIP) != nil else {
+        guard server.connectionOpened(from: handler.policy) != nil else {
             return handler
         }
         let reply = channel.allocator.buffer(bytes: StandardReplies.tooManySessions.wire)

@@ -89,6 +89,12 @@ final class PolicyConversation: PoolAsker {
 
     var messagePath: String? { self.message?.path }
 
+    /// Whose sessions are counted together with this one (`max_sessions_per_ip`).
+    var clientNetwork: String {
+        guard let address = self.clientAddress, address.isIPv6 else { return self.facts.clientIP }
+        return "\(address.clientNetwork)"
+    }
+
     var counters: AbuseMeter { self.handler?.counters ?? AbuseMeter() }
 
     // MARK: - Asking
