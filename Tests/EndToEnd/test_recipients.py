@@ -24,3 +24,15 @@ def test_each_mailbox_gets_one_copy(gatepost: Gatepost) -> None:
         assert client.data(b"Subject: x\r\n\r\nbody\r\n").code == 250
         client.quit()
     assert names_in(gatepost) == {"example.com/me": 1, "mx1.example.com/postmaster": 1}
+
+
+def test_both_spellings_of_a_domain_are_ours(gatepost: Gatepost) -> None:
+    gatepost.control("rcpthosts", "bücher.example")
+    gatepost.run()
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.command("MAIL FROM:<bob@example.net> SMTPUTF8", 250)
+        client.command("RCPT TO:<me@bücher.example>", 250)
+        client.command("RCPT TO:<me@xn--bcher-kva.example>", 250)
+        client.command("RCPT TO:<me@bucher.example>", 550)
+        client.quit()
