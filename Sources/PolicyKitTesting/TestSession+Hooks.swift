@@ -164,6 +164,9 @@ extension TestSession {
             throw TestFailure(plugin: plugin, description: message)
 
         case .answered(let answer, let plugin):
+            if let violation = context.violation(of: answer) {
+                throw TestFailure(plugin: plugin, description: "invalid verdict: \(violation)")
+            }
             do {
                 try self.apply(context)
             } catch {

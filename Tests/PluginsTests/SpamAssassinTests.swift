@@ -82,18 +82,31 @@ import Testing
         #expect(reply.fields == [.init(name: "X-Spam-A", value: Array(" bX: c".utf8))])
     }
 
-    @Test func `fields and their length are limited`() {
+    @Test func `fields and their length are limited, and what is more is left out`() throws {
         let head = "SPAMD/1.1 0 EX_OK\r\nSpam: False ; 1 / 5\r\n\r\n"
-        func fields(_ count: Int) -> [UInt8] {
-            Array((head + String(repeating: "X-Spam-A: b\r\n", count: count)).utf8)
-        }
-        #expect(throws: Never.self) { try SpamdReply(fields(SpamdReply.maximumFields)) }
-        #expect(throws: SpamdError.self) { try SpamdReply(fields(SpamdReply.maximumFields + 1)) }
-        let value = String(repeating: "b", count: SpamdReply.maximumValueOctets)
-        #expect(throws: Never.self) { try SpamdReply(Array((head + "X-Spam-A:\(value)\r\n").utf8)) }
-        #expect(throws: SpamdError.self) {
-            try SpamdReply(Array((head + "X-Spam-A:\(value)b\r\n").utf8))
-        }
+        let many = String(repeating: "X-Spam-A: b\r\n", count: SpamdReply.maximumFields + 1)
+        let fields = try SpamdReply(Array((head + many).utf8)).fields
+        #expect(fields.count == SpamdReply.maximumFields)
+        let limit = SpamdReply.maximumValueOctets
+        let value = String(repeating: "b", count: limit + 1)
+        let long = try SpamdReply(Array((head + "X-Spam-A:\(value)\r\n").utf8))
+        #expect(long.fields.map(\.value.count) == [limit])
+        let field = "X-Spam-A: b\r\n\t\(value.dropLast(100))\r\n"
+        let folded = head + String(repeating: field, count: 9)
+        let total = try SpamdReply(Array(folded.utf8)).fields.reduce(0) { $0 + $1.value.count }
+        #expect(total <= SpamdReply.maximumOctets)
+        let name = String(repeating: "a", count: 249)
+        let named = try SpamdReply(Array((head + "X-Spam-\(name): b\r\n c\r\n").utf8))
+        #expect(named.fields == [])
+    }
+
+    @Test func `what a note takes of the status is short and printable`() {
+        let status = SpamStatus(
+            Array(" Yes, tests=\u{65}\u{301}\u{0},\"".utf8)
+                + Array(String(repeating: "\r\n A,", count: 5_000).utf8)
+        )
+        #expect(status.tests?.utf8.count ?? 0 <= 4_096)
+        #expect(status.tests?.utf8.allSatisfy { 0x21...0x7E ~= $0 } == true)
     }
 }
 
@@ -242,6 +255,101 @@ import Testing
             let session = try await self.session(spamd.address, arguments)
             try await session.message(Self.message)
             #expect(session.headers.map { $0.name.string } == names)
+            await session.stop()
+        }
+    }
+
+    @Test(arguments: [
+        ("Subject : hello\r\n", [" *** SPAM *** hello"]),
+        ("Subject:\r\n \r\n\tfolded\r\n", [" *** SPAM *** \r\n\tfolded"]),
+        ("Subject: a\u{0}b\r\n", [" *** SPAM *** ab"]),
+        ("Subject: a\r\nSUBJECT: b\r\n", [" *** SPAM *** a"]),
+        ("", [" *** SPAM ***"]),
+    ])
+    func `there is one subject, and it is marked`(header: String, subjects: [String]) async throws {
+        let spamd = try self.spamd(Self.reply("9.0", spam: true))
+        defer { spamd.stop() }
+        let session = try await self.session(spamd.address, "munge_subject_threshold 5")
+        try await session.message("From: a@b.test\r\n\(header)\r\nx\r\n")
+        let marked = session.headers.filter { $0.name.equalsIgnoringASCIICase("Subject") }
+        #expect(marked.map { $0.value.string } == subjects)
+        #expect(marked.allSatisfy { $0.space.octets.isEmpty })
+        await session.stop()
+    }
+
+    @Test(arguments: ["X-Spam-Status : No, forged\r\n", "X-SPAM-STATUS\t: No, forged\r\n"])
+    func `white space before the colon hides no forged field`(field: String) async throws {
+        let spamd = try self.spamd(Self.reply("9.0", spam: true))
+        defer { spamd.stop() }
+        let session = try await self.session(spamd.address)
+        try await session.message("From: a@b.test\r\n\(field)\r\nx\r\n")
+        let status = session.headers.filter { $0.name.equalsIgnoringASCIICase("X-Spam-Status") }
+        #expect(status.count == 1 && status.first?.value.string?.hasPrefix(" Yes") == true)
+        #expect(session.headers.contains { $0.value == " No, forged" })
+        await session.stop()
+    }
+
+    @Test func `a header that no verdict can clean is refused`() async throws {
+        let spamd = try self.spamd(Self.reply("1.0", spam: false))
+        defer { spamd.stop() }
+        let session = try await self.session(spamd.address)
+        for (names, verdict) in [
+            ((1...64).map { "\($0)" }, Verdict.declined), ((1...65).map { "\($0)" }, .deny),
+            ([String(repeating: "a", count: 248)], .declined),
+            ([String(repeating: "a", count: 249)], .deny),
+            (Array(repeating: "a", count: 2_000), .declined),
+        ] {
+            let header = names.map { "X-Spam-\($0): x\r\n" }.joined()
+            let answer = try await session.message(header + "\r\nx\r\n")
+            #expect(answer.verdict == verdict, "\(names.count)")
+            guard verdict == .declined else { continue }
+            let left = session.headers.compactMap { $0.name.string?.lowercased() }
+            #expect(Set(left).intersection(names.map { "x-spam-\($0)" }).isEmpty)
+        }
+        await session.stop()
+    }
+
+    /// The session here judges each verdict as the frontend does.
+    @Test func `whatever the message and spamd say, the verdict is valid`() async throws {
+        var generator = SystemRandomNumberGenerator()
+        let names = [
+            "Subject", "subject ", "X-Spam-Status", "X-Spam-Flag\t",
+            "X-SPAM-" + String(repeating: "n", count: 245),
+            "X-Spam-", "X-Spam-Report", "From", "X-" + String(repeating: "n", count: 990),
+            "X-Spam-\u{FC}",
+        ]
+        let pieces: [[UInt8]] = [
+            [0], [1], [0x20], [0x09], [0x0D, 0x0A, 0x20], [0x0D, 0x0A, 0x09, 0x0D, 0x0A, 0x09],
+            [0xFF], Array("\u{FC}\u{20AC}".utf8), Array("word=\"1\", tests=".utf8),
+            Array(repeating: 0x78, count: 1_500), Array(repeating: 0xFC, count: 3_000),
+            Array(repeating: 0x20, count: 1_000), Array(repeating: 0x01, count: 9_000),
+        ]
+        func header() -> [UInt8] {
+            let count = [3, 10, 100].randomElement(using: &generator) ?? 3
+            var header: [UInt8] = []
+            for _ in 0..<Int.random(in: 0...count, using: &generator) where header.count < 100_000 {
+                header += Array((names.randomElement(using: &generator) ?? "A").utf8) + [0x3A]
+                for _ in 0..<Int.random(in: 0..<8, using: &generator) {
+                    header += pieces.randomElement(using: &generator) ?? []
+                }
+                header += [0x0D, 0x0A]
+            }
+            return header + [0x0D, 0x0A]
+        }
+        for _ in 0..<25 {
+            let reply = Array("SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9 / 5\r\n\r\n".utf8) + header()
+            let spamd = try FakeTCPServer { connection in
+                while let line = connection.readLine(), line != "\r\n" {}
+                connection.write(reply)
+            }
+            defer { spamd.stop() }
+            let session = try await self.session(
+                spamd.address,
+                "munge_subject_threshold 5 size_limit 33554432"
+            )
+            let message = header()
+            let answer = try await session.message(message + Array("body\r\n".utf8))
+            #expect(answer.verdict == .declined || answer.verdict == .deny)
             await session.stop()
         }
     }

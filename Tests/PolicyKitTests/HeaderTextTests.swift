@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import PolicyKit
@@ -16,6 +17,8 @@ struct HeaderTextTests {
         ("\r\n\t\r\n\tvalue", "\t\r\n\tvalue"),
         (" [tag]\r\n \r\n\tvalue", " [tag] \r\n\tvalue"),
         (" a\r\n \r\n\t", " a \t"),
+        (" a\u{0}b\rc\nd\r\n\u{0} e\r\n", " abcd e"),
+        ("\r\n \u{0}\r\n\tx", " \r\n\tx"),
         (" Grüße", " =?UTF-8?Q?Gr=C3=BC=C3=9Fe?="),
         (" an grüne Bäume hier", " an =?UTF-8?Q?gr=C3=BCne_B=C3=A4ume?= hier"),
         (" ä\r\n\tö x", " =?UTF-8?Q?=C3=A4=09=C3=B6?= x"),
@@ -47,6 +50,30 @@ struct HeaderTextTests {
         let result = HeaderText.legal(Bytes(value), nameOctets: 4, allows8Bit: false)
         #expect(result == Bytes(legal))
         #expect(HeaderText.legal(result, nameOctets: 4, allows8Bit: false) == result)
+    }
+
+    @Test(arguments: [255, 990, 998, 2_000])
+    func `a long name leaves its line to itself`(nameOctets: Int) {
+        for value in [" x", "x"] {
+            let result = HeaderText.legal(Bytes(value), nameOctets: nameOctets, allows8Bit: false)
+            let fits = nameOctets + 2 + value.utf8.count <= 998
+            #expect(result == Bytes(fits ? value : "\r\n x"), "\(nameOctets)")
+        }
+    }
+
+    /// 16 times the octets take 16 times as long, and not 256 times.
+    @Test(arguments: ["\r\n ", "a\r\n ", "x", "ü ", " a", "ü a "])
+    func `the time is in proportion to the octets`(piece: String) {
+        func time(_ octets: Int) -> Duration {
+            let value = Bytes(String(repeating: piece, count: octets / piece.utf8.count))
+            return (0..<2).map { _ in
+                let start = clock()
+                _ = HeaderText.legal(value, nameOctets: 4, allows8Bit: false)
+                return Duration.microseconds(clock() - start)
+            }.min() ?? .zero
+        }
+        let small = time(8_192)
+        #expect(time(131_072) < small * 80 + .milliseconds(50))
     }
 
     @Test func `octets that are no text say so`() {

@@ -83,6 +83,14 @@ package struct SpamAssassin: DataPostHook {
         if event.isImmune, !(event.session.relay && self.scansRelayClients) {
             return event.skip("immune")
         }
+        let header = SpamHeader(event, self.oldHeaders)
+        guard header.isCleanable else {
+            return event.refuse(
+                Refusal(.reject, .perm),
+                "too many or too long names of X-Spam fields",
+                detail: "6.0"
+            )
+        }
         let message = try event.message
         guard message.size <= self.sizeLimit else {
             return event.skip("too large (\(message.size))")
@@ -99,10 +107,15 @@ package struct SpamAssassin: DataPostHook {
             time: max(.zero, min(Self.totalTime, event.remainingTime - Self.margin))
         )
         let reply = try SpamdReply(octets)
-        return self.answer(reply, user: user, event)
+        return self.answer(reply, user: user, header, event)
     }
 
-    private func answer(_ reply: SpamdReply, user: String, _ event: DataPostEvent) -> Answer {
+    private func answer(
+        _ reply: SpamdReply,
+        user: String,
+        _ header: SpamHeader,
+        _ event: DataPostEvent
+    ) -> Answer {
         let status = reply.fields.first { $0.name.lowercased() == "x-spam-status" }
             .map { SpamStatus($0.value) }
         self.note(reply, status, event)
@@ -114,9 +127,14 @@ package struct SpamAssassin: DataPostHook {
                 detail: "7.1"
             )
         }
-        self.cleanHeader(event)
-        if self.addsHeaders { self.addHeader(reply, user: user, event) }
-        self.mungeSubject(reply, event)
+        header.clean()
+        if self.addsHeaders { header.add(reply.fields, user: user) }
+        if let mungeThreshold, reply.score > reply.required, reply.score > mungeThreshold {
+            header.markSubject(
+                self.subjectPrefix ?? event.value(of: self.subjectPrefixFile).first
+                    ?? "*** SPAM ***"
+            )
+        }
         return reply.isSpam ? event.info("fail, tolerated, \(summary)") : event.pass(summary)
     }
 
@@ -135,48 +153,6 @@ package struct SpamAssassin: DataPostHook {
         case "spam"?: event.adjustKarma(by: -1)
         default: break
         }
-    }
-
-    // MARK: The header
-
-    /// No field that a sender wrote may pass for one of ours.
-    private func cleanHeader(_ event: DataPostEvent) {
-        guard self.oldHeaders != .keep else { return }
-        for field in event.headers where SpamdReply.isSpamField(field.name.octets + [0x3A]) {
-            if self.oldHeaders == .rename {
-                let name = Bytes(octets: Array("X-Old-".utf8) + field.name.octets.dropFirst(2))
-                event.addHeader(name, field.value, at: .bottom)
-            }
-            event.deleteHeader(field)
-        }
-    }
-
-    private func addHeader(_ reply: SpamdReply, user: String, _ event: DataPostEvent) {
-        if event.transaction.recipientCount > 1 {
-            event.addHeader("X-Spam-User", user)
-        }
-        // Each goes to the top, so the last is added first.
-        for field in reply.fields.reversed() {
-            event.addHeader(Bytes(field.name), Bytes(octets: field.value))
-        }
-    }
-
-    private func mungeSubject(_ reply: SpamdReply, _ event: DataPostEvent) {
-        guard let mungeThreshold, reply.score > reply.required, reply.score > mungeThreshold
-        else { return }
-        let prefix =
-            self.subjectPrefix ?? event.value(of: self.subjectPrefixFile).first
-            ?? "*** SPAM ***"
-        let subject = event.headers.first { field in
-            field.name.equalsIgnoringASCIICase("Subject")
-        }
-        guard let subject else { return event.addHeader("Subject", prefix, at: .bottom) }
-        let value = subject.value.octets
-        let hasSpace = value.first == 0x20 || value.first == 0x09
-        event.setHeader(
-            subject,
-            to: Bytes(octets: Array(" \(prefix)\(hasSpace ? "" : " ")".utf8) + value)
-        )
     }
 
     // MARK: The user

@@ -5,10 +5,14 @@ import PolicyKit
 /// The reply comes from a program that reads hostile mail all day: every part of it is bounded and
 /// checked, and what is not as it should be is an error, never a guess.
 struct SpamdReply: Sendable, Equatable {
-    /// The most `X-Spam-*` fields taken.
-    static let maximumFields = 100
-    /// The longest value of one of them, its folds included.
-    static let maximumValueOctets = 65_536
+    /// The most `X-Spam-*` fields taken; what stands below them is left out.
+    static let maximumFields = 64
+    /// The longest value of one of them, its folds included; what is longer is cut.
+    ///
+    /// Encoded words make four times as much of it, and a verdict's value has 65,536 octets at most.
+    static let maximumValueOctets = 12_288
+    /// The most octets of all values.
+    static let maximumOctets = 65_536
 
     /// A header field that spamd wants added, its value as it follows the colon.
     struct Field: Sendable, Equatable {
@@ -43,7 +47,7 @@ struct SpamdReply: Sendable, Equatable {
         self.isSpam = verdict.isSpam
         self.score = verdict.score
         self.required = verdict.required
-        self.fields = try Self.readFields(&lines)
+        self.fields = Self.readFields(&lines)
     }
 
     /// `SPAMD/1.1 0 EX_OK`; any other number is an error that spamd reports.
@@ -92,25 +96,32 @@ struct SpamdReply: Sendable, Equatable {
         return number
     }
 
-    private static func readFields(_ lines: inout SpamdLines) throws(SpamdError) -> [Field] {
+    /// What is taken fits into a verdict, however much spamd says.
+    private static func readFields(_ lines: inout SpamdLines) -> [Field] {
         var fields: [Field] = []
+        var octets = 0
         var isOurs = false
         while let line = lines.next(), !line.isEmpty {
             if line.first == 0x20 || line.first == 0x09 {
                 guard isOurs, let last = fields.indices.last else { continue }
+                isOurs =
+                    fields[last].value.count + 2 + line.count <= Self.maximumValueOctets
+                    && octets + 2 + line.count <= Self.maximumOctets
+                guard isOurs else { continue }
+                octets += 2 + line.count
                 fields[last].value += [0x0D, 0x0A]
                 fields[last].value += line
             } else {
-                isOurs = Self.isSpamField(line)
+                isOurs = Self.isSpamField(line) && fields.count < Self.maximumFields
                 guard isOurs, let colon = line.firstIndex(of: 0x3A) else { continue }
-                guard fields.count < Self.maximumFields else {
-                    throw SpamdError(.malformed, "more than \(Self.maximumFields) fields")
-                }
+                let value = line[(colon + 1)...].prefix(Self.maximumValueOctets)
+                isOurs =
+                    line.distance(from: line.startIndex, to: colon) <= SpamHeader.maximumNameOctets
+                    && octets + value.count <= Self.maximumOctets
+                guard isOurs else { continue }
+                octets += value.count
                 let name = String(decoding: line[..<colon], as: UTF8.self)
-                fields.append(Field(name: name, value: Array(line[(colon + 1)...])))
-            }
-            if let last = fields.last, last.value.count > Self.maximumValueOctets {
-                throw SpamdError(.malformed, "\(last.name) is too long")
+                fields.append(Field(name: name, value: Array(value)))
             }
         }
         return fields
@@ -128,22 +139,29 @@ struct SpamdReply: Sendable, Equatable {
 
 /// What the field `X-Spam-Status` says besides the score.
 struct SpamStatus: Sendable, Equatable {
+    /// The most octets of each.
+    private static let maximumWordOctets = 4_096
+
     var autolearn: String?
     var tests: String?
     var version: String?
 
     /// Reads `No, score=0.1 required=5.0 tests=A,B autolearn=ham version=4.0.0`, folded anywhere.
     init(_ value: [UInt8]) {
-        let text = String(decoding: value, as: UTF8.self)
+        // Printable ASCII, so that a note has no more octets than it has characters.
+        let printable = value.map { 0x21...0x7E ~= $0 ? $0 : 0x20 }
+        let text = String(decoding: printable, as: UTF8.self)
         var key = ""
         for word in text.split(whereSeparator: { $0.isWhitespace }) {
-            if key == "tests", self.tests?.hasSuffix(",") == true, !word.contains("=") {
-                self.tests? += word
+            if key == "tests", let tests = self.tests, tests.hasSuffix(","), !word.contains("=") {
+                self.tests?.append(
+                    contentsOf: word.prefix(Self.maximumWordOctets - tests.utf8.count)
+                )
                 continue
             }
             guard let equals = word.firstIndex(of: "=") else { continue }
             key = word[..<equals].lowercased()
-            let value = String(word[word.index(after: equals)...].prefix(4096))
+            let value = String(word[word.index(after: equals)...].prefix(Self.maximumWordOctets))
             switch key {
             case "autolearn": self.autolearn = value
             case "tests": self.tests = value

@@ -1,4 +1,5 @@
 import Logging
+import PolicyProtocol
 
 /// One event while a worker's plugins answer it: what came, decoded when somebody asks, and what
 /// the plugins so far want changed.
@@ -29,6 +30,8 @@ package final class HookContext {
     /// What the action at index *i* adds has the id −(*i* + 1) within this chain, so it never meets
     /// the frontend's ids, which are positive.
     private var recorded: [PolicyAction?] = []
+    /// Some more than a verdict may have, for what is taken back again.
+    private static let maximumRecorded = 2 * PolicyVerdict.maximumActions
     /// Where among them the message is replaced.
     private var replacementIndex: Int?
     /// Notes that the plugins so far have changed: a merge patch a scope.
@@ -224,7 +227,13 @@ package final class HookContext {
     }
 
     /// Records an action, and makes it in what was decoded already.
+    ///
+    /// More than a verdict may have are a failure of the plugin, so that its work has a bound
+    /// whatever the size of the message.
     func append(_ action: PolicyAction) {
+        guard self.recorded.count < Self.maximumRecorded else {
+            return self.fail("more than \(PolicyVerdict.maximumActions) actions")
+        }
         if case .replaceMessage = action { self.dropHeaderActions() }
         self.recorded.append(action)
         let newID = -self.recorded.count

@@ -1,10 +1,13 @@
 /// Makes the value of a header field one that may stand in a message.
 ///
+/// - NUL is left out, and so are CR and LF that fold nothing.
 /// - Lines of white space alone, which a reader that strips it takes for the end of the header, are
 ///   unfolded: their white space stays.
 /// - Octets above 127 become encoded words (RFC 2047) where the message has no SMTPUTF8.
 /// - A line over 998 octets (RFC 5322 §2.1.1) is folded at its white space, and within a word that is
 ///   longer than that.
+///
+/// The work is in proportion to the octets.
 enum HeaderText {
     /// Octets of a line without its CRLF.
     private static let maximumLineOctets = 998
@@ -16,8 +19,9 @@ enum HeaderText {
     /// `value` follows the colon of a field whose name has `nameOctets`.
     static func legal(_ value: Bytes, nameOctets: Int, allows8Bit: Bool) -> Bytes {
         var octets = value.octets
-        let hasFold = octets.contains(0x0D)
-        if hasFold { octets = self.unfoldingBlankLines(octets) }
+        if octets.contains(where: { $0 == 0x0D || $0 == 0x0A || $0 == 0x00 }) {
+            octets = self.folded(self.lines(octets).map { $0.filter(self.isText) })
+        }
         if !allows8Bit, octets.contains(where: { $0 > 0x7F }) { octets = self.encoding(octets) }
         if nameOctets + 2 + octets.count > self.maximumLineOctets {
             octets = self.folding(octets, first: nameOctets + 1)
@@ -25,16 +29,20 @@ enum HeaderText {
         return octets == value.octets ? value : Bytes(octets: octets)
     }
 
-    // MARK: Blank lines
+    // MARK: Lines
 
-    private static func unfoldingBlankLines(_ octets: [UInt8]) -> [UInt8] {
-        var lines = self.lines(octets)
-        for index in lines.indices.dropFirst().reversed()
-        where lines[index].allSatisfy(self.isBlank) {
-            lines[index - 1] += lines[index]
-            lines.remove(at: index)
+    /// The lines as one value; one of white space alone belongs to the line before it.
+    private static func folded(_ lines: [[UInt8]]) -> [UInt8] {
+        var octets: [UInt8] = []
+        for (index, line) in lines.enumerated() {
+            if index > 0, !line.allSatisfy(self.isBlank) { octets += [0x0D, 0x0A] }
+            octets += line
         }
-        return self.joined(lines)
+        return octets
+    }
+
+    private static func isText(_ octet: UInt8) -> Bool {
+        octet != 0x00 && octet != 0x0D && octet != 0x0A
     }
 
     /// The lines of a folded value, each with the white space that it begins with.
@@ -150,27 +158,27 @@ enum HeaderText {
             // The next word, with the white space before it: no more of that than a line may have.
             let start = index
             while index < line.count, self.isBlank(line[index]) { index += 1 }
-            var piece = Array(line[start..<index].prefix(self.preferredLineOctets))
+            var space = Array(line[start..<index].prefix(self.preferredLineOctets))
             let word = index
             while index < line.count, !self.isBlank(line[index]) { index += 1 }
             guard index > word else { break }  // white space at the end
-            piece += line[word..<index]
-            let isFirst = lines.isEmpty
-            if hasText,
-                current.count + piece.count > self.preferredLineOctets - (isFirst ? before : 0)
-            {
+            var rest = line[word..<index]
+            let taken = current.count + space.count + rest.count
+            if hasText, taken > self.preferredLineOctets - (lines.isEmpty ? before : 0) {
                 lines.append(current)
                 current = []
             }
             // A word that no line can hold is cut, with white space where it is cut.
             while true {
                 let room = self.maximumLineOctets - (lines.isEmpty ? before : 0) - current.count
-                guard piece.count > room else { break }
-                lines.append(current + piece.prefix(room))
+                guard space.count + rest.count > room else { break }
+                let cut = rest.prefix(max(0, room - space.count))
+                lines.append(cut.isEmpty ? current : current + space + cut)
                 current = []
-                piece = [0x20] + piece.dropFirst(room)
+                if !cut.isEmpty || space.isEmpty { space = [0x20] }
+                rest = rest.dropFirst(cut.count)
             }
-            current += piece
+            current += space + rest
             hasText = true
         }
         return lines + [current]

@@ -9,7 +9,7 @@ struct WireEncoder {
     /// The largest buffer that is kept for the next lines.
     private static let keptOctets = 262_144
 
-    private var writer = JSONWriter()
+    fileprivate var writer = JSONWriter()
     /// The longest line that the frontend accepts.
     var peerMaximumFrameOctets = 65_536
 
@@ -244,6 +244,27 @@ struct WireEncoder {
     private static func bounded(_ text: String) -> String {
         guard text.unicodeScalars.count > Self.maximumTextOctets else { return text }
         return String(String.UnicodeScalarView(text.unicodeScalars.prefix(Self.maximumTextOctets)))
+    }
+}
+
+extension HookContext {
+    /// What a frontend finds wrong with `answer` and what the chain wants changed, the header's ids
+    /// apart; `nil` if nothing: for tests.
+    package func violation(of answer: Answer) -> String? {
+        var encoder = WireEncoder()
+        encoder.peerMaximumFrameOctets = 1_048_576
+        if let problem = encoder.writeVerdict(1, answer, self.plugin, self) { return problem }
+        do throws(ProtocolViolation) {
+            let line = Array(encoder.writer.octets.dropLast())
+            guard case .verdict(_, let result) = try WorkerMessage.decode(line) else { return nil }
+            return try result.get().violation(
+                for: self.hook,
+                hasTransaction: self.transaction != nil,
+                allowsUTF8: false
+            )?.description
+        } catch {
+            return error.description
+        }
     }
 }
 

@@ -20,12 +20,12 @@ _ALIKE = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 def legal(value: bytes, name_octets: int, allows_8bit: bool) -> bytes:
     """What may follow the colon of a field whose name has `name_octets`.
 
-    Lines of white space alone, which a reader that strips it takes for the end of the header, are unfolded. Octets
+    NUL is left out, and so are CR and LF that fold nothing. Lines of white space alone, which a reader that strips it takes for the end of the header, are unfolded. Octets
     above 127 become encoded words where the message has no SMTPUTF8. A line over 998 octets is folded at its white
-    space, and within a word that is longer than that.
+    space, and within a word that is longer than that. The work is in proportion to the octets.
     """
-    if b"\r" in value:
-        value = _without_blank_lines(value)
+    if b"\r" in value or b"\n" in value or b"\0" in value:
+        value = _without_blank_lines([line.translate(None, b"\r\n\0") for line in _FOLD.split(value)])
     if not allows_8bit and not value.isascii():
         value = _encoded(value)
     if name_octets + 2 + len(value) > LONGEST_LINE:
@@ -35,12 +35,10 @@ def legal(value: bytes, name_octets: int, allows_8bit: bool) -> bytes:
     return value
 
 
-def _without_blank_lines(value: bytes) -> bytes:
-    lines = _FOLD.split(value)
-    for index in range(len(lines) - 1, 0, -1):
-        if not lines[index].strip(b" \t"):
-            lines[index - 1] += lines.pop(index)
-    return b"\r\n".join(lines)
+def _without_blank_lines(lines: List[bytes]) -> bytes:
+    """The lines as one value; one of white space alone belongs to the line before it."""
+    rest = (b"\r\n" + line if line.strip(b" \t") else line for line in lines[1:])
+    return b"".join([lines[0], *rest])
 
 
 def _encoded(value: bytes) -> bytes:
@@ -49,20 +47,23 @@ def _encoded(value: bytes) -> bytes:
     White space between two encoded words is not shown (RFC 2047 §6.2), so what stands between such words goes into them.
     """
     pieces = _GAP.split(value)  # words and gaps by turns, a word first
-    result, run, gap = b"", b"", b""
+    result: List[bytes] = []
+    run: List[bytes] = []
+    gap = b""
     for index, piece in enumerate(pieces):
         if index % 2:
             gap = piece
         elif piece and not piece.isascii():
             if run:
-                run += gap.replace(b"\r", b"").replace(b"\n", b"") + piece
+                run += [gap.replace(b"\r", b"").replace(b"\n", b""), piece]
             else:
-                result, run = result + gap, piece
+                result.append(gap)
+                run = [piece]
             gap = b""
         elif piece:
-            result += _words(run) + gap + piece
-            run = gap = b""
-    return result + _words(run) + gap
+            result += [_words(b"".join(run)), gap, piece]
+            run, gap = [], b""
+    return b"".join([*result, _words(b"".join(run)), gap])
 
 
 def _words(text: bytes) -> bytes:
@@ -97,14 +98,18 @@ def _folded(line: bytes, before: int) -> bytes:
         return line
     lines: List[bytes] = []
     current = b""
-    for match in _PIECE.finditer(line):
-        piece = match[1][:PREFERRED_LINE] + match[2]
+    for match in _PIECE.finditer(line.rstrip(b" \t")):  # which would be tried at each place
+        space, rest = match[1][:PREFERRED_LINE], match[2]
         taken = 0 if lines else before
-        if current and taken + len(current) + len(piece) > PREFERRED_LINE:
+        if current and taken + len(current) + len(space) + len(rest) > PREFERRED_LINE:
             lines.append(current)
             current = b""
-        while len(piece) > (room := LONGEST_LINE - (0 if lines else before) - len(current)):
-            lines.append(current + piece[:room])
-            current, piece = b"", b" " + piece[room:]
-        current += piece
+        start = 0
+        while len(space) + len(rest) - start > (room := LONGEST_LINE - (0 if lines else before) - len(current)):
+            end = start + max(0, room - len(space))
+            lines.append(current + space + rest[start:end] if end > start else current)
+            if end > start or not space:
+                space = b" "
+            start, current = end, b""
+        current += space + rest[start:]
     return b"\r\n".join([*lines, current])

@@ -3,6 +3,7 @@
 import email.header
 import random
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ ROWS = [
     (b"\r\n\t\r\n\tvalue", b"\t\r\n\tvalue"),
     (b" [tag]\r\n \r\n\tvalue", b" [tag] \r\n\tvalue"),
     (b" a\r\n \r\n\t", b" a \t"),
+    (b" a\0b\rc\nd\r\n\0 e\r\n", b" abcd e"),
+    (b"\r\n \0\r\n\tx", b" \r\n\tx"),
     (" Grüße".encode(), b" =?UTF-8?Q?Gr=C3=BC=C3=9Fe?="),
     (" an grüne Bäume hier".encode(), b" an =?UTF-8?Q?gr=C3=BCne_B=C3=A4ume?= hier"),
     (" ä\r\n\tö x".encode(), b" =?UTF-8?Q?=C3=A4=09=C3=B6?= x"),
@@ -36,6 +39,24 @@ ROWS = [
 @pytest.mark.parametrize("value,expected", ROWS)
 def test_rows(value, expected):
     assert legal(value, 4, False) == expected
+
+
+@pytest.mark.parametrize("name_octets", [255, 990, 998, 2_000])
+@pytest.mark.parametrize("value", [b" x", b"x"])
+def test_a_long_name_leaves_its_line_to_itself(name_octets, value):
+    fits = name_octets + 2 + len(value) <= LONGEST_LINE
+    assert legal(value, name_octets, False) == (value if fits else b"\r\n x")
+
+
+@pytest.mark.parametrize("piece", ["\r\n ", "a\r\n ", "x", "ü ", " a", "ü a "])
+def test_the_time_is_in_proportion_to_the_octets(piece):
+    def spent(octets):
+        value = (piece * (octets // len(piece.encode()))).encode()
+        start = time.process_time()
+        legal(value, 4, False)
+        return time.process_time() - start
+
+    assert spent(1_048_576) < 80 * min(spent(65_536) for _ in range(3)) + 0.1
 
 
 def test_8_bit_stays_with_smtputf8():
