@@ -110,6 +110,27 @@ extension TOMLReader {
         return name
     }
 
+    /// A pool's name, as the protocol has it in `hello`.
+    func poolName(_ key: String, default fallback: String) -> String {
+        let name = self.string(key, default: fallback)
+        let isName =
+            (1...64).contains(name.utf8.count)
+            && name.utf8.allSatisfy { octet in
+                switch octet {
+                case 0x61...0x7A, 0x30...0x39, 0x2D, 0x5F: true
+                default: false
+                }
+            }
+        if !isName {
+            self.report(
+                key,
+                "\"\(name)\" is not a pool's name, and each of its workers would be refused",
+                remedy: "write 1 to 64 small letters, digits, hyphens or underscores"
+            )
+        }
+        return name
+    }
+
     /// A time of at most a day.
     func milliseconds(_ key: String, default fallback: Int64) -> Int64 {
         self.integer(key, default: fallback, in: 0...86_400_000, unit: "milliseconds")

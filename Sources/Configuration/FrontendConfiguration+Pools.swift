@@ -15,7 +15,7 @@ extension FrontendConfiguration {
     }
 
     private static func pool(_ reader: TOMLReader) -> Pool {
-        let name = reader.name("name", default: "policy")
+        let name = reader.poolName("name", default: "policy")
         if !reader.has("name") {
             reader.report("name", "is missing", remedy: "workers of this pool say it in hello")
         }

@@ -42,7 +42,7 @@ extension WorkerConfiguration {
         self.controlDirectories = folder.controlDirectories(source("control_directories"))
         self.logLevel = source("log_level").choice("log_level", default: self.logLevel)
         self.logFormat = source("log_format").choice("log_format", default: self.logFormat)
-        self.pool = reader.name("pool", default: self.pool)
+        self.pool = reader.poolName("pool", default: self.pool)
         self.concurrency = reader.integer(
             "concurrency",
             default: self.concurrency,

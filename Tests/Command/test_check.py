@@ -39,6 +39,28 @@ def test_nobody_for_recipients_is_said(installation):
     assert done.returncode == 0
     assert "nobody: every recipient gets 450" in done.stdout
     assert "nobody: every message gets 451" in done.stdout
+    assert "warning: config/plugins: no plugin decides at rcpt, so every recipient gets 450; add rcpt_ok" in done.stderr
+    assert "warning: config/plugins: no plugin decides at queue, so every message gets 451; add queue/" in done.stderr
+
+
+def test_a_pool_that_is_never_asked_is_said(installation):
+    said = "pool python stands after pool policy, so it is never asked at rcpt, where rcpt_ok decides, nor at queue"
+    for names, is_said in [(["policy", "python"], True), (["python", "policy"], False)]:
+        pools = "".join(f'[[pool]]\nname = "{name}"\n' for name in names)
+        (installation.config / "frontend.toml").write_text(pools)
+        worker_says(installation, "rcpt badrcptto rcpt_ok\nqueue queue/maildir\n")
+        done = installation.check()
+        assert done.returncode == 0 and (said in done.stderr) == is_said, done.stderr
+
+
+def test_a_pool_has_a_name_that_workers_may_say(installation):
+    worker_says(installation, "rcpt rcpt_ok\n")
+    for file, text in [("frontend", '[[pool]]\nname = "My.Pool"\n'), ("worker", 'pool = "My.Pool"\n')]:
+        (installation.config / "frontend.toml").write_text("")
+        (installation.config / f"{file}.toml").write_text(text)
+        done = installation.check()
+        assert done.returncode == 78
+        assert '"My.Pool" is not a pool\'s name' in done.stderr and f"{file}.toml:" in done.stderr
 
 
 def test_all_mistakes_of_all_files_are_printed_at_once(installation):

@@ -29,7 +29,8 @@ struct CheckCommand: ParsableCommand {
         for line in CheckListing(report: found, served: plugins.served).lines {
             StandardOutput.write(FilePath.relativized(line))
         }
-        for warning in found.warnings + plugins.warnings {
+        let served = CheckServed(report: found, served: plugins.served)
+        for warning in found.warnings + served.warnings + plugins.warnings {
             StandardError.write("warning: \(FilePath.relativized(warning))")
         }
     }

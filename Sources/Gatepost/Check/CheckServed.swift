@@ -1,0 +1,50 @@
+import Configuration
+import PolicyProtocol
+
+/// Finds hooks at which mail stops, and pools that are never asked at one.
+struct CheckServed {
+    let report: ConfigurationReport
+    /// One line a hook: its name, then the plugins in their order.
+    let served: [[String]]
+
+    /// What is allowed and yet lets no mail through, or leaves a pool unasked.
+    var warnings: [String] { self.missing + self.unreached }
+
+    /// Other pools may answer where the plugins do not; without any, nobody does.
+    private var missing: [String] {
+        let pools = self.report.frontend.pools.filter(\.isDeciding)
+        guard pools.allSatisfy({ $0.name == self.report.worker.pool }) else { return [] }
+        let places = [
+            (Hook.rcpt, "every recipient gets 450", "rcpt_ok"),
+            (Hook.queue, "every message gets 451", "queue/maildir or queue/smtp-forward"),
+        ]
+        return places.compactMap { hook, effect, plugin in
+            self.plugins(at: hook).isEmpty
+                ? "config/plugins: no plugin decides at \(hook.rawValue), so \(effect); add \(plugin)"
+                : nil
+        }
+    }
+
+    /// Plugins that always decide at their hook keep every later pool from being asked there.
+    private var unreached: [String] {
+        let pools = self.report.frontend.pools.filter(\.isDeciding).map(\.name)
+        guard let own = pools.firstIndex(of: self.report.worker.pool) else { return [] }
+        let decided = [Hook.rcpt, .queue].compactMap { hook -> String? in
+            let plugin = self.plugins(at: hook).first { Self.alwaysDecides($0) }
+            return plugin.map { "at \(hook.rawValue), where \($0) decides" }
+        }
+        guard !decided.isEmpty else { return [] }
+        return pools[(own + 1)...].map { pool in
+            "frontend.toml: pool \(pool) stands after pool \(pools[own]), so it is never asked "
+                + "\(decided.joined(separator: ", nor ")); put its [[pool]] first if it has a say there"
+        }
+    }
+
+    private func plugins(at hook: Hook) -> [String] {
+        Array(self.served.first { $0.first == hook.rawValue }?.dropFirst() ?? [])
+    }
+
+    private static func alwaysDecides(_ plugin: String) -> Bool {
+        plugin == "rcpt_ok" || plugin.hasPrefix("queue/")
+    }
+}
