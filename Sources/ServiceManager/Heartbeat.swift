@@ -36,8 +36,10 @@ package struct Heartbeat: Sendable {
         )
     }()
 
-    /// How often systemd wants to hear of this process, in milliseconds: twice as often as it looks, and
-    /// at least once a second. `nil`: not at all. See sd_watchdog_enabled(3).
+    /// How often systemd wants to hear of this process, in milliseconds.
+    ///
+    /// Twice as often as systemd looks, and at least once a second. `nil`: not at all. See
+    /// sd_watchdog_enabled(3).
     static func systemdInterval(process: pid_t?, microseconds: Int64?) -> Int64? {
         guard process == nil || process == getpid(), let microseconds, microseconds > 0 else {
             return nil

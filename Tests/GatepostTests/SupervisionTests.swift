@@ -210,7 +210,8 @@ import Testing
         ]
     }
 
-    @Test mutating func `a child that does not beat gets SIGTERM, then SIGKILL, then a successor`() {
+    @Test mutating func `a child that does not beat gets SIGTERM, then SIGKILL, then a successor`()
+    {
         self.beat([1, 2], nowMS: 9_000)
         #expect(self.supervision.nextDeadlineMS == 10_000)
         #expect(self.supervision.timePassed(nowMS: 9_999) == [])

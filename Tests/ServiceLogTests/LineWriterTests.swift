@@ -6,7 +6,10 @@ import Testing
 /// The writer with a real pipe, whose reader is this test.
 @Suite struct LineWriterTests {
     /// Both ends of a pipe.
-    private struct Pipe: ~Copyable {
+    ///
+    /// They stay open: a writer's thread lives as long as the process, and would write what it still
+    /// holds to the file that gets the descriptor's number next.
+    private struct Pipe {
         let reader: Int32
         let writer: Int32
 
@@ -14,11 +17,6 @@ import Testing
             var ends: [Int32] = [-1, -1]
             pipe(&ends)
             (self.reader, self.writer) = (ends[0], ends[1])
-        }
-
-        deinit {
-            close(self.reader)
-            close(self.writer)
         }
 
         /// The next line, without its LF.
