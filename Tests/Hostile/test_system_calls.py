@@ -173,3 +173,34 @@ def test_what_is_no_failure(stage: Stage, code: int) -> None:
     stage.fail("unlinkat", "clean", errno.EIO, 1)
     assert stage.send() == (250, "2.0.0")
     assert stage.queued.pop() == CLEANED
+
+
+#: What accept(2) may say; of EINTR nothing is logged.
+ACCEPT = [
+    errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EPROTO,
+    errno.EINTR, errno.EIO, errno.EINVAL, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
+    errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT,
+]  # fmt: skip
+
+
+def test_accepting_goes_on(stage: Stage) -> None:
+    """The client that could not be accepted waits in the backlog and is served all the same."""
+    for code in ACCEPT:
+        stage.fail("accept4", "tcp", code, 3)
+        assert stage.send() == (250, "2.0.0"), errno.errorcode[code]
+        stage.fail("accept4", "/pools/", code, 3)
+        stage.server.python_worker(["help"], lambda event: "declined").close()
+    wanted = "a connection could not be accepted"
+    stage.frontend.logged(rf"{wanted}.*listener=")
+    stage.frontend.logged(rf"{wanted}.*pool=")
+    lines = [line for line in stage.frontend.log().splitlines() if wanted in line]
+    assert len(lines) < len(ACCEPT), lines
+
+
+def test_a_socket_that_cannot_be_bound_again_is_tried_again(stage: Stage) -> None:
+    path = Path(stage.server.socket())
+    stage.fail("bind", "/pools/", errno.EACCES, 2)
+    path.unlink()
+    stage.frontend.logged("a pool's socket cannot be bound again")
+    wait_until(path.exists, 10, "the pool's socket")
+    stage.server.python_worker(["help"], lambda event: "declined").close()

@@ -30,7 +30,7 @@ final class SMTPListener {
         }
     }
     private var passes: GreetingPasses
-    private var channel: (any Channel)?
+    private var socket: ListeningSocket?
 
     init(configuration: FrontendConfiguration.Listener, smtp: SMTPConfiguration) {
         self.configuration = configuration
@@ -44,12 +44,6 @@ final class SMTPListener {
     func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
         let bound = NIOLoopBound((server, self), eventLoop: server.loop)
         let bootstrap = ServerBootstrap(group: server.loop)
-            .serverChannelInitializer { channel in
-                // Out of descriptors: accepting pauses instead of spinning.
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPauseHandler())
-                }
-            }
             .serverChannelOption(.backlog, value: Int32(self.configuration.backlog))
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -64,20 +58,22 @@ final class SMTPListener {
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
-        let opened: EventLoopFuture<any Channel> =
-            if let inherited {
-                bootstrap.withBoundSocket(inherited)
-            } else {
-                bootstrap.bind(
-                    host: "\(self.configuration.address.host)",
-                    port: self.configuration.address.port
-                )
-            }
-        return opened.assumeIsolated().map { channel in
-            self.channel = channel
-            return channel.localAddress
+        let socket = ListeningSocket(
+            server: server,
+            bootstrap: bootstrap,
+            metadata: ["listener": "\(self.configuration.name)"]
+        )
+        self.socket = socket
+        return socket.open { bootstrap in
+            if let inherited { return bootstrap.withBoundSocket(inherited) }
+            return bootstrap.bind(
+                host: "\(self.configuration.address.host)",
+                port: self.configuration.address.port
+            )
         }
+        .map(\.localAddress)
         .flatMapErrorThrowing { error in
+            if let error = error as? SystemError { throw error }
             let code = (error as? IOError)?.errnoCode ?? EADDRNOTAVAIL
             throw SystemError("listen on", "\(self.configuration.address)", code)
         }
@@ -117,8 +113,8 @@ final class SMTPListener {
 
     /// Takes no more clients.
     func close() {
-        self.channel?.close(promise: nil)
-        self.channel = nil
+        _ = self.socket?.close()
+        self.socket = nil
     }
 
     /// How long this client's banner is held back, in milliseconds.

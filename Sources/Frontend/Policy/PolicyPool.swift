@@ -24,14 +24,17 @@ final class PolicyPool {
     var actions: [PoolAction] = []
     var isPerforming = false
     var dirty: [WorkerConnectionHandler] = []
-    private var channel: (any Channel)?
+    private var socket: ListeningSocket?
     private let place: PoolSocketPlace
     /// The socket file that we bound: nobody else's is ever removed.
     private var boundInode: UInt64?
+    /// The socket file was removed and is not bound again yet.
+    private var isSocketLost = false
     /// Names of workers that are gone, until what they held has been placed.
     var lostLabels: [WorkerID: WorkerLabel] = [:]
     /// Lines about workers, which a worker could otherwise cause without end.
     private var throttle = LogThrottle()
+    private var socketThrottle = LogThrottle(lines: 1, periodMS: 10_000)
     /// What ready workers asked for, per hook; kept, since every event looks at it.
     var wants = PoolWants()
     /// What was last logged as asked and served by no worker.
@@ -112,13 +115,7 @@ extension PolicyPool {
     func open() throws -> EventLoopFuture<Void> {
         try self.place.prepare()
         let pool = NIOLoopBound(self, eventLoop: self.server.loop)
-        return ServerBootstrap(group: self.server.loop)
-            .serverChannelInitializer { channel in
-                // Out of descriptors: accepting pauses instead of spinning.
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPauseHandler())
-                }
-            }
+        let bootstrap = ServerBootstrap(group: self.server.loop)
             .serverChannelOption(.backlog, value: 1_024)
             .childChannelOption(
                 .writeBufferWaterMark,
@@ -132,14 +129,18 @@ extension PolicyPool {
                     try channel.pipeline.syncOperations.addHandler(pool.value.newConnection())
                 }
             }
-            .bind(unixDomainSocketPath: self.place.path)
-            .assumeIsolated()
-            .flatMapThrowing { try self.bound($0) }
+        let socket = ListeningSocket(
+            server: self.server,
+            bootstrap: bootstrap,
+            metadata: ["pool": "\(self.name)"]
+        )
+        self.socket = socket
+        return socket.open { $0.bind(unixDomainSocketPath: self.place.path) }
+            .flatMapThrowing { _ in try self.bound() }
             .nonisolated()
     }
 
-    private func bound(_ channel: any Channel) throws {
-        self.channel = channel
+    private func bound() throws {
         let path = self.place.path
         guard chmod(path, mode_t(self.configuration.socketMode)) == 0 else {
             throw SystemError("chmod", path, errno)
@@ -152,19 +153,38 @@ extension PolicyPool {
         self.boundInode = UInt64(facts.st_ino)
     }
 
-    /// Binds the socket again if somebody removed its file; connections are not touched.
+    /// Binds the socket again if its file was removed, and tries until that succeeds; connections
+    /// are not touched.
     func checkSocket() {
         var facts = stat()
-        guard self.boundInode != nil, lstat(self.place.path, &facts) != 0, errno == ENOENT else {
-            return
+        if self.boundInode != nil, lstat(self.place.path, &facts) != 0, errno == ENOENT {
+            self.logger.warning(
+                "a pool's socket was removed, binding it again",
+                metadata: ["pool": "\(self.name)", "reason": "socket_removed"]
+            )
+            self.boundInode = nil
+            self.isSocketLost = true
         }
-        self.logger.warning(
-            "a pool's socket was removed, binding it again",
-            metadata: ["pool": "\(self.name)", "reason": "socket_removed"]
+        guard self.isSocketLost else { return }
+        self.isSocketLost = false
+        _ = self.socket?.close()
+        self.socket = nil
+        do {
+            try self.open().assumeIsolated().whenFailure { self.socketStaysLost($0) }
+        } catch {
+            self.socketStaysLost(error)
+        }
+    }
+
+    private func socketStaysLost(_ error: any Error) {
+        self.isSocketLost = true
+        guard let suppressed = self.socketThrottle.admits(now: self.server.nowMS) else { return }
+        var metadata: Logger.Metadata = ["pool": "\(self.name)", "error": "\(error)"]
+        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+        self.logger.error(
+            "a pool's socket cannot be bound again, trying every second",
+            metadata: metadata
         )
-        self.boundInode = nil
-        self.channel?.close(promise: nil)
-        _ = try? self.open()
     }
 
     /// Closes the socket and every connection.
@@ -214,8 +234,9 @@ extension PolicyPool {
             unlink(self.place.path)
         }
         self.boundInode = nil
-        let closed = self.channel?.close() ?? self.server.loop.makeSucceededVoidFuture()
-        self.channel = nil
+        self.isSocketLost = false
+        let closed = self.socket?.close() ?? self.server.loop.makeSucceededVoidFuture()
+        self.socket = nil
         return closed
     }
 

@@ -1,19 +1,24 @@
-/// Lets so many lines a second pass and counts the rest.
+/// Lets so many lines of a period pass and counts the rest.
 struct LogThrottle {
-    static let linesPerSecond = 20
-
-    private var secondMS: Int64 = 0
+    private let linesOfPeriod: Int
+    private let periodMS: Int64
+    private var periodBeganMS: Int64 = 0
     private var lines = 0
     private var suppressed = 0
 
+    init(lines: Int = 20, periodMS: Int64 = 1_000) {
+        self.linesOfPeriod = lines
+        self.periodMS = periodMS
+    }
+
     /// The number of lines suppressed before this one; `nil` if this one is to be suppressed too.
     mutating func admits(now: Int64) -> Int? {
-        if now - self.secondMS >= 1_000 {
-            self.secondMS = now
+        if now - self.periodBeganMS >= self.periodMS {
+            self.periodBeganMS = now
             self.lines = 0
         }
         self.lines += 1
-        guard self.lines <= Self.linesPerSecond else {
+        guard self.lines <= self.linesOfPeriod else {
             self.suppressed += 1
             return nil
         }

@@ -5,7 +5,7 @@
  *     NUMBER CALL PART ERRNO TIMES
  *
  * The next TIMES calls of CALL on a path that holds PART fail with ERRNO; of `write`, ERRNO 0 writes one octet. NUMBER
- * is new with each line. An empty file: nothing fails.
+ * is new with each line. An empty file: nothing fails. Of `accept4` and `bind` the path is that of a Unix socket, or `tcp`.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,8 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -121,4 +123,25 @@ int unlinkat(int folder, const char *path, int flags) {
     int code = fault("unlinkat", path);
     if (code > 0) FAIL(code);
     return REAL(unlinkat)(folder, path, flags);
+}
+
+static int fault_of(const char *call, const struct sockaddr *address) {
+    if (address->sa_family != AF_UNIX) return fault(call, "tcp");
+    return fault(call, ((const struct sockaddr_un *)address)->sun_path);
+}
+
+/* Called when a client waits in the backlog, and once more after each client that was accepted. */
+int accept4(int descriptor, struct sockaddr *client, socklen_t *size, int flags) {
+    struct sockaddr_storage own = {0};
+    socklen_t own_size = sizeof own - 1;
+    getsockname(descriptor, (struct sockaddr *)&own, &own_size);
+    int code = fault_of("accept4", (struct sockaddr *)&own);
+    if (code > 0) FAIL(code);
+    return REAL(accept4)(descriptor, client, size, flags);
+}
+
+int bind(int descriptor, const struct sockaddr *address, socklen_t size) {
+    int code = fault_of("bind", address);
+    if (code > 0) FAIL(code);
+    return REAL(bind)(descriptor, address, size);
 }
