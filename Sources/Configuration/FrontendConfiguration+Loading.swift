@@ -149,6 +149,14 @@ extension FrontendConfiguration.Limits {
         self.maximumUnrecognized = count("max_unrecognized", self.maximumUnrecognized)
         self.maximumTransactions = count("max_transactions", self.maximumTransactions)
         self.maximumNoops = count("max_noop", self.maximumNoops)
+        self.maximumCommandsWithoutMessage = count(
+            "max_commands_without_message",
+            self.maximumCommandsWithoutMessage
+        )
+        self.maximumRefusedRecipients = count(
+            "max_refused_recipients",
+            self.maximumRefusedRecipients
+        )
         self.maximumReceived = count("max_received", self.maximumReceived, in: 1...10_000)
         self.maximumSessions = count("max_sessions", self.maximumSessions)
         self.maximumSessionsPerIP = count("max_sessions_per_ip", self.maximumSessionsPerIP)

@@ -86,10 +86,14 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumErrors = 10
         /// `max_unrecognized` commands a session, should no worker count; 0 is no limit.
         package var maximumUnrecognized = 10
-        /// `max_transactions` a session: then 421; 0 is no limit.
+        /// `max_transactions` a session, with a message each: then 421; 0 is no limit.
         package var maximumTransactions = 1_000
         /// `max_noop`: NOOPs in a row, then 421 and close; 0 is no limit.
         package var maximumNoops = 100
+        /// `max_commands_without_message` in a row, RCPT aside, then 421 and close; 0 is no limit.
+        package var maximumCommandsWithoutMessage = 1_000
+        /// `max_refused_recipients` in a row, then 421 and close; 0 is no limit.
+        package var maximumRefusedRecipients = 2_000
         /// `max_message_octets`, CRLFs counted; the control file `databytes` overrules it.
         package var maximumMessageOctets = 26_214_400
         /// `max_header_octets`: the header section of a message.

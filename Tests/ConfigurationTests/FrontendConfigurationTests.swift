@@ -310,6 +310,17 @@ import Testing
         #expect(pools.map(\.canaryPercent) == [0, 0, 60, 40])
     }
 
+    @Test func `limits in a row have defaults and can be switched off`() throws {
+        var limits = try self.load("").limits
+        #expect(limits.maximumCommandsWithoutMessage == 1_000)
+        #expect(limits.maximumRefusedRecipients == 2_000)
+        limits = try self.load(
+            "[limits]\nmax_commands_without_message = 0\nmax_refused_recipients = 0\n"
+        ).limits
+        #expect(limits.maximumCommandsWithoutMessage == 0)
+        #expect(limits.maximumRefusedRecipients == 0)
+    }
+
     @Test func `limits are taken at their ends and refused past them`() throws {
         #expect(try self.load("[limits]\nmax_recipients = 100\n").limits.maximumRecipients == 100)
         #expect(self.problems("[limits]\nmax_recipients = 1000001\n").count == 1)

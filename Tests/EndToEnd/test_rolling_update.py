@@ -148,7 +148,7 @@ class Client(threading.Thread):
 def test_nobody_waits_for_a_drain(gatepost: Gatepost) -> None:
     """Twenty clients, one event each at all times; no reply takes longer than one event takes."""
     gatepost.pool.update(grace_ms=0, minimum_workers=6)
-    gatepost.limits(max_noop=0, max_sessions_per_ip=0)
+    gatepost.limits(max_commands_without_message=0, max_sessions_per_ip=0)
     frontend = gatepost.frontend(ready=False)
 
     def another(number: int) -> SlowWorker:

@@ -30,7 +30,7 @@ def send_until_blocked(client: Dialogue, command: bytes, most: int) -> int:
 
 @pytest.mark.parametrize("command", [b"HELP\r\n", b"RCPT TO:<a@b>\r\n"], ids=["help", "rcpt"])
 def test_a_client_that_never_reads_costs_no_memory(gatepost: Gatepost, command: bytes) -> None:
-    gatepost.limits(max_errors=0)
+    gatepost.limits(max_errors=0, max_refused_recipients=0, max_commands_without_message=0)
     frontend, _ = gatepost.run()
     with gatepost.connect() as client:
         client.ehlo()
@@ -49,6 +49,7 @@ def test_every_reply_arrives_when_the_client_reads_at_last(
     gatepost: Gatepost, ends: bool
 ) -> None:
     """Octet for octet what was asked, and none of it makes the client an early talker."""
+    gatepost.limits(max_commands_without_message=0)
     frontend, _ = gatepost.run()
     with gatepost.connect() as client:
         client.ehlo()
@@ -84,7 +85,7 @@ def test_every_reply_arrives_when_the_client_reads_at_last(
 
 
 def test_a_client_that_takes_no_replies_is_closed(gatepost: Gatepost) -> None:
-    gatepost.limits(reply_timeout_ms=1_000)
+    gatepost.limits(reply_timeout_ms=1_000, max_commands_without_message=0)
     frontend, _ = gatepost.run()
     with gatepost.connect() as client:
         client.ehlo()

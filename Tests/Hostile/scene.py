@@ -42,7 +42,13 @@ class Scene:
         }
         pool.update(hostile)
         gatepost.frontend_toml["pool"] = [pool, {"name": "healthy", "minimum_workers": 1}]
-        gatepost.limits(max_errors=0, max_unrecognized=0, max_noop=0)
+        gatepost.limits(
+            max_errors=0,
+            max_unrecognized=0,
+            max_noop=0,
+            max_commands_without_message=0,
+            max_refused_recipients=0,
+        )
         self.frontend: Program = gatepost.frontend(ready=False)
         self.healthy = gatepost.python_worker(
             ["rcpt", "queue"], accepting(), pool="healthy", concurrency=1_000

@@ -25,6 +25,8 @@ extension SMTPConfiguration {
         limits.maximumUnrecognized = configuration.limits.maximumUnrecognized
         limits.maximumTransactions = configuration.limits.maximumTransactions
         limits.maximumNoops = configuration.limits.maximumNoops
+        limits.maximumCommandsWithoutMessage = configuration.limits.maximumCommandsWithoutMessage
+        limits.maximumRefusedRecipients = configuration.limits.maximumRefusedRecipients
         self.init(
             hostname: Array(configuration.hostname.utf8),
             greetingText: control.first("smtpgreeting").map { Array($0.utf8) },

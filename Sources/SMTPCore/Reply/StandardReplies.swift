@@ -273,6 +273,20 @@ package enum StandardReplies {
         .tooManyErrors,
         "Too many NOOPs in a row, closing connection"
     )
+    /// RFC 5321 §3.8, §7.8; RFC 3463 §3.8.
+    package static let tooManyWithoutMessage = reply(
+        421,
+        (4, 7, 0),
+        .tooManyErrors,
+        "Too many commands without a message, closing connection"
+    )
+    /// RFC 5321 §3.8, §7.8; RFC 3463 §3.8.
+    package static let tooManyRefusedRecipients = reply(
+        421,
+        (4, 7, 0),
+        .tooManyErrors,
+        "Too many refused recipients in a row, closing connection"
+    )
     package static let tooManyTransactions = reply(
         421,
         (4, 7, 0),

@@ -1,7 +1,8 @@
 /// What a session has done so far: the counters of its snapshots, and which of them went too far.
 ///
 /// Only what the client did wrong counts as an error; a policy's refusal does not, so that a list
-/// with many dead addresses is not cut off.
+/// with many dead addresses is not cut off. What costs us work and brings no message has limits
+/// that are counted in a row: they start again with each message, or each recipient granted.
 package struct AbuseMeter: Equatable, Sendable {
     /// Command lines read, whatever came of them.
     private(set) package var commands: UInt64 = 0
@@ -17,12 +18,25 @@ package struct AbuseMeter: Equatable, Sendable {
     private(set) package var recipientsRefused: UInt64 = 0
     /// NOOPs since the last other command.
     private(set) package var noopsInARow: UInt64 = 0
+    /// Transactions that became a message: each DATA that was granted.
+    private(set) package var messages: UInt64 = 0
+    /// Commands since the last DATA that was granted, RCPT aside.
+    private(set) package var commandsWithoutMessage: UInt64 = 0
+    /// RCPTs since the last one that was granted, whoever refused them.
+    private(set) package var recipientsRefusedInARow: UInt64 = 0
 
     package init() {}
 
-    mutating func commandReceived(isNoop: Bool) {
+    /// `verb` is `nil` for a line that is no command we know.
+    mutating func commandReceived(_ verb: SMTPVerb?) {
         self.commands += 1
-        self.noopsInARow = isNoop ? self.noopsInARow + 1 : 0
+        self.noopsInARow = verb == .noop ? self.noopsInARow + 1 : 0
+        // A long list is one message with many RCPTs: these have a limit of their own.
+        if verb == .rcpt {
+            self.recipientsRefusedInARow += 1
+        } else {
+            self.commandsWithoutMessage += 1
+        }
     }
 
     mutating func errorMade() { self.errors += 1 }
@@ -31,7 +45,15 @@ package struct AbuseMeter: Equatable, Sendable {
 
     mutating func transactionBegun() { self.transactions += 1 }
 
-    mutating func recipientGranted() { self.recipientsGranted += 1 }
+    mutating func messageBegun() {
+        self.messages += 1
+        self.commandsWithoutMessage = 0
+    }
+
+    mutating func recipientGranted() {
+        self.recipientsGranted += 1
+        self.recipientsRefusedInARow = 0
+    }
 
     mutating func recipientRefused() { self.recipientsRefused += 1 }
 
@@ -48,8 +70,16 @@ package struct AbuseMeter: Equatable, Sendable {
         Self.isOver(self.noopsInARow, limits.maximumNoops)
     }
 
+    func hasTooManyWithoutMessage(_ limits: SMTPLimits) -> Bool {
+        Self.isOver(self.commandsWithoutMessage, limits.maximumCommandsWithoutMessage)
+    }
+
+    func hasTooManyRefusedRecipients(_ limits: SMTPLimits) -> Bool {
+        Self.isOver(self.recipientsRefusedInARow, limits.maximumRefusedRecipients)
+    }
+
     func mayBeginTransaction(_ limits: SMTPLimits) -> Bool {
-        !Self.isOver(self.transactions + 1, limits.maximumTransactions)
+        !Self.isOver(self.messages + 1, limits.maximumTransactions)
     }
 
     private static func isOver(_ count: UInt64, _ limit: Int) -> Bool {

@@ -84,7 +84,7 @@ package struct SMTPLimits: Equatable, Sendable {
     ///
     /// 0 is no limit.
     package var maximumUnrecognized = 10
-    /// Transactions of a session; one more closes it.
+    /// Transactions of a session that reached a granted DATA; one more closes it.
     ///
     /// 0 is no limit.
     package var maximumTransactions = 1_000
@@ -92,6 +92,14 @@ package struct SMTPLimits: Equatable, Sendable {
     ///
     /// 0 is no limit.
     package var maximumNoops = 100
+    /// Commands in a row without a message, RCPT aside; one more closes the session.
+    ///
+    /// A granted DATA starts the count again. 0 is no limit.
+    package var maximumCommandsWithoutMessage = 1_000
+    /// RCPTs in a row of which none was granted; one more closes the session.
+    ///
+    /// 0 is no limit.
+    package var maximumRefusedRecipients = 2_000
 
     package init() {}
 }

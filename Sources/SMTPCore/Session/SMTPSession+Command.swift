@@ -85,7 +85,7 @@ extension SMTPSession {
     /// The line that was too long has ended: its one answer.
     private mutating func discarded(upTo end: Int) -> Step {
         self.discardedLineOctets = nil
-        self.meter.commandReceived(isNoop: false)
+        self.meter.commandReceived(nil)
         return Step(action: self.refuse(StandardReplies.commandLineTooLong), consumed: end)
     }
 }
@@ -109,7 +109,8 @@ extension SMTPSession {
         _ octets: borrowing Span<UInt8>
     ) -> SMTPAction {
         let verb = command.line.verb
-        self.meter.commandReceived(isNoop: verb == .noop)
+        self.meter.commandReceived(verb)
+        if let reply = self.refusalOfOneMore(verb) { return self.close(reply) }
         if command.lineOctets > SMTPLimits.commandLineOctets, verb != .mail {
             return self.refuse(StandardReplies.commandLineTooLong)
         }
@@ -134,6 +135,21 @@ extension SMTPSession {
             // The chunk follows at once and must not be read as commands. RFC 3030 §2.
             return self.close(StandardReplies.bdatNotOffered)
         case nil: return self.checkUnrecognized(command, octets)
+        }
+    }
+
+    /// The reply to a client that sends and sends and brings no message.
+    private func refusalOfOneMore(_ verb: SMTPVerb?) -> SMTPReply? {
+        let limits = self.configuration.limits
+        switch verb {
+        case .quit:
+            return nil
+        case .rcpt:
+            return self.meter.hasTooManyRefusedRecipients(limits)
+                ? StandardReplies.tooManyRefusedRecipients : nil
+        default:
+            return self.meter.hasTooManyWithoutMessage(limits)
+                ? StandardReplies.tooManyWithoutMessage : nil
         }
     }
 

@@ -241,6 +241,7 @@ extension SMTPSession {
             self.meter.recipientGranted()
             standard = StandardReplies.recipientAccepted
         case .data:
+            self.meter.messageBegun()
             guard let reply, reply.code.rawValue == 354 else {
                 return .reply(StandardReplies.startMailInput)
             }

@@ -24,6 +24,7 @@ struct StandardRepliesTests {
         StandardReplies.bareNewlineInMessage, StandardReplies.tooManyHops,
         StandardReplies.tooManyRecipients, StandardReplies.tooManyErrors,
         StandardReplies.tooManyUnrecognized, StandardReplies.tooManyNoops,
+        StandardReplies.tooManyWithoutMessage, StandardReplies.tooManyRefusedRecipients,
         StandardReplies.tooManyTransactions, StandardReplies.tooManySessions,
         StandardReplies.timeout, StandardReplies.shuttingDown, StandardReplies.internalError,
         StandardReplies.connectDenied, StandardReplies.connectDeferred,

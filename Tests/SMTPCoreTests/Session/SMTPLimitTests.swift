@@ -130,9 +130,15 @@ struct SMTPLimitTests {
     @Test func `transactions beyond the maximum close`() {
         let driver = SessionDriver.greeted(.test { $0.maximumTransactions = 2 })
         for _ in 0..<2 {
-            #expect(driver.code(of: "MAIL FROM:<>") == 250)
-            #expect(driver.code(of: "RSET") == 250)
+            // What ends before DATA is no message and uses nothing up.
+            for _ in 0..<5 {
+                #expect(driver.code(of: "MAIL FROM:<>") == 250)
+                #expect(driver.code(of: "RSET") == 250)
+            }
+            driver.beginContent()
+            #expect(driver.code(of: ".") == 250)
         }
+        #expect(driver.counters.transactions == 12)
         driver.events = []
         driver.send("MAIL FROM:<>\r\n")
         #expect(driver.events == [.said(StandardReplies.tooManyTransactions), .closed])
@@ -145,6 +151,80 @@ struct SMTPLimitTests {
         for _ in 0..<3 { #expect(driver.code(of: "NOOP") == 250) }
         #expect(driver.code(of: "NOOP") == 421)
         #expect(driver.isClosed)
+    }
+
+    @Test(arguments: ["RSET", "HELP", "VRFY a", "NOOP", "EHLO a", "XYZZY", "MAIL FROM:<>|RSET"])
+    func `commands in a row without a message beyond the maximum close`(commands: String) {
+        let driver = SessionDriver.greeted(
+            .test {
+                $0.maximumCommandsWithoutMessage = 12
+                $0.maximumUnrecognized = 0
+                $0.maximumErrors = 0
+                $0.maximumNoops = 0
+            }
+        )
+        func send(_ count: Int) {
+            for index in 0..<count {
+                let cycle = commands.split(separator: "|")
+                let code = driver.code(of: String(cycle[index % cycle.count]))
+                #expect(code != nil && code != 421)
+            }
+        }
+        // A message starts the count again: here EHLO came before it, behind it MAIL and the RCPTs.
+        send(8)
+        driver.beginTransaction(recipients: 100)
+        #expect(driver.code(of: "DATA") == 354)
+        #expect(driver.code(of: ".") == 250)
+        send(12)
+        driver.events = []
+        driver.send("RSET\r\n")
+        #expect(driver.events.last == .closed)
+        #expect(driver.replies.last == StandardReplies.tooManyWithoutMessage)
+    }
+
+    @Test func `QUIT is answered after as many commands as there may be`() {
+        let driver = SessionDriver.greeted(.test { $0.maximumCommandsWithoutMessage = 3 })
+        for _ in 0..<2 { #expect(driver.code(of: "RSET") == 250) }
+        #expect(driver.code(of: "QUIT") == 221)
+    }
+
+    @Test func `refused recipients in a row beyond the maximum close`() {
+        var isRefusing = true
+        let driver = SessionDriver.greeted(.test { $0.maximumRefusedRecipients = 3 }) {
+            if case .rcpt = $0, isRefusing {
+                .refused(StandardReplies.recipientDenied)
+            } else {
+                .granted(nil)
+            }
+        }
+        driver.beginTransaction(recipients: 2)
+        isRefusing = false
+        #expect(driver.code(of: "RCPT TO:<a@b>") == 250)
+        isRefusing = true
+        for _ in 0..<2 { #expect(driver.code(of: "RCPT TO:<a@b>") == 550) }
+        // Neither another command nor another transaction starts the count again.
+        #expect(driver.code(of: "RSET") == 250)
+        driver.beginTransaction(recipients: 1)
+        #expect(driver.counters.recipientsRefused == 5)
+        driver.events = []
+        driver.send("RCPT TO:<a@b>\r\n")
+        #expect(driver.events == [.said(StandardReplies.tooManyRefusedRecipients), .closed])
+    }
+
+    @Test func `commands and refused recipients without a limit never close`() {
+        let driver = SessionDriver.greeted(
+            .test {
+                $0.maximumCommandsWithoutMessage = 0
+                $0.maximumRefusedRecipients = 0
+            }
+        ) {
+            if case .rcpt = $0 { .refused(StandardReplies.recipientDenied) } else { .granted(nil) }
+        }
+        for _ in 0..<3_000 {
+            #expect(driver.code(of: "MAIL FROM:<>") == 250)
+            #expect(driver.code(of: "RCPT TO:<a@b>") == 550)
+            #expect(driver.code(of: "RSET") == 250)
+        }
     }
 
     @Test func `counters count`() {
