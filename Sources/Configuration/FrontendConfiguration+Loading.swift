@@ -180,6 +180,7 @@ extension FrontendConfiguration.Limits {
             self.maximumLineOctets,
             in: 1_000...(1 << 26)
         )
+        self.memoryOctets = octets("memory_octets", self.memoryOctets, in: 0...(1 << 40))
         self.memoryMessageOctets = octets(
             "memory_message_octets",
             self.memoryMessageOctets,

@@ -108,6 +108,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumSessions = 2_000
         /// `max_sessions_per_ip` at once, from one address (an IPv6 /64); 0 is no limit.
         package var maximumSessionsPerIP = 200
+        /// `memory_octets`: what all sessions may hold before none begins; 0 is no limit.
+        package var memoryOctets = 536_870_912
         /// `memory_message_octets`: a message up to this stays in memory until a worker wants it.
         package var memoryMessageOctets = 65_536
         /// `max_reply_delay_ms`: the longest tarpit that a worker may ask for.

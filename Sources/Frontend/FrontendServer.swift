@@ -26,6 +26,7 @@ final class FrontendServer {
     private var listeners: [SMTPListener] = []
     private var sessions = SessionRegistry()
     private var limits: ConnectionLimits
+    private var memory: MemoryBudget
     private var refusalThrottle = LogThrottle()
     private var identifiers = SessionIdentifierSource()
     private let lock: InstanceLock
@@ -86,6 +87,7 @@ final class FrontendServer {
             maximumSessions: configuration.limits.maximumSessions,
             maximumSessionsPerAddress: configuration.limits.maximumSessionsPerIP
         )
+        self.memory = MemoryBudget(octets: configuration.limits.memoryOctets)
         self.startedMS = 0
         self.startedMS = self.nowMS
         self.pools = configuration.pools.map { PolicyPool(configuration: $0, server: self) }
@@ -132,7 +134,12 @@ final class FrontendServer {
         self.ticks += 1
         let now = self.nowMS
         for pool in self.pools { pool.timePassed() }
-        for session in self.sessions.all { session.timePassed(now) }
+        var held = 0
+        for session in self.sessions.all {
+            session.timePassed(now)
+            held += session.heldOctets
+        }
+        self.memoryMeasured(held)
         switch self.state {
         case .stopping: self.continueShutdown(now)
         case .draining: self.continueDrain(now)
@@ -143,6 +150,26 @@ final class FrontendServer {
             if self.isObserved(.status) { self.tellStatus() }
         }
     }
+
+    /// Sessions hold so many octets; says when that becomes too much, and when it no longer is.
+    private func memoryMeasured(_ held: Int) {
+        guard self.memory.measured(held) else { return }
+        let metadata: Logger.Metadata = [
+            "held": "\(held)", "memory_octets": "\(self.memory.octets)",
+            "sessions": "\(self.sessions.count)",
+        ]
+        if self.memory.isUsedUp {
+            self.logger.warning(
+                "sessions hold more memory than memory_octets: no session or message begins",
+                metadata: metadata
+            )
+        } else {
+            self.logger.notice("sessions and messages begin again", metadata: metadata)
+        }
+    }
+
+    /// Sessions hold all the memory that they may: no transaction begins.
+    var isMemoryUsedUp: Bool { self.memory.isUsedUp }
 
     /// Looks at the spool off the loop, then tells the observers of `status`.
     private func tellStatus() {
@@ -246,7 +273,9 @@ final class FrontendServer {
     ///
     /// - Returns: Why it is to be refused, after which nothing is counted.
     func connectionOpened(from client: PolicyConversation) -> ConnectionLimits.Refusal? {
-        let refusal = self.limits.sessionOpened(from: client.clientNetwork)
+        let refusal =
+            self.memory.isUsedUp
+            ? .memoryUsedUp : self.limits.sessionOpened(from: client.clientNetwork)
         if let refusal, let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
             var metadata: Logger.Metadata = [
                 "client": "\(client.facts.clientIP)", "limit": "\(refusal.key)",
@@ -283,6 +312,7 @@ final class FrontendServer {
         self.configuration = new
         self.limits.maximumSessions = new.limits.maximumSessions
         self.limits.maximumSessionsPerAddress = new.limits.maximumSessionsPerIP
+        self.memory.octets = new.limits.memoryOctets
         for (listener, settings) in zip(self.listeners, new.listeners) {
             listener.reconfigure(settings, smtp: self.smtpConfiguration(for: settings))
         }

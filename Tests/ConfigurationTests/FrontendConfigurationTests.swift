@@ -310,6 +310,12 @@ import Testing
         #expect(pools.map(\.canaryPercent) == [0, 0, 60, 40])
     }
 
+    @Test func `the budget of memory has a default and can be switched off`() throws {
+        #expect(try self.load("").limits.memoryOctets == 536_870_912)
+        #expect(try self.load("[limits]\nmemory_octets = 0\n").limits.memoryOctets == 0)
+        #expect(throws: (any Error).self) { try self.load("[limits]\nmemory_octets = -1\n") }
+    }
+
     @Test func `limits in a row have defaults and can be switched off`() throws {
         var limits = try self.load("").limits
         #expect(limits.maximumCommandsWithoutMessage == 1_000)

@@ -16,6 +16,15 @@ struct SmallPartsTests {
         #expect(seen.count == 10_000)
     }
 
+    @Test func `a budget of memory is used up above it, and free again an eighth below it`() {
+        var budget = MemoryBudget(octets: 800)
+        let held = [0, 800, 801, 800, 701, 700, 800, 900, 0]
+        let changes = held.map { budget.measured($0) ? (budget.isUsedUp ? "used up" : "free") : "" }
+        #expect(changes == ["", "", "used up", "", "", "free", "", "used up", "free"])
+        budget.octets = 0
+        #expect(!budget.measured(.max) && !budget.isUsedUp)
+    }
+
     @Test func `the limits count sessions in and out`() {
         var limits = ConnectionLimits(maximumSessions: 3, maximumSessionsPerAddress: 2)
         let refusals = ["a", "a", "a", "b", "c"].map { limits.sessionOpened(from: $0) }

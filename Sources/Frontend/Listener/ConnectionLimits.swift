@@ -1,3 +1,5 @@
+import SMTPCore
+
 /// How many sessions there are, in all and from each client address.
 ///
 /// Pure counting: the listener asks before a session begins and tells when it ended.
@@ -13,12 +15,23 @@ struct ConnectionLimits {
     enum Refusal: Equatable {
         case tooManySessions
         case tooManyFromAddress
+        /// The server's ``MemoryBudget``, not counted here.
+        case memoryUsedUp
 
         /// The key of `[limits]` that refused.
         var key: String {
             switch self {
             case .tooManySessions: "max_sessions"
             case .tooManyFromAddress: "max_sessions_per_ip"
+            case .memoryUsedUp: "memory_octets"
+            }
+        }
+
+        /// What the client is told.
+        var reply: SMTPReply {
+            switch self {
+            case .tooManySessions, .tooManyFromAddress: StandardReplies.tooManySessions
+            case .memoryUsedUp: StandardReplies.memoryUsedUpClosing
             }
         }
     }

@@ -143,10 +143,10 @@ final class SMTPListener {
             client: channel.remoteAddress,
             local: channel.localAddress
         )
-        guard server.connectionOpened(from: handler.policy) != nil else {
+        guard let refusal = server.connectionOpened(from: handler.policy) else {
             return handler
         }
-        let reply = channel.allocator.buffer(bytes: StandardReplies.tooManySessions.wire)
+        let reply = channel.allocator.buffer(bytes: refusal.reply.wire)
         channel.writeAndFlush(reply).assumeIsolated().whenComplete { _ in
             channel.close(promise: nil)
         }

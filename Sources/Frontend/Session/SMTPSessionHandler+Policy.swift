@@ -79,6 +79,11 @@ extension SMTPSessionHandler {
     private func askSender(_ sender: EnvelopeAddress, isSMTPUTF8: Bool) {
         self.policy.transactionProposed(isSMTPUTF8: isSMTPUTF8)
         self.proposedSender = sender
+        if self.server.isMemoryUsedUp, let question = self.question {
+            let outcome = SMTPOutcome.refused(StandardReplies.memoryUsedUp)
+            self.settle(question, outcome)
+            return self.answer(outcome, .undecided, at: .mail)
+        }
         self.ask(.mail) { EventArguments.sender(sender, into: &$0) }
     }
 

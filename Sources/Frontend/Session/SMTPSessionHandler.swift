@@ -77,6 +77,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     static let waitingReplies = ChannelOptions.Types.WriteBufferWaterMark(low: 16_384, high: 65_536)
     /// A buffer of replies that grew beyond this is given back once it is sent.
     static let keptOutputOctets = 512
+    /// What a session costs that holds nothing: its objects, its channel and what NIO keeps for it.
+    static let idleOctets = 8_192
     /// How long a client has to take its last reply.
     static let lingerMS: Int64 = 2_000
 
@@ -101,6 +103,14 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     }
 
     var counters: AbuseMeter { self.machine.counters }
+
+    /// Octets of memory that this session holds, about.
+    var heldOctets: Int {
+        let waiting = self.blockedSinceMS == nil ? 0 : Self.waitingReplies.high
+        return Self.idleOctets + self.input.storageCapacity + self.output.storageCapacity + waiting
+            + self.content.capacity + (self.policy.message?.heldOctets ?? 0)
+            + (self.policy.transaction?.heldOctets ?? 0)
+    }
 }
 
 @available(*, unavailable)

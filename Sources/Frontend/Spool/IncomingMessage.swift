@@ -18,6 +18,9 @@ final class IncomingMessage {
     /// Octets so far.
     var size: Int { self.replacement?.size ?? self.memory.count + (self.file?.size ?? 0) }
 
+    /// Octets of memory that it holds.
+    var heldOctets: Int { self.memory.capacity + (self.file?.waitingOctets ?? 0) }
+
     /// What went wrong with the disk; the message cannot be accepted then.
     var failure: SystemError? { self.file?.failure }
 

@@ -37,6 +37,9 @@ final class SpoolFile {
     /// True while a write is under way: append no more than a buffer's worth.
     var isBusy: Bool { self.state == .writing }
 
+    /// Octets that wait to be written.
+    var waitingOctets: Int { self.waiting.count }
+
     /// Takes `octets` for the end of the file.
     func append(_ octets: [UInt8]) {
         guard self.state != .discarded else { return }

@@ -27,7 +27,7 @@ package enum SMTPReplyCause: String, CaseIterable, Sendable {
     case tooManyErrors = "too_many_errors"
     case tooManyTransactions = "too_many_transactions"
     case tooManySessions = "too_many_sessions"
-    /// Our disk failed.
+    /// Our disk failed, or our memory is used up.
     case systemFailure = "system_failure"
     case timeout
     case shuttingDown = "shutting_down"

@@ -301,6 +301,20 @@ package enum StandardReplies {
     )
 
     /// RFC 5321 §4.2.3, RFC 3463 §3.4.
+    package static let memoryUsedUp = reply(
+        452,
+        (4, 3, 1),
+        .systemFailure,
+        "Not enough memory, try again later"
+    )
+    /// RFC 5321 §3.8, RFC 3463 §3.4.
+    package static let memoryUsedUpClosing = reply(
+        421,
+        (4, 3, 2),
+        .systemFailure,
+        "Not enough memory, try again later"
+    )
+    /// RFC 5321 §4.2.3, RFC 3463 §3.4.
     package static let spoolFull = reply(
         452,
         (4, 3, 1),

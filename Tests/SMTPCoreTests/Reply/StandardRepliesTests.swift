@@ -5,6 +5,7 @@ import Testing
 struct StandardRepliesTests {
     static let all: [SMTPReply] = [
         StandardReplies.spoolFull, StandardReplies.spoolFailed,
+        StandardReplies.memoryUsedUp, StandardReplies.memoryUsedUpClosing,
         StandardReplies.ok, StandardReplies.senderAccepted, StandardReplies.recipientAccepted,
         StandardReplies.startMailInput, StandardReplies.messageAccepted, StandardReplies.help,
         StandardReplies.cannotVerify, StandardReplies.closing, StandardReplies.commandLineTooLong,
