@@ -8,6 +8,7 @@ def worker_says(installation, out="", err="", code=0):
 
 def test_the_order_of_asking_is_printed(installation):
     (installation.config / "me").write_text("mx.example.com\n")
+    (installation.config / "rcpthosts").write_text("example.com\n")
     worker_says(installation, "connect relay earlytalker\nrcpt rcpt_ok\nqueue queue/maildir\n")
     done = installation.check()
     assert done.returncode == 0 and done.stderr == ""
@@ -41,6 +42,28 @@ def test_nobody_for_recipients_is_said(installation):
     assert "nobody: every message gets 451" in done.stdout
     assert "warning: config/plugins: no plugin decides at rcpt, so every recipient gets 450; add rcpt_ok" in done.stderr
     assert "warning: config/plugins: no plugin decides at queue, so every message gets 451; add queue/" in done.stderr
+
+
+def test_lists_that_name_no_domain_for_rcpt_ok_are_said(installation):
+    folder = installation.config
+    (folder / "frontend.toml").write_text("")
+    worker_says(installation, "rcpt badrcptto rcpt_ok:1\nqueue queue/maildir\n")
+    warning = "warning: config/rcpthosts: {}, so rcpt_ok refuses all recipients but <Postmaster>{}, relay"
+    assert warning.format("there is no such file", "") in installation.check().stderr
+    (folder / "rcpthosts").write_text("# none yet\n")
+    (folder / "me").write_text("mx.example.com\n")
+    assert warning.format("names no domain", " and those at mx.example.com (file me)") in installation.check().stderr
+    # Another pool before this one may accept recipients; one after it may not.
+    for names, is_said in [(["policy", "python"], True), (["python", "policy"], False)]:
+        (folder / "frontend.toml").write_text("".join(f'[[pool]]\nname = "{name}"\n' for name in names))
+        assert ("rcpthosts" in installation.check().stderr) == is_said
+    (folder / "frontend.toml").write_text("")
+    for name in ["rcpthosts", "morercpthosts"]:
+        (folder / "rcpthosts").write_text("")
+        (folder / name).write_text(".example.com\n")
+        done = installation.check()
+        assert done.returncode == 0 and "rcpthosts" not in done.stderr
+        (folder / name).unlink()
 
 
 def test_a_pool_that_is_never_asked_is_said(installation):

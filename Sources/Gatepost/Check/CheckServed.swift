@@ -8,7 +8,7 @@ struct CheckServed {
     let served: [[String]]
 
     /// What is allowed and yet lets no mail through, or leaves a pool unasked.
-    var warnings: [String] { self.missing + self.unreached }
+    var warnings: [String] { self.missing + self.unreached + self.unaccepted }
 
     /// Other pools may answer where the plugins do not; without any, nobody does.
     private var missing: [String] {
@@ -40,11 +40,35 @@ struct CheckServed {
         }
     }
 
+    /// What rcpt_ok reads besides `me`.
+    private static let domainFiles = ["rcpthosts", "morercpthosts", "morercpthosts.cdb"]
+
+    /// Where rcpt_ok accepts the recipients and its lists name no domain.
+    private var unaccepted: [String] {
+        let pools = self.report.frontend.pools.filter(\.isDeciding)
+        let directories = self.report.worker.controlDirectories
+        let files = ControlFiles(directories: directories) { _ in }.snapshot()
+        guard pools.first?.name == self.report.worker.pool,
+            self.plugins(at: .rcpt).contains(where: { Self.name($0) == "rcpt_ok" }),
+            Self.domainFiles.allSatisfy({ files.lines($0)?.isEmpty ?? true })
+        else { return [] }
+        let problem = files.lines("rcpthosts") == nil ? "there is no such file" : "names no domain"
+        let names = (files.lines("me") ?? []).map(\.text).joined(separator: ", ")
+        let ours = names.isEmpty ? "" : " and those at \(names) (file me)"
+        return [
+            "\(directories[0])/rcpthosts: \(problem), so rcpt_ok refuses all recipients but "
+                + "<Postmaster>\(ours), relay clients' aside; write your domains, one a line"
+        ]
+    }
+
     private func plugins(at hook: Hook) -> [String] {
         Array(self.served.first { $0.first == hook.rawValue }?.dropFirst() ?? [])
     }
 
+    /// `rcpt_ok` of `rcpt_ok:1`.
+    private static func name(_ label: String) -> Substring { label.prefix { $0 != ":" } }
+
     private static func alwaysDecides(_ plugin: String) -> Bool {
-        plugin == "rcpt_ok" || plugin.hasPrefix("queue/")
+        self.name(plugin) == "rcpt_ok" || plugin.hasPrefix("queue/")
     }
 }
