@@ -90,9 +90,10 @@ class Installation:
         self.running.append(process)
         return process
 
-    def check(self):
+    def check(self, through=()):
+        """`gatepost check`, started by the command `through`."""
         return subprocess.run(
-            [self.gatepost, "check", "--config", "config"],
+            [*through, self.gatepost, "check", "--config", "config"],
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -1,5 +1,15 @@
 """`gatepost check`: all mistakes at once, else who is asked what, in which order."""
 
+import fcntl
+import os
+import pathlib
+import shutil
+import socket
+
+import pytest
+
+PORT_START = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
 
 def worker_says(installation, out="", err="", code=0):
     for suffix, text in [("out", out), ("err", err), ("code", str(code))]:
@@ -11,7 +21,9 @@ def test_the_order_of_asking_is_printed(installation):
     (installation.config / "rcpthosts").write_text("example.com\n")
     worker_says(installation, "connect relay earlytalker\nrcpt rcpt_ok\nqueue queue/maildir\n")
     done = installation.check()
-    assert done.returncode == 0 and done.stderr == ""
+    # Whether another program has port 2525 is this machine's affair.
+    warnings = [line for line in done.stderr.splitlines() if "listener[0].address" not in line]
+    assert done.returncode == 0 and warnings == []
     lines = done.stdout.splitlines()
     assert lines[0] == "frontend (mx.example.com)"
     assert lines[1] == "listener default: 127.0.0.1:2525"
@@ -84,6 +96,68 @@ def test_a_pool_has_a_name_that_workers_may_say(installation):
         done = installation.check()
         assert done.returncode == 78
         assert '"My.Pool" is not a pool\'s name' in done.stderr and f"{file}.toml:" in done.stderr
+
+
+def listener_warnings(installation, *addresses, **options):
+    installation.config.joinpath("frontend.toml").write_text(
+        "".join(f'[[listener]]\naddress = "{address}"\n' for address in addresses)
+    )
+    worker_says(installation, "rcpt rcpt_ok\nqueue queue/maildir\n")
+    done = installation.check(**options)
+    assert done.returncode == 0
+    return [line for line in done.stderr.splitlines() if "listener[" in line]
+
+
+def test_an_address_that_cannot_be_had_is_said(installation):
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        free_port, port = free.getsockname()[1], taken.getsockname()[1]
+        free.close()
+        addresses = ["127.0.0.1:0", f"127.0.0.1:{free_port}", f"127.0.0.1:{port}", "192.0.2.1:2525"]
+        said = listener_warnings(installation, *addresses)
+        assert len(said) == 2
+        start = "warning: frontend.toml: listener[2].address"
+        assert said[0].startswith(f"{start}: 127.0.0.1:{port} is in use by another program")
+        assert "192.0.2.1:2525 is no address of this machine; write one that is" in said[1]
+        # `*` is both families: a program that has the port on one is in its way.
+        assert f"[::]:{port} is in use" in listener_warnings(installation, f"*:{port}")[0]
+
+
+def test_the_port_of_the_frontend_that_runs_is_not_said(installation):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        lock = installation.folder / "var/run/frontend.lock"
+        lock.parent.mkdir(parents=True)
+        with lock.open("w") as file:
+            assert len(listener_warnings(installation, address)) == 1
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert listener_warnings(installation, address) == []
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or int(PORT_START.read_text()) <= 25 or not shutil.which("setpriv"),
+    reason="takes away a right that only root has",
+)
+def test_a_port_that_is_not_permitted_is_said(installation):
+    dropped = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
+    said = listener_warnings(installation, "127.0.0.1:25", through=dropped)
+    assert len(said) == 1 and "127.0.0.1:25 is not permitted to this user" in said[0]
+
+
+def test_folders_that_cannot_be_made_are_said(installation):
+    (installation.folder / "file").write_text("")
+    (installation.config / "frontend.toml").write_text(
+        'runtime_directory = "file/run"\nspool_directory = "not/yet/there"\n'
+    )
+    worker_says(installation, "rcpt rcpt_ok\nqueue queue/maildir\n")
+    done = installation.check()
+    said = [line for line in done.stderr.splitlines() if "_directory" in line]
+    assert done.returncode == 0 and len(said) == 1
+    assert said[0].startswith(
+        "warning: frontend.toml: runtime_directory: this user cannot make files in file/run, "
+        "because file is no folder; name another folder"
+    )
+    assert not (installation.folder / "not").exists()
 
 
 def test_all_mistakes_of_all_files_are_printed_at_once(installation):

@@ -146,6 +146,22 @@ package enum FilePath {
         return names
     }
 
+    /// Why this process could make no files in `folder`, were it to make the folder and what is missing
+    /// above it.
+    ///
+    /// - Parameter folder: An absolute path.
+    /// - Returns: The folder or file in the way and what it is or does not permit (`is no folder`); `nil`
+    ///   if nothing is in the way.
+    package static func obstacle(toFilesIn folder: String) -> (path: String, reason: String)? {
+        var path = folder
+        while path != "/", access(path, F_OK) != 0, errno == ENOENT || errno == ENOTDIR {
+            path = Self.parent(of: path)
+        }
+        if let stamp = FileStamp(path: path), !stamp.isDirectory { return (path, "is no folder") }
+        guard access(path, W_OK | X_OK) != 0 else { return nil }
+        return (path, "cannot be written: \(String(cString: strerror(errno)))")
+    }
+
     static func parent(of path: String) -> String {
         let slash = path.lastIndex(of: "/") ?? path.startIndex
         return slash == path.startIndex ? "/" : String(path[..<slash])

@@ -30,7 +30,10 @@ struct CheckCommand: ParsableCommand {
             StandardOutput.write(FilePath.relativized(line))
         }
         let served = CheckServed(report: found, served: plugins.served)
-        for warning in found.warnings + served.warnings + plugins.warnings {
+        let machine = CheckMachine(frontend: found.frontend)
+        let warnings =
+            found.warnings + served.warnings + machine.warnings + plugins.warnings
+        for warning in warnings {
             StandardError.write("warning: \(FilePath.relativized(warning))")
         }
     }

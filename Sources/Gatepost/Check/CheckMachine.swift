@@ -1,0 +1,90 @@
+import Configuration
+import Glibc
+
+/// Finds what this machine does not give the frontend: addresses to listen on, folders to write.
+///
+/// Looks as the user that runs the check, which need not be the frontend's: all of it is warnings.
+struct CheckMachine {
+    let frontend: FrontendConfiguration
+
+    var warnings: [String] { self.folders + self.listeners }
+
+    // MARK: Folders
+
+    private var folders: [String] {
+        let folders = [
+            ("runtime_directory", self.frontend.runtimeDirectory),
+            ("spool_directory", self.frontend.spoolDirectory),
+        ]
+        return folders.compactMap { key, folder in
+            guard let obstacle = FilePath.obstacle(toFilesIn: folder) else { return nil }
+            return "frontend.toml: \(key): this user cannot make files in \(folder), because "
+                + "\(obstacle.path) \(obstacle.reason); name another folder, or let the frontend's "
+                + "user write there"
+        }
+    }
+
+    // MARK: Listeners
+
+    private var listeners: [String] {
+        self.frontend.listeners.enumerated().compactMap { index, listener in
+            guard let problem = self.problem(of: listener.address) else { return nil }
+            return "frontend.toml: listener[\(index)].address: \(listener.address) \(problem)"
+        }
+    }
+
+    /// Why a frontend that started now could not listen there, and what to do.
+    private func problem(of address: ListenAddress) -> String? {
+        // Port 0 is always free.
+        guard address.port != 0 else { return nil }
+        switch Self.bind(address) {
+        case 0: return nil
+
+        case EADDRINUSE:
+            // Then it is this configuration's own frontend that listens there.
+            guard !self.isRunning else { return nil }
+            return "is in use by another program (`ss -ltnp` names it; systemd, where it listens "
+                + "for the frontend, is as it should be); end that, or choose another port"
+
+        case EACCES, EPERM:
+            return "is not permitted to this user: ports below 1024 need root, "
+                + "CAP_NET_BIND_SERVICE or a socket of systemd; or choose a higher port"
+
+        case EADDRNOTAVAIL:
+            return "is no address of this machine; write one that is, or [::] for all"
+
+        case let code:
+            return "cannot be had (\(String(cString: strerror(code)))); choose another address"
+        }
+    }
+
+    /// Takes the address for a moment, without listening: a frontend that starts meanwhile can too.
+    ///
+    /// - Returns: 0, or `errno`.
+    private static func bind(_ address: ListenAddress) -> CInt {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
+        hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo("\(address.host)", "\(address.port)", &hints, &found) == 0, let found
+        else { return EADDRNOTAVAIL }
+        defer { freeaddrinfo(found) }
+        let descriptor = socket(found.pointee.ai_family, CInt(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+        guard descriptor >= 0 else { return errno }
+        defer { close(descriptor) }
+        var yes: CInt = 1
+        let size = socklen_t(MemoryLayout<CInt>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, size)
+        let result = Glibc.bind(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen)
+        return result == 0 ? 0 : errno
+    }
+
+    /// Whether a frontend holds this configuration's id, or may: this user cannot see its lock.
+    private var isRunning: Bool {
+        let path = "\(self.frontend.runtimeDirectory)/\(self.frontend.id).lock"
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return errno == EACCES }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
+}
