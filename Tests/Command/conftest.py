@@ -68,6 +68,11 @@ class Installation:
         (self.config / "plugins").write_text("rcpt_ok\n")
         self.running = []
 
+    def install_worker(self):
+        """From here on `gatepost-worker` is the true one."""
+        (self.folder / "gatepost-worker").unlink()
+        (self.folder / "gatepost-worker").symlink_to(BUILT / "gatepost-worker")
+
     def pids(self, name):
         """The processes of a program that still live, in no order."""
         found = self.folder.glob(f"{name}.pid.*")

@@ -160,6 +160,34 @@ def test_folders_that_cannot_be_made_are_said(installation):
     assert not (installation.folder / "not").exists()
 
 
+def test_a_maildir_that_cannot_be_made_is_said(installation):
+    installation.install_worker()
+    (installation.folder / "file").write_text("")
+    for line, place in [
+        ("queue/maildir file/mail", "file/mail/new"),
+        ("queue/maildir file/mail %u", "file/mail"),
+        ("queue/maildir file/mail %u create no", None),
+        ("queue/maildir not/yet/there", None),
+    ]:
+        (installation.config / "plugins").write_text(f"rcpt_ok\n{line}\n")
+        done = installation.check()
+        said = [line for line in done.stderr.splitlines() if "cannot make files" in line]
+        assert done.returncode == 0 and len(said) == (place is not None)
+        if place:
+            assert said[0].startswith(
+                "warning: config/plugins:2: queue/maildir: this user cannot make files in "
+                f"{place}, because file is no folder; name another folder"
+            )
+    assert not (installation.folder / "not").exists()
+
+
+def test_a_plugin_whose_number_is_left_out_takes_named_arguments(installation):
+    installation.install_worker()
+    (installation.config / "plugins").write_text("rcpt_ok\nloop reject_type temp\nqueue/discard\n")
+    done = installation.check()
+    assert done.returncode == 0 and "data_post            policy: loop" in done.stdout
+
+
 def test_all_mistakes_of_all_files_are_printed_at_once(installation):
     (installation.config / "frontend.toml").write_text("idd = 1\n[limits]\nmax_recipients = 5\n")
     (installation.config / "worker.toml").write_text("[dns]\nservers = ['x']\n")

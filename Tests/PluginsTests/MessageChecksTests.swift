@@ -82,6 +82,37 @@ struct LoopTests {
         try await session.mail(from: "bob@example.net")
         #expect(try await session.message("Received: x\r\n\r\n").verdict == .deny)
     }
+
+    @Test(arguments: [
+        ("loop reject_type temp", 100, Verdict.denysoft),
+        ("loop 2 reject_type temp", 2, .denysoft),
+        ("loop loglevel 3", 100, .deny),
+    ])
+    func `the number of hops may be left out before named arguments`(
+        line: String,
+        limit: Int,
+        verdict: Verdict
+    ) async throws {
+        let session = try await TestSession([Loop.self], plugins: line)
+        try await session.mail(from: "a@example.net")
+        let hop = "Received: by mx.example.org\r\n"
+        let below = String(repeating: hop, count: limit - 1)
+        #expect(try await session.message(below + "\r\n").verdict == .declined)
+        #expect(try await session.message(below + hop + "\r\n").verdict == verdict)
+    }
+
+    @Test(arguments: [
+        ("loop many", "argument hops is many; it must be a whole number"),
+        ("loop 0 reject_type temp", "argument hops is 0; it must be a whole number"),
+        ("loop reject_typ temp", "unknown argument reject_typ; allowed: <hops>, reject"),
+    ])
+    func `what is neither hops nor an argument is told`(line: String, start: String) async throws {
+        let error = await #expect(throws: PluginProblems.self) {
+            try await TestSession([Loop.self], plugins: line)
+        }
+        let messages = (error?.problems ?? []).map(\.message)
+        #expect(messages.count == 1 && messages[0].hasPrefix(start))
+    }
 }
 
 struct QueueDiscardTests {

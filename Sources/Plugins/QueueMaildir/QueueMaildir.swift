@@ -38,6 +38,12 @@ package struct QueueMaildir: QueueHook {
             as: .integer(in: 1...10_000_000),
             default: 10_000
         )
+        if self.template == nil {
+            // A Maildir that is there may be closed to us, if its folders are open.
+            configuration.warnUnlessWritable(folder: "\(self.root)/new")
+        } else if mayCreate {
+            configuration.warnUnlessWritable(folder: self.root)
+        }
         self.hostname = Self.fileName(configuration.shared.hostname)
         self.localDomain = Bytes(configuration.shared.hostname).asciiLowercased
         self.folders = MaildirFolders(

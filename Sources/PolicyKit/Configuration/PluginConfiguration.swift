@@ -1,3 +1,4 @@
+import Configuration
 public import Logging
 
 /// One line of `config/plugins`, and what a plugin may use besides it.
@@ -74,12 +75,16 @@ public final class PluginConfiguration {
 
     /// Takes the next word of the line, `default` if there is none.
     ///
+    /// A word that is not of this type begins the named arguments if what is left of the line is pairs
+    /// of a name and a value: `reject_type` in `loop reject_type temp` is no number of hops.
     public func positional<Value>(
         _ name: String,
         as type: ArgumentType<Value>,
         default value: Value
     ) -> Value {
-        self.positional(name, as: type) ?? value
+        let mayBePairs = self.remaining.count.isMultiple(of: 2)
+        let read = mayBePairs ? self.positional(name, ifFits: type) : self.positional(name, as: type)
+        return read ?? value
     }
 
     /// Takes the next word of the line, without which the plugin cannot work.
@@ -190,6 +195,19 @@ public final class PluginConfiguration {
     /// folder.
     public func resolve(path: String) -> String {
         path.hasPrefix("/") ? path : "\(self.shared.baseFolder)/\(path)"
+    }
+
+    /// Records that files cannot be made in `folder`, if that is so, as something odd about this line.
+    ///
+    /// No problem: whoever runs `gatepost check` may have fewer rights than the worker.
+    ///
+    /// - Parameter folder: An absolute path, as of ``resolve(path:)``; need not be there yet.
+    public func warnUnlessWritable(folder: String) {
+        guard let obstacle = FilePath.obstacle(toFilesIn: folder) else { return }
+        self.warn(
+            "this user cannot make files in \(folder), because \(obstacle.path) \(obstacle.reason); "
+                + "name another folder, or let the worker's user write there"
+        )
     }
 
     /// Ends the reading: takes `loglevel`, and records every argument that nobody has taken.
