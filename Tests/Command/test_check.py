@@ -188,6 +188,30 @@ def test_a_plugin_whose_number_is_left_out_takes_named_arguments(installation):
     assert done.returncode == 0 and "data_post            policy: loop" in done.stdout
 
 
+def test_a_broken_include_hides_no_other_mistake(installation):
+    installation.install_worker()
+    (installation.config / "plugins").write_text("$include gone\nlopp\n$include lost\nrcpt_ok\nloop 0\n")
+    (installation.config / "rcpthosts").write_text("$include none\n@example.com\n$include nothing\n")
+    (installation.config / "databytes").write_text("$include away\nmany\n")
+    done = installation.check()
+    assert done.returncode == 78
+    places = [(":".join(line.split(":")[:2]), line) for line in done.stderr.splitlines()]
+    for place, text in [
+        ("config/plugins:1", "$include gone: no such file"),
+        ("config/plugins:2", 'unknown plugin; did you mean "loop"?'),
+        ("config/plugins:3", "$include lost: no such file"),
+        ("config/plugins:5", "argument hops is 0"),
+        ("config/rcpthosts:1", "$include none: no such file"),
+        ("config/rcpthosts:2", "@example.com matches no domain"),
+        ("config/rcpthosts:3", "$include nothing: no such file"),
+        ("config/databytes:1", "$include away: no such file"),
+        ("config/databytes:2", '"many" is not a number'),
+    ]:
+        said = [line for _, line in places if f"{place}:" in line and text in line]
+        assert len(said) == 1, (place, done.stderr)
+    assert places[-1][1] == "gatepost check: 9 problems"
+
+
 def test_all_mistakes_of_all_files_are_printed_at_once(installation):
     (installation.config / "frontend.toml").write_text("idd = 1\n[limits]\nmax_recipients = 5\n")
     (installation.config / "worker.toml").write_text("[dns]\nservers = ['x']\n")

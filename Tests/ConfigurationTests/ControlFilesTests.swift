@@ -129,6 +129,16 @@ private final class ManualClock: Sendable {
         #expect(self.texts("f")?.filter { $0 == "3" }.count == 3)
     }
 
+    @Test func `each failure of a file is reported, and once while it stands`() {
+        self.folder.write("f", "$include none\n1\n$include nothing\n")
+        #expect(self.texts("f") == nil)
+        #expect(self.reported.count == 2)
+        #expect(self.files.readableLines("f").map(\.text) == ["1"])
+        self.folder.write("f", "$include none\n2\n")
+        #expect(self.texts("f") == nil)
+        #expect(self.reported.count == 2)
+    }
+
     @Test(arguments: [
         "$include f\n", "$include none\n", "$include\n", "$include ../f\n", "\u{0}x\u{0}",
     ])

@@ -178,6 +178,14 @@ package final class ControlFiles: Sendable {
         names.flatMap { ControlFileReader($0, directories: self.directories).errors }
     }
 
+    /// The entries of a file that can be read, whatever is wrong with the rest; for the start, where all
+    /// mistakes are told at once.
+    ///
+    /// - Parameter name: As `badmailfrom`.
+    package func readableLines(_ name: String) -> [ControlLine] {
+        ControlFileReader(name, directories: self.directories).lines
+    }
+
     /// The version of `name` for a session that started then; `nil` if there was no such file.
     func version(_ name: String, startedMS: Int64) -> ControlFileVersion? {
         self.look(name, startedMS: startedMS).version
@@ -188,22 +196,22 @@ package final class ControlFiles: Sendable {
         _ name: String,
         startedMS: Int64
     ) -> (version: ControlFileVersion?, isFor: Range<Int64>) {
-        let (found, error) = self.histories.withLock { histories in
+        let (found, errors) = self.histories.withLock { histories in
             if let history = histories[name], history.isKnown(startedMS: startedMS) {
-                return (history.version(startedMS: startedMS), nil as ConfigurationError?)
+                return (history.version(startedMS: startedMS), [] as [ConfigurationError])
             }
             let now = self.nowMS()
             var history = histories[name] ?? ControlFileHistory()
-            let error = history.refresh(
+            let errors = history.refresh(
                 name,
                 directories: self.directories,
                 startedMS: min(startedMS, now),
                 nowMS: now
             )
             histories[name] = history
-            return (history.version(startedMS: startedMS), error)
+            return (history.version(startedMS: startedMS), errors)
         }
-        if let error { self.onError(error) }
+        errors.forEach(self.onError)
         return found
     }
 
@@ -257,52 +265,52 @@ private struct ControlFileHistory {
     private var isDoubtful = false
     /// More than the kernel's clock for files ticks.
     private static let clockTickMS: Int64 = 20
-    /// The failure that stands, so that it is reported once.
-    private var failure: ConfigurationError?
+    /// The failures that stand, so that each is reported once.
+    private var failures: [ConfigurationError] = []
 
     /// Whether the file was looked at after such a session started, so that nothing is to be done.
     func isKnown(startedMS: Int64) -> Bool { startedMS < self.checkedMS }
 
     /// Looks at the file if a session started since the last look, and reads it if it changed.
     ///
-    /// - Returns: A failure that has not been reported yet.
+    /// - Returns: The failures that have not been reported yet.
     mutating func refresh(
         _ name: String,
         directories: [String],
         startedMS: Int64,
         nowMS: Int64
-    ) -> ConfigurationError? {
-        guard !self.isKnown(startedMS: startedMS) else { return nil }
+    ) -> [ConfigurationError] {
+        guard !self.isKnown(startedMS: startedMS) else { return [] }
         let isFirst = self.checkedMS == .min
         self.checkedMS = nowMS
         guard
-            isFirst || self.isDoubtful || self.failure != nil
+            isFirst || self.isDoubtful || !self.failures.isEmpty
                 || !self.stamps.allSatisfy({ $0.stamp == FileStamp(path: $0.path) })
-        else { return nil }
+        else { return [] }
 
         let reader = ControlFileReader(name, directories: directories)
-        var error = reader.errors.first
+        var errors = reader.errors
         if !reader.isPresent, self.newest?.lines != nil,
             !directories.contains(where: { FileStamp(path: $0) != nil })
         {
-            error = ConfigurationError(
-                file: name,
-                line: nil,
-                key: nil,
-                problem: "the configuration folder is gone",
-                remedy: "bring it back; until then the last content counts"
-            )
+            errors = [
+                ConfigurationError(
+                    file: name,
+                    line: nil,
+                    key: nil,
+                    problem: "the configuration folder is gone",
+                    remedy: "bring it back; until then the last content counts"
+                )
+            ]
         }
-        if let error {
-            defer { self.failure = error }
-            return error == self.failure ? nil : error
-        }
-        self.failure = nil
+        let unreported = errors.filter { !self.failures.contains($0) }
+        self.failures = errors
+        guard errors.isEmpty else { return unreported }
         self.stamps = reader.stamps
         let changedMS = reader.stamps.compactMap { $0.stamp?.changedMS }.max()
         self.isDoubtful = (changedMS ?? .min) >= nowMS - Self.clockTickMS
         let lines = reader.isPresent ? reader.lines : nil
-        guard isFirst || lines != self.newest?.lines else { return nil }
+        guard isFirst || lines != self.newest?.lines else { return [] }
         // A file that is gone has no time of its own: its folder changed when it went.
         let sinceMS =
             reader.isPresent
@@ -312,7 +320,7 @@ private struct ControlFileHistory {
             validFromMS: isFirst ? .min : min(sinceMS ?? nowMS, nowMS),
             previous: self.newest
         )
-        return nil
+        return []
     }
 
     /// The newest version that is not younger than the session, else the oldest that is kept; and

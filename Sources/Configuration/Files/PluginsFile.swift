@@ -37,6 +37,17 @@ package struct PluginsFile: Sendable, Equatable {
     ///
     /// - Throws: All that is wrong in it; also that there is no such file.
     package static func load(directories: [String]) throws(ConfigurationErrors) -> Self {
+        let (file, errors) = Self.loadAnyway(directories: directories)
+        guard errors.isEmpty else { throw ConfigurationErrors(errors) }
+        return file
+    }
+
+    /// Reads `plugins` as ``load(directories:)`` does.
+    ///
+    /// - Returns: The lines that could be read, for a check of them, and all that is wrong.
+    package static func loadAnyway(
+        directories: [String]
+    ) -> (file: Self, errors: [ConfigurationError]) {
         let reader = ControlFileReader("plugins", directories: directories)
         let problems = ConfigurationProblems()
         problems.report(contentsOf: reader.errors)
@@ -60,8 +71,7 @@ package struct PluginsFile: Sendable, Equatable {
             }
         }
         Self.reportRepeated(lines, to: problems)
-        try problems.throwIfAny()
-        return PluginsFile(lines: lines)
+        return (PluginsFile(lines: lines), problems.sorted)
     }
 
     /// Two lines of one label would share notes, logs and metrics.

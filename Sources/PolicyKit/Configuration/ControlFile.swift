@@ -54,7 +54,9 @@ public struct ControlFile<Value: Sendable>: Sendable {
                 ])
             }
         }
-        _ = try parse((files.snapshot().lines(name) ?? []).map { ControlLine($0) })
+        // Of a file with a broken `$include`, which was reported, the rest is looked at as well.
+        let lines = files.snapshot().lines(name) ?? files.readableLines(name)
+        _ = try parse(lines.map { ControlLine($0) })
     }
 
     /// What the file said when the session began.

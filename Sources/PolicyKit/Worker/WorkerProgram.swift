@@ -77,17 +77,15 @@ struct WorkerProgram: Sendable {
         _ shared: SharedResources,
         _ failures: ControlFileFailures
     ) -> (LoadedPlugins?, problems: [String]) {
-        var problems: [String] = []
+        let (file, errors) = PluginsFile.loadAnyway(
+            directories: shared.configuration.controlDirectories
+        )
+        var problems = errors.map(\.description)
         var loaded: LoadedPlugins?
-        do {
-            let file = try PluginsFile.load(directories: shared.configuration.controlDirectories)
+        do throws(PluginProblems) {
             loaded = try LoadedPlugins(file.lines, from: self.registry, shared: shared)
-        } catch let error as ConfigurationErrors {
-            problems += error.errors.map(\.description)
-        } catch let error as PluginProblems {
-            problems += error.problems.map(\.description)
         } catch {
-            problems.append("\(error)")
+            problems += error.problems.map(\.description)
         }
         return (loaded, problems + failures.endStart())
     }
