@@ -10,8 +10,11 @@ package struct FrontendConfiguration: Sendable, Equatable {
     /// Where control files are looked for, best first: ``directory``, then `control_directories`.
     package var controlDirectories: [String]
 
+    /// What `id` is without a line in the file.
+    package static let defaultID = "frontend"
+
     /// `id`: names this frontend's sockets and spool; letters, digits, `-`, `_` and `.`.
-    package var id = "frontend"
+    package var id = Self.defaultID
     /// `hostname`: default the first line of the control file `me`, else the host's own name.
     package var hostname: String
     /// `runtime_directory`, absolute; sockets are `<it>/pools/<pool>/<id>.sock`.

@@ -204,3 +204,49 @@ def test_a_file_left_by_a_killed_run_is_taken_over(installation):
     process.wait()
     eventually(lambda: not any(is_alive(pid) for pid in children))
     assert started(installation).poll() is None
+
+
+def test_two_frontends_with_ids_of_their_own_share_a_folder(installation):
+    first = started(installation, workers=0)
+    (installation.config / "frontend.toml").write_text('id = "mx2"\n')
+    second = started(installation, workers=0)
+    folder = installation.folder / "var/run"
+    assert (folder / "gatepost.pid").read_text() == f"{first.pid}\n"
+    assert (folder / "gatepost-mx2.pid").read_text() == f"{second.pid}\n"
+    third = installation.run()
+    assert third.wait(timeout=10) == 69
+    assert "already running, see " in installation.errors()
+    assert "gatepost-mx2.pid" in installation.errors()
+
+
+@pytest.mark.parametrize("what", ["link", "second name", "folder anybody can write", "foreign"])
+def test_a_process_file_that_another_user_could_have_made_is_refused(installation, what):
+    folder = installation.folder / "var/run"
+    folder.mkdir(parents=True)
+    file = folder / "gatepost.pid"
+    victim = installation.folder / "victim"
+    victim.write_text("precious\n")
+    if what == "link":
+        file.symlink_to(victim)
+    elif what == "second name":
+        file.hardlink_to(victim)
+    elif what == "foreign":
+        if os.getuid() != 0:
+            pytest.skip("only root can make a file of another user")
+        file.write_text("precious\n")
+        os.chown(file, 65534, 65534)
+    else:
+        folder.chmod(0o777)
+    assert installation.run().wait(timeout=10) == 69
+    assert f'runtime_directory = "{folder}" in frontend.toml: {folder}' in installation.errors()
+    assert victim.read_text() == "precious\n"
+    assert not installation.frontends()
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_key(installation):
+    (installation.config / "frontend.toml").write_text('runtime_directory = "/proc/gatepost"\n')
+    assert installation.run().wait(timeout=10) == 69
+    assert (
+        'runtime_directory = "/proc/gatepost" in frontend.toml: cannot make the folder '
+        "/proc/gatepost: No such file or directory; name a folder this user may write"
+    ) in installation.errors()

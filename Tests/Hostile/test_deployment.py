@@ -90,6 +90,42 @@ def test_62_something_else_lies_there(gatepost: Gatepost, what: str) -> None:
     target.unlink(missing_ok=True)
 
 
+@proves("socket_foreign")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of another user")
+@pytest.mark.parametrize("what", ["socket", "folder", "lock"])
+def test_62_it_belongs_to_another_user(gatepost: Gatepost, what: str) -> None:
+    """Row 62: what another user made is named and left alone, and nobody is asked there."""
+    path = gatepost.socket()
+    path.parent.mkdir(parents=True)
+    if what == "socket":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+            stale.bind(str(path))
+    elif what == "folder":
+        path = path.parent
+    else:
+        path = path.parents[2] / "mx1.lock"
+        path.touch()
+    os.chown(path, 65534, 65534)
+    inode = path.lstat().st_ino
+    log = refuses(gatepost, 78)
+    assert f"{path} belongs to another user (uid 65534)" in log, log
+    assert (path.lstat().st_ino, path.lstat().st_uid) == (inode, 65534)
+    if what == "socket":
+        path.unlink()
+
+
+@proves("socket_foreign")
+def test_62_the_lock_is_a_link(gatepost: Gatepost) -> None:
+    """Row 62: a link in the lock's place is not followed."""
+    path = gatepost.socket().parents[2] / "mx1.lock"
+    path.parent.mkdir(parents=True)
+    target = gatepost.folder / "target"
+    path.symlink_to(target)
+    log = refuses(gatepost, 78)
+    assert f"{path} is a link" in log, log
+    assert not target.exists()
+
+
 def test_62_a_folder_that_anybody_can_write(gatepost: Gatepost) -> None:
     """Row 62: where everybody can put a socket, nobody is asked."""
     folder = gatepost.socket().parent

@@ -1,4 +1,5 @@
 import Glibc
+import ServiceManager
 
 /// The place of a pool's Unix socket: taken by one frontend, never stolen from another.
 ///
@@ -16,7 +17,8 @@ struct PoolSocketPlace {
 
     /// Makes the folder and removes a stale socket.
     ///
-    /// - Throws: ``SystemError`` when the path is too long, is no socket, or somebody answers on it.
+    /// - Throws: ``SystemError`` when the path is too long, is no socket, or somebody answers on it;
+    ///   ``UnsafePlace`` when the folder or the socket is another user's.
     func prepare() throws {
         guard self.path.utf8.count <= Self.maximumPathOctets else {
             throw SystemError("bind (at most 107 octets fit)", self.path, ENAMETOOLONG)
@@ -25,8 +27,8 @@ struct PoolSocketPlace {
         var facts = stat()
         let folder = String(self.path[..<(self.path.lastIndex(of: "/") ?? self.path.startIndex)])
         guard lstat(folder, &facts) == 0 else { throw SystemError("look at", folder, errno) }
-        guard facts.st_mode & S_IFMT == S_IFDIR, facts.st_mode & (S_IWOTH) == 0 else {
-            throw UnsafePlace(path: folder)
+        if let reason = LockFile.trouble(ofFolder: facts) {
+            throw UnsafePlace(path: folder, reason: reason)
         }
         guard lstat(self.path, &facts) == 0 else {
             if errno == ENOENT { return }
@@ -34,6 +36,9 @@ struct PoolSocketPlace {
         }
         guard facts.st_mode & S_IFMT == S_IFSOCK else {
             throw SystemError("bind (remove what is there, it is no socket)", self.path, EEXIST)
+        }
+        guard facts.st_uid == geteuid() else {
+            throw UnsafePlace(path: self.path, reason: LockFile.anotherUser(facts.st_uid))
         }
         guard try !self.isAnswered() else {
             throw SystemError("bind (another frontend answers there)", self.path, EADDRINUSE)
@@ -72,30 +77,33 @@ struct PoolSocketPlace {
 
 /// Holds a frontend's id for as long as the process lives.
 final class InstanceLock {
-    private let descriptor: Int32
+    private let file: LockFile
 
-    /// - Throws: ``SystemError`` with `EWOULDBLOCK` when another process holds the id.
+    /// - Throws: ``SystemError`` with `EWOULDBLOCK` when another process holds the id;
+    ///   ``UnsafePlace`` when the folder or the file is another user's.
     init(runtimeDirectory: String, frontendID: String) throws {
-        let path = "\(runtimeDirectory)/\(frontendID).lock"
-        try PoolSocketPlace.makeFolders(above: path)
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
-        guard descriptor >= 0 else { throw SystemError("open", path, errno) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            let code = errno
-            _ = Glibc.close(descriptor)
-            throw SystemError("lock (is another frontend of this id running?)", path, code)
+        let name = "\(frontendID).lock"
+        try PoolSocketPlace.makeFolders(above: "\(runtimeDirectory)/\(name)")
+        do throws(LockFile.Failure) {
+            self.file = try LockFile(name, in: runtimeDirectory, mode: 0o640)
+        } catch {
+            switch error {
+            case .held(let path):
+                let call = "lock (is another frontend of this id running?)"
+                throw SystemError(call, path, EWOULDBLOCK)
+            case .foreign(let path, let reason): throw UnsafePlace(path: path, reason: reason)
+            case .failed(let call, let path, let code): throw SystemError(call, path, code)
+            }
         }
-        self.descriptor = descriptor
     }
 
-    deinit { _ = Glibc.close(self.descriptor) }
+    deinit { self.file.close() }
 }
 
-/// A folder in which anybody could put a socket of his own.
+/// A folder, file or socket that is not this user's alone; `reason` says what to do.
 struct UnsafePlace: Error, CustomStringConvertible {
     let path: String
+    let reason: String
 
-    var description: String {
-        "\(self.path) is no folder, or anybody can write to it; chmod o-w it, or remove what is there"
-    }
+    var description: String { "\(self.path) \(self.reason)" }
 }

@@ -1,50 +1,45 @@
+import Configuration
 import Glibc
+import ServiceManager
 
-/// `<runtime_directory>/gatepost.pid`: the process of `gatepost run`, for `kill`.
+/// `<runtime_directory>/gatepost.pid`: the process of `gatepost run`, for `kill`; with an `id` of its
+/// own in `frontend.toml`, `gatepost-<id>.pid`.
 ///
-/// Locked as long as the process lives, however it ends, so that a second `gatepost run` on the same
-/// folder finds out before it takes the sockets of the first.
+/// Locked as long as the process lives, however it ends, so that a second `gatepost run` of the same id
+/// finds out before it takes the sockets of the first.
 struct ProcessFile {
-    private let descriptor: Int32
-    private let path: String
+    private let file: LockFile
 
-    enum Failure: Error {
-        case isRunning(path: String)
-        case cannotWrite(path: String, reason: String)
+    init(directory: String, frontendID: String) throws(LockFile.Failure) {
+        try Self.makeFolders(directory)
+        self.file = try LockFile(Self.name(frontendID: frontendID), in: directory, mode: 0o644)
+        let text = "\(getpid())\n"
+        guard ftruncate(self.file.descriptor, 0) == 0,
+            write(self.file.descriptor, text, text.utf8.count) == text.utf8.count
+        else {
+            let code = errno
+            self.file.close()
+            throw .failed(call: "write", path: self.file.path, code: code)
+        }
     }
 
-    init(directory: String) throws(Failure) {
-        self.path = "\(directory)/gatepost.pid"
-        Self.makeFolders(directory)
-        let descriptor = open(self.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else {
-            throw .cannotWrite(path: self.path, reason: String(cString: strerror(errno)))
-        }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
-            throw .isRunning(path: self.path)
-        }
-        let text = "\(getpid())\n"
-        guard ftruncate(descriptor, 0) == 0,
-            write(descriptor, text, text.utf8.count) == text.utf8.count
-        else {
-            let reason = String(cString: strerror(errno))
-            close(descriptor)
-            throw .cannotWrite(path: self.path, reason: reason)
-        }
-        self.descriptor = descriptor
+    static func name(frontendID: String) -> String {
+        frontendID == FrontendConfiguration.defaultID
+            ? "gatepost.pid" : "gatepost-\(frontendID).pid"
     }
 
     /// Removes the file; call it last.
     func remove() {
-        unlink(self.path)
-        close(self.descriptor)
+        unlink(self.file.path)
+        self.file.close()
     }
 
-    private static func makeFolders(_ directory: String) {
+    private static func makeFolders(_ directory: String) throws(LockFile.Failure) {
         for index in directory.indices.dropFirst() where directory[index] == "/" {
             mkdir(String(directory[..<index]), 0o755)
         }
-        mkdir(directory, 0o750)
+        guard mkdir(directory, 0o750) == 0 || errno == EEXIST else {
+            throw .failed(call: "make the folder", path: directory, code: errno)
+        }
     }
 }

@@ -62,21 +62,24 @@ struct RunCommand: ParsableCommand {
             frontendArguments: common + (self.listen.map { ["--listen", $0] } ?? []),
             workerArguments: common
         )
-        let file = try Self.processFile(directory: configuration.frontend.runtimeDirectory)
+        let file = try Self.processFile(configuration.frontend)
         let code = supervisor.run()
         file.remove()
         throw ExitCode(code)
     }
 
-    private static func processFile(directory: String) throws -> ProcessFile {
-        do throws(ProcessFile.Failure) {
-            return try ProcessFile(directory: directory)
+    private static func processFile(_ frontend: FrontendConfiguration) throws -> ProcessFile {
+        do throws(LockFile.Failure) {
+            return try ProcessFile(directory: frontend.runtimeDirectory, frontendID: frontend.id)
         } catch {
+            let key = "runtime_directory = \"\(frontend.runtimeDirectory)\" in frontend.toml"
             switch error {
-            case .isRunning(let path):
+            case .held(let path):
                 ServiceLog.complain("gatepost: already running, see \(path)")
-            case .cannotWrite(let path, let reason):
-                ServiceLog.complain("gatepost: \(path): \(reason)")
+            case .foreign:
+                ServiceLog.complain("gatepost: \(key): \(error)")
+            case .failed:
+                ServiceLog.complain("gatepost: \(key): \(error); name a folder this user may write")
             }
             throw ExitCode(SystemExit.unavailable)
         }
