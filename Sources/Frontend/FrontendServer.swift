@@ -105,6 +105,7 @@ final class FrontendServer {
             _ in
             server.value.ticked()
         }
+        self.evidence.trim()
         do {
             let opened = try self.pools.map { try $0.open() }
             return EventLoopFuture.andAllSucceed(opened, on: self.loop)
@@ -149,6 +150,7 @@ final class FrontendServer {
             for pool in self.pools { pool.checkSocket() }
             if self.isObserved(.status) { self.tellStatus() }
         }
+        if self.ticks.isMultiple(of: 50) { for pool in self.pools { pool.sweepOutFolder() } }
     }
 
     /// Sessions hold so many octets; says when that becomes too much, and when it no longer is.

@@ -399,6 +399,35 @@ def test_71_a_worker_fills_the_disk(gatepost: Gatepost) -> None:
         subprocess.run(["umount", spool], check=True)
 
 
+@proves("out_full")
+def test_71_what_workers_leave_is_removed_at_start(gatepost: Gatepost) -> None:
+    """Row 71: files, links and folders that nobody can name any more; where links lead stays."""
+    out = gatepost.folder / "spool" / "mx1" / "out"
+    target = gatepost.folder / "target"
+    target.mkdir()
+    (target / "precious").write_text("precious")
+    for pool in ["policy", "gone"]:
+        (out / pool / "deep" / "deeper").mkdir(parents=True)
+        (out / pool / "deep" / "deeper" / "file").write_text("x")
+        (out / pool / "link").symlink_to(target)
+        os.mkfifo(out / pool / "fifo")
+        (out / pool).joinpath(os.fsdecode(b"caf\xe9")).write_text("x")
+    gatepost.run()
+    assert {pool.name: list(pool.iterdir()) for pool in out.iterdir()} == {"policy": [], "gone": []}
+    assert (target / "precious").read_text() == "precious"
+
+
+@proves("out_full")
+def test_71_what_the_last_worker_left_is_removed(gatepost: Gatepost) -> None:
+    """Row 71: once no worker is there, nobody waits for the longest deadline."""
+    gatepost.frontend()
+    out = gatepost.folder / "spool" / "mx1" / "out" / "policy"
+    worker = gatepost.python_worker(["rcpt"], accepting())
+    (out / "left").write_text("x")
+    worker.close()
+    wait_until(lambda: not list(out.iterdir()), 30, "an empty folder")
+
+
 def test_72_many_workers_one_session(set_stage: Callable[..., Scene]) -> None:
     """Row 72: 100 workers with endless credit and one session."""
     scene = set_stage(max_connections=200)

@@ -79,6 +79,17 @@ extension PolicyPool {
         self.server.threads.submit { _ in ReplacementMessage.remove(path, folder: folder) }
     }
 
+    /// Removes what workers left in `out/` and cannot name any more: everything once no worker is
+    /// there, else what is older than the longest event of this pool.
+    func sweepOutFolder() {
+        let longestMS = Hook.allCases.map { self.configuration.policy(for: $0).maximumDeadlineMS }
+            .max()
+        let seconds = self.isDrained ? 0 : Int(clamping: (longestMS ?? 0) / 1_000)
+        let second = time(nil) - seconds - OutFolder.marginSeconds
+        let folder = self.server.spool.outFolder(pool: self.name)
+        self.server.threads.submit { _ in OutFolder.sweep(folder, changedBefore: second) }
+    }
+
     /// Whether some worker looks at header fields at any hook.
     var needsHeaders: Bool { self.wants.needs.contains(.headers) }
 

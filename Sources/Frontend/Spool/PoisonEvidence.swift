@@ -12,6 +12,9 @@ final class PoisonEvidence {
     /// their hour whatever becomes of their files.
     static let capacity = 65_536
 
+    /// Events and octets that are kept in the folder; beyond, the oldest go.
+    static let (mostFiles, mostOctets) = (1_000, Int64(1_073_741_824))
+
     private let folder: String
     private let loop: any EventLoop
     private let threads: NIOThreadPool
@@ -43,9 +46,28 @@ final class PoisonEvidence {
         }
         .assumeIsolated()
         .whenSuccess { isKept in
+            defer { self.trim() }
             guard isKept else { return }
             if self.kept.count >= Self.capacity { self.dropForgotten() }
             if self.kept.count < Self.capacity { self.kept.insert(fingerprint) }
+        }
+    }
+
+    /// Removes the oldest files of what is too much; their events are not forgotten by that.
+    func trim() {
+        let folder = self.folder
+        self.threads.runIfActive(eventLoop: self.loop) {
+            PoisonFiles.surplus(in: folder, files: Self.mostFiles, octets: Self.mostOctets)
+        }
+        .assumeIsolated()
+        .whenSuccess { names in
+            guard !names.isEmpty else { return }
+            for name in names {
+                if let fingerprint = UInt64(name, radix: 16) { self.kept.remove(fingerprint) }
+            }
+            self.threads.submit { _ in
+                for name in names { PoisonFiles.remove(base: folder + "/" + name) }
+            }
         }
     }
 

@@ -1,9 +1,11 @@
+import Configuration
 import Glibc
 
 /// Writes the evidence of one poison; for ``PoisonEvidence``.
 enum PoisonFiles {
     static let eventEnding = ".event.json"
     static let messageEnding = ".eml"
+    private static let unfinishedEnding = ".unfinished"
 
     /// Writes what can be written, the event last: where it is, all is.
     ///
@@ -13,13 +15,46 @@ enum PoisonFiles {
             Self.copy(message, to: base + Self.messageEnding)
             close(message)
         }
-        let (path, unfinished) = (base + Self.eventEnding, base + ".unfinished")
+        let (path, unfinished) = (base + Self.eventEnding, base + Self.unfinishedEnding)
         unlink(unfinished)
         guard
             let file = try? SpoolFileCalls.append(event, to: -1, path: unfinished, mode: 0o600)
         else { return false }
         close(file)
         return rename(unfinished, path) == 0
+    }
+
+    /// Names in `folder`, without endings, of what is more than `files` events or `octets` in all;
+    /// the oldest first.
+    static func surplus(in folder: String, files: Int, octets: Int64) -> [String] {
+        var events: [String: (second: Int, octets: Int64)] = [:]
+        for file in FilePath.names(in: folder) ?? [] {
+            var facts = stat()
+            guard let name = file.split(separator: ".").first,
+                lstat(folder + "/" + file, &facts) == 0
+            else { continue }
+            let event = events[String(name), default: (0, 0)]
+            events[String(name)] = (
+                max(event.second, facts.st_mtim.tv_sec), event.octets + Int64(facts.st_size)
+            )
+        }
+        var files = events.count - files
+        var octets = events.values.reduce(-octets) { $0 + $1.octets }
+        let oldest = events.sorted { ($0.value.second, $0.key) < ($1.value.second, $1.key) }
+        return oldest.prefix { event in
+            guard files > 0 || octets > 0 else { return false }
+            files -= 1
+            octets -= event.value.octets
+            return true
+        }
+        .map(\.key)
+    }
+
+    /// Removes all files of an event.
+    static func remove(base: String) {
+        for ending in [Self.eventEnding, Self.messageEnding, Self.unfinishedEnding] {
+            unlink(base + ending)
+        }
     }
 
     private static func copy(_ source: Int32, to path: String) {

@@ -60,6 +60,8 @@ struct SpoolDirectory: Sendable {
 
     private func removeLeftovers() {
         for name in self.leftovers() { unlink(self.path + "/" + name) }
+        // Of pools that are not configured any more too.
+        OutFolder.sweepAll(self.path + "/out")
     }
 
     /// Makes `path` and what is missing above it.

@@ -1,0 +1,67 @@
+import Configuration
+import Glibc
+
+/// What workers leave in their pool's `out/` folder, and no verdict can name any more.
+///
+/// The files are hostile: they change while they are looked at, and a folder may become a link. So
+/// everything is done relative to open folders and follows no link, and what cannot be removed stays.
+enum OutFolder {
+    /// Folders below the folder that are looked into.
+    static let mostDepth = 16
+    /// How long an answer may be on its way from a worker to ``ReplacementMessage``.
+    static let marginSeconds = 10
+
+    /// Removes what last changed before `second`, of the system's clock; `nil`: everything.
+    ///
+    /// The time of the last change counts, which a worker can make later but not earlier.
+    static func sweep(_ folder: String, changedBefore second: Int?) {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return }
+        self.empty(descriptor, changedBefore: second ?? .max, depth: 0)
+    }
+
+    /// Empties the folders of all pools in `folder`, before any worker is there.
+    static func sweepAll(_ folder: String) {
+        for pool in FilePath.names(in: folder) ?? [] where pool != "." && pool != ".." {
+            self.sweep(folder + "/" + pool, changedBefore: nil)
+        }
+    }
+
+    /// Closes `folder`.
+    private static func empty(_ folder: Int32, changedBefore second: Int, depth: Int) {
+        guard let stream = fdopendir(folder) else {
+            close(folder)
+            return
+        }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            withUnsafePointer(to: &entry.pointee.d_name) { name in
+                name.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) {
+                    self.remove($0, in: folder, changedBefore: second, depth: depth)
+                }
+            }
+        }
+    }
+
+    private static func remove(
+        _ name: UnsafePointer<CChar>,
+        in folder: Int32,
+        changedBefore second: Int,
+        depth: Int
+    ) {
+        guard strcmp(name, ".") != 0, strcmp(name, "..") != 0 else { return }
+        var facts = stat()
+        guard fstatat(folder, name, &facts, AT_SYMLINK_NOFOLLOW) == 0,
+            facts.st_ctim.tv_sec < second
+        else { return }
+        guard facts.st_mode & S_IFMT == S_IFDIR else {
+            unlinkat(folder, name, 0)
+            return
+        }
+        if depth < self.mostDepth {
+            let below = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+            if below >= 0 { self.empty(below, changedBefore: second, depth: depth + 1) }
+        }
+        unlinkat(folder, name, AT_REMOVEDIR)
+    }
+}
