@@ -14,11 +14,11 @@ struct FrontendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gatepost-frontend",
         abstract: "Speaks SMTP and asks policy workers for every decision.",
-        version: FrontendVersion.text
+        version: GatepostVersion.text
     )
 
     @Option(help: "The configuration folder, which holds frontend.toml.")
-    var config: String
+    var config = "config"
 
     @Option(help: "Listen here instead of where frontend.toml says: HOST:PORT.")
     var listen: String?
@@ -95,11 +95,6 @@ struct FrontendCommand: AsyncParsableCommand {
 
 extension LogLevel: ExpressibleByArgument {}
 extension LogFormat: ExpressibleByArgument {}
-
-/// What this program says of itself in `welcome` and to `--version`.
-enum FrontendVersion {
-    static let text = "0.1.0"
-}
 
 /// Exit codes, from sysexits(3).
 enum ExitStatus {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import ServiceManager
 
 /// `gatepost`: the person's tool.
@@ -8,6 +9,7 @@ struct GatepostCommand: ParsableCommand {
         commandName: "gatepost",
         abstract:
             "Runs Gatepost, an SMTP server that people program, and checks its configuration.",
+        version: GatepostVersion.text,
         subcommands: [
             RunCommand.self, CheckCommand.self, WorkersCommand.self, PoisonCommand.self,
             LaunchCommand.self,

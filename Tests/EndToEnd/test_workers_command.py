@@ -106,6 +106,22 @@ def test_whoever_looks_is_no_worker(gatepost: Gatepost) -> None:
     assert "listening" not in frontend.log()
 
 
+def test_whoever_looks_is_neither_listed_nor_missed(gatepost: Gatepost) -> None:
+    frontend = gatepost.frontend()
+    status: Message = json.loads(workers(gatepost, "--json").stdout)
+    assert [pool["workers"] for pool in status["pools"]] == [[]]
+    frontend.logged("a worker says bye.*stopping.*gatepost-workers-")
+    assert "a worker left" not in frontend.log() and "a worker was lost" not in frontend.log()
+
+
+def test_the_configuration_folder_has_a_default(gatepost: Gatepost) -> None:
+    gatepost.frontend()
+    done = subprocess.run(
+        [BINARIES / "gatepost", "workers"], cwd=gatepost.folder, capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 0 and done.stdout.startswith("mx1: 0 sessions"), done.stderr
+
+
 def test_a_workers_words_command_no_terminal(gatepost: Gatepost) -> None:
     """What turns the direction of writing, or an escape, is shown and not obeyed."""
     gatepost.frontend()

@@ -52,7 +52,7 @@ extension PolicyPool {
             connection.hello = hello
             FrontendLine.welcome(
                 frontendID: self.server.configuration.id,
-                version: FrontendVersion.text,
+                version: GatepostVersion.text,
                 hostname: self.server.configuration.hostname,
                 connection: "w\(connection.id)",
                 maximumFrameOctets: self.configuration.maximumFrameOctets,

@@ -12,7 +12,7 @@ struct CheckCommand: ParsableCommand {
     )
 
     @Option(help: "The configuration folder.")
-    var config: String
+    var config = "config"
 
     func run() throws {
         var (report, problems) = ConfigurationReport.load(directory: self.config)

@@ -86,7 +86,7 @@ struct PoisonCommand: ParsableCommand {
 /// Where the copies are, by the configuration.
 struct PoisonPlace: ParsableArguments {
     @Option(help: "The configuration folder.")
-    var config: String
+    var config = "config"
 
     /// The folder `<spool_directory>/poison`.
     ///

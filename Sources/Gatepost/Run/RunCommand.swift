@@ -16,7 +16,7 @@ struct RunCommand: ParsableCommand {
     )
 
     @Option(help: "The configuration folder.")
-    var config: String
+    var config = "config"
 
     @Option(help: "Listen here instead of where frontend.toml says (HOST:PORT).")
     var listen: String?

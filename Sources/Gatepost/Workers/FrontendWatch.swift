@@ -32,15 +32,15 @@ struct FrontendWatch {
         self.reported.formIntersection(paths)
     }
 
-    /// Waits for the next status of each, and hands it to `show` with the name of our connection.
+    /// Waits for the next status of each, and hands it to `show`.
     ///
     /// - Returns: Whether each one that was there still is.
-    mutating func next(show: (JSONValue, String) -> Void) -> Bool {
+    mutating func next(show: (JSONValue) -> Void) -> Bool {
         var areAllWell = true
         for path in self.observers.keys.sorted() {
             do throws(StatusObserver.Failure) {
                 guard let status = try self.observers[path]?.next() else { continue }
-                show(status, self.observers[path]?.connection ?? "")
+                show(status)
             } catch {
                 areAllWell = false
                 self.observers.removeValue(forKey: path)?.end()
@@ -48,6 +48,12 @@ struct FrontendWatch {
             }
         }
         return areAllWell
+    }
+
+    /// Says bye to each and hangs up.
+    mutating func end() {
+        for observer in self.observers.values { observer.end() }
+        self.observers.removeAll()
     }
 
     private mutating func report(_ path: String, _ what: String) {

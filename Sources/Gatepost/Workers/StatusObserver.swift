@@ -5,7 +5,7 @@ import JSON
 struct StatusObserver {
     let path: String
     /// What the frontend calls this connection.
-    private(set) var connection = ""
+    private var connection = ""
     private let socket: Int32
     private var received: [UInt8] = []
 
@@ -51,14 +51,20 @@ struct StatusObserver {
         self.connection = name
     }
 
-    /// Hangs up.
-    func end() { close(self.socket) }
+    /// Says bye, so that the frontend does not miss a worker, and hangs up.
+    func end() {
+        // A frontend that is gone needs no bye.
+        try? self.send(#"{"type":"bye","code":"stopping"}"# + "\n")
+        close(self.socket)
+    }
 
-    /// The `args` of the next status; waits for it.
+    /// The `args` of the next status, without this connection among the workers; waits for it.
     mutating func next() throws(Failure) -> JSONValue {
         while true {
             let message = try self.line()
-            if message["hook"] == .string("status"), let args = message["args"] { return args }
+            if message["hook"] == .string("status"), let args = message["args"] {
+                return self.withoutSelf(args)
+            }
             switch message["type"] {
             case .string("ping")?:
                 guard case .int(let number)? = message["n"] else { continue }
@@ -68,6 +74,23 @@ struct StatusObserver {
             default: continue
             }
         }
+    }
+
+    private func withoutSelf(_ status: JSONValue) -> JSONValue {
+        guard case .object(var members) = status, case .array(let pools)? = status["pools"] else {
+            return status
+        }
+        members["pools"] = .array(
+            pools.map { pool in
+                guard case .object(var about) = pool, case .array(let workers)? = pool["workers"]
+                else { return pool }
+                about["workers"] = .array(
+                    workers.filter { $0["connection"] != .string(self.connection) }
+                )
+                return .object(about)
+            }
+        )
+        return .object(members)
     }
 
     private static func dial(_ path: String) throws(Failure) -> Int32 {

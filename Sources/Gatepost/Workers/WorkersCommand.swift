@@ -17,7 +17,7 @@ struct WorkersCommand: ParsableCommand {
     )
 
     @Option(help: "The configuration folder.")
-    var config: String
+    var config = "config"
 
     @Flag(help: "Prints what the frontends say, one JSON object a line.")
     var json = false
@@ -30,6 +30,7 @@ struct WorkersCommand: ParsableCommand {
         guard let pool = configuration.pools.first else { return }
         let folder = "\(configuration.runtimeDirectory)/pools/\(pool.name)"
         var watch = FrontendWatch(folder: folder, pool: pool.name)
+        defer { watch.end() }
         watch.dial()
         guard !watch.isEmpty else {
             StandardError.write(
@@ -38,7 +39,7 @@ struct WorkersCommand: ParsableCommand {
             throw ExitCode(SystemExit.unavailable)
         }
         while true {
-            let areAllWell = watch.next { self.show($0, own: $1) }
+            let areAllWell = watch.next { self.show($0) }
             guard self.watch else {
                 if !areAllWell { throw ExitCode(SystemExit.unavailable) }
                 return
@@ -58,13 +59,13 @@ struct WorkersCommand: ParsableCommand {
         }
     }
 
-    private func show(_ status: JSONValue, own connection: String) {
+    private func show(_ status: JSONValue) {
         if self.json {
             var writer = JSONWriter()
             status.encode(into: &writer)
             StandardOutput.write(PrintableText.json(writer.octets))
         } else {
-            for line in WorkersTable(status, leavingOut: connection).lines {
+            for line in WorkersTable(status).lines {
                 StandardOutput.write(line)
             }
         }

@@ -9,10 +9,8 @@ struct WorkersTable {
         "plugins",
     ]
 
-    /// - Parameters:
-    ///   - status: The `args` of the notification (protocol/events.md).
-    ///   - own: A connection that is not shown: the one that asks.
-    init(_ status: JSONValue, leavingOut own: String) {
+    /// - Parameter status: The `args` of the notification (protocol/events.md).
+    init(_ status: JSONValue) {
         var rows = [Self.titles]
         var pools: [String] = []
         for pool in Self.list(status["pools"]) {
@@ -22,7 +20,7 @@ struct WorkersTable {
                     + " \(Self.text(pool["served"])) served, \(Self.text(pool["failed"])) failed"
                     + Self.unserved(pool)
             )
-            for worker in Self.list(pool["workers"]) where worker["connection"] != .string(own) {
+            for worker in Self.list(pool["workers"]) {
                 rows.append(Self.row(worker, pool: name))
             }
         }

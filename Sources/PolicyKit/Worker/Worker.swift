@@ -19,7 +19,7 @@ import UnixSignals
 /// ```
 ///
 /// The command line is that of `gatepost-worker`: `--config DIR [--pool NAME] [--log-level LEVEL]
-/// [--log-format text|json] [--check]`. It loads the plugins that `config/plugins` names, dials every
+/// [--log-format text|json] [--check]`, and `--version` or `--help`. It loads the plugins that `config/plugins` names, dials every
 /// frontend of its pool, prints one line that starts with `ready` when the first has taken it, and
 /// drains on SIGTERM or SIGINT; the second such signal ends it at once. Exit codes follow sysexits:
 /// 64 usage, 69 a plugin could not start, 78 configuration.
@@ -30,14 +30,15 @@ public enum Worker {
     ///
     /// - Parameters:
     ///   - name: What the worker is, for frontends and logs: workers of one name do the same work.
-    ///   - version: The version of the program.
+    ///   - version: The version of the program; `nil` is Gatepost's own.
     ///   - plugins: The plugins that `config/plugins` may name.
     public static func main(
         name: String,
-        version: String = "0.1.0",
+        version: String? = nil,
         plugins: [any Plugin.Type]
     ) async -> Never {
-        let options = WorkerOptions.parseOrExit()
+        let version = version ?? GatepostVersion.text
+        let options = WorkerOptions.parse(name: name, version: version)
         let program = WorkerProgram(
             identity: WorkerIdentity(name: name, version: version),
             registry: PluginRegistry(plugins),

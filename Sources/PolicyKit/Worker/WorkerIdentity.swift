@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 
 /// What a worker says of itself to a frontend.
@@ -27,7 +28,7 @@ struct WorkerIdentity: Sendable {
             name: name,
             version: version,
             instance: "\(System.hostname):\(pid)",
-            sdk: "PolicyKit/0.1.0",
+            sdk: "PolicyKit/\(GatepostVersion.text)",
             pid: pid
         )
     }
