@@ -60,6 +60,30 @@ def test_a_crash_is_answered_at_once(gatepost: Gatepost, fault: str) -> None:
     print(f"{fault}: answered after {took * 1000:.0f} ms")
 
 
+def test_a_backtrace_that_was_asked_for_keeps_no_client_waiting(gatepost: Gatepost) -> None:
+    gatepost.plugins("faulty")
+    gatepost.pool.update(grace_ms=200)
+    frontend = gatepost.frontend(ready=False)
+    # A crash reporter that goes on for longer than any client waits here.
+    reporter, began = gatepost.folder / "reporter", gatepost.folder / "began"
+    reporter.write_text(f"#!/bin/sh\ntouch {began}\nexec sleep 40\n")
+    reporter.chmod(0o755)
+    worker = gatepost.start(
+        "FaultyWorker", "--config", gatepost.config,
+        SWIFT_BACKTRACE=f"enable=yes,swift-backtrace={reporter}",
+    )
+    worker.expects_exit = None
+    worker.ready()
+    frontend.ready()
+    with gatepost.connect() as client:
+        client.ehlo()
+        assert mail(client, "trap") == 451
+    frontend.logged("worker_lost")
+    wait_until(began.exists, 20 * SLOWNESS, "the crash reporter")
+    assert worker.is_running
+    worker.kill()
+
+
 class UnderRun:
     """`gatepost run` with two of the faulty workers in the place of gatepost-worker."""
 
@@ -136,6 +160,28 @@ def test_a_worker_that_hangs_is_replaced(under_run: UnderRun, fault: str) -> Non
     )
     print(f"{fault}: well again after {time.monotonic() - began:.1f} s")
     assert "hangs: no sign of life for" in under_run.run.log()
+
+
+def test_a_stopped_frontend_is_replaced(under_run: UnderRun) -> None:
+    (victim,) = set(under_run.run.children()) - under_run.workers()
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(
+        lambda: victim not in under_run.run.children() and len(under_run.run.lines) > 1,
+        HANG_SECONDS,
+        lambda: f"no second line that says ready{under_run.run.tail()}",
+        0.2,
+    )
+    wait_until(under_run.is_whole, HANG_SECONDS, "two workers that take mail", 0.2)
+    assert "frontend hangs: no sign of life for" in under_run.run.log()
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGPIPE"])
+def test_a_signal_that_means_nothing_ends_nothing(under_run: UnderRun, name: str) -> None:
+    before = sorted(under_run.run.children())
+    for pid in [*before, under_run.run.pid]:
+        os.kill(pid, getattr(signal, name))
+    assert under_run.is_whole()
+    assert sorted(under_run.run.children()) == before
 
 
 def test_a_stopped_worker_is_replaced(under_run: UnderRun) -> None:
