@@ -182,6 +182,7 @@ package final class ControlFiles: Sendable {
     /// mistakes are told at once.
     ///
     /// - Parameter name: As `badmailfrom`.
+    /// - Returns: The lines in their order; empty if there is no such file.
     package func readableLines(_ name: String) -> [ControlLine] {
         ControlFileReader(name, directories: self.directories).lines
     }

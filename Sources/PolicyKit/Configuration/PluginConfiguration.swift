@@ -83,8 +83,8 @@ public final class PluginConfiguration {
         default value: Value
     ) -> Value {
         let mayBePairs = self.remaining.count.isMultiple(of: 2)
-        let read = mayBePairs ? self.positional(name, ifFits: type) : self.positional(name, as: type)
-        return read ?? value
+        if mayBePairs { return self.positional(name, ifFits: type) ?? value }
+        return self.positional(name, as: type) ?? value
     }
 
     /// Takes the next word of the line, without which the plugin cannot work.
