@@ -63,6 +63,12 @@ extension FrontendConfiguration {
         pool.failureHeader = reader.bool("failure_header", default: false)
         Self.readPolicies(reader, into: &pool)
         Self.readAccess(reader, into: &pool)
+        Self.readRelation(reader, into: &pool)
+        return pool
+    }
+
+    /// The keys of a shadow and of a canary.
+    private static func readRelation(_ reader: TOMLReader, into pool: inout Pool) {
         pool.shadowOf = reader.string("shadow_of")
         pool.isShadowQueueing = reader.bool("shadow_queue", default: false)
         pool.shadowOctets = reader.integer(
@@ -84,7 +90,6 @@ extension FrontendConfiguration {
             in: 1...100,
             unit: "percent of the sessions"
         )
-        return pool
     }
 
     /// `always_asked`; `nil` if the file does not have it.

@@ -196,8 +196,8 @@ extension PoolMachine {
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// The event was not written because the worker's socket takes no more: it waits for whoever is next,
-    /// as if it had not been sent.
+    /// The event was not written because the worker's socket takes no more: it waits for the next
+    /// worker with a credit, as if it had not been sent.
     package mutating func heldBack(
         from id: WorkerID,
         eventID: Int64,

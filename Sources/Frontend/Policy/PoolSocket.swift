@@ -17,7 +17,7 @@ struct PoolSocketPlace {
 
     /// Makes the folder and removes a stale socket.
     ///
-    /// - Throws: ``SystemError`` when the path is too long, is no socket, or somebody answers on it;
+    /// - Throws: ``SystemError`` when the path is too long, is no socket, or a process answers on it;
     ///   ``UnsafePlace`` when the folder or the socket is another user's.
     func prepare() throws {
         guard self.path.utf8.count <= Self.maximumPathOctets else {

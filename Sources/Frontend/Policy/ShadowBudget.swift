@@ -1,7 +1,7 @@
-/// What the questions may hold that a shadow was shown and has not answered.
+/// The memory and disk of the questions that a shadow was shown and has not answered.
 ///
-/// A shadow may be as slow as it likes and nobody waits for it, so what is kept for it has limits of
-/// its own: the questions in memory, and the second names of messages on the disk.
+/// No session waits for a shadow, so a slow shadow holds its questions for long. They have limits of
+/// their own: the questions in memory, and the second names of messages on the disk.
 struct ShadowBudget {
     /// Messages kept for one shadow at once.
     static let mostMessages = 1_000

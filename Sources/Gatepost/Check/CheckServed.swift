@@ -10,7 +10,7 @@ struct CheckServed {
     /// What is allowed and yet lets no mail through, or leaves a pool unasked.
     var warnings: [String] { self.missing + self.unreached + self.unaccepted }
 
-    /// Other pools may answer where the plugins do not; without any, nobody does.
+    /// Other pools may answer at a hook that no plugin answers; with a single pool, the hook has no answer.
     private var missing: [String] {
         let pools = self.report.frontend.pools.filter(\.isDeciding)
         guard pools.allSatisfy({ $0.name == self.report.worker.pool }) else { return [] }

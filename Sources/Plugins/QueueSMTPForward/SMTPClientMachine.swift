@@ -50,7 +50,7 @@ struct SMTPClientMachine: Sendable {
     /// The recipients of the envelope that do not get this transaction's message.
     private struct Missed: Sendable {
         var refused: [SMTPRefusal] = []
-        /// Those that were too many for one transaction.
+        /// Recipients beyond what the next hop takes in one transaction.
         var left: [[UInt8]] = []
     }
 
