@@ -25,6 +25,7 @@ final class FrontendServer {
     let evidence: PoisonEvidence
     private var listeners: [SMTPListener] = []
     private var sessions = SessionRegistry()
+    let turns: SessionTurns
     private var limits: ConnectionLimits
     private var memory: MemoryBudget
     private var refusalThrottle = LogThrottle()
@@ -66,6 +67,7 @@ final class FrontendServer {
     init(configuration: FrontendConfiguration, loop: any EventLoop, threads: NIOThreadPool) throws {
         self.loop = loop
         self.threads = threads
+        self.turns = SessionTurns(loop: loop)
         self.configuration = configuration
         self.lock = try InstanceLock(
             runtimeDirectory: configuration.runtimeDirectory,

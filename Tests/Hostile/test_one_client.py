@@ -55,6 +55,8 @@ KINDS = {
     # 64 KiB of replies wait, and what was read before they did.
     "unread_replies": Kind(greeted, b"EHLO crowd.example\r\n" * 10, 512 << 10, is_reading=False),
     "noop": Kind(greeted, b"NOOP\r\n" * 100, 512 << 10, lines=100),
+    # Each has more commands waiting, in the frontend and in its socket, than many turns handle.
+    "full_buffers": Kind(greeted, b"NOOP\r\n" * 10_000, 1 << 20),
     "rset": Kind(greeted, b"RSET\r\n" * 100, 512 << 10, lines=100),
     "endless_command": Kind(greeted, b"x" * 8_192, 512 << 10),
     "endless_line": Kind(in_data, b"x" * 8_192, 512 << 10),

@@ -8,6 +8,7 @@ import SMTPCore
 /// Confined to its event loop. Owns the machine, the octets not yet consumed and the content that is
 /// arriving; decides nothing. While a question is open octets are kept and nothing is parsed ahead
 /// (RFC 2920 §3.2). While the client does not take its replies nothing is read and nothing is parsed.
+/// After ``SessionTurns/steps`` it is the turn of others, and nothing is read until the next one.
 ///
 /// A client that is gone may leave a message behind that was complete: then the handler goes on
 /// without a channel until the message is answered, and the session is over after that.
@@ -30,6 +31,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     private var blockedSinceMS: Int64?
     /// ``parse()`` is on the stack: what is answered meanwhile is flushed by it.
     private(set) var isParsing = false
+    /// This session has handled all that one turn allows, and goes on in its next.
+    private var isTurnOver = false
     /// Replies of this turn, sent with one write.
     private var output = ByteBuffer()
     /// Message content that is not the message's yet.
@@ -230,7 +233,7 @@ extension SMTPSessionHandler {
     private func updateReading() {
         let isFull =
             self.phase == .waiting && self.input.readableBytes >= Self.maximumInputOctets
-        let pause = isFull || self.blockedSinceMS != nil
+        let pause = isFull || self.blockedSinceMS != nil || self.isTurnOver
         guard pause != self.isReadingPaused, let context = self.context else { return }
         self.isReadingPaused = pause
         _ = context.channel.setOption(.autoRead, value: !pause)
@@ -251,7 +254,8 @@ extension SMTPSessionHandler {
     func parse() {
         guard !self.isParsing else { return }
         self.isParsing = true
-        while self.phase == .parsing, self.blockedSinceMS == nil {
+        var steps = 0
+        while self.phase == .parsing, self.blockedSinceMS == nil, !self.isTurnOver {
             if self.context == nil, self.machine.wait == .command {
                 self.close(.client_gone)
                 break
@@ -263,6 +267,7 @@ extension SMTPSessionHandler {
             // The octets are lent out of a second reference to the buffer, so that the machine and
             // the content may change meanwhile.
             let input = self.input
+            steps += 1
             let step = self.machine.next(in: input.readableBytesUInt8Span, content: &self.content)
             if step.consumed > 0 { self.input.moveReaderIndex(forwardBy: step.consumed) }
             if step.action == .needOctets {
@@ -270,11 +275,26 @@ extension SMTPSessionHandler {
                 break
             }
             self.perform(step.action)
+            if steps == SessionTurns.steps { self.endTurn() }
         }
         self.isParsing = false
         self.giveBackInput()
         self.updateReading()
         self.flush()
+    }
+
+    /// Others are to be served before this session goes on.
+    private func endTurn() {
+        self.isTurnOver = true
+        self.server.turns.wait(self)
+    }
+
+    /// It is this session's turn again.
+    func goOn() {
+        self.isTurnOver = false
+        // The wait was ours, not the client's silence.
+        self.lastHeardMS = self.server.nowMS
+        if self.phase == .parsing { self.parse() } else { self.updateReading() }
     }
 
     /// An input buffer that is empty, or has become much larger than what is left in it, goes.
