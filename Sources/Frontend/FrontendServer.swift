@@ -159,8 +159,8 @@ final class FrontendServer {
     private func memoryMeasured(_ held: Int) {
         guard self.memory.measured(held) else { return }
         let metadata: Logger.Metadata = [
-            "held": "\(held)", "memory_octets": "\(self.memory.octets)",
-            "sessions": "\(self.sessions.count)",
+            "held": .number(held), "memory_octets": .number(self.memory.octets),
+            "sessions": .number(self.sessions.count),
         ]
         if self.memory.isUsedUp {
             self.logger.warning(
@@ -282,9 +282,10 @@ final class FrontendServer {
             ? .memoryUsedUp : self.limits.sessionOpened(from: client.clientNetwork)
         if let refusal, let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
             var metadata: Logger.Metadata = [
-                "client": "\(client.facts.clientIP)", "limit": "\(refusal.key)",
+                "session": "\(client.sessionID)", "client": "\(client.facts.clientIP)",
+                "limit": "\(refusal.key)",
             ]
-            if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+            if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
             self.logger.warning("a session was refused by a limit", metadata: metadata)
         }
         return refusal

@@ -91,6 +91,39 @@ def test_its_answers_are_compared_logged_and_never_used(shadowed: Gatepost) -> N
     assert "next (shadow of policy: 0 agreed, 2 differed, 0 failed, 0 unpaired, 0 dropped)" in shown
 
 
+def test_its_differences_do_not_flood_the_log(shadowed: Gatepost) -> None:
+    """A client may cause a difference with each command: so many lines a second pass, the rest are counted."""
+    frontend = shadowed.frontend("--log-format", "json", ready=False)
+    differing = accepting(rcpt={"verdict": "deny", "plugin": "strict"})
+    count = 100
+
+    def lines() -> list[Message]:
+        said = [json.loads(line) for line in frontend.log().splitlines()]
+        return [line for line in said if line["message"] == "a shadow differs"]
+
+    with (
+        shadowed.python_worker(HOOKS, accepting()),
+        shadowed.python_worker(HOOKS, differing, pool="next"),
+        shadowed.connect() as client,
+    ):
+        frontend.ready()
+        client.ehlo()
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        sent = 0
+
+        def suppressed_lines_are_told() -> bool:
+            nonlocal sent
+            client.send(b"RCPT TO:<alice@example.com>\r\n" * count)
+            for _ in range(count):
+                client.expect(250)
+            sent += count
+            return any("lines_suppressed" in line for line in lines())
+
+        wait_until(suppressed_lines_are_told, 20, "a line with lines_suppressed", 0.1)
+        assert len(lines()) < sent
+        assert {line["transaction"] for line in lines()} == {lines()[0]["session"] + ".1"}
+
+
 def test_shadow_queue_shows_it_queue_too(shadowed: Gatepost) -> None:
     shadowed.frontend_toml["pool"][1]["shadow_queue"] = True
     frontend = shadowed.frontend(ready=False)

@@ -2,6 +2,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import ServiceLog
 
 /// A listening socket that goes on listening, in whatever way accept(2) fails.
 ///
@@ -108,7 +109,7 @@ final class ListeningSocket {
         guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
         var metadata = self.metadata
         metadata["error"] = "\(error)"
-        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+        if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
         self.server.logger.error(
             "a connection could not be accepted; accepting goes on",
             metadata: metadata

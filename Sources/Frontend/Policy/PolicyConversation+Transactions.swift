@@ -17,15 +17,21 @@ extension PolicyConversation {
 
     /// MAIL was refused: the transaction never was, and nobody is told that it ended.
     func transactionRefused(reply: SMTPReply) {
-        self.logTransaction(decider: nil, reply: reply)
+        self.logTransaction("refused", decider: nil, reply: reply)
         self.transaction = nil
         self.notes.resetTransaction()
     }
 
     /// The transaction is over; tells those who want to know, once.
     ///
-    /// `decider` is who took the message; `nil` if nobody did.
-    func transactionEnded(reason: String, decider: PolicyDecision.Decider?, reply: SMTPReply?) {
+    /// `decider` is who took the message; `nil` if nobody did. `end` is the reason in the log, where
+    /// that says more.
+    func transactionEnded(
+        reason: String,
+        decider: PolicyDecision.Decider?,
+        reply: SMTPReply?,
+        end: SessionEnd? = nil
+    ) {
         guard self.transaction != nil else { return }
         if decider != nil, let id = self.transaction?.id, let reply,
             self.server.isObserved(.queue_post)
@@ -35,7 +41,7 @@ extension PolicyConversation {
         if self.server.isObserved(.reset_transaction) {
             self.notify(.reset_transaction) { EventArguments.reason(reason, into: &$0) }
         }
-        self.logTransaction(decider: decider, reply: reply)
+        self.logTransaction(end?.rawValue ?? reason, decider: decider, reply: reply)
         self.message?.discard()
         self.message = nil
         self.isMessageComplete = false
@@ -43,21 +49,56 @@ extension PolicyConversation {
         self.notes.resetTransaction()
     }
 
-    private func logTransaction(decider: PolicyDecision.Decider?, reply: SMTPReply?) {
+    private func logTransaction(
+        _ reason: String,
+        decider: PolicyDecision.Decider?,
+        reply: SMTPReply?
+    ) {
         guard let transaction = self.transaction else { return }
         self.summary.transactionEnded(
             transaction,
+            SessionSummary.TransactionEnd(
+                reason: reason,
+                decider: decider,
+                reply: reply,
+                octets: self.message == nil ? nil : self.handler?.messageOctets
+            ),
             facts: self.facts,
-            decider: decider,
-            reply: reply,
             logger: self.server.logger
+        )
+    }
+
+    /// A question was answered with a refusal.
+    ///
+    /// `recipient` is what RCPT asked about; `nil` at other hooks.
+    func refused(at hook: Hook, _ decision: PolicyDecision, reply: SMTPReply, recipient: [UInt8]?) {
+        self.summary.refused(
+            at: hook,
+            decision,
+            reply: reply,
+            recipient: recipient,
+            in: self.transaction?.id,
+            facts: self.facts,
+            log: (self.server.logger, self.server.nowMS)
+        )
+    }
+
+    /// SMTP itself refused a command; `line` is what the client sent.
+    func commandRefused(_ reply: SMTPReply, line: some Collection<UInt8>) {
+        self.summary.refused(
+            reply,
+            line: line,
+            in: self.transaction?.id,
+            facts: self.facts,
+            log: (self.server.logger, self.server.nowMS)
         )
     }
 
     /// The session is over, whatever way it went.
     func sessionEnded(_ end: SessionEnd, counters: AbuseMeter) {
         self.cancelQuestion()
-        self.transactionEnded(reason: "disconnect", decider: nil, reply: nil)
+        let reply = self.summary.closingReply
+        self.transactionEnded(reason: "disconnect", decider: nil, reply: reply, end: end)
         let duration = self.server.nowMS - self.openedMS
         if self.server.isObserved(.disconnect) {
             self.notify(.disconnect) {

@@ -87,6 +87,8 @@ final class PolicyConversation: PoolAsker {
 
     var sessionID: String { self.facts.id }
 
+    var transactionID: String? { self.transaction?.id }
+
     var messagePath: String? { self.message?.path }
 
     /// Whose sessions are counted together with this one (`max_sessions_per_ip`).
@@ -449,7 +451,8 @@ extension PolicyConversation {
             .warning,
             "a worker's replacement message was refused",
             [
-                "session": "\(self.sessionID)", "pool": "\(pool.name)", "worker": "\(worker)",
+                "session": "\(self.sessionID)", "transaction": "\(self.transactionID ?? "")",
+                "pool": "\(pool.name)", "worker": "\(worker)",
                 "plugin": "\(verdict.plugin ?? "")", "hook": "\(question.hook.rawValue)",
                 "file": "\(path)", "violation": "\(violation)",
             ]
@@ -474,9 +477,9 @@ extension PolicyConversation {
             .error,
             "a message could not be kept, its client gets 451 or 452",
             [
-                "session": "\(self.sessionID)", "pool": "\(pool.name)",
-                "hook": "\(self.openHook?.rawValue ?? "")", "reason": "message_lost",
-                "error": "\(error)",
+                "session": "\(self.sessionID)", "transaction": "\(self.transactionID ?? "")",
+                "pool": "\(pool.name)", "hook": "\(self.openHook?.rawValue ?? "")",
+                "reason": "message_lost", "error": "\(error)",
             ]
         )
         return self.decide(.spoolFailed(error), PolicyDecision.Decider())

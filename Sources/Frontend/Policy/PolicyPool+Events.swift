@@ -5,6 +5,7 @@ import NIOCore
 import NIOPosix
 import PolicyPool
 import PolicyProtocol
+import ServiceLog
 
 // MARK: - Events to workers
 
@@ -55,8 +56,8 @@ extension PolicyPool {
             "a shadow is not shown a question",
             [
                 "session": "\(session)", "pool": "\(self.name)", "hook": "\(hook.rawValue)",
-                "reason": "shadow_\(why)", "kept_octets": "\(self.shadowBudget.octets)",
-                "kept_messages": "\(self.shadowBudget.messages)",
+                "reason": "shadow_\(why)", "kept_octets": .number(self.shadowBudget.octets),
+                "kept_messages": .number(self.shadowBudget.messages),
             ]
         )
     }
@@ -281,12 +282,13 @@ extension PolicyPool {
             self.connections[id]?.label ?? self.lostLabels[id]
                 ?? WorkerLabel(name: "", connection: id)
         }
-        let metadata: Logger.Metadata = [
+        var metadata: Logger.Metadata = [
             "session": "\(asker.sessionID)", "pool": "\(self.name)",
             "hook": "\(asker.openHook?.rawValue ?? "")",
             "failure": "\(failure.rawValue)",
             "worker": "\(label.map { "\($0)" } ?? "none")",
         ]
+        if let transaction = asker.transactionID { metadata["transaction"] = "\(transaction)" }
         // At queue it may have taken the message, so nobody else was asked.
         if self.isShadow {
             self.logSparingly(.notice, "a shadow failed", metadata)
@@ -296,7 +298,7 @@ extension PolicyPool {
                 metadata: metadata
             )
         } else {
-            self.logger.warning("policy failed", metadata: metadata)
+            self.logSparingly(.warning, "policy failed", metadata)
         }
         asker.poolDone(.failed(reason: failure.rawValue, worker: label), peerUserID: .max)
     }
@@ -335,12 +337,14 @@ extension PolicyPool {
         )
         let head = EventHead(id: 1, attempt: 1, deadlineMS: 0)
         _ = asker.writeEvent(head, to: everything, into: &event)
+        var metadata: Logger.Metadata = [
+            "session": "\(asker.sessionID)", "pool": "\(self.name)",
+            "poison": "\(PoisonEvidence.name(asker.fingerprint))",
+        ]
+        if let transaction = asker.transactionID { metadata["transaction"] = "\(transaction)" }
         self.logger.error(
             "poison: two workers died or hung with an event and nothing else",
-            metadata: [
-                "session": "\(asker.sessionID)", "pool": "\(self.name)",
-                "poison": "\(PoisonEvidence.name(asker.fingerprint))",
-            ]
+            metadata: metadata
         )
         self.server.evidence.keep(
             asker.fingerprint,

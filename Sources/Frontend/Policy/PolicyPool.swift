@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import PolicyPool
 import PolicyProtocol
+import ServiceLog
 
 /// One pool of workers: performs what its machine decides.
 ///
@@ -180,7 +181,7 @@ extension PolicyPool {
         self.isSocketLost = true
         guard let suppressed = self.socketThrottle.admits(now: self.server.nowMS) else { return }
         var metadata: Logger.Metadata = ["pool": "\(self.name)", "error": "\(error)"]
-        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+        if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
         self.logger.error(
             "a pool's socket cannot be bound again, trying every second",
             metadata: metadata
@@ -305,7 +306,7 @@ extension PolicyPool {
     ) {
         guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
         var metadata = metadata()
-        if suppressed > 0 { metadata["lines_suppressed"] = "\(suppressed)" }
+        if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
         self.logger.log(level: level, message, metadata: metadata)
     }
 
@@ -315,7 +316,7 @@ extension PolicyPool {
     ) -> Logger.Metadata {
         let own: Logger.Metadata = [
             "pool": "\(self.name)", "worker": "\(connection.label)",
-            "pid": "\(connection.peer.processID)", "uid": "\(connection.peer.userID)",
+            "pid": .number(connection.peer.processID), "uid": .number(connection.peer.userID),
         ]
         return own.merging(more) { _, new in new }
     }

@@ -6,6 +6,8 @@ protocol PoolAsker: AnyObject {
     /// The hook that is being asked about; `nil` once nobody waits.
     var openHook: Hook? { get }
     var sessionID: String { get }
+    /// `nil` outside of a transaction.
+    var transactionID: String? { get }
     /// What makes this question this client's and no other's.
     var fingerprint: UInt64 { get }
     /// The message's file; `nil` if there is none, or none that is whole.

@@ -9,6 +9,7 @@ import PolicyProtocol
 /// The two answers meet here, are compared and counted, and the shadow's is thrown away.
 final class ShadowQuestion: PoolAsker {
     let sessionID: String
+    let transactionID: String?
     let fingerprint: UInt64
     /// A second name of the message's file, which lives as long as the shadow reads it.
     let messagePath: String?
@@ -69,6 +70,7 @@ final class ShadowQuestion: PoolAsker {
         self.messagePath = path
         self.hook = hook
         self.sessionID = conversation.sessionID
+        self.transactionID = conversation.transactionID
         self.fingerprint = conversation.fingerprint
         self.key = conversation.key
         self.event = event
@@ -149,15 +151,22 @@ final class ShadowQuestion: PoolAsker {
             return
         }
         self.shadow.shadowCounts.differed += 1
-        self.shadow.logger.notice(
+        self.shadow.logSparingly(
+            .notice,
             "a shadow differs",
-            metadata: [
-                "session": "\(self.sessionID)", "hook": "\(self.hook.rawValue)",
-                "key": "\(String(decoding: self.key, as: UTF8.self))",
-                "pool": "\(self.original.name)", "said": "\(verdict.summary)",
-                "shadow": "\(self.shadow.name)", "shadow_said": "\(other.summary)",
-            ]
+            self.difference(verdict.summary, other.summary)
         )
+    }
+
+    private func difference(_ said: String, _ shadowSaid: String) -> Logger.Metadata {
+        var metadata: Logger.Metadata = [
+            "session": "\(self.sessionID)", "hook": "\(self.hook.rawValue)",
+            "key": "\(String(decoding: self.key, as: UTF8.self))",
+            "pool": "\(self.original.name)", "said": "\(said)",
+            "shadow": "\(self.shadow.name)", "shadow_said": "\(shadowSaid)",
+        ]
+        if let transactionID { metadata["transaction"] = "\(transactionID)" }
+        return metadata
     }
 }
 

@@ -276,10 +276,13 @@ extension SMTPSessionHandler {
     /// Tells the machine, does what it says, and goes on with what has arrived meanwhile.
     private func answer(_ outcome: SMTPOutcome, _ decision: PolicyDecision, at hook: Hook) {
         if let reply = outcome.refusal, !decision.isSilent(at: hook) {
-            self.policy.summary.refused(at: hook, decision, reply: reply)
+            self.policy.refused(at: hook, decision, reply: reply, recipient: self.askedRecipient)
         }
         self.phase = .parsing
         let action = self.machine.answered(outcome)
+        if decision.isSilent(at: hook), case .reply(let reply) = action {
+            self.policy.commandRefused(reply, line: EmptyCollection())
+        }
         self.policy.settled(decision, reply: action.sentReply)
         self.policy.notifyDecision(
             hook,
@@ -295,6 +298,11 @@ extension SMTPSessionHandler {
         if self.question == .quit { self.end = .quit }
         self.question = self.phase == .waiting ? self.question : nil
         if self.isParsing { self.flush() } else { self.parse() }
+    }
+
+    /// The address that RCPT asks about, as the client wrote it; `nil` while it does not.
+    private var askedRecipient: [UInt8]? {
+        if case .rcpt(let path, _) = self.question { path.address } else { nil }
     }
 
     /// A worker's actions changed how many recipients there are.

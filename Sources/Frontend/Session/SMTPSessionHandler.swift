@@ -107,6 +107,9 @@ final class SMTPSessionHandler: ChannelInboundHandler {
 
     var counters: AbuseMeter { self.machine.counters }
 
+    /// Octets of the message that arrives, or came last, as the client sends it.
+    var messageOctets: Int { self.machine.messageOctets }
+
     /// Octets of memory that this session holds, about.
     var heldOctets: Int {
         let waiting = self.blockedSinceMS == nil ? 0 : Self.waitingReplies.high
@@ -274,6 +277,10 @@ extension SMTPSessionHandler {
                 if self.inputEnded { self.close(.client_gone) }
                 break
             }
+            if case .reply(let reply) = step.action, !reply.code.isPositive {
+                let line = input.readableBytesView.prefix(step.consumed)
+                self.policy.commandRefused(reply, line: line)
+            }
             self.perform(step.action)
             if steps == SessionTurns.steps { self.endTurn() }
         }
@@ -318,6 +325,7 @@ extension SMTPSessionHandler {
             self.transactionEnded(reply)
             self.send(reply)
         case .replyThenClose(let reply):
+            self.policy.summary.closed(by: reply)
             self.send(reply)
             self.close(reply.code.rawValue == 221 ? .quit : .refused)
         case .closed: self.close(.client_gone)
@@ -355,7 +363,7 @@ extension SMTPSessionHandler {
             switch self.question {
             case .helo, .ehlo: "hello"
             case .message: "done"
-            default: self.isHeaderComplete ? "done" : "rset"
+            default: self.isHeaderComplete || !reply.code.isPositive ? "done" : "rset"
             }
         self.isHeaderComplete = false
         self.policy.transactionEnded(

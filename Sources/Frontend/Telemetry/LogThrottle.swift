@@ -4,7 +4,8 @@ struct LogThrottle {
     private let periodMS: Int64
     private var periodBeganMS: Int64 = 0
     private var lines = 0
-    private var suppressed = 0
+    /// Lines that no line has told of yet.
+    private(set) var suppressed = 0
 
     init(lines: Int = 20, periodMS: Int64 = 1_000) {
         self.linesOfPeriod = lines

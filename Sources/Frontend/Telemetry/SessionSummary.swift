@@ -1,6 +1,7 @@
 import Logging
 import PolicyProtocol
 import SMTPCore
+import ServiceLog
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
 /// How a session ended: the reasons of the `disconnect` notification.
@@ -14,51 +15,133 @@ enum SessionEnd: String {
     case error
 }
 
-/// What the log says of a session and of each of its transactions: one line each, with the plugin,
-/// the worker and the reply that decided.
+/// What the log says of a session: one line for it, one for each of its transactions, and one for each
+/// refusal that neither of these tells.
+///
+/// A client may cause refusals as fast as it sends: so many lines of a session pass a second, and the
+/// rest are counted.
 struct SessionSummary {
     /// A question that was answered with a refusal.
-    struct Refusal {
+    private struct Refusal {
         let hook: Hook
         let decision: PolicyDecision
         let reply: SMTPReply
     }
 
+    /// How a transaction ended.
+    struct TransactionEnd {
+        /// `rset`, `hello`, `done` (the message was answered), `refused` (MAIL was), or a ``SessionEnd``.
+        let reason: String
+        /// Who took the message; `nil` if it was not accepted.
+        let decider: PolicyDecision.Decider?
+        /// What the client was told; `nil` if it left.
+        let reply: SMTPReply?
+        /// Octets of the message that came, as the client sent it; `nil` if DATA was not granted.
+        let octets: Int?
+    }
+
     private var lastReply: SMTPReply?
+    /// Our reply after which the session was closed; `nil` when the client ended it.
+    private(set) var closingReply: SMTPReply?
     private var lastRefusal: Refusal?
     private var transactionRefusal: Refusal?
     private(set) var skipped: [String] = []
     private var accepted = 0
     private var refused = 0
     private var recipientsRefused = 0
+    private var throttle = LogThrottle()
 
     mutating func replied(_ reply: SMTPReply) { self.lastReply = reply }
+
+    /// The session is closed by us, after `reply`.
+    mutating func closed(by reply: SMTPReply) {
+        if reply.code.rawValue != 221 { self.closingReply = reply }
+    }
 
     /// A pool that could not answer was passed over, as its operator wants.
     mutating func skipped(pool: String, hook: Hook, reason: String) {
         if self.skipped.count < 32 { self.skipped.append("\(pool)/\(hook.rawValue)/\(reason)") }
     }
 
-    mutating func refused(at hook: Hook, _ decision: PolicyDecision, reply: SMTPReply) {
+    // MARK: - Lines
+
+    /// One line for a question that was answered with a refusal, unless that ends the transaction or
+    /// the session, whose line tells it.
+    ///
+    /// `recipient` is what RCPT asked about, as the client wrote it; `nil` at other hooks.
+    mutating func refused(
+        at hook: Hook,
+        _ decision: PolicyDecision,
+        reply: SMTPReply,
+        recipient: [UInt8]?,
+        in transaction: String?,
+        facts: SessionFacts,
+        log: (logger: Logger, nowMS: Int64)
+    ) {
         let refusal = Refusal(hook: hook, decision: decision, reply: reply)
         self.lastRefusal = refusal
         self.transactionRefusal = refusal
-        if hook == .rcpt { self.recipientsRefused += 1 }
+        switch hook {
+        case .rcpt: self.recipientsRefused += 1
+        case .helo, .ehlo, .auth, .vrfy, .help, .noop, .unrecognized_command: break
+        case .connect, .mail, .data, .data_headers_end, .received_line, .data_post_headers,
+            .data_post, .queue_pre, .queue, .quit, .reset_transaction, .queue_post, .deny, .ok,
+            .disconnect, .status:
+            return
+        }
+        let message: Logger.Message =
+            hook == .rcpt ? "a recipient was refused" : "a command was refused"
+        self.logSparingly(message, transaction, facts, log) { metadata in
+            if let recipient { metadata["recipient"] = .octets(recipient) }
+            Self.add(refusal, to: &metadata)
+        }
     }
 
-    // MARK: - Lines
+    /// One line for a command that SMTP itself refused: policy was not asked.
+    ///
+    /// `line` is the command; only MAIL and RCPT are shown, since others may hold a password.
+    mutating func refused(
+        _ reply: SMTPReply,
+        line: some Collection<UInt8>,
+        in transaction: String?,
+        facts: SessionFacts,
+        log: (logger: Logger, nowMS: Int64)
+    ) {
+        self.logSparingly("a command was refused", transaction, facts, log) { metadata in
+            Self.add(reply, to: &metadata)
+            let verb = line.prefix(4).map { $0 & 0xDF }
+            if verb.elementsEqual("MAIL".utf8) || verb.elementsEqual("RCPT".utf8) {
+                metadata["command"] = Self.line(line)
+            }
+        }
+    }
+
+    private mutating func logSparingly(
+        _ message: Logger.Message,
+        _ transaction: String?,
+        _ facts: SessionFacts,
+        _ log: (logger: Logger, nowMS: Int64),
+        _ add: (inout Logger.Metadata) -> Void
+    ) {
+        guard log.logger.logLevel <= .info, let suppressed = self.throttle.admits(now: log.nowMS)
+        else { return }
+        var metadata: Logger.Metadata = [
+            "session": .string(facts.id), "client": .string(facts.clientIP),
+        ]
+        if let transaction { metadata["transaction"] = .string(transaction) }
+        if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
+        add(&metadata)
+        log.logger.info(message, metadata: metadata)
+    }
 
     /// One line for a transaction that MAIL asked for.
-    ///
-    /// `decider` is who took the message; `nil` if nobody did.
     mutating func transactionEnded(
         _ transaction: MailTransaction,
+        _ end: TransactionEnd,
         facts: SessionFacts,
-        decider: PolicyDecision.Decider?,
-        reply: SMTPReply?,
         logger: Logger
     ) {
-        if decider != nil { self.accepted += 1 } else { self.refused += 1 }
+        if end.decider != nil { self.accepted += 1 } else { self.refused += 1 }
         let refusal = self.transactionRefusal
         let skipped = self.skipped
         let recipientsRefused = self.recipientsRefused
@@ -67,25 +150,27 @@ struct SessionSummary {
         self.skipped = []
         guard logger.logLevel <= .info else { return }
         var metadata: Logger.Metadata = [
-            "transaction": "\(transaction.id)",
-            "client": "\(facts.clientIP)",
-            "result": decider != nil ? "accepted" : "not accepted",
-            "recipients": "\(transaction.recipients.count)",
-            "sender": .string(Self.text(transaction.sender?.address ?? [])),
+            "session": .string(facts.id),
+            "transaction": .string(transaction.id),
+            "client": .string(facts.clientIP),
+            "result": end.decider != nil ? "accepted" : "not accepted",
+            "end": .string(end.reason),
+            "recipients": .number(transaction.recipients.count),
+            "sender": .octets(transaction.sender?.address ?? []),
         ]
         if let first = transaction.recipients.first ?? transaction.candidate {
-            metadata["recipient"] = .string(Self.text(first.address.address))
+            metadata["recipient"] = .octets(first.address.address)
         }
-        if recipientsRefused > 0 { metadata["recipients_refused"] = "\(recipientsRefused)" }
-        if transaction.size > 0 { metadata["octets"] = "\(transaction.size)" }
+        if recipientsRefused > 0 { metadata["recipients_refused"] = .number(recipientsRefused) }
+        if let octets = end.octets { metadata["octets"] = .number(octets) }
         if !skipped.isEmpty { metadata["skipped"] = "\(skipped.joined(separator: ","))" }
-        if let decider {
+        if let decider = end.decider {
+            if let reply = end.reply { metadata["reply"] = Self.line(reply.wire) }
             Self.add(decider, to: &metadata)
-        } else if let refusal {
-            Self.add(refusal, to: &metadata)
-        }
-        if metadata["reply"] == nil, let reply {
-            metadata["reply"] = .string(Self.text(reply.wire))
+        } else if let reply = end.reply, !reply.code.isPositive {
+            Self.add(reply, to: &metadata)
+            // Another refusal than this one did not end it: a recipient's, say.
+            if let refusal, refusal.reply == reply { Self.add(refusal, to: &metadata) }
         }
         logger.info("transaction", metadata: metadata)
     }
@@ -100,25 +185,35 @@ struct SessionSummary {
     ) {
         guard logger.logLevel <= .info else { return }
         var metadata: Logger.Metadata = [
-            "session": "\(facts.id)",
-            "listener": "\(facts.listener)",
-            "client": "\(facts.clientIP)",
-            "end": "\(end.rawValue)",
-            "ms": "\(durationMS)",
-            "commands": "\(counters.commands)",
-            "errors": "\(counters.errors)",
-            "accepted": "\(self.accepted)",
-            "not_accepted": "\(self.refused)",
+            "session": .string(facts.id),
+            "listener": .string(facts.listener),
+            "client": .string(facts.clientIP),
+            "end": .string(end.rawValue),
+            "ms": .number(durationMS),
+            "commands": .number(counters.commands),
+            "errors": .number(counters.errors),
+            "accepted": .number(self.accepted),
+            "not_accepted": .number(self.refused),
         ]
-        if let hello = facts.hello { metadata["helo"] = .string(Self.text(hello.name)) }
-        if facts.isEarlyTalker { metadata["early_talker"] = "true" }
+        if let hello = facts.hello { metadata["helo"] = .octets(hello.name) }
+        if facts.isEarlyTalker { metadata["early_talker"] = .stringConvertible(true) }
         if !self.skipped.isEmpty { metadata["skipped"] = "\(self.skipped.joined(separator: ","))" }
-        if let refusal = self.lastRefusal { Self.add(refusal, to: &metadata) }
-        if metadata["reply"] == nil, end != .quit, let reply = self.lastReply {
-            metadata["reply"] = .string(Self.text(reply.wire))
+        let suppressed = self.throttle.suppressed
+        if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
+        if let reply = self.closingReply {
+            Self.add(reply, to: &metadata)
+            if let refusal = self.lastRefusal, refusal.reply == reply {
+                Self.add(refusal, to: &metadata)
+            }
+        } else if let refusal = self.lastRefusal {
+            Self.add(refusal, to: &metadata)
+        } else if end != .quit, let reply = self.lastReply {
+            metadata["reply"] = Self.line(reply.wire)
         }
         logger.info("session", metadata: metadata)
     }
+
+    // MARK: - Parts of a line
 
     private static func add(_ refusal: Refusal, to metadata: inout Logger.Metadata) {
         metadata["hook"] = "\(refusal.hook.rawValue)"
@@ -128,20 +223,26 @@ struct SessionSummary {
         case .failed(_, let reason): metadata["failure"] = "\(reason)"
         case .spoolFailed(let error): metadata["failure"] = "\(error)"
         }
-        metadata["reply"] = .string(Self.text(refusal.reply.wire))
+        self.add(refusal.reply, to: &metadata)
         self.add(refusal.decision.decider, to: &metadata)
     }
 
-    private static func add(_ decider: PolicyDecision.Decider, to metadata: inout Logger.Metadata) {
-        if let pool = decider.pool { metadata["pool"] = "\(pool)" }
-        if let worker = decider.worker { metadata["worker"] = "\(worker)" }
-        if let plugin = decider.plugin { metadata["plugin"] = "\(plugin)" }
+    /// A reply that refuses, and why it was given.
+    private static func add(_ reply: SMTPReply, to metadata: inout Logger.Metadata) {
+        metadata["reply"] = self.line(reply.wire)
+        metadata["reason"] = "\(reply.cause.rawValue)"
     }
 
-    /// Octets of a client or a worker for the log: at most 200 of them; the handler escapes the rest.
-    private static func text(_ octets: [UInt8]) -> String {
-        var octets = octets[...]
+    private static func add(_ decider: PolicyDecision.Decider, to metadata: inout Logger.Metadata) {
+        if let pool = decider.pool { metadata["pool"] = .string(pool) }
+        if let worker = decider.worker { metadata["worker"] = "\(worker)" }
+        if let plugin = decider.plugin { metadata["plugin"] = .string(plugin) }
+    }
+
+    /// At most 200 octets of a reply or a command, without the end of the line.
+    private static func line(_ octets: some Collection<UInt8>) -> Logger.MetadataValue {
+        var octets = Array(octets.prefix(200))
         while let last = octets.last, last == 0x0D || last == 0x0A { octets.removeLast() }
-        return String(decoding: octets.prefix(200), as: UTF8.self)
+        return .octets(octets)
     }
 }

@@ -13,14 +13,17 @@ extension SMTPPhase {
         case unexpected
     }
 
+    /// `messageOctets` becomes the number of the message's octets so far, kept or not.
     mutating func contentArrived(
         _ octets: borrowing Span<UInt8>,
-        appendingTo content: inout [UInt8]
+        appendingTo content: inout [UInt8],
+        messageOctets: inout Int
     ) -> (action: ContentAction, consumed: Int) {
         switch consume self {
         case .receiving(var reception):
             let before = content.count
             let step = reception.scanner.scan(octets, appendingTo: &content)
+            messageOctets = reception.scanner.messageOctets
             if reception.refusal != nil, content.count > before {
                 content.removeLast(content.count - before)
             }

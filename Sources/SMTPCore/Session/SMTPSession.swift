@@ -36,6 +36,10 @@ package struct SMTPSession: ~Copyable {
     /// The number of the question that is open, or was last; the first is 1.
     package internal(set) var questionID: UInt64 = 0
 
+    /// Octets so far of the message that arrives, or of the one that came last, kept or not:
+    /// transparency and the final dot do not count.
+    package private(set) var messageOctets = 0
+
     private var isShuttingDown = false
 
     package init(configuration: SMTPConfiguration) {
@@ -107,7 +111,11 @@ extension SMTPSession {
         in octets: borrowing Span<UInt8>,
         content: inout [UInt8]
     ) -> Step {
-        let step = self.phase.contentArrived(octets, appendingTo: &content)
+        let step = self.phase.contentArrived(
+            octets,
+            appendingTo: &content,
+            messageOctets: &self.messageOctets
+        )
         let action: SMTPAction
         switch step.action {
         case .needOctets: action = .needOctets
@@ -242,6 +250,7 @@ extension SMTPSession {
             standard = StandardReplies.recipientAccepted
         case .data:
             self.meter.messageBegun()
+            self.messageOctets = 0
             guard let reply, reply.code.rawValue == 354 else {
                 return .reply(StandardReplies.startMailInput)
             }
