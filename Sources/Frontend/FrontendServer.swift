@@ -86,7 +86,7 @@ final class FrontendServer {
             )
         }
         self.limits = ConnectionLimits(
-            maximumSessions: configuration.limits.maximumSessions,
+            maximumSessions: Self.maximumSessions(configuration, logger),
             maximumSessionsPerAddress: configuration.limits.maximumSessionsPerIP
         )
         self.memory = MemoryBudget(octets: configuration.limits.memoryOctets)
@@ -271,6 +271,26 @@ final class FrontendServer {
 
     // MARK: - Sessions
 
+    /// `max_sessions`, or less if there are no descriptors for so many; then the log says so.
+    private static func maximumSessions(
+        _ configuration: FrontendConfiguration,
+        _ logger: Logger
+    ) -> Int {
+        let plan = DescriptorPlan(configuration)
+        let configured = configuration.limits.maximumSessions
+        let sessions = plan.maximumSessions(configured)
+        guard sessions != configured else { return sessions }
+        logger.log(
+            level: configured == 0 ? .notice : .warning,
+            "max_sessions is bounded by the limit of open descriptors (RLIMIT_NOFILE)",
+            metadata: [
+                "max_sessions": "\(configured)", "sessions": "\(sessions)",
+                "descriptors": "\(plan.limit)", "reserve": "\(plan.reserve)",
+            ]
+        )
+        return sessions
+    }
+
     func newSessionID(_ unixMS: Int64) -> String { self.identifiers.next(milliseconds: unixMS) }
 
     /// Counts a connection in.
@@ -315,7 +335,7 @@ final class FrontendServer {
     func reload(_ loaded: FrontendConfiguration) {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
-        self.limits.maximumSessions = new.limits.maximumSessions
+        self.limits.maximumSessions = Self.maximumSessions(new, self.logger)
         self.limits.maximumSessionsPerAddress = new.limits.maximumSessionsPerIP
         self.memory.octets = new.limits.memoryOctets
         for (listener, settings) in zip(self.listeners, new.listeners) {

@@ -25,6 +25,29 @@ struct SmallPartsTests {
         #expect(!budget.measured(.max) && !budget.isUsedUp)
     }
 
+    @Test(arguments: [
+        // Two for each session; 64, two for each socket and one for each worker are set aside.
+        (limit: 1_024, pools: [64], configured: 2_000, sessions: 446),
+        (limit: 1_024, pools: [64], configured: 0, sessions: 446),
+        (limit: 1_024, pools: [64], configured: 446, sessions: 446),
+        (limit: 1_024, pools: [64], configured: 10, sessions: 10),
+        (limit: 1_024, pools: [64, 100], configured: 0, sessions: 395),
+        // Never more than half is set aside.
+        (limit: 1_024, pools: [.max, 1], configured: 0, sessions: 256),
+        (limit: 3, pools: [64], configured: 0, sessions: 1),
+        (limit: 0, pools: [], configured: 0, sessions: 1),
+        (limit: .max, pools: [64], configured: 2_000, sessions: 2_000),
+    ])
+    func `sessions leave descriptors to everything else`(
+        limit: Int,
+        pools: [Int],
+        configured: Int,
+        sessions: Int
+    ) {
+        let plan = DescriptorPlan(limit: limit, listeners: 1, pools: pools)
+        #expect(plan.maximumSessions(configured) == sessions)
+    }
+
     @Test func `the limits count sessions in and out`() {
         var limits = ConnectionLimits(maximumSessions: 3, maximumSessionsPerAddress: 2)
         let refusals = ["a", "a", "a", "b", "c"].map { limits.sessionOpened(from: $0) }
