@@ -76,7 +76,7 @@ final class FrontendServer {
         self.spool = try SpoolDirectory(
             base: configuration.spoolDirectory,
             frontendID: configuration.id,
-            pools: configuration.pools.map(\.name)
+            pools: configuration.pools
         )
         self.evidence = PoisonEvidence(folder: self.spool.poisonPath, loop: loop, threads: threads)
         let logger = self.logger

@@ -32,7 +32,7 @@ extension PolicyConversation {
             args: question.ahead.contains(.queue)
                 ? self.argumentsAhead.octets : self.arguments.octets,
             to: all,
-            message: self.messagePath,
+            message: self.messagePath(for: pool, all.needs),
             into: &writer
         ) { writer in
             head.encode(key: self.key, into: &writer)

@@ -18,7 +18,7 @@ extension PolicyConversation {
             question.hook,
             args: self.arguments.octets,
             to: addressee,
-            message: self.messagePath,
+            message: self.messagePath(for: self.route[question.pool], addressee.needs),
             into: &writer
         ) { head.encode(key: self.key, into: &$0) }
     }
@@ -43,10 +43,11 @@ extension PolicyConversation {
         return isWritten ? Array(writer.octets.dropLast()) : nil
     }
 
-    /// Writes a notification line; false when it does not fit.
+    /// Writes a notification line for a worker of `pool`; false when it does not fit.
     func writeNotification(
         _ hook: Hook,
         args: [UInt8],
+        of pool: PolicyPool,
         to addressee: EventAddressee,
         into writer: inout JSONWriter
     ) -> Bool {
@@ -54,7 +55,7 @@ extension PolicyConversation {
             hook,
             args: args,
             to: addressee,
-            message: self.messagePath,
+            message: self.messagePath(for: pool, addressee.needs),
             into: &writer
         ) { writer in
             writer.key("type")

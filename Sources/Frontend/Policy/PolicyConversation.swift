@@ -91,6 +91,14 @@ final class PolicyConversation: PoolAsker {
 
     var messagePath: String? { self.message?.path }
 
+    /// The path that workers of `pool` are told if they need the message; `nil` if it is not whole, or
+    /// could not be given a name in that pool's own folder.
+    func messagePath(for pool: PolicyPool, _ needs: EventNeeds) -> String? {
+        guard let folder = pool.messageFolder else { return self.messagePath }
+        guard self.isMessageComplete, needs.contains(.message) else { return nil }
+        return self.message?.path(in: folder)
+    }
+
     /// Whose sessions are counted together with this one (`max_sessions_per_ip`).
     var clientNetwork: String {
         guard let address = self.clientAddress, address.isIPv6 else { return self.facts.clientIP }
@@ -157,6 +165,9 @@ final class PolicyConversation: PoolAsker {
             {
                 message.store { self.messageStored() }
                 return nil
+            }
+            if pool.messageFolder != nil {
+                _ = self.messagePath(for: pool, pool.needs(at: question.hook, ahead: ahead))
             }
             if let failure = self.message?.failure {
                 return self.messageLost(failure, in: pool)

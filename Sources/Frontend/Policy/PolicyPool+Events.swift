@@ -156,6 +156,7 @@ extension PolicyPool {
             let isWritten = conversation.writeNotification(
                 hook,
                 args: args,
+                of: self,
                 to: connection.addressee(for: hook),
                 into: &connection.output
             )

@@ -16,6 +16,8 @@ final class PolicyPool {
     let name: String
     private(set) var configuration: FrontendConfiguration.Pool
     unowned let server: FrontendServer
+    /// Where its workers find messages, if it has a group of its own; `nil`: where all others do.
+    let messageFolder: String?
     var machine: PoolMachine
     var connections: [WorkerID: WorkerConnectionHandler] = [:]
     var askers: [PoolTicket: any PoolAsker] = [:]
@@ -54,6 +56,9 @@ final class PolicyPool {
         self.name = configuration.name
         self.configuration = configuration
         self.server = server
+        self.messageFolder = configuration.groupID.map { _ in
+            server.spool.groupFolder(pool: configuration.name)
+        }
         self.place = PoolSocketPlace(
             runtimeDirectory: server.configuration.runtimeDirectory,
             pool: configuration.name,

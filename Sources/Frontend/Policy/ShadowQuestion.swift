@@ -49,7 +49,7 @@ final class ShadowQuestion: PoolAsker {
     ) throws(NotShown) {
         let server = conversation.server
         let message = shadow.needsMessage(hook) ? conversation.messagePath : nil
-        let path = message.map { _ in server.spool.newMessagePath() }
+        let path = message.map { _ in server.spool.newMessagePath(in: shadow.messageFolder) }
         let addressee = EventAddressee(
             needs: shadow.needs(at: hook),
             maximumFrameOctets: shadow.wants.largestFrame - EventHead.mostOctets
@@ -63,9 +63,13 @@ final class ShadowQuestion: PoolAsker {
             messageOctets: message.map { _ in conversation.message?.size ?? 0 }
         )
         guard shadow.takeShare(self.share) else { throw .dropped }
-        if let message, let path, link(message, path) != 0 {
-            shadow.shadowBudget.give(self.share)
-            throw .failed
+        if let message, let path {
+            do throws(SystemError) {
+                try server.spool.link(message, as: path, in: shadow.messageFolder)
+            } catch {
+                shadow.shadowBudget.give(self.share)
+                throw .failed
+            }
         }
         self.messagePath = path
         self.hook = hook

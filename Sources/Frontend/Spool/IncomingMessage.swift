@@ -12,6 +12,10 @@ final class IncomingMessage {
     private var file: SpoolFile?
     /// A file that policy put in the message's place; its size.
     private var replacement: (path: String, size: Int)?
+    /// Its names in the folders of pools that have a group of their own.
+    private var namesInFolders: [String: String] = [:]
+    /// Why it could not be given such a name.
+    private var linkFailure: SystemError?
 
     init(server: FrontendServer) { self.server = server }
 
@@ -22,7 +26,7 @@ final class IncomingMessage {
     var heldOctets: Int { self.memory.capacity + (self.file?.waitingOctets ?? 0) }
 
     /// What went wrong with the disk; the message cannot be accepted then.
-    var failure: SystemError? { self.file?.failure }
+    var failure: SystemError? { self.file?.failure ?? self.linkFailure }
 
     /// Whether the disk is behind: take no more octets until ``whenWritten(_:)`` calls back.
     var isBehind: Bool { self.file?.isBusy ?? false }
@@ -32,6 +36,23 @@ final class IncomingMessage {
         if let replacement { return replacement.path }
         guard let file, self.memory.isEmpty, !file.isBusy, file.failure == nil else { return nil }
         return file.path
+    }
+
+    /// Its path in `folder`, that of a pool with a group of its own; made when it is asked for first.
+    ///
+    /// `nil` if not everything is in its file, or ``failure`` says why.
+    func path(in folder: String) -> String? {
+        if let name = self.namesInFolders[folder] { return name }
+        guard let path = self.path, self.linkFailure == nil else { return nil }
+        let name = self.server.spool.newMessagePath(in: folder)
+        do throws(SystemError) {
+            try self.server.spool.link(path, as: name, in: folder)
+        } catch {
+            self.linkFailure = error
+            return nil
+        }
+        self.namesInFolders[folder] = name
+        return name
     }
 
     /// Takes over all of `content`; keeps `keepingMemoryUpTo` octets out of the file.
@@ -97,6 +118,8 @@ final class IncomingMessage {
     private func removeFiles() {
         self.file?.discard()
         self.file = nil
+        for name in self.namesInFolders.values { self.server.removeSoon(name) }
+        self.namesInFolders = [:]
         guard let path = self.replacement?.path else { return }
         self.replacement = nil
         self.server.removeSoon(path)

@@ -3,50 +3,105 @@ import Glibc
 
 /// The folder that holds the messages of one frontend while policy looks at them.
 ///
-/// Owns `<spool_directory>/<frontend id>/`, the `out/<pool>/` folders in it, and
-/// `<spool_directory>/poison/`. Files are 0640 and folders 0750, so that a group can read what it
-/// is told of and nobody else anything. Names are random (protocol §7).
+/// Owns `<spool_directory>/<frontend id>/`, the `out/<pool>/` and `for/<pool>/` folders in it, and
+/// `<spool_directory>/poison/`. Files are 0640 and folders 0750, so that the frontend's own group can
+/// read messages and nobody else anything. Names are random (protocol §7).
+///
+/// A pool with a `group` of its own has `for/<pool>/`, which only that group can enter. A message
+/// gets a second name there when workers of the pool are first told of it. Both names are one file,
+/// 0644 from then on: what keeps other workers away is the folder. So messages lie in `all/` then,
+/// which only the frontend's own group can enter, and anybody may pass through the folder above.
 struct SpoolDirectory: Sendable {
     /// Absolute path of this frontend's folder, what `welcome.spool` says.
     let path: String
     /// Absolute path of the folder for poison copies.
     let poisonPath: String
+    /// Where messages lie: ``path``, or `all/` in it if some pool has a group of its own.
+    private let messageFolder: String
 
     /// Makes the folders and removes what an earlier run left: a message that was not answered 250
     /// is its client's to send again.
     ///
     /// - Throws: ``SystemError`` that names the folder and what to do.
-    init(base: String, frontendID: String, pools: [String]) throws {
+    init(base: String, frontendID: String, pools: [FrontendConfiguration.Pool]) throws {
         self.path = base + "/" + frontendID
         self.poisonPath = base + "/poison"
+        let hasGroups = pools.contains { $0.groupID != nil }
+        self.messageFolder = hasGroups ? self.path + "/all" : self.path
         try Self.makeFolder(base, mode: 0o751)
         try Self.makeFolder(self.path, mode: 0o750)
         try Self.makeFolder(self.poisonPath, mode: 0o700)
         try Self.makeFolder(self.path + "/out", mode: 0o751)
-        for pool in pools { try Self.makeFolder(self.outFolder(pool: pool), mode: 0o770) }
+        for pool in pools { try Self.makeFolder(self.outFolder(pool: pool.name), mode: 0o770) }
         self.removeLeftovers()
+        guard hasGroups else { return }
+        for (folder, mode) in [
+            (self.messageFolder, mode_t(0o750)), (self.path + "/for", 0o751),
+        ] {
+            try Self.makeFolder(folder, mode: mode)
+            guard chmod(folder, mode) == 0 else { throw SystemError("chmod", folder, errno) }
+        }
+        for pool in pools {
+            guard let group = pool.groupID else { continue }
+            try Self.makeFolder(self.groupFolder(pool: pool.name), mode: 0o750)
+            try Self.give(self.groupFolder(pool: pool.name), mode: 0o750, to: group)
+            try Self.give(self.outFolder(pool: pool.name), mode: 0o770, to: group)
+        }
+        // Only now, that nothing of an earlier run lies in it.
+        guard chmod(self.path, 0o751) == 0 else { throw SystemError("chmod", self.path, errno) }
+    }
+
+    private static func give(_ folder: String, mode: mode_t, to group: gid_t) throws {
+        guard lchown(folder, uid_t.max, group) == 0, chmod(folder, mode) == 0 else {
+            throw SystemError("give the pool's group", folder, errno)
+        }
     }
 
     /// Where workers of `pool` leave replacement messages.
     func outFolder(pool: String) -> String { self.path + "/out/" + pool }
 
+    /// Where workers of `pool` find messages, if it has a group of its own.
+    func groupFolder(pool: String) -> String { self.path + "/for/" + pool }
+
     /// A path for a new message; never one that was used before.
-    func newMessagePath() -> String {
-        self.path + "/m" + String(UInt64.random(in: .min ... .max), radix: 36)
+    ///
+    /// `folder` is that of a pool with a group of its own; `nil`: the one of all other pools.
+    func newMessagePath(in folder: String? = nil) -> String {
+        (folder ?? self.messageFolder) + "/m" + String(UInt64.random(in: .min ... .max), radix: 36)
             + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Names of messages that lie in the folder now.
-    func leftovers() -> [String] {
-        (FilePath.names(in: self.path) ?? []).filter { $0.hasPrefix("m") }
+    /// Gives the message at `path` a second name, `name`; `folder` as in ``newMessagePath(in:)``.
+    func link(_ path: String, as name: String, in folder: String?) throws(SystemError) {
+        if folder != nil, chmod(path, 0o644) != 0 {
+            throw SystemError("let the pool's group read", path, errno)
+        }
+        guard Glibc.link(path, name) == 0 else { throw SystemError("link", name, errno) }
+    }
+
+    /// Paths of messages that lie in `folder` now.
+    private static func messages(in folder: String) -> [String] {
+        (FilePath.names(in: folder) ?? []).filter { $0.hasPrefix("m") }.map { folder + "/" + $0 }
+    }
+
+    /// Paths of the names that messages have in the folders of pools with a group of their own.
+    private func secondNames() -> [String] {
+        (FilePath.names(in: self.path + "/for") ?? []).filter { $0 != "." && $0 != ".." }
+            .flatMap { Self.messages(in: self.groupFolder(pool: $0)) }
     }
 
     /// What lies in the folder now; blocks for as long as the file system does.
+    ///
+    /// A message in a pool's own folder counts if it has no other name, or none that was counted.
     func usage() -> Usage {
         var usage = Usage()
-        for name in self.leftovers() {
+        var seen: Set<UInt64> = []
+        let messages = Self.messages(in: self.messageFolder)
+        for (index, path) in (messages + self.secondNames()).enumerated() {
             var facts = stat()
-            guard lstat(self.path + "/" + name, &facts) == 0 else { continue }
+            guard lstat(path, &facts) == 0 else { continue }
+            let isNew = facts.st_nlink < 2 || seen.insert(UInt64(facts.st_ino)).inserted
+            guard isNew || index < messages.count else { continue }
             usage.files += 1
             usage.octets += Int64(facts.st_size)
         }
@@ -59,8 +114,11 @@ struct SpoolDirectory: Sendable {
     }
 
     private func removeLeftovers() {
-        for name in self.leftovers() { unlink(self.path + "/" + name) }
-        // Of pools that are not configured any more too.
+        for path in Self.messages(in: self.path) { unlink(path) }
+        // Of pools that are not configured, or have no group, any more too.
+        for folder in ["/all", "/for"] {
+            OutFolder.sweep(self.path + folder, changedBefore: nil)
+        }
         OutFolder.sweepAll(self.path + "/out")
     }
 
