@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
 from pathlib import Path
+
+import pytest
 
 from harness.gatepost import BINARIES, Gatepost
 from harness.waiting import wait_until
@@ -114,6 +117,20 @@ def test_whoever_looks_is_neither_listed_nor_missed(gatepost: Gatepost) -> None:
     assert "a worker left" not in frontend.log() and "a worker was lost" not in frontend.log()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_at_once_do_not_list_each_other_and_take_leave(gatepost: Gatepost, number: signal.Signals) -> None:
+    frontend = gatepost.frontend()
+    watching = gatepost.start("gatepost", "workers", "--config", gatepost.config, "--watch", "--json")
+    watching.ready("{")
+    status: Message = json.loads(workers(gatepost, "--json").stdout)
+    assert [pool["workers"] for pool in status["pools"]] == [[]]
+    watching.signal(number)
+    assert watching.exit_code() == 0, watching.log()
+    frontend.logged(f"a worker says bye.*stopping.*gatepost-workers-{watching.pid}")
+    assert "a worker left" not in frontend.log() and "a worker was lost" not in frontend.log()
+    assert "ended by" not in watching.log()
+
+
 def test_the_configuration_folder_has_a_default(gatepost: Gatepost) -> None:
     gatepost.frontend()
     done = subprocess.run(
@@ -144,7 +161,6 @@ def test_watching_outlives_a_frontend(gatepost: Gatepost) -> None:
     wait_until(lambda: len(watching.lines) > shown + 1, 10, "a line about the new frontend")
     assert watching.is_running
     assert watching.log().count("mx1.sock") <= 2, watching.log()
-    watching.expects_exit = None
     watching.stop()
 
 
@@ -163,5 +179,4 @@ def test_watching_costs_no_descriptors(gatepost: Gatepost) -> None:
         wait_until(lambda: refusing.dialled >= 5, 10, "three dials more")
         assert len(os.listdir(descriptors)) <= before + 1
         assert watching.log().count("mx0.sock") == 1, watching.log()
-    watching.expects_exit = None
     watching.stop()

@@ -5,14 +5,16 @@ import JSON
 struct FrontendWatch {
     let folder: String
     let pool: String
+    let signals: StopSignals
     /// By the path of the socket.
     private var observers: [String: StatusObserver] = [:]
     /// Paths about which something has been said that still holds.
     private var reported: Set<String> = []
 
-    init(folder: String, pool: String) {
+    init(folder: String, pool: String, signals: StopSignals) {
         self.folder = folder
         self.pool = pool
+        self.signals = signals
     }
 
     /// Whether nobody answers.
@@ -23,9 +25,14 @@ struct FrontendWatch {
         let paths = self.sockets()
         for path in paths where self.observers[path] == nil {
             do {
-                self.observers[path] = try StatusObserver(path: path, pool: self.pool)
+                self.observers[path] = try StatusObserver(
+                    path: path,
+                    pool: self.pool,
+                    signals: self.signals
+                )
                 self.reported.remove(path)
             } catch {
+                guard !self.signals.hasCome(seconds: 0) else { return }
                 self.report(path, "\(error)")
             }
         }
@@ -42,6 +49,7 @@ struct FrontendWatch {
                 guard let status = try self.observers[path]?.next() else { continue }
                 show(status)
             } catch {
+                guard !self.signals.hasCome(seconds: 0) else { return areAllWell }
                 areAllWell = false
                 self.observers.removeValue(forKey: path)?.end()
                 self.report(path, "\(error)")

@@ -4,8 +4,7 @@ import JSON
 /// A worker that observes `status` and nothing else, over a blocking socket.
 struct StatusObserver {
     let path: String
-    /// What the frontend calls this connection.
-    private var connection = ""
+    private let signals: StopSignals
     private let socket: Int32
     private var received: [UInt8] = []
 
@@ -21,8 +20,9 @@ struct StatusObserver {
     /// Dials, says hello and reads the welcome.
     ///
     /// - Throws: ``Failure`` that says what the frontend or the kernel said.
-    init(path: String, pool: String) throws(Failure) {
+    init(path: String, pool: String, signals: StopSignals) throws(Failure) {
         self.path = path
+        self.signals = signals
         self.socket = try Self.dial(path)
         do throws(Failure) {
             try self.greet(pool: pool)
@@ -36,19 +36,17 @@ struct StatusObserver {
         try self.send(
             // A name of its own: of each name one worker is told.
             #"{"type":"hello","protocol":[1,1],"pool":"\#(pool)","#
-                + #""worker":{"name":"gatepost-workers-\#(getpid())","pid":\#(getpid())},"#
+                + #""worker":{"name":"\#(Self.namePrefix)\#(getpid())","pid":\#(getpid())},"#
                 + #""concurrency":1,"max_frame":\#(Self.maximumFrameOctets),"#
                 + #""hooks":{"status":{"observe":true}}}"# + "\n"
         )
         let answer = try self.line()
-        guard answer["type"] == .string("welcome"), case .string(let name)? = answer["connection"]
-        else {
+        guard answer["type"] == .string("welcome") else {
             guard case .string(let message)? = answer["message"] else {
                 throw Failure(description: "the frontend does not welcome us")
             }
             throw Failure(description: "the frontend refuses us: \(message)")
         }
-        self.connection = name
     }
 
     /// Says bye, so that the frontend does not miss a worker, and hangs up.
@@ -58,12 +56,13 @@ struct StatusObserver {
         close(self.socket)
     }
 
-    /// The `args` of the next status, without this connection among the workers; waits for it.
+    /// The `args` of the next status, without this command among the workers, however often it
+    /// runs; waits for it.
     mutating func next() throws(Failure) -> JSONValue {
         while true {
             let message = try self.line()
             if message["hook"] == .string("status"), let args = message["args"] {
-                return self.withoutSelf(args)
+                return Self.withoutObservers(args)
             }
             switch message["type"] {
             case .string("ping")?:
@@ -76,7 +75,7 @@ struct StatusObserver {
         }
     }
 
-    private func withoutSelf(_ status: JSONValue) -> JSONValue {
+    private static func withoutObservers(_ status: JSONValue) -> JSONValue {
         guard case .object(var members) = status, case .array(let pools)? = status["pools"] else {
             return status
         }
@@ -85,12 +84,20 @@ struct StatusObserver {
                 guard case .object(var about) = pool, case .array(let workers)? = pool["workers"]
                 else { return pool }
                 about["workers"] = .array(
-                    workers.filter { $0["connection"] != .string(self.connection) }
+                    workers.filter { !self.isObserver($0["name"]) }
                 )
                 return .object(about)
             }
         )
         return .object(members)
+    }
+
+    private static let namePrefix = "gatepost-workers-"
+
+    /// Whether a worker's name is one that this command gives itself.
+    private static func isObserver(_ name: JSONValue?) -> Bool {
+        guard case .string(let name)? = name, name.hasPrefix(self.namePrefix) else { return false }
+        return UInt32(name.dropFirst(self.namePrefix.count)) != nil
     }
 
     private static func dial(_ path: String) throws(Failure) -> Int32 {
@@ -149,6 +156,9 @@ struct StatusObserver {
                 } catch {
                     throw Failure(description: "the frontend said what is no JSON: \(error)")
                 }
+            }
+            guard !self.signals.hasCome(before: self.socket, seconds: Self.timeoutSeconds) else {
+                throw Failure(description: "ended by a signal")
             }
             var chunk = [UInt8](repeating: 0, count: 65_536)
             let count = recv(self.socket, &chunk, chunk.count, 0)

@@ -11,8 +11,8 @@ struct WorkersCommand: ParsableCommand {
         commandName: "workers",
         abstract: "Shows the workers of each pool: version, state, counts, latency.",
         discussion: """
-            With --watch it goes on when a frontend stops, says so, and shows it again when it is back. \
-            Exit code 0: shown; 69: no frontend answers; 78: a mistake in frontend.toml.
+            With --watch it goes on when a frontend stops, says so, and shows it again when it is back; SIGINT \
+            and SIGTERM end it. Exit code 0: shown; 69: no frontend answers; 78: a mistake in frontend.toml.
             """
     )
 
@@ -29,10 +29,11 @@ struct WorkersCommand: ParsableCommand {
         let configuration = try self.load()
         guard let pool = configuration.pools.first else { return }
         let folder = "\(configuration.runtimeDirectory)/pools/\(pool.name)"
-        var watch = FrontendWatch(folder: folder, pool: pool.name)
+        let signals = StopSignals()
+        var watch = FrontendWatch(folder: folder, pool: pool.name, signals: signals)
         defer { watch.end() }
         watch.dial()
-        guard !watch.isEmpty else {
+        guard !watch.isEmpty || signals.hasCome(seconds: 0) else {
             StandardError.write(
                 "gatepost workers: no frontend answers in \(folder); is it running?"
             )
@@ -45,7 +46,7 @@ struct WorkersCommand: ParsableCommand {
                 return
             }
             // Frontends come and go.
-            if watch.isEmpty { sleep(1) }
+            if signals.hasCome(seconds: watch.isEmpty ? 1 : 0) { return }
             watch.dial()
         }
     }
