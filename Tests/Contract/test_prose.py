@@ -6,6 +6,7 @@ import pytest
 
 from contract import PROTOCOL, SCHEMAS, TRANSCRIPTS, transcript
 
+ROOT = PROTOCOL.parent
 WORDS = SCHEMAS["messages.json"]["$defs"]
 
 
@@ -113,3 +114,16 @@ def test_the_action_table_agrees_with_the_transcripts():
 def test_every_hook_has_its_section(hook):
     headings = re.findall(r"^## (.*)$", (PROTOCOL / "events.md").read_text("utf-8"), re.M)
     assert any(f"`{hook}`" in heading for heading in headings)
+
+
+def test_the_error_codes_of_both_sdks_are_listed_with_what_they_say_of_started():
+    section = (PROTOCOL / "README.md").read_text("utf-8").split("**`error`**")[1].split("**`progress`**")[0]
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| (true|false|either) \|", section, re.M))
+    swift = (ROOT / "Sources/PolicyKit/Runtime/HookChain.swift").read_text("utf-8").split("enum ErrorCode")[1].split("\n}")[0]
+    ours = {name for case in re.findall(r"^ +case (.+)$", swift, re.M) for name in [re.split(r"\W+", case.rstrip('"'))[-1]]}
+    python = "".join((ROOT / "sdk/python/gatepost" / name).read_text("utf-8") for name in ("connection.py", "worker.py"))
+    said = re.findall(r'(?:\.fail\(event|_error\(id), "([a-z_]+)", (True|False|event)', python)
+    assert {"invalid_verdict", "exception", "overloaded"} < ours | {"exception"} and len(said) > 5
+    assert (ours | {code for code, _ in said}) - set(listed) == set()
+    for code, started in said:
+        assert listed[code] in (started.lower(), "either"), code

@@ -95,3 +95,40 @@ def wanted(hook: str, verdict: str, cell: str) -> str:
     if cell == "reply":
         return "221 2.0.0" if hook == "quit" else "450 4.7.1"
     return GOES_ON if cell == "go on" else cell
+
+
+#: A worker's words for a verdict: hook, verdict, `reply`, and the lines that the client gets. The
+#: frontend's name is `mx1.example.com`.
+WORDS = [
+    ("connect", "ok", {"text": ["at your service", "no spam"]}, ["220-mx1.example.com at your service ESMTP", "220 no spam"]),
+    ("connect", "ok", {"code": 220, "text": ["mx1.example.com ESMTP hello"]}, ["220 mx1.example.com ESMTP hello"]),
+    ("helo", "ok", {"text": ["pleased to meet you"]}, ["250 mx1.example.com pleased to meet you"]),
+    ("ehlo", "ok", {"status": "2.0.0", "text": ["welcome", "AUTH PLAIN"]}, ["250-mx1.example.com welcome", "250-PIPELINING"]),
+    ("ehlo", "ok", {"text": ["x" * 499]}, ["250-mx1.example.com " + "x" * 490, "250-PIPELINING"]),
+    ("mail", "ok", {"code": 250, "status": "2.1.5", "text": ["fine"]}, ["250 2.1.5 fine"]),
+    ("rcpt", "ok", {"code": 251, "text": ["forwarded"]}, ["251 2.1.5 forwarded"]),
+    ("data", "ok", {"code": 354, "text": ["go ahead"]}, ["354 go ahead"]),
+    ("queue", "ok", {"text": ["taken"]}, ["250 2.0.0 taken"]),
+    ("vrfy", "ok", {"code": 252, "text": ["who knows"]}, ["252 2.0.0 who knows"]),
+    ("vrfy", "ok", {}, ["250 2.0.0 Ok"]),
+    ("help", "ok", {"code": 211, "text": ["ask us"]}, ["211 2.0.0 ask us"]),
+    ("noop", "ok", {"text": ["still here"]}, ["250 2.0.0 still here"]),
+    ("unrecognized_command", "ok", {"text": ["not today"]}, ["500 5.5.1 not today"]),
+    ("quit", "ok", {"text": ["so long"]}, ["221 2.0.0 so long"]),
+    ("rcpt", "ok", {"code": 251}, ["251 2.1.5 Recipient ok"]),
+    ("rcpt", "deny", {"code": 553, "status": "5.1.3"}, ["553 5.1.3 Recipient refused"]),
+]
+
+
+@pytest.mark.parametrize(("hook", "verdict", "reply", "lines"), WORDS)
+def test_a_workers_words_are_sent(
+    stage: tuple[Gatepost, dict[str, Message]], hook: str, verdict: str, reply: Message, lines: list[str]
+) -> None:
+    server, answers = stage
+    answers.clear()
+    answers[hook] = {"verdict": verdict, "reply": reply}
+    with server.connect() as client:
+        sent = reply_at(client, hook)
+        shown = str(sent).splitlines()
+        assert shown[: len(lines)] == lines, client.describe(str(sent))
+        assert "AUTH" not in sent.text

@@ -15,14 +15,21 @@ enum SMTPEventMapping {
     static func outcome(
         of decision: PolicyDecision,
         at hook: Hook,
-        allowsUTF8: Bool = false
+        in configuration: SMTPConfiguration,
+        allowsUTF8: Bool
     ) -> SMTPOutcome {
         switch decision.outcome {
         case .undecided: self.undecided(at: hook)
         case .failed(let policy, _): self.failure(policy, at: hook)
         case .spoolFailed(let error): .refused(self.reply(to: error))
         case .verdict(let verdict, let reply):
-            self.outcome(of: verdict, reply: reply, at: hook, allowsUTF8: allowsUTF8)
+            self.outcome(
+                of: verdict,
+                reply: reply,
+                at: hook,
+                in: configuration,
+                allowsUTF8: allowsUTF8
+            )
         }
     }
 
@@ -71,11 +78,13 @@ enum SMTPEventMapping {
         of verdict: Verdict,
         reply: PolicyReply?,
         at hook: Hook,
+        in configuration: SMTPConfiguration,
         allowsUTF8: Bool
     ) -> SMTPOutcome {
         guard let standard = self.standardReply(for: verdict, at: hook) else {
-            if hook == .vrfy, verdict == .ok, reply == nil { return .granted(StandardReplies.ok) }
-            return .granted(self.granting(reply, at: hook, allowsUTF8: allowsUTF8))
+            let worded = self.granting(reply, at: hook, in: configuration, allowsUTF8: allowsUTF8)
+            let isVerified = hook == .vrfy && verdict == .ok
+            return .granted(worded ?? (isVerified ? StandardReplies.ok : nil))
         }
         let worded = reply.flatMap { self.reply($0, basedOn: standard, allowsUTF8: allowsUTF8) }
         let closes =
@@ -146,42 +155,46 @@ enum SMTPEventMapping {
     // MARK: - Replies that workers word
 
     /// A reply of the worker's for a verdict that grants; `nil` uses the standard one.
+    ///
+    /// The greeting and the answers to HELO and EHLO begin with our name, whatever the worker says.
     private static func granting(
         _ reply: PolicyReply?,
         at hook: Hook,
+        in configuration: SMTPConfiguration,
         allowsUTF8: Bool
     ) -> SMTPReply? {
         guard let reply else { return nil }
+        let text = reply.text.map { Array($0.utf8) }
+        let standard: SMTPReply
         switch hook {
-        case .mail:
-            return self.reply(
-                reply,
-                basedOn: StandardReplies.senderAccepted,
-                allowsUTF8: allowsUTF8
+        case .connect:
+            return text.isEmpty ? nil : .greeting(hostname: configuration.hostname, text: text)
+        case .helo:
+            return .helo(hostname: configuration.hostname, text: text)
+        case .ehlo:
+            return .ehlo(
+                hostname: configuration.hostname,
+                text: text.first ?? [],
+                extensions: configuration.extensions,
+                maximumMessageOctets: configuration.limits.maximumMessageOctets
             )
-        case .rcpt:
-            return self.reply(
-                reply,
-                basedOn: StandardReplies.recipientAccepted,
-                allowsUTF8: allowsUTF8
-            )
-        case .queue:
-            return self.reply(
-                reply,
-                basedOn: StandardReplies.messageAccepted,
-                allowsUTF8: allowsUTF8
-            )
-        case .vrfy:
-            return self.reply(reply, basedOn: StandardReplies.ok, allowsUTF8: allowsUTF8)
-        case .help: return self.reply(reply, basedOn: StandardReplies.help, allowsUTF8: allowsUTF8)
-        case .noop: return self.reply(reply, basedOn: StandardReplies.ok, allowsUTF8: allowsUTF8)
-        case .quit:
-            return self.reply(reply, basedOn: StandardReplies.closing, allowsUTF8: allowsUTF8)
-        default: return nil
+        case .mail: standard = StandardReplies.senderAccepted
+        case .rcpt: standard = StandardReplies.recipientAccepted
+        case .data: standard = StandardReplies.startMailInput
+        case .queue: standard = StandardReplies.messageAccepted
+        case .vrfy, .noop: standard = StandardReplies.ok
+        case .help: standard = StandardReplies.help
+        case .quit: standard = StandardReplies.closing
+        case .unrecognized_command: standard = StandardReplies.unrecognizedCommand
+        case .auth, .data_headers_end, .received_line, .data_post_headers, .data_post, .queue_pre,
+            .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status:
+            return nil
         }
+        return self.reply(reply, basedOn: standard, allowsUTF8: allowsUTF8)
     }
 
-    /// - Returns: `nil` when nothing of it can be sent; the standard reply is then.
+    /// - Returns: `nil` when it says nothing of its own, or nothing that can be sent: the standard
+    ///   reply is sent then.
     private static func reply(
         _ reply: PolicyReply,
         basedOn standard: SMTPReply,
@@ -191,9 +204,14 @@ enum SMTPEventMapping {
         let status =
             reply.status.flatMap { EnhancedStatusCode(octets: Array($0.utf8).span) }
             ?? standard.status
+        let agreeing = status.flatMap { $0.agrees(with: code) ? $0 : nil }
+        guard !reply.text.isEmpty else {
+            let isStandard = code == standard.code && agreeing == standard.status
+            return isStandard ? nil : standard.with(code: code, status: agreeing)
+        }
         return try? SMTPReply(
             policy: code,
-            status: status.flatMap { $0.agrees(with: code) ? $0 : nil },
+            status: agreeing,
             text: reply.text.map { Array($0.utf8) },
             allowsUTF8: allowsUTF8
         )

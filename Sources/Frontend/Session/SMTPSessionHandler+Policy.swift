@@ -157,6 +157,7 @@ extension SMTPSessionHandler {
         var outcome = SMTPEventMapping.outcome(
             of: decision,
             at: hook,
+            in: self.machine.configuration,
             allowsUTF8: self.policy.transaction?.isSMTPUTF8 ?? false
         )
         if self.stage == .receivedLine { self.addReceivedField(decision) }
@@ -237,6 +238,7 @@ extension SMTPSessionHandler {
         let outcome = SMTPEventMapping.outcome(
             of: decision,
             at: hook,
+            in: self.machine.configuration,
             allowsUTF8: self.policy.transaction?.isSMTPUTF8 ?? false
         )
         self.settle(question, outcome)

@@ -105,6 +105,15 @@ extension HookEvent where Stage: MessageStage {
         self.context.append(.replaceMessage(path: name))
     }
 
-    /// The folder for files that replace a message.
+    /// The folder for files that replace a message: that of this frontend for the worker's pool.
+    ///
+    /// Write a file with CRLF line ends there, under a name that no other event uses
+    /// (``newMessageName``), and name it in ``replaceMessage(withFileNamed:)``. The frontend removes
+    /// what is no longer needed.
     public var outFolder: String { self.context.outFolder }
+
+    /// A name for a file of this event alone in ``outFolder``; another one each time.
+    public var newMessageName: String {
+        (0..<2).map { _ in String(UInt64.random(in: .min ... .max), radix: 36) }.joined()
+    }
 }

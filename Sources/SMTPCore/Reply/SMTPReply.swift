@@ -66,6 +66,15 @@ extension SMTPReply {
         self.init(code: code, status: status, cause: .policy, lines: lines)
     }
 
+    /// This reply's text with the codes of a worker that wrote none.
+    ///
+    /// `status` is that of the class of `code`; `nil` sends none.
+    package func with(code: ReplyCode, status: EnhancedStatusCode?) -> SMTPReply {
+        let skipped = 4 + (self.status.map { "\($0) ".utf8.count } ?? 0)
+        let lines = self.wire.split(separator: .lineFeed).map { $0.dropFirst(skipped).dropLast() }
+        return SMTPReply(code: code, status: status, cause: self.cause, lines: lines)
+    }
+
     private static func isUTF8(_ line: ArraySlice<UInt8>) -> Bool {
         line.span.isUTF8(from: 0, to: line.count)
     }
@@ -104,46 +113,50 @@ extension SMTPReply {
     ///
     /// - Parameters:
     ///   - hostname: `me`; put in front unless `text` begins with it (RFC 5321 §4.2 wants it there).
-    ///   - text: The control file `smtpgreeting`, or `nil`. ` ESMTP` is appended if the word is missing.
-    /// - Returns: The reply 220, on one line.
-    package static func greeting(hostname: [UInt8], text: [UInt8]? = nil) -> SMTPReply {
+    ///   - text: The control file `smtpgreeting`, or what a worker says; empty for our own words.
+    ///     ` ESMTP` is appended to the first line if the word is missing.
+    /// - Returns: The reply 220.
+    package static func greeting(hostname: [UInt8], text: [[UInt8]] = []) -> SMTPReply {
         let esmtp = [UInt8]("ESMTP".utf8)
-        var words = (text ?? []).split(whereSeparator: \.isBlank)
-        if words.first.map(Array.init) != hostname { words.insert(hostname[...], at: 0) }
+        var words = self.words(of: text.first ?? [], after: hostname)
         if !words.contains(where: { $0.elementsEqual(esmtp) }) { words.append(esmtp[...]) }
-        let line = SMTPReplyEncoder.escaped(Array(words.joined(separator: [.space])))
-        return SMTPReply(
-            code: ReplyCode(known: 220),
-            status: nil,
-            cause: .none,
-            lines: [line[...]]
-        )
+        let first = Array(words.joined(separator: [.space]))
+        return self.naming(ReplyCode(known: 220), [first] + text.dropFirst())
     }
 
-    /// The answer to HELO.
-    package static func helo(hostname: [UInt8]) -> SMTPReply {
-        self.hello([SMTPReplyEncoder.escaped(hostname)])
+    /// The answer to HELO: the host's name, then the `text` of a worker, if there is one.
+    package static func helo(hostname: [UInt8], text: [[UInt8]] = []) -> SMTPReply {
+        let words = self.words(of: text.first ?? [], after: hostname)
+        let first = Array(words.joined(separator: [.space]))
+        return self.naming(ReplyCode(known: 250), [first] + text.dropFirst())
     }
 
-    /// The answer to EHLO: the host's name, then a keyword a line, always in the same order.
+    /// The answer to EHLO: the host's name and the `text` of a worker on the first line, then a
+    /// keyword a line, always in the same order.
+    ///
+    /// The first line is cut where it would go on in the next: that one would be read as a keyword.
     ///
     /// - Note: RFC 5321 §4.1.1.1.
     package static func ehlo(
         hostname: [UInt8],
+        text: [UInt8] = [],
         extensions: SMTPExtensions,
         maximumMessageOctets: Int
     ) -> SMTPReply {
-        var lines = [SMTPReplyEncoder.escaped(hostname)]
-        lines += extensions.keywords(maximumMessageOctets: maximumMessageOctets)
-        return self.hello(lines)
+        let words = self.words(of: text, after: hostname).joined(separator: [.space])
+        let first = Array(words.prefix(SMTPReplyEncoder.room(status: 0)))
+        let keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
+        return self.naming(ReplyCode(known: 250), [first] + keywords)
     }
 
-    private static func hello(_ lines: [[UInt8]]) -> SMTPReply {
-        SMTPReply(
-            code: ReplyCode(known: 250),
-            status: nil,
-            cause: .none,
-            lines: lines.map { $0[...] }
-        )
+    /// The words of `text`; the first is `hostname`, which RFC 5321 §4.2 wants there.
+    private static func words(of text: [UInt8], after hostname: [UInt8]) -> [ArraySlice<UInt8>] {
+        let words = text.split(whereSeparator: \.isBlank)
+        return words.first.map(Array.init) == hostname ? words : [hostname[...]] + words
+    }
+
+    private static func naming(_ code: ReplyCode, _ lines: [[UInt8]]) -> SMTPReply {
+        let lines = lines.map { SMTPReplyEncoder.escaped($0)[...] }
+        return SMTPReply(code: code, status: nil, cause: .none, lines: lines)
     }
 }

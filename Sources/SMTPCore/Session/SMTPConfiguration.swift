@@ -2,6 +2,8 @@
 ///
 /// Immutable and encoded once; a session keeps one reference.
 package final class SMTPConfiguration: Sendable {
+    /// `me`: the first word of the greeting and of the answers to HELO and EHLO.
+    package let hostname: [UInt8]
     package let limits: SMTPLimits
     package let extensions: SMTPExtensions
     package let bareNewline: BareNewlineRule
@@ -27,12 +29,13 @@ package final class SMTPConfiguration: Sendable {
         pathOptions: PathGrammar.Options = [],
         commandOptions: SMTPCommandOptions = []
     ) {
+        self.hostname = hostname
         self.limits = limits
         self.extensions = extensions
         self.bareNewline = bareNewline
         self.pathOptions = pathOptions
         self.commandOptions = commandOptions
-        self.greeting = .greeting(hostname: hostname, text: greetingText)
+        self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
         self.heloReply = .helo(hostname: hostname)
         self.ehloReply = .ehlo(
             hostname: hostname,

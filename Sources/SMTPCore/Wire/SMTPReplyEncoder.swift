@@ -14,7 +14,7 @@ enum SMTPReplyEncoder {
         lines: [ArraySlice<UInt8>]
     ) -> [UInt8] {
         let status = status.map { [UInt8]("\($0) ".utf8) } ?? []
-        let room = SMTPLimits.replyLineOctets - 2 - 4 - status.count
+        let room = self.room(status: status.count)
         var pieces: [ArraySlice<UInt8>] = []
         for line in lines { self.split(line, room: room, into: &pieces) }
         if pieces.isEmpty { pieces.append([]) }
@@ -32,6 +32,9 @@ enum SMTPReplyEncoder {
         }
         return wire
     }
+
+    /// The octets of text in a line, beside code and CRLF, and a status code of `status` octets.
+    static func room(status: Int) -> Int { SMTPLimits.replyLineOctets - 2 - 4 - status }
 
     private static func split(
         _ line: ArraySlice<UInt8>,

@@ -100,9 +100,32 @@ struct SMTPReplyTests {
     func `the greeting begins with the host and says ESMTP`(text: String?, wire: String) {
         let reply = SMTPReply.greeting(
             hostname: octets("mx.example.org"),
-            text: text.map(octets)
+            text: text.map { [octets($0)] } ?? []
         )
         #expect(reply.wire == octets(wire))
+    }
+
+    @Test func `a worker's words stand behind the host's name, and are no keyword`() {
+        let host = octets("mx")
+        let greeting = SMTPReply.greeting(hostname: host, text: [octets("Hi"), octets("a\r\nb")])
+        #expect(greeting.wire == octets("220-mx Hi ESMTP\r\n220 a??b\r\n"))
+        let helo = SMTPReply.helo(hostname: host, text: [octets("mx Hi"), octets("there")])
+        #expect(helo.wire == octets("250-mx Hi\r\n250 there\r\n"))
+        let long = [UInt8](repeating: UInt8(ascii: "x"), count: 600)
+        let ehlo = SMTPReply.ehlo(
+            hostname: host,
+            text: long,
+            extensions: .help,
+            maximumMessageOctets: 7
+        )
+        #expect(ehlo.wire == octets("250-mx ") + long[..<503] + octets("\r\n250 HELP\r\n"))
+    }
+
+    @Test func `a reply keeps its text with other codes`() {
+        let reply = SMTPReply(code: self.code, status: self.status, cause: .policy, escaping: [])
+        #expect(reply.with(code: self.code, status: nil).wire == octets("550 \r\n"))
+        let other = StandardReplies.recipientDenied.with(code: ReplyCode(known: 553), status: nil)
+        #expect(other.wire == octets("553 Recipient refused\r\n"))
     }
 
     @Test func `keywords are offered in one order`() {

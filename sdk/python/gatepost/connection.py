@@ -5,6 +5,7 @@ Not safe to use from several threads; the Worker sees to that.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict, List, Mapping, Optional
 
 from .event import Event
@@ -25,6 +26,8 @@ class Connection:
 
     def __init__(self, hello: Mapping[str, Any]) -> None:
         self._hooks = hello["hooks"]
+        self._pool: str = hello["pool"]
+        self._out_folder = ""
         self._frames = FrameDecoder(hello["max_frame"])
         self._outstanding: Dict[int, Event] = {}
         self._outgoing = bytearray(encode_line({"type": "hello", **hello}))
@@ -114,7 +117,7 @@ class Connection:
             if len(line) > self._peer_max_frame:
                 raise ValueError(f"the verdict has {len(line)} octets, the frontend takes {self._peer_max_frame}")
         except (ProtocolError, TypeError, ValueError, RecursionError) as error:
-            return self.fail(event, "bad_verdict", True, str(error))
+            return self.fail(event, "invalid_verdict", True, str(error))
         del self._outstanding[event.id]
         self._outgoing += line
         self._leave_if_done()
@@ -202,6 +205,8 @@ class Connection:
                 raise ProtocolError("bad_message", "welcome without protocol 1 or max_frame")
             self.welcome = message
             self._peer_max_frame = message["max_frame"]
+            if isinstance(message.get("spool"), str):
+                self._out_folder = os.path.join(message["spool"], "out", self._pool)
         elif kind == "reject":
             self.rejected = message
             self.closed = True
@@ -227,5 +232,6 @@ class Connection:
             self._error(id, "bad_event", True, "session, args, notes or deadline_ms")
             return None
         event = Event(message)
+        event.out_folder = self._out_folder
         self._outstanding[id] = event
         return event

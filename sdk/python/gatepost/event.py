@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import time
+import uuid
 from concurrent.futures import Future
 from typing import IO, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
@@ -213,6 +214,8 @@ class Event:
         self.key: str = raw.get("key", "")
         self.attempt: int = raw.get("attempt", 1)
         self.args: Mapping[str, Any] = raw["args"]
+        #: The pool's folder for files that `replace_message` names; empty before the welcome.
+        self.out_folder: str = ""
         #: Why the event was cancelled; None while somebody waits for the answer.
         self.cancel_reason: Optional[str] = None
         #: What handlers have asked to be changed so far; the methods below add to it.
@@ -420,8 +423,15 @@ class Event:
         """Gives the transaction another reverse-path; empty for `<>`."""
         self.actions.append({"op": "sender.replace", "address": from_bytes(address)})
 
+    def new_message_path(self) -> str:
+        """A path in `out_folder` for a file of this event alone; nothing is there yet."""
+        return os.path.join(self.out_folder, f"{os.getpid()}-{uuid.uuid4().hex}")
+
     def replace_message(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Takes this file of the pool's `out/` folder as the message.
+        """Takes this file of `out_folder` as the message.
+
+        Write it there under a name that no other event uses, `event.new_message_path()` for one. The frontend
+        removes what is no longer needed.
 
         Changes of the header, made before or after, are made to the header of the file; there a field that was
         known by its id is known by its name.

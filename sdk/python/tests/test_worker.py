@@ -263,15 +263,15 @@ BROKEN = {
     "returns a word": (lambda event: "ok", "exception"),
     "returns True": (lambda event: True, "exception"),
     "returns False": (lambda event: False, "exception"),
-    "a note that is no JSON": (lambda event: ok(notes={"session": {"x": object()}}), "bad_verdict"),
-    "a note too large a number": (lambda event: ok(notes={"session": {"x": 2**60}}), "bad_verdict"),
-    "NaN": (lambda event: ok(notes={"session": {"x": float("nan")}}), "bad_verdict"),
-    "a NUL in a key": (lambda event: ok(notes={"session": {"x\0y": 1}}), "bad_verdict"),
-    "one key twice": (lambda event: ok(notes={"session": {"1": 1, 1: 2}}), "bad_verdict"),
-    "a lone surrogate": (lambda event: ok(notes={"session": {"x": "\ud800"}}), "bad_verdict"),
-    "more than the frontend takes": (lambda event: ok(notes={"session": {"x": "y" * 70000}}), "bad_verdict"),
+    "a note that is no JSON": (lambda event: ok(notes={"session": {"x": object()}}), "invalid_verdict"),
+    "a note too large a number": (lambda event: ok(notes={"session": {"x": 2**60}}), "invalid_verdict"),
+    "NaN": (lambda event: ok(notes={"session": {"x": float("nan")}}), "invalid_verdict"),
+    "a NUL in a key": (lambda event: ok(notes={"session": {"x\0y": 1}}), "invalid_verdict"),
+    "one key twice": (lambda event: ok(notes={"session": {"1": 1, 1: 2}}), "invalid_verdict"),
+    "a lone surrogate": (lambda event: ok(notes={"session": {"x": "\ud800"}}), "invalid_verdict"),
+    "more than the frontend takes": (lambda event: ok(notes={"session": {"x": "y" * 70000}}), "invalid_verdict"),
     "a control character": (lambda event: deny("x\x1b[31m"), "exception"),
-    "a code like 2**60": (lambda event: deny("x", code=2**60), "bad_verdict"),
+    "a code like 2**60": (lambda event: deny("x", code=2**60), "invalid_verdict"),
 }
 
 
@@ -464,6 +464,28 @@ def test_a_message_without_its_header_is_not_begun(folder, elided):
 
     scenario(worker, body)
     assert not begun
+
+
+def test_a_replacement_is_written_into_the_pools_folder_of_that_frontend(folder):
+    worker = make(folder)
+    got = []
+
+    @worker.data_post
+    def replace(event):
+        paths = {event.new_message_path() for _ in range(2)}
+        assert {os.path.dirname(path) for path in paths} == {event.out_folder} and len(paths) == 2
+        got.append(event.out_folder)
+        event.replace_message(min(paths))
+        got.append(os.path.basename(min(paths)))
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome(spool="/spool/mx1")
+            peer.send(event(1, "data_post"))
+            got.append((await peer.next())["actions"])
+
+    scenario(worker, body)
+    assert got == [f"/spool/mx1/out/{worker.pool}", got[1], [{"op": "message.replace", "path": got[1]}]]
 
 
 def test_changes_of_the_header_round_a_replaced_message_are_made_to_the_file(folder):
