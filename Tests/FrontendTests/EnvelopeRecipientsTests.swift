@@ -56,6 +56,25 @@ struct EnvelopeRecipientsTests {
         #expect(transaction.recipients.last?.id == 3 * count + 1)
     }
 
+    /// Each recipient is replaced once it is granted, as a pool of aliases does.
+    @Test func `four times the recipients cost about four times as much`() throws {
+        let asked = try (0..<2_000).map { try Self.address("r\($0)@example.com") }
+        let aliases = try (0..<2_000).map { try Self.address("a\($0)@example.com") }
+        let growth = WorkGrowth.ofFourTimes(500) { count in
+            var recipients = EnvelopeRecipients()
+            return {
+                for id in 0..<count {
+                    let recipient = EnvelopeRecipient(id: id, address: asked[id])
+                    if !recipients.contains(recipient) { recipients.append(recipient) }
+                    let isReplaced = recipients.replace(id: id, with: aliases[id])
+                    #expect(isReplaced)
+                }
+            }
+        }
+        // Less than three times for each doubling.
+        #expect(growth < 9)
+    }
+
     private static func add(_ address: String) -> PolicyAction {
         .addRecipient(address: Array(address.utf8))
     }

@@ -1,4 +1,3 @@
-import Glibc
 import JSON
 import Testing
 
@@ -73,28 +72,47 @@ struct HeaderListTests {
         #expect(self.written(list) == "X-Spam-Level: 3\r\n")
     }
 
-    /// Reading, changing by 256 actions and writing a header of so many fields; CPU nanoseconds.
-    private func cost(fields: Int) -> Int {
-        let section = [UInt8](String(repeating: "a:b\r\n", count: fields).utf8)
-        var start = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start)
-        var list = HeaderList(section: section)
-        for id in 1...128 {
-            list.add(name: [0x62], value: [0x20], atTop: true)
-            _ = list.set(id: fields - id, value: [0x20])
-        }
-        list.deleteAll(name: [0x62])
-        var writer = JSONWriter()
-        list.encode(into: &writer)
-        var end = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end)
-        #expect(list.count == fields)
-        return (end.tv_sec - start.tv_sec) * 1_000_000_000 + end.tv_nsec - start.tv_nsec
+    /// A kind of change; one verdict makes at most 256 (protocol/verdicts.md).
+    enum Change: CaseIterable {
+        case set, delete, addAtTop, addAtTopAndDelete, deleteByName
     }
 
-    @Test func `ten times the fields cost about ten times as much`() {
-        let small = (0..<5).map { _ in self.cost(fields: 1_000) }.min() ?? 0
-        let large = (0..<2).map { _ in self.cost(fields: 10_000) }.min() ?? 0
-        #expect(large < 40 * max(small, 1_000_000))
+    @Test(arguments: Change.allCases)
+    func `a verdict's changes cost no more than the fields that there are`(change: Change) {
+        let growth = WorkGrowth.ofFourTimes(1_000) { fields in
+            let section = (1...fields).map { "f\($0):b\r\n" }.joined()
+            var list = HeaderList(section: Array(section.utf8))
+            return {
+                for index in 0..<256 {
+                    let id = fields - 2 * index
+                    switch change {
+                    case .set: _ = list.set(id: id, value: [0x20])
+                    case .delete: _ = list.delete(id: id)
+                    case .addAtTop: list.add(name: [0x61], value: [0x20], atTop: true)
+                    case .addAtTopAndDelete:
+                        _ = list.delete(id: list.add(name: [0x61], value: [0x20], atTop: true))
+                    case .deleteByName: list.deleteAll(name: Array("F\(id)".utf8))
+                    }
+                }
+                var writer = JSONWriter()
+                list.encode(into: &writer)
+            }
+        }
+        // Less than three times for each doubling.
+        #expect(growth < 9)
+    }
+
+    @Test func `fields that are added at the top stand in reverse order`() {
+        var list = self.list("C: 3\r\n")
+        list.add(name: Array("B".utf8), value: Array(" 2".utf8), atTop: true)
+        list.add(name: Array("D".utf8), value: Array(" 4".utf8), atTop: false)
+        let first = list.add(name: Array("A".utf8), value: Array(" 1".utf8), atTop: true)
+        #expect(self.written(list) == "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n")
+        let isDeleted = list.delete(id: first)
+        list.deleteAll(name: Array("d".utf8))
+        list.add(name: Array("d".utf8), value: Array(" 5".utf8), atTop: true)
+        #expect(isDeleted && self.written(list) == "d: 5\r\nB: 2\r\nC: 3\r\n")
+        list.deleteAll(name: Array("D".utf8))
+        #expect(list.count == 2 && self.written(list) == "B: 2\r\nC: 3\r\n")
     }
 }

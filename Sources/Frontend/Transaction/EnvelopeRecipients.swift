@@ -13,7 +13,7 @@ struct EnvelopeRecipients {
     static let fewEntries = 32
 
     private(set) var entries: [EnvelopeRecipient] = []
-    /// The hashes of all entries; empty while there are few, and after a change that was no `append`.
+    /// The hashes of all entries, and of some that are gone; empty while there are few.
     private var hashes: Set<Int> = []
 
     /// Whether one of the entries is the same mailbox.
@@ -34,19 +34,21 @@ struct EnvelopeRecipients {
 
     /// False when no entry has that id.
     mutating func remove(id: Int) -> Bool {
-        guard let index = self.entries.firstIndex(where: { $0.id == id }) else { return false }
+        guard let index = self.index(ofID: id) else { return false }
         self.entries.remove(at: index)
-        self.hashes.removeAll()
         return true
     }
 
     /// False when no entry has that id.
     mutating func replace(id: Int, with address: EnvelopeAddress) -> Bool {
-        guard let index = self.entries.firstIndex(where: { $0.id == id }) else { return false }
+        guard let index = self.index(ofID: id) else { return false }
         self.entries[index].address = address
-        self.hashes.removeAll()
+        if !self.hashes.isEmpty { self.hashes.insert(address.mailboxHash) }
         return true
     }
+
+    /// The newest first: a worker changes mostly the recipient that it was asked about.
+    private func index(ofID id: Int) -> Int? { self.entries.lastIndex { $0.id == id } }
 
     /// Of entries that are the same mailbox keeps the first.
     mutating func dropRepeated() {

@@ -208,6 +208,7 @@ class Event:
         self._stopped = False  # its task or thread was told that it is cancelled
         self._thread: Optional["Future[Any]"] = None
         self._notes: Dict[str, Dict[str, Any]] = {}
+        self._names: Optional[Dict[int, Any]] = None
         self.id: Optional[int] = raw.get("id")
         self.hook: str = raw["hook"]
         #: Stable over retries: the idempotency key. Empty for notifications.
@@ -361,8 +362,7 @@ class Event:
     def set_header(self, id: int, value: Text) -> None:
         """Gives the field with this id another value."""
         headers = self.raw.get("transaction", {}).get("headers", ())
-        name = next((raw["name"] for raw in headers if raw["id"] == id), "")
-        value = self._legal(value, to_bytes(name))
+        value = self._legal(value, to_bytes(self._names_of(headers).get(id, "")))
         self._edit_header({"op": "header.set", "id": id, "value": from_bytes(value)})
 
     def delete_header(self, id: int) -> None:
@@ -381,13 +381,19 @@ class Event:
         """The same for the file of `message.replace`, where the field has an id that nobody here knows yet."""
         if action.get("op") not in ("header.set", "header.delete"):
             return [action]
-        name = next((raw["name"] for raw in self.raw["transaction"]["headers"] if raw["id"] == action["id"]), None)
+        name = self._names_of(self.raw["transaction"]["headers"]).get(action["id"])
         if name is None:
             return [action]
         actions: List[Mapping[str, Any]] = [{"op": "header.delete_all", "name": name}]
         if action["op"] == "header.set":
             actions.append({"op": "header.add", "name": name, "value": action["value"], "at": "top"})
         return actions
+
+    def _names_of(self, headers: Iterable[Mapping[str, Any]]) -> Mapping[int, Any]:
+        """The names of the fields by their ids, made once: a handler may change each of many fields."""
+        if self._names is None:
+            self._names = {raw["id"]: raw["name"] for raw in headers}
+        return self._names
 
     @property
     def _is_replaced(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 SDK = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SDK))
 
-from gatepost import Verdict, Worker, declined, deny, done, ok  # noqa: E402
+from gatepost import Event, Verdict, Worker, declined, deny, done, ok  # noqa: E402
 
 PATIENCE = 20  # seconds; only a test that fails waits for so long
 SESSION = {
@@ -553,6 +553,33 @@ def test_registration_refuses_what_would_never_be_asked():
     with pytest.raises(ValueError):
         deny(*["x"] * 21)
     assert deny("x" * 500).reply == {"text": ["x" * 500]}
+
+
+class CountedList(list):
+    """Counts the items that are looked at."""
+
+    looks = 0
+
+    def __iter__(self):
+        for item in super().__iter__():
+            self.looks += 1
+            yield item
+
+
+@pytest.mark.parametrize("count", [100, 200, 400])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_each_of_many_fields_is_looked_at_once_however_many_are_changed(count, is_replaced):
+    raw = event(1, "data_post_headers")
+    headers = CountedList({"id": id, "name": f"F{id}", "value": " x"} for id in range(1, count + 1))
+    raw["transaction"]["headers"] = headers
+    asked = Event(raw)
+    if is_replaced:
+        asked.replace_message("new")
+    for id in range(1, count + 1):
+        asked.set_header(id, " y")
+        asked.delete_header(id)
+    assert headers.looks == count
+    assert len(asked.actions) == (3 * count + 1 if is_replaced else 2 * count)
 
 
 def test_the_example_runs_as_a_program_and_leaves_at_sigterm(folder):
