@@ -46,3 +46,57 @@ def test_each_plugin_has_an_entry_and_the_last_has_the_reply(gatepost: Gatepost)
     connect, *at_rcpt = end["trace"]
     assert (connect["hook"], connect["plugin"], connect["reply"]) == ("connect", None, None)
     assert at_rcpt == entries
+
+
+def test_deny_and_ok_have_what_was_asked(gatepost: Gatepost) -> None:
+    gatepost.frontend()
+    with gatepost.raw_worker() as worker, gatepost.connect() as client:
+        worker.hello(["ehlo", "mail", "rcpt", "deny", "ok"])
+        client.expect(220)
+        for command, hook, verdict, notification in [
+            ("EHLO client.example", "ehlo", "declined", "ok"),
+            ("MAIL FROM:<bob@example.net>", "mail", "declined", "ok"),
+            ("RCPT TO:<nobody@example.com>", "rcpt", "deny", "deny"),
+            ("RCPT TO:<alice@example.com>", "rcpt", "ok", "ok"),
+        ]:
+            client.send(f"{command}\r\n".encode())
+            event = worker.event(hook)
+            worker.answer(event, verdict)
+            told = worker.expect("notify")
+            assert (told["hook"], told["args"]["hook"]) == (notification, hook)
+            assert told["args"]["args"] == event["args"] != {}
+            client.reply()
+
+
+def test_deny_has_what_was_asked_at_a_hook_that_came_ahead(gatepost: Gatepost) -> None:
+    """Its question was never an event of its own."""
+    gatepost.frontend()
+    with gatepost.raw_worker() as worker, gatepost.connect() as client:
+        worker.hello(["rcpt", "data_post", "queue", "deny"], ahead=True)
+        client.ehlo()
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.send(b"RCPT TO:<alice@example.com>\r\n")
+        worker.answer(worker.event("rcpt"), "ok")
+        client.expect(250)
+        client.command("DATA", 354)
+        client.send(b"Subject: x\r\n\r\n.\r\n")
+        event = worker.event("data_post")
+        worker.send({"type": "progress", "id": event["id"], "hook": "queue"})
+        worker.answer(event, "deny", hook="queue")
+        client.expect(554)
+        told = worker.expect("notify")["args"]
+    assert (told["hook"], told["args"]) == ("queue", {"queue_id": event["transaction"]["id"]})
+
+
+def test_the_plugin_logging_names_a_refused_recipient(gatepost: Gatepost) -> None:
+    gatepost.plugins("logging", "rcpt_ok", "queue/maildir {mail}")
+    frontend = gatepost.frontend(ready=False)
+    worker = gatepost.worker()
+    frontend.ready()
+    with gatepost.connect() as client:
+        client.ehlo()
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.command("RCPT TO:<alice@elsewhere.example>", 550)
+        client.quit()
+    line = worker.logged(" refused ")
+    assert "to=alice@elsewhere.example" in line and "from=bob@example.net" in line, line

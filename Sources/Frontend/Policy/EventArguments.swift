@@ -65,9 +65,11 @@ enum EventArguments {
         self.encode(reply, into: &writer)
     }
 
-    /// What `deny` and `ok` tell of a hook that is over; `trace` is the encoded list.
+    /// What `deny` and `ok` tell of a hook that is over; `question` is its encoded `args` object, `trace`
+    /// the encoded list.
     static func decided(
         _ hook: Hook,
+        question: [UInt8],
         verdict: Verdict,
         decision: PolicyDecision,
         reply: SMTPReply?,
@@ -76,6 +78,8 @@ enum EventArguments {
     ) {
         writer.key("hook")
         writer.string(hook.rawValue)
+        writer.key("args")
+        writer.raw(question)
         writer.key("verdict")
         writer.string(verdict.rawValue)
         self.encode(decision.decider, into: &writer)

@@ -142,6 +142,7 @@ extension PolicyConversation {
         self.notify(notification) {
             EventArguments.decided(
                 hook,
+                question: self.arguments.octets,
                 verdict: verdict,
                 decision: decision,
                 reply: reply,

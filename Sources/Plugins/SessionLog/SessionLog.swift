@@ -28,6 +28,7 @@ package struct SessionLog: QueuePostHook, DenyHook, DisconnectHook {
     }
 
     package func deny(_ event: DenyEvent) async throws {
+        let sender = event.sender ?? event.currentTransaction?.sender
         event.logger.info(
             "refused",
             metadata: [
@@ -35,7 +36,8 @@ package struct SessionLog: QueuePostHook, DenyHook, DisconnectHook {
                 "at": "\(event.decidedHook?.rawValue ?? "")",
                 "verdict": "\(event.verdict?.rawValue ?? "")", "by": "\(event.plugin ?? "")",
                 "worker": "\(event.worker ?? "")", "failure": "\(event.failure ?? "")",
-                "from": "\(Self.quoted(event.currentTransaction?.sender.address ?? ""))",
+                "from": "\(Self.quoted(sender?.address ?? ""))",
+                "to": "\(Self.quoted(event.recipient?.address ?? ""))",
                 "reply": "\(Self.line(event.reply))",
             ]
         )

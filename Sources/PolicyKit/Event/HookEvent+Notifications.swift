@@ -32,6 +32,19 @@ extension HookEvent where Stage: OutcomeStage {
     /// The hook that ended.
     public var decidedHook: Hook? { Hook(rawValue: self.context.value("hook") ?? "") }
 
+    /// The arguments of that hook; `nil` from a frontend that does not tell them yet.
+    public var asked: JSONValue? { self.context.value("args") }
+
+    /// The recipient that RCPT asked about; `nil` at other hooks, and where ``asked`` is.
+    public var recipient: Recipient? {
+        self.decidedHook == .rcpt && self.asked != nil ? self.context.recipient : nil
+    }
+
+    /// The sender that MAIL asked about; `nil` at other hooks, and where ``asked`` is.
+    public var sender: Sender? {
+        self.decidedHook == .mail && self.asked != nil ? self.context.sender : nil
+    }
+
     /// Its verdict.
     public var verdict: Verdict? { Verdict(rawValue: self.context.value("verdict") ?? "") }
 

@@ -119,11 +119,11 @@ struct WirePicture: EventPicture, Sendable {
     }
 
     func sender() throws -> Sender {
-        Sender(try WireAddress(try self.arguments().requiredObject("sender")))
+        Sender(try WireAddress(try self.asked().requiredObject("sender")))
     }
 
     func recipient() throws -> Recipient {
-        try Recipient(try self.arguments().requiredObject("recipient"))
+        try Recipient(try self.asked().requiredObject("recipient"))
     }
 
     func octets(_ argument: StaticString) throws -> Bytes {
@@ -132,6 +132,13 @@ struct WirePicture: EventPicture, Sendable {
 
     func value(_ argument: StaticString) throws -> JSONValue? {
         try self.arguments().value(argument)
+    }
+
+    /// The arguments of what was asked: at `deny` and `ok` those of the hook that ended.
+    private func asked() throws -> WireObject {
+        let arguments = try self.arguments()
+        guard self.hook == .deny || self.hook == .ok else { return arguments }
+        return try arguments.requiredObject("args")
     }
 
     private func arguments() throws -> WireObject {

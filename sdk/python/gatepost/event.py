@@ -237,18 +237,24 @@ class Event:
         raw = self.raw.get("transaction")
         return None if raw is None else Transaction(raw)
 
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """`args` of what was asked: at `deny` and `ok` those of the hook that ended."""
+        return self.args.get("args", {}) if self.hook in ("deny", "ok") else self.args
+
     def _mail(self) -> Transaction:
         return Transaction(self.raw["transaction"])
 
     @property
     def sender(self) -> Address:
         """At `mail` the reverse-path asked for, later that of the transaction."""
-        return Address(self.args["sender"] if self.hook == "mail" else self.raw["transaction"]["sender"])
+        asked = self.asked.get("sender")
+        return Address(self.raw["transaction"]["sender"] if asked is None else asked)
 
     @property
     def recipient(self) -> Recipient:
-        """At `rcpt`: the forward-path asked for."""
-        return Recipient(self.args["recipient"])
+        """At `rcpt`, and at `deny` and `ok` after it: the forward-path asked for."""
+        return Recipient(self.asked["recipient"])
 
     @property
     def recipients(self) -> List[Recipient]:
@@ -266,8 +272,8 @@ class Event:
         return next((field.value.strip() for field in self.headers if field.name.lower() == wanted), None)
 
     def argument(self, name: str) -> bytes:
-        """One of `args` of type Bytes: `name`, `argument`, `command`, `line`, `user`, `password` …"""
-        return to_bytes(self.args[name])
+        """One of `asked` of type Bytes: `name`, `argument`, `command`, `line`, `user`, `password` …"""
+        return to_bytes(self.asked[name])
 
     @property
     def elided(self) -> List[str]:

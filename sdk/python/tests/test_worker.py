@@ -616,3 +616,16 @@ def test_the_example_runs_as_a_program_and_leaves_at_sigterm(folder):
 
 def test_the_readme_shows_the_example():
     assert (SDK / "examples" / "worker.py").read_text() in (SDK / "README.md").read_text()
+
+
+def test_deny_and_ok_have_what_was_asked():
+    recipient = event(1)["args"]
+    denied = Event(notify("deny", {"hook": "rcpt", "args": recipient, "verdict": "deny"}))
+    assert denied.asked == recipient and denied.recipient.address == b"jo@example.org"
+    sender = {"address": "bob@example.net", "local": "bob", "domain": "example.net", "params": []}
+    assert Event(notify("ok", {"hook": "mail", "args": {"sender": sender}})).sender.address == b"bob@example.net"
+    assert Event(notify("ok", {"hook": "ehlo", "args": {"name": {"b64": "/w=="}}})).argument("name") == b"\xff"
+    # An earlier frontend did not tell.
+    old = Event(notify("deny", {"hook": "rcpt", "verdict": "deny"}))
+    assert old.asked == {} and old.sender.address == b""
+    assert Event(event(1)).asked == recipient
