@@ -3,9 +3,11 @@ package import Logging
 
 /// Octets of a client or a message as a value of the log, whatever they are.
 package struct LogOctets: CustomStringConvertible, Sendable {
+    /// What comes behind so many octets is not written.
+    package static let maximumCount = 512
+
     package let octets: [UInt8]
 
-    /// - Parameter octets: What comes behind the first 512 is not written.
     package init(_ octets: some Sequence<UInt8>) { self.octets = Array(octets) }
 
     package var description: String { String(decoding: self.octets, as: UTF8.self) }
@@ -30,7 +32,7 @@ extension Logger.MetadataValue {
 /// that one of these four has already gets an underscore.
 struct LogLineFormat: Sendable {
     /// Longest text of one value, and of a message or a key; what comes behind is cut.
-    static let maximumValueOctets = 512
+    static let maximumValueOctets = LogOctets.maximumCount
     static let maximumMessageOctets = 4_096
 
     let program: String

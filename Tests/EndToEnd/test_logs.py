@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.gatepost import Gatepost
+from harness.gatepost import ROOT, Gatepost
 from harness.smtp import Dialogue
+from harness.waiting import wait_until
 from harness.wire import Message, accepting
 
 REFUSED = {"text": ["not today"]}
@@ -405,3 +407,93 @@ def test_refusals_that_a_client_causes_at_will_are_counted(said: Callable[..., l
     refusals = [line for line in lines if line["message"] == "a recipient was refused"]
     assert len(refusals) + sum(line.get("lines_suppressed", 0) for line in lines) == count
     assert len(refusals) < count
+
+
+def test_every_recipient_that_was_granted_is_named(said: Callable[..., list[Message]]) -> None:
+    names = [f"a.recipient.with.a.long.name.{index}@example.com" for index in range(30)]
+
+    def dialogue(client: Dialogue) -> None:
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        for name in names:
+            client.command(f"RCPT TO:<{name}>", 250)
+        client.data(BODY)
+        client.quit()
+
+    transaction, *more, session = said(["rcpt", "queue"], accepting(), dialogue)
+    assert transaction["recipients"] == 30 and len(more) == 3
+    assert {line["message"] for line in more} == {"more recipients"}
+    assert all(line["transaction"] == transaction["transaction"] for line in more)
+    others = [name for line in more for name in line["addresses"].split(",")]
+    assert [transaction["recipient"], *others] == names
+
+
+def keys_in_the_documentation() -> dict[str, set[str]]:
+    """The keys of each line, from the table of docs/operating.md."""
+    text = (ROOT / "docs" / "operating.md").read_text()
+    section = text.split("## What the log says of mail", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `([a-z ]+)` \|[^|]*\| (.*) \|$", section, re.MULTILINE)
+    return {line: set(re.findall(r"`(\w+)`", keys)) for line, keys in rows}
+
+
+def refusing_by_name(event: Message) -> Message | None:
+    """An answer by the local part that is asked about, or by the hook."""
+    asked = event["args"]
+    path = asked.get("recipient", asked.get("sender", {}))
+    name = path.get("local", asked.get("name", event["hook"]))
+    if name in ("failing", "data", "vrfy"):
+        return {"type": "error", "code": "exception", "message": "broken"}
+    if name in ("eve", "mallory", "refused"):
+        return {"verdict": "deny", "plugin": "the_plugin"}
+    return {"verdict": "ok" if event["hook"] in ("rcpt", "queue") else "declined"}
+
+
+def test_the_documentation_has_the_keys_of_each_line(gatepost: Gatepost) -> None:
+    """Whatever a line has stands there, and what stands there is in some line."""
+    gatepost.limits(max_errors=100_000, max_refused_recipients=100_000)
+    gatepost.pool["hooks"] = {hook: {"on_failure": "skip"} for hook in ("data", "vrfy")}
+    frontend = gatepost.frontend("--log-format", "json")
+    hooks = ["helo", "mail", "rcpt", "data", "queue", "vrfy"]
+    worker = gatepost.python_worker(hooks, refusing_by_name, worker={"name": "w"})
+
+    def has_suppressed(message: str) -> bool:
+        return re.search(f'"{message}".*"lines_suppressed"', frontend.log()) is not None
+
+    with gatepost.connect() as client:
+        client.expect(220)
+        for line in (
+            *("HELO refused", "EHLO client.example", "MAIL FROM:<mallory@example.net>"),
+            *("MAIL FROM:<failing@example.net>", "MAIL FROM:<bob@example.net>", "RCPT TO:<eve@example.com>"),
+            *("RCPT TO:<failing@example.com>", "RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>"),
+            *("DATA", "x\r\n.", "MAIL FROM:<bob@example.net>"),
+        ):
+            client.command(line)
+        for recipient, message in [
+            ("eve@example.com", "a recipient was refused"),
+            ("a b@example.com", "a command was refused"),
+        ]:
+            wait_until(
+                lambda: client.command(f"RCPT TO:<{recipient}>") and has_suppressed(message),
+                20,
+                f"lines of `{message}` that were suppressed",
+            )
+        for _ in range(50):
+            client.command("RCPT TO:<a b@example.com>", 501)
+        client.command("RSET", 250)
+        # Before our reply came, so that this is an early talker; VRFY fails and is skipped.
+        client.send(b"EHLO client.example\r\nVRFY bob\r\nQUIT\r\n")
+        for _ in range(3):
+            client.reply()
+    with gatepost.connect() as client:
+        client.expect(220)
+        client.command("HELO failing", 451)
+        client.quit()
+    wait_until(lambda: frontend.log().count('"message":"session"') == 2, 20, frontend.log)
+    worker.close()
+    documented = keys_in_the_documentation()
+    seen: dict[str, set[str]] = {}
+    for text in frontend.log().splitlines():
+        line = json.loads(text)
+        if line["message"] in documented:
+            keys = set(line) - {"time", "level", "program", "message"}
+            seen.setdefault(line["message"], set()).update(keys)
+    assert seen == documented

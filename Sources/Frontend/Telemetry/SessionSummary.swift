@@ -173,6 +173,38 @@ struct SessionSummary {
             if let refusal, refusal.reply == reply { Self.add(refusal, to: &metadata) }
         }
         logger.info("transaction", metadata: metadata)
+        Self.logMoreRecipients(transaction, facts: facts, logger: logger)
+    }
+
+    /// Lines with the recipients after the first, which the transaction's line names: as many to a line
+    /// as a value of the log has room for.
+    private static func logMoreRecipients(
+        _ transaction: MailTransaction,
+        facts: SessionFacts,
+        logger: Logger
+    ) {
+        var addresses: [UInt8] = []
+        func log() {
+            let metadata: Logger.Metadata = [
+                "session": .string(facts.id),
+                "transaction": .string(transaction.id),
+                "addresses": .octets(addresses),
+            ]
+            logger.info("more recipients", metadata: metadata)
+            addresses.removeAll(keepingCapacity: true)
+        }
+        for recipient in transaction.recipients.dropFirst() {
+            let address = recipient.address.address
+            if !addresses.isEmpty {
+                if addresses.count + address.count < LogOctets.maximumCount {
+                    addresses.append(UInt8(ascii: ","))
+                } else {
+                    log()
+                }
+            }
+            addresses += address
+        }
+        if !addresses.isEmpty { log() }
     }
 
     /// One line for the session.
