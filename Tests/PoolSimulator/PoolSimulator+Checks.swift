@@ -288,8 +288,9 @@ extension PoolSimulator {
             let outstanding = self.machine.outstanding(on: worker.id)
             try self.check(outstanding == worker.held.count, "\(worker.id) holds \(outstanding)")
         }
+        // One that was held back returns to its place, whoever was let in since it left.
         try self.check(
-            self.tickets.values.count { $0.worker == nil && $0.attempts == 0 }
+            self.tickets.values.count { $0.worker == nil && !$0.hasHadItsTurn }
                 <= self.settings.queueLimit,
             "more wait than may"
         )
