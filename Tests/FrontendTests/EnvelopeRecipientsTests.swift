@@ -75,6 +75,25 @@ struct EnvelopeRecipientsTests {
         #expect(growth < 9)
     }
 
+    /// What was replaced leaves its hash, but not for ever.
+    @Test func `a recipient is found after many replacements`() throws {
+        let names = try (0..<32).map { try Self.address("r\($0)@example.com") }
+        var recipients = EnvelopeRecipients()
+        for (id, address) in names.enumerated() {
+            recipients.append(EnvelopeRecipient(id: id, address: address))
+        }
+        for round in 0..<200 {
+            let new = EnvelopeRecipient(id: 0, address: try Self.address("n\(round)@example.com"))
+            let (before, isReplaced) = (
+                recipients.contains(new), recipients.replace(id: 0, with: new.address)
+            )
+            #expect(!before && isReplaced && recipients.contains(new))
+        }
+        let gone = EnvelopeRecipient(id: 99, address: names[0])
+        let left = EnvelopeRecipient(id: 99, address: names[1])
+        #expect(!recipients.contains(gone) && recipients.contains(left))
+    }
+
     private static func add(_ address: String) -> PolicyAction {
         .addRecipient(address: Array(address.utf8))
     }

@@ -29,7 +29,7 @@ struct EnvelopeRecipients {
     /// Adds an entry, whether it is the same as another or not.
     mutating func append(_ recipient: EnvelopeRecipient) {
         self.entries.append(recipient)
-        if !self.hashes.isEmpty { self.hashes.insert(recipient.address.mailboxHash) }
+        self.keepHash(of: recipient.address)
     }
 
     /// False when no entry has that id.
@@ -43,8 +43,17 @@ struct EnvelopeRecipients {
     mutating func replace(id: Int, with address: EnvelopeAddress) -> Bool {
         guard let index = self.index(ofID: id) else { return false }
         self.entries[index].address = address
-        if !self.hashes.isEmpty { self.hashes.insert(address.mailboxHash) }
+        self.keepHash(of: address)
         return true
+    }
+
+    /// Adds a hash to a set that there is; one in which most hashes are of what is gone is dropped.
+    private mutating func keepHash(of address: EnvelopeAddress) {
+        guard !self.hashes.isEmpty else { return }
+        self.hashes.insert(address.mailboxHash)
+        if self.hashes.count > 2 * max(self.entries.count, Self.fewEntries) {
+            self.hashes.removeAll()
+        }
     }
 
     /// The newest first: a worker changes mostly the recipient that it was asked about.
