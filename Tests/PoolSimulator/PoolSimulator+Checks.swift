@@ -288,7 +288,8 @@ extension PoolSimulator {
             let outstanding = self.machine.outstanding(on: worker.id)
             try self.check(outstanding == worker.held.count, "\(worker.id) holds \(outstanding)")
         }
-        // One that was held back returns to its place, whoever was let in since it left.
+        // A question that was held back goes back to its place in the queue, even if the queue has
+        // become full in the meantime: it does not count.
         try self.check(
             self.tickets.values.count { $0.worker == nil && !$0.hasHadItsTurn }
                 <= self.settings.queueLimit,

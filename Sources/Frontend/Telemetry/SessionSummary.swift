@@ -185,6 +185,7 @@ struct SessionSummary {
     ) {
         var addresses: [UInt8] = []
         func log() {
+            guard !addresses.isEmpty else { return }
             let metadata: Logger.Metadata = [
                 "session": .string(facts.id),
                 "transaction": .string(transaction.id),
@@ -195,16 +196,11 @@ struct SessionSummary {
         }
         for recipient in transaction.recipients.dropFirst() {
             let address = recipient.address.address
-            if !addresses.isEmpty {
-                if addresses.count + address.count < LogOctets.maximumCount {
-                    addresses.append(UInt8(ascii: ","))
-                } else {
-                    log()
-                }
-            }
+            if addresses.count + address.count >= LogOctets.maximumCount { log() }
+            if !addresses.isEmpty { addresses.append(UInt8(ascii: ",")) }
             addresses += address
         }
-        if !addresses.isEmpty { log() }
+        log()
     }
 
     /// One line for the session.
