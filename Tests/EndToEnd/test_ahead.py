@@ -62,6 +62,18 @@ def test_one_event_for_all_hooks(gatepost: Gatepost) -> None:
         assert not worker.has_more(0.1)
 
 
+def test_deny_has_what_was_asked_at_a_hook_that_came_ahead(gatepost: Gatepost) -> None:
+    """Its question was never an event of its own."""
+    worker = served(gatepost, {**HOOKS, "deny": {}})
+    with gatepost.connect() as client:
+        event = sent(client, worker)
+        begins(worker, event, "queue")
+        worker.answer(event, "deny", hook="queue")
+        client.expect(554)
+        told = worker.expect("notify")["args"]
+    assert (told["hook"], told["args"]) == ("queue", {"queue_id": event["transaction"]["id"]})
+
+
 def test_a_worker_may_stop_anywhere(gatepost: Gatepost) -> None:
     """What it has not reached it is asked, in an event of its own."""
     worker = served(gatepost)

@@ -68,26 +68,6 @@ def test_deny_and_ok_have_what_was_asked(gatepost: Gatepost) -> None:
             client.reply()
 
 
-def test_deny_has_what_was_asked_at_a_hook_that_came_ahead(gatepost: Gatepost) -> None:
-    """Its question was never an event of its own."""
-    gatepost.frontend()
-    with gatepost.raw_worker() as worker, gatepost.connect() as client:
-        worker.hello(["rcpt", "data_post", "queue", "deny"], ahead=True)
-        client.ehlo()
-        client.command("MAIL FROM:<bob@example.net>", 250)
-        client.send(b"RCPT TO:<alice@example.com>\r\n")
-        worker.answer(worker.event("rcpt"), "ok")
-        client.expect(250)
-        client.command("DATA", 354)
-        client.send(b"Subject: x\r\n\r\n.\r\n")
-        event = worker.event("data_post")
-        worker.send({"type": "progress", "id": event["id"], "hook": "queue"})
-        worker.answer(event, "deny", hook="queue")
-        client.expect(554)
-        told = worker.expect("notify")["args"]
-    assert (told["hook"], told["args"]) == ("queue", {"queue_id": event["transaction"]["id"]})
-
-
 def test_the_plugin_logging_names_a_refused_recipient(gatepost: Gatepost) -> None:
     gatepost.plugins("logging", "rcpt_ok", "queue/maildir {mail}")
     frontend = gatepost.frontend(ready=False)

@@ -80,9 +80,9 @@ struct HeaderListTests {
     @Test(arguments: Change.allCases)
     func `a verdict's changes cost no more than the fields that there are`(change: Change) {
         let growth = WorkGrowth.ofFourTimes(1_000) { fields in
-            let section = (1...fields).map { "f\($0):b\r\n" }.joined()
-            var list = HeaderList(section: Array(section.utf8))
+            let section = Array((1...fields).map { "f\($0):b\r\n" }.joined().utf8)
             return {
+                var list = HeaderList(section: section)
                 for index in 0..<256 {
                     let id = fields - 2 * index
                     switch change {
@@ -96,6 +96,8 @@ struct HeaderListTests {
                 }
                 var writer = JSONWriter()
                 list.encode(into: &writer)
+                let more = [.set: 0, .addAtTop: 256, .addAtTopAndDelete: 0][change] ?? -256
+                #expect(list.count == fields + more)
             }
         }
         // Less than three times for each doubling.
