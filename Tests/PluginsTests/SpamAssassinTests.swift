@@ -138,15 +138,23 @@ import Testing
         unixPath: String? = nil
     ) throws -> FakeTCPServer {
         try FakeTCPServer(unixPath: unixPath) { connection in
-            var head: [String] = []
-            while let line = connection.readLine(), line != "\r\n" { head.append(line) }
-            let length =
-                head.first { $0.hasPrefix("Content-length: ") }
-                .flatMap { Int($0.dropFirst(16).dropLast()) } ?? 0
-            let body = connection.read(length)
-            requests.list.withLock { $0.append((head, String(decoding: body, as: UTF8.self))) }
+            let request = Self.readRequest(connection)
+            requests.list.withLock { $0.append(request) }
             connection.write(reply)
         }
+    }
+
+    /// Reads all of a request: a socket that is closed with octets unread resets the connection, and
+    /// the reply may be lost.
+    private static func readRequest(
+        _ connection: FakeTCPServer.Connection
+    ) -> (head: [String], body: String) {
+        var head: [String] = []
+        while let line = connection.readLine(), line != "\r\n" { head.append(line) }
+        let length =
+            head.first { $0.hasPrefix("Content-length: ") }
+            .flatMap { Int($0.dropFirst(16).dropLast()) } ?? 0
+        return (head, String(decoding: connection.read(length), as: UTF8.self))
     }
 
     private func session(_ address: String, _ arguments: String = "") async throws -> TestSession {
@@ -339,7 +347,7 @@ import Testing
         for _ in 0..<25 {
             let reply = Array("SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9 / 5\r\n\r\n".utf8) + header()
             let spamd = try FakeTCPServer { connection in
-                while let line = connection.readLine(), line != "\r\n" {}
+                _ = Self.readRequest(connection)
                 connection.write(reply)
             }
             defer { spamd.stop() }
