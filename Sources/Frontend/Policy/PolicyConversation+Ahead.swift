@@ -40,7 +40,7 @@ extension PolicyConversation {
             writer.beginObject()
             for next in question.hook.following where question.ahead.contains(next) {
                 writer.key(next.word)
-                writer.int(pool.configuration.policy(for: next).deadlineMS)
+                writer.int(pool.policy(for: next).deadlineMS)
             }
             writer.endObject()
         }
@@ -68,14 +68,14 @@ extension PolicyConversation {
             !self.server.isTraceWanted, !self.server.isObserved(.ok),
             self.isAlone(pool, at: hook)
         else { return [] }
-        let onFailure = pool.configuration.policy(for: hook).onFailure
+        let onFailure = pool.policy(for: hook).onFailure
         var ahead: HookSet = []
         for next in following {
             guard self.isAlone(pool, at: next) else { break }
             guard pool.isAsked(next) else { continue }
             // Which of those before `queue`, which is announced, has failed is not always known.
             guard pool.wants.ahead.contains(next),
-                next == .queue || pool.configuration.policy(for: next).onFailure == onFailure
+                next == .queue || pool.policy(for: next).onFailure == onFailure
             else { break }
             guard !self.isSuspect(at: next, in: pool) else { break }
             ahead.insert(HookSet(next))

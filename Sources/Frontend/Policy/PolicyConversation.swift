@@ -313,7 +313,7 @@ final class PolicyConversation: PoolAsker {
             )
         case .answered, .passedOver: break
         case .failed(let reason, let worker):
-            let policy = pool.configuration.policy(for: question.hook).onFailure
+            let policy = pool.policy(for: question.hook).onFailure
             guard policy == .skip else {
                 return self.decide(
                     .failed(policy, reason: reason),
@@ -352,7 +352,7 @@ final class PolicyConversation: PoolAsker {
         case .failed(let reason, let worker):
             entry.worker = worker?.name
             entry.failure = reason
-            entry.policy = pool.configuration.policy(for: question.hook).onFailure.rawValue
+            entry.policy = pool.policy(for: question.hook).onFailure.rawValue
         case .passedOver: return
         }
         self.record(entry)

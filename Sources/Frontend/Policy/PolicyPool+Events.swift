@@ -83,7 +83,7 @@ extension PolicyPool {
     /// Removes what workers left in `out/` and cannot name any more: everything once no worker is
     /// there, else what is older than the longest event of this pool.
     func sweepOutFolder() {
-        let longestMS = Hook.allCases.map { self.configuration.policy(for: $0).maximumDeadlineMS }
+        let longestMS = Hook.allCases.map { self.policy(for: $0).maximumDeadlineMS }
             .max()
         let seconds = self.isDrained ? 0 : Int(clamping: (longestMS ?? 0) / 1_000)
         let second = time(nil) - seconds - OutFolder.marginSeconds
@@ -200,7 +200,7 @@ extension PolicyPool {
     }
 
     func perform() {
-        guard !self.isPerforming else { return }
+        guard !self.isPerforming, !self.actions.isEmpty || !self.lostLabels.isEmpty else { return }
         self.isPerforming = true
         var next = 0
         while next < self.actions.count {

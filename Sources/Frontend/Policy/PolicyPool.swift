@@ -15,6 +15,8 @@ import ServiceLog
 final class PolicyPool {
     let name: String
     private(set) var configuration: FrontendConfiguration.Pool
+    /// What ``configuration`` says of each hook, by the hook's index: each question looks at it.
+    private var hookPolicies: [FrontendConfiguration.HookPolicy]
     unowned let server: FrontendServer
     /// Where its workers find messages, if it has a group of its own; `nil`: where all others do.
     let messageFolder: String?
@@ -55,6 +57,7 @@ final class PolicyPool {
     init(configuration: FrontendConfiguration.Pool, server: FrontendServer) {
         self.name = configuration.name
         self.configuration = configuration
+        self.hookPolicies = Self.hookPolicies(configuration)
         self.server = server
         self.messageFolder = configuration.groupID.map { _ in
             server.spool.groupFolder(pool: configuration.name)
@@ -77,8 +80,20 @@ final class PolicyPool {
 
     var isShadow: Bool { self.configuration.shadowOf != nil }
 
+    /// What holds for `hook`.
+    func policy(for hook: Hook) -> FrontendConfiguration.HookPolicy {
+        self.hookPolicies[Int(hook.index)]
+    }
+
+    private static func hookPolicies(
+        _ configuration: FrontendConfiguration.Pool
+    ) -> [FrontendConfiguration.HookPolicy] {
+        Hook.allCases.map { configuration.policy(for: $0) }
+    }
+
     func reconfigure(_ configuration: FrontendConfiguration.Pool) {
         self.configuration = configuration
+        self.hookPolicies = Self.hookPolicies(configuration)
         let now = self.server.nowNS
         self.machine.reconfigured(PoolSettings(configuration), actions: &self.actions)
         let forgotten = self.machine.forgetHooks(now: now, actions: &self.actions)

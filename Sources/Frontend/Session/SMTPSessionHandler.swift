@@ -259,7 +259,7 @@ extension SMTPSessionHandler {
         self.isParsing = true
         var steps = 0
         while self.phase == .parsing, self.blockedSinceMS == nil, !self.isTurnOver {
-            if self.context == nil, self.machine.wait == .command {
+            if self.inputEnded, self.context == nil, self.machine.wait == .command {
                 self.close(.client_gone)
                 break
             }
@@ -375,7 +375,8 @@ extension SMTPSessionHandler {
 
     private func send(_ reply: SMTPReply) {
         self.policy.summary.replied(reply)
-        // What was sent last is mostly with the socket by now: then its room is ours alone again.
+        // Once the channel has written the earlier replies, only this session refers to the buffer,
+        // and its storage is used again.
         if self.output.readableBytes == 0 {
             if self.output.storageCapacity > Self.keptOutputOctets {
                 self.output = ByteBuffer()
