@@ -1,10 +1,11 @@
 /// How long answers took, in buckets of powers of two of microseconds.
 ///
-/// Bucket `n` holds what took less than 2ⁿ µs: 0 less than 1 µs, 10 about 1 ms, 20 about 1 s.
+/// Bucket `n` counts the answers that took less than 2ⁿ µs and at least half of that: bucket 0 less
+/// than 1 µs, bucket 10 about 1 ms, bucket 20 about 1 s.
 package struct LatencyHistogram: Sendable, Equatable {
-    /// The last bucket holds all that took longer: 17 minutes and more.
+    /// The last bucket also counts the answers that took longer: 17 minutes and more.
     static let buckets = 32
-    /// From so many on half of everything is forgotten, so that the figures follow the present.
+    /// When this many answers are counted, all counts are halved, so that newer answers weigh more.
     static let memory: UInt32 = 100_000
 
     private var counts: [UInt32] = []
@@ -24,7 +25,8 @@ package struct LatencyHistogram: Sendable, Equatable {
         self.total = self.counts.reduce(0, +)
     }
 
-    /// Microseconds within which this share of the answers came, rounded up to a power of two.
+    /// The time in microseconds within which `percent` of the answers came, rounded up to a power
+    /// of two.
     ///
     /// - Returns: `nil` before the first answer.
     package func microseconds(percent: UInt64) -> UInt64? {

@@ -1,7 +1,9 @@
-/// Fingerprints of questions that a worker died or hung with while it had nothing else, for an hour.
+/// The fingerprints of questions that were all that a worker held when it died or hung.
 ///
-/// One such end makes a suspect, which is asked alone; the second makes poison, which is asked no
-/// more. An end in company counts for none of those that were there: it may have been another's.
+/// After the first such worker the question is a suspect: it is sent only to a worker that holds
+/// nothing else. After the second it is poison: it is not sent any more. Both are forgotten after
+/// an hour. If the worker held several events, none of them is counted, because we do not know
+/// which of them killed it.
 struct PoisonMemory: Sendable {
     static let deathsOfPoison = 2
     static let lifetimeNS: UInt64 = 3_600_000_000_000
@@ -23,20 +25,22 @@ struct PoisonMemory: Sendable {
         return record.deaths
     }
 
-    /// Whether it is poison.
+    /// Whether the question is poison.
     func isKnown(_ fingerprint: UInt64, now: UInt64) -> Bool {
         self.deaths(fingerprint, now: now) >= Self.deathsOfPoison
     }
 
-    /// Whether a worker ended with it once.
+    /// Whether the question is a suspect, or poison.
     func isSuspect(_ fingerprint: UInt64, now: UInt64) -> Bool {
         self.deaths(fingerprint, now: now) > 0
     }
 
-    /// Counts one more; true if it is poison now.
+    /// Counts a worker that died or hung with the question.
     ///
-    /// At the capacity the older half is let go.
-    mutating func died(_ fingerprint: UInt64, now: UInt64) -> Bool {
+    /// When the memory is full, it forgets its older half.
+    ///
+    /// - Returns: Whether the question is poison now.
+    mutating func workerDied(with fingerprint: UInt64, now: UInt64) -> Bool {
         if self.records.count >= Self.capacity, self.records[fingerprint] == nil {
             let middle = self.records.values.map(\.untilNS).sorted()[self.records.count / 2]
             self.records = self.records.filter { $0.value.untilNS > middle }
@@ -46,8 +50,8 @@ struct PoisonMemory: Sendable {
         return deaths >= Self.deathsOfPoison
     }
 
-    /// A worker answered it, and lives: it is a suspect no more.
-    mutating func survived(_ fingerprint: UInt64) {
+    /// A worker answered the question and lives, so the question is no longer a suspect.
+    mutating func workerSurvived(_ fingerprint: UInt64) {
         guard let record = self.records[fingerprint], record.deaths < Self.deathsOfPoison else {
             return
         }
@@ -56,7 +60,8 @@ struct PoisonMemory: Sendable {
 
     mutating func forget(_ fingerprint: UInt64) { self.records[fingerprint] = nil }
 
-    mutating func forget(now: UInt64) {
+    /// Forgets what is older than an hour.
+    mutating func forgetOld(now: UInt64) {
         guard now >= self.nextSweepNS, !self.records.isEmpty else { return }
         self.nextSweepNS = now &+ Self.lifetimeNS / 60
         self.records = self.records.filter { $0.value.untilNS > now }

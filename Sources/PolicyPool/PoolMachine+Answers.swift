@@ -1,12 +1,17 @@
 // MARK: - Answers
 
 extension PoolMachine {
-    /// Sent so often and handed back unbegun, an event is over.
-    static let mostAttempts = 8
-    /// Before an event goes back to the only worker, which did not begin it, the first time.
+    /// A question fails when it was sent this often and handed back each time (`started: false`).
+    static let maximumAttempts = 8
+    /// How long a question waits before it returns to the worker that handed it back, if no other
+    /// worker serves the hook.
+    ///
+    /// It doubles with each attempt.
     static let firstPauseNS: UInt64 = 50_000_000
 
-    /// What an answer's id means; call ``answered(from:eventID:failure:now:actions:)`` next.
+    /// What the event id of an answer refers to.
+    ///
+    /// The owner calls ``answered(from:eventID:failure:now:actions:)`` next.
     package func answerReceived(from id: WorkerID, eventID: Int64) -> PoolAnswer {
         guard let index = self.index(of: id) else { return .unknown }
         guard let position = self.workers[index].position(of: eventID) else {
@@ -16,9 +21,9 @@ extension PoolMachine {
         return self.workers[index].held[position].ticket.map { .awaited($0) } ?? .late
     }
 
-    /// The answer was used, or found invalid: the credit is free, the ticket over.
+    /// A worker answered an event: its credit is free, and the ticket ends.
     ///
-    /// `failure` is what was wrong with it, `nil` if it was used.
+    /// `failure` is what was wrong with the answer; `nil` if it was used.
     package mutating func answered(
         from id: WorkerID,
         eventID: Int64,
@@ -31,10 +36,10 @@ extension PoolMachine {
         else { return self.countStale(id, eventID) }
         let held = self.workers[index].held[position]
         self.workers[index].release(at: position)
-        if !self.poison.isEmpty { self.clear(held) }
+        if !self.poison.isEmpty { self.clearSuspicion(held) }
         if let ticket = held.ticket {
             self.workers[index].latency.record(nanoseconds: now &- held.sentNS)
-            self.noteAnswer(ticket, index)
+            self.recordAnswer(ticket, index)
             if let failure {
                 self.workers[index].failed += 1
                 self.fail(ticket, failure, worker: id, now: now, actions: &actions)
@@ -45,13 +50,14 @@ extension PoolMachine {
             self.stale.late += 1
             self.workers[index].late += 1
         }
-        self.settle(index, actions: &actions)
+        self.closeIfQuarantined(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// An answer that was used turned out to be none: what it refers to cannot be taken.
+    /// An answer that was used turned out to be unusable: the frontend could not take the file that
+    /// it names.
     ///
-    /// Its question is over; only the books change.
+    /// The ticket has ended already; only the counts change.
     package mutating func answerRefused(from id: WorkerID) {
         self.counts.served -= min(self.counts.served, 1)
         self.counts.failed += 1
@@ -68,14 +74,17 @@ extension PoolMachine {
         }
     }
 
-    /// A worker lives that has answered this, however late: the question is a suspect no more.
-    private mutating func clear(_ held: WorkerSlot.Held) {
+    /// The worker answered and lives, even if it answered late: the question is no longer a
+    /// suspect.
+    private mutating func clearSuspicion(_ held: WorkerSlot.Held) {
         let fingerprint = held.ticket.map { self.tickets[$0]?.fingerprint } ?? held.fingerprint
-        if let fingerprint { self.poison.survived(fingerprint) }
+        if let fingerprint { self.poison.workerSurvived(fingerprint) }
     }
 
-    /// An answer of any kind shows that the pool and the worker are there.
-    private mutating func noteAnswer(_ ticket: PoolTicket, _ index: Int) {
+    /// Tells the breaker and the worker's record that an answer came.
+    ///
+    /// A bad answer counts as well.
+    private mutating func recordAnswer(_ ticket: PoolTicket, _ index: Int) {
         let isTrial = self.breaker.isOpen && (self.tickets[ticket]?.isTrial ?? false)
         self.breaker.answered(isTrial: isTrial)
         self.workers[index].hasAnswered = true
@@ -93,8 +102,8 @@ extension PoolMachine {
         }
     }
 
-    /// The worker did not answer in time.
-    mutating func workerFailed(_ index: Int, now: UInt64, actions: inout [PoolAction]) {
+    /// The worker did not answer before a deadline.
+    mutating func workerMissedDeadline(_ index: Int, now: UInt64, actions: inout [PoolAction]) {
         let isReady = self.workers[index].state == .ready
         self.workers[index].failed += 1
         self.workers[index].hasFailuresInARow = true
@@ -104,12 +113,13 @@ extension PoolMachine {
             others: isReady ? self.readyCount - 1 : self.readyCount
         )
         guard isOut, isReady else { return }
-        // Others may wait for what it still holds: it is closed with its last answer.
+        // Sessions may wait for other events that it holds: it is closed after its last answer.
         self.workers[index].state = .quarantined
         self.readyChanged(now: now, actions: &actions)
     }
 
-    /// The worker did not begin the event: it goes elsewhere.
+    /// The worker handed the event back (`started: false`): the question goes to another worker, if
+    /// any.
     package mutating func notStarted(
         by id: WorkerID,
         eventID: Int64,
@@ -122,8 +132,8 @@ extension PoolMachine {
             let slot = self.tickets[ticket]
         else { return self.answered(from: id, eventID: eventID, now: now, actions: &actions) }
         self.workers[index].release(at: position)
-        // Bounded: workers that never begin anything must not keep an event going round.
-        if slot.attempts < Self.mostAttempts {
+        // Without a limit, workers that never start anything would pass the question on for ever.
+        if slot.attempts < Self.maximumAttempts {
             let pause = Self.firstPauseNS << UInt64(slot.attempts - 1)
             self.retry(
                 ticket,
@@ -136,11 +146,11 @@ extension PoolMachine {
         } else {
             self.fail(ticket, .worker_error, worker: id, now: now, actions: &actions)
         }
-        self.settle(index, actions: &actions)
+        self.closeIfQuarantined(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// The worker asks for more time; capped by the hook's maximum.
+    /// The worker sent `progress`: the deadline moves, up to the hook's maximum.
     package mutating func progressed(on id: WorkerID, eventID: Int64, extendNS: UInt64) {
         guard let index = self.index(of: id),
             let position = self.workers[index].position(of: eventID),
@@ -154,10 +164,11 @@ extension PoolMachine {
         }
     }
 
-    /// The worker has declined what it was asked and begins with `hook`, which the event named too.
+    /// The worker went ahead: it declined at the event's hook and begins with `hook`, the next hook
+    /// that the event names.
     ///
-    /// From here on the question is one of that hook, with all of its time. The owner sees to it that
-    /// a question only ever goes on, so this is told a few times at most.
+    /// The ticket's question is now at that hook, and gets that hook's deadlines from now on. The
+    /// owner checks that a worker only goes forward, so a ticket sees only a few of these calls.
     package mutating func wentAhead(
         on id: WorkerID,
         eventID: Int64,
@@ -177,7 +188,8 @@ extension PoolMachine {
         self.workers[index].renew(at: position, deadlineNS: slot.deadlineNS)
     }
 
-    /// The event was not written: it is too large for this worker, or its conversation is over.
+    /// The owner did not write the event: it is too large for this worker, or the session has
+    /// ended.
     package mutating func couldNotSend(
         to id: WorkerID,
         eventID: Int64,
@@ -192,12 +204,12 @@ extension PoolMachine {
         if let ticket {
             self.fail(ticket, .event_too_large, worker: id, now: now, actions: &actions)
         }
-        self.settle(index, actions: &actions)
+        self.closeIfQuarantined(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// The event was not written because the worker's socket takes no more: it waits for the next
-    /// worker with a credit, as if it had not been sent.
+    /// The owner did not write the event, because the worker's socket takes no more octets: the
+    /// ticket waits for the next free credit, as if it had not been sent.
     package mutating func heldBack(
         from id: WorkerID,
         eventID: Int64,
@@ -214,7 +226,7 @@ extension PoolMachine {
             self.tickets[ticket] = slot
             self.retry(ticket, slot, now: now, actions: &actions)
         }
-        self.settle(index, actions: &actions)
+        self.closeIfQuarantined(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)
     }
 }

@@ -1,12 +1,12 @@
 // MARK: - Connections
 
 extension PoolMachine {
-    /// Kinds of workers whose hooks are remembered one by one.
-    static let mostKinds = 64
+    /// For how many names of workers the hooks are remembered name by name.
+    static let maximumNames = 64
 
-    /// Somebody connected; hello is due.
+    /// A worker connected; it has to say hello.
     ///
-    /// - Returns: False when the pool has no room: reject with `pool_full`.
+    /// - Returns: False when the pool has no room; the owner then writes `reject` with `pool_full`.
     package mutating func workerConnected(_ id: WorkerID, now: UInt64) -> Bool {
         guard self.workers.count < self.settings.maximumConnections,
             (self.workers.last?.id ?? 0) < id || self.workers.isEmpty
@@ -16,7 +16,9 @@ extension PoolMachine {
         return true
     }
 
-    /// The worker said a good hello; after a welcome, once that is written, call ``workerReady(_:now:actions:)``.
+    /// The worker said a valid hello.
+    ///
+    /// When the owner has written the `welcome`, it calls ``workerReady(_:now:actions:)``.
     package mutating func helloReceived(
         from id: WorkerID,
         _ hello: PoolHello,
@@ -37,7 +39,7 @@ extension PoolMachine {
         return .welcome(concurrency: concurrency)
     }
 
-    /// The welcome is on its way: events may follow.
+    /// The owner has written the `welcome`: events may follow.
     package mutating func workerReady(_ id: WorkerID, now: UInt64, actions: inout [PoolAction]) {
         guard let index = self.index(of: id), case .greeting = self.workers[index].state else {
             return
@@ -48,21 +50,23 @@ extension PoolMachine {
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// Something came from the worker, so it lives; to be told at least before each ``timePassed(now:actions:)``.
+    /// The worker wrote something.
+    ///
+    /// The owner says so at the latest before the next ``timePassed(now:fingerprint:actions:)``.
     package mutating func workerHeard(_ id: WorkerID, now: UInt64) {
         guard let index = self.index(of: id) else { return }
         self.workers[index].heardNS = now
         self.workers[index].pingedNS = nil
     }
 
-    /// The worker wants to leave, or is told to: nothing more is sent to it.
+    /// The worker wants to leave, or the frontend wants it to: it gets no more events.
     package mutating func drainRequested(by id: WorkerID, now: UInt64, actions: inout [PoolAction])
     {
         guard let index = self.index(of: id) else { return }
         switch self.workers[index].state {
         case .greeting, .ready, .quarantined:
             let wasReady = self.workers[index].state == .ready
-            // A quarantined one stays so: it leaves with its last answer, whoever closes.
+            // A quarantined worker stays quarantined, so that it is closed after its last answer.
             if self.workers[index].state != .quarantined { self.workers[index].state = .draining }
             guard !self.workers[index].isDrainAnswered else { return }
             self.workers[index].isDrainAnswered = true
@@ -74,11 +78,14 @@ extension PoolMachine {
         }
     }
 
-    /// The connection is gone, for whatever reason, or said something that ends it.
+    /// The connection is gone, or the worker broke a rule that ends the connection.
     ///
-    /// What a worker dies with is a suspect; what it held when we closed it (`isDeath` false) is not.
-    /// What it died or hung with while it had nothing else is counted towards poison. The `fingerprint`
-    /// of a ticket's question is asked for only then.
+    /// When a worker dies, every question that it held becomes a suspect. If it died or hung while
+    /// it held one question only, that question counts towards poison; only then is `fingerprint`
+    /// called.
+    ///
+    /// `isDeath` is false if the owner ended the connection without an action of the machine, for
+    /// example because the worker broke a rule.
     package mutating func workerLost(
         _ id: WorkerID,
         now: UInt64,
@@ -98,11 +105,13 @@ extension PoolMachine {
                 hasAnswered: worker.hasAnswered
             )
         }
-        let isItsEnd = end == .died || end == .hung
+        let isDeathOrHang = end == .died || end == .hung
         for held in worker.held {
-            let isAlone = isItsEnd && worker.held.count == 1
+            let isAlone = isDeathOrHang && worker.held.count == 1
             guard let ticket = held.ticket else {
-                if isAlone, let known = held.fingerprint { _ = self.poison.died(known, now: now) }
+                if isAlone, let known = held.fingerprint {
+                    _ = self.poison.workerDied(with: known, now: now)
+                }
                 continue
             }
             guard var slot = self.tickets[ticket], slot.place == .sent(id, held.eventID) else {
@@ -113,11 +122,12 @@ extension PoolMachine {
             if isAlone { slot.fingerprint = fingerprint(ticket) }
             self.tickets[ticket] = slot
             let isPoison =
-                isAlone && (slot.fingerprint.map { self.poison.died($0, now: now) } ?? false)
+                isAlone
+                && (slot.fingerprint.map { self.poison.workerDied(with: $0, now: now) } ?? false)
             if isPoison {
                 actions.append(.poison(ticket))
                 self.fail(ticket, .poison, worker: id, now: now, actions: &actions)
-            } else if slot.losses < TicketSlot.mostLosses, slot.deadlineNS > now,
+            } else if slot.losses < TicketSlot.maximumLosses, slot.deadlineNS > now,
                 self.mayRetry(slot, worker.hello)
             {
                 self.retry(ticket, slot, now: now, actions: &actions)
@@ -128,13 +138,14 @@ extension PoolMachine {
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// What has side effects is not asked twice, unless the worker that was lost knows it again.
+    /// A question with side effects is asked again only if the lost worker recognises it
+    /// (`idempotent`).
     private func mayRetry(_ slot: TicketSlot, _ hello: PoolHello) -> Bool {
         !self.settings.hooksWithSideEffects.contains(slot.mask)
             || hello.idempotent.contains(slot.mask)
     }
 
-    /// Its socket takes no more octets for now, or takes them again.
+    /// The worker's socket takes no more octets for now (`isBlocked`), or takes them again.
     package mutating func workerBlocked(
         _ id: WorkerID,
         _ isBlocked: Bool,
@@ -153,7 +164,7 @@ extension PoolMachine {
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// Has the owner close a connection; nothing more is sent to it.
+    /// Tells the owner to close a connection; the worker gets no more events.
     mutating func close(_ index: Int, _ reason: PoolAction.CloseReason, actions: inout [PoolAction])
     {
         if case .closing = self.workers[index].state { return }
@@ -161,8 +172,8 @@ extension PoolMachine {
         actions.append(.close(self.workers[index].id, reason))
     }
 
-    /// Closes a quarantined worker once nobody waits for it.
-    mutating func settle(_ index: Int, actions: inout [PoolAction]) {
+    /// Closes a quarantined worker once no session waits for an answer of it.
+    mutating func closeIfQuarantined(_ index: Int, actions: inout [PoolAction]) {
         guard self.workers[index].state == .quarantined, self.workers[index].awaited == 0 else {
             return
         }
@@ -170,16 +181,16 @@ extension PoolMachine {
     }
 }
 
-// MARK: - Who serves what
+// MARK: - Hooks
 
 extension PoolMachine {
-    /// Works out again what follows from which workers are ready; call after each change of these.
+    /// Recomputes what depends on which workers are ready; called after each change of that.
     mutating func readyChanged(now: UInt64, actions: inout [PoolAction]) {
         let before = (count: self.readyCount, served: self.served)
         self.readyCount = 0
         self.served = []
         var present: [String: HookMask] = [:]
-        // Who only observes is nobody: it answers nothing, and names nothing to ask.
+        // An observer does not count: it answers no questions.
         for worker in self.workers where worker.state == .ready && !worker.isObserver {
             self.readyCount += 1
             if worker.serves { self.served.formUnion(worker.hello.asked) }
@@ -190,68 +201,75 @@ extension PoolMachine {
         }
         self.remember(present, now: now)
         self.beginGrace(before: before, now: now)
-        self.passOverUnnamed(actions: &actions)
+        self.passOverNotAsked(actions: &actions)
     }
 
-    /// A kind of which a worker is there names what those name; one of which none is left keeps its hooks.
+    /// Remembers hooks by the workers' names.
+    ///
+    /// While workers of a name are ready, the hooks of the name are theirs; when the last of them
+    /// is gone, the name keeps its last hooks.
     private mutating func remember(_ present: [String: HookMask], now: UInt64) {
-        self.namedNow = present.values.reduce([]) { $0.union($1) }
+        self.registeredNow = present.values.reduce([]) { $0.union($1) }
         for (name, mask) in present {
-            if self.named[name] != nil || self.named.count < Self.mostKinds {
-                self.named[name] = NamedHooks(mask: mask, goneSinceNS: nil)
+            if self.registered[name] != nil || self.registered.count < Self.maximumNames {
+                self.registered[name] = RegisteredHooks(mask: mask, goneSinceNS: nil)
             } else {
-                // More kinds than anybody runs; forgetting one would let mail pass unchecked.
-                self.namedByOthers.formUnion(mask)
+                // Forgetting another name instead would let mail pass unchecked.
+                self.registeredByFurtherNames.formUnion(mask)
             }
         }
-        for (name, hooks) in self.named where hooks.goneSinceNS == nil && present[name] == nil {
-            self.named[name]?.goneSinceNS = now
+        for (name, hooks) in self.registered
+        where hooks.goneSinceNS == nil && present[name] == nil {
+            self.registered[name]?.goneSinceNS = now
         }
-        self.sumUpAsked()
+        self.updateAsked()
     }
 
-    private mutating func sumUpAsked() {
+    private mutating func updateAsked() {
         if let declared = self.settings.hooksDeclared {
-            self.asked = declared.union(self.namedNow)
-        } else if !self.named.isEmpty {
-            self.asked = self.named.values.reduce(self.namedByOthers) { $0.union($1.mask) }
+            self.asked = declared.union(self.registeredNow)
+        } else if !self.registered.isEmpty {
+            self.asked = self.registered.values.reduce(self.registeredByFurtherNames) {
+                $0.union($1.mask)
+            }
         }
     }
 
-    /// The operator's word that what is there now is all: hooks that only a kind named of which no worker
-    /// is left are asked no more.
+    /// The operator says (SIGHUP) that workers which are gone will not return: hooks that only such
+    /// workers registered are not asked any more.
     ///
-    /// Not while no worker is there at all, and not if the kind is gone for less than
-    /// ``PoolSettings/hooksRememberedNS``: a crash must not open a gate.
+    /// Nothing is forgotten while no worker is ready, and no name whose last worker left less than
+    /// ``PoolSettings/hooksRememberedNS`` ago: a crash must not let mail pass unchecked.
     ///
-    /// - Returns: What is asked no more.
+    /// - Returns: The hooks that are no longer asked.
     package mutating func forgetHooks(now: UInt64, actions: inout [PoolAction]) -> HookMask {
         guard self.readyCount > 0, let before = self.asked else { return [] }
-        self.named = self.named.filter { _, hooks in
+        self.registered = self.registered.filter { _, hooks in
             guard let since = hooks.goneSinceNS else { return true }
             return now &- since < self.settings.hooksRememberedNS
         }
-        if self.named.values.allSatisfy({ $0.goneSinceNS == nil }) {
-            self.namedByOthers.formIntersection(self.namedNow)
+        if self.registered.values.allSatisfy({ $0.goneSinceNS == nil }) {
+            self.registeredByFurtherNames.formIntersection(self.registeredNow)
         }
-        self.sumUpAsked()
-        self.passOverUnnamed(actions: &actions)
+        self.updateAsked()
+        self.passOverNotAsked(actions: &actions)
         return before.subtracting(self.asked ?? [])
     }
 
-    /// Other settings count from now on.
+    /// The owner has new settings, which hold from now on.
     package mutating func reconfigured(_ settings: PoolSettings, actions: inout [PoolAction]) {
         let wasDeclared = self.settings.hooksDeclared != nil
         self.settings = settings
         if wasDeclared, settings.hooksDeclared == nil { self.asked = nil }
-        self.sumUpAsked()
-        self.passOverUnnamed(actions: &actions)
+        self.updateAsked()
+        self.passOverNotAsked(actions: &actions)
     }
 
-    /// Hooks that are asked and that no worker names which is there.
-    package var hooksOfNobody: HookMask { (self.asked ?? []).subtracting(self.namedNow) }
+    /// Hooks that are asked although no ready worker registered them.
+    package var hooksWithoutWorker: HookMask { (self.asked ?? []).subtracting(self.registeredNow) }
 
-    /// Events wait for a while for hooks that lost their last worker, and for all if the pool did.
+    /// Starts the grace of each hook that lost its last worker, and of all hooks if no worker is
+    /// left.
     private mutating func beginGrace(before: (count: Int, served: HookMask), now: UInt64) {
         let until = now &+ self.settings.graceNS
         let isEmptyNow = before.count > 0 && self.readyCount == 0
@@ -263,12 +281,12 @@ extension PoolMachine {
         }
     }
 
-    /// Events that waited for a worker to come, and whose hook nobody names any more.
-    private mutating func passOverUnnamed(actions: inout [PoolAction]) {
+    /// Ends the tickets that wait at hooks which are no longer asked.
+    private mutating func passOverNotAsked(actions: inout [PoolAction]) {
         guard self.queued > 0, let asked = self.asked else { return }
-        let unnamed = self.waiting.subtracting(asked)
-        if !unnamed.isEmpty {
-            for hook in self.queues.indices where unnamed.contains(HookMask(hook: UInt8(hook))) {
+        let notAsked = self.waiting.subtracting(asked)
+        if !notAsked.isEmpty {
+            for hook in self.queues.indices where notAsked.contains(HookMask(hook: UInt8(hook))) {
                 while let ticket = self.oldest(hook) {
                     self.takeOldest(hook)
                     self.tickets[ticket] = nil
@@ -284,15 +302,16 @@ extension PoolMachine {
     }
 }
 
-/// How a connection ended, as far as what it held is concerned.
+/// Why a worker's connection ended.
 private enum LossKind {
-    /// By itself, in the middle of things.
+    /// The worker ended it.
     case died
-    /// Closed by us, because it did not answer long past a deadline or a `ping`.
+    /// We closed it, because the worker did not answer an event or a `ping`
+    /// (``PoolAction/CloseReason/zombie``).
     case hung
-    /// Closed by us for another reason, which was counted then.
+    /// We closed it for another reason, which was counted then.
     case closedByUs
-    /// It said something that ends the connection.
+    /// The worker broke a rule that ends the connection.
     case broken
 
     init(_ state: WorkerSlot.State, isDeath: Bool) {

@@ -1,9 +1,9 @@
-// MARK: - What is always true
+// MARK: - Invariants
 
 extension PoolMachine {
-    /// The first contradiction within the machine's own tables; `nil` while all is well.
+    /// The first contradiction between the machine's tables; `nil` if there is none.
     ///
-    /// Looks at everything: for tests and the simulation.
+    /// Reads all tables, so only tests and the simulation call it.
     package func contradiction() -> String? {
         self.contradictionOfWorkers() ?? self.contradictionOfTickets()
             ?? self.contradictionOfQueues() ?? self.contradictionOfDispatch()
@@ -52,7 +52,7 @@ extension PoolMachine {
                 guard let index = self.index(of: id),
                     let position = self.workers[index].position(of: eventID),
                     self.workers[index].held[position].ticket == ticket
-                else { return "a ticket was sent to nobody" }
+                else { return "a ticket was sent to a worker that does not hold it" }
                 guard self.workers[index].held[position].deadlineNS == slot.deadlineNS else {
                     return "two deadlines for one event"
                 }
@@ -77,13 +77,13 @@ extension PoolMachine {
         if sum != self.queued { return "queues hold other than what waits" }
         let retried = self.retries.map(\.ticket)
         if retried != retried.sorted() { return "retries are out of order" }
-        if self.named.count > Self.mostKinds { return "too many kinds" }
+        if self.registered.count > Self.maximumNames { return "too many names" }
         if self.poison.count > PoisonMemory.capacity { return "too much poison" }
         if self.health.count > WorkerHealth.capacity { return "too many records of health" }
         return nil
     }
 
-    /// Nothing waits for a worker that could take it.
+    /// No ticket waits while a worker could take it.
     private func contradictionOfDispatch() -> String? {
         for worker in self.workers where worker.isFree {
             if !self.waiting.isDisjoint(with: worker.hello.asked) { return "a free worker idles" }

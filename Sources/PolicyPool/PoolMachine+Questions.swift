@@ -1,7 +1,9 @@
 // MARK: - Questions
 
 extension PoolMachine {
-    /// A session asks; `fingerprint` is wanted only while ``remembersPoison``.
+    /// A session asks at `hook`.
+    ///
+    /// The owner passes a `fingerprint` only while ``remembersPoison``.
     package mutating func submit(
         _ ticket: PoolTicket,
         hook: UInt8,
@@ -27,16 +29,16 @@ extension PoolMachine {
             slot.fingerprint = fingerprint
             return self.enqueue(ticket, slot, now: now, actions: &actions)
         }
-        // Those that wait for this hook come first.
+        // Tickets that wait at this hook already are older, so they are sent first.
         if self.queues[self.queue(of: hook)].count == 0, let index = self.freeWorker(slot.mask) {
             return self.send(ticket, &slot, to: index, now: now, actions: &actions)
         }
         self.enqueue(ticket, slot, now: now, actions: &actions)
     }
 
-    /// The client is gone: the ticket is over without an outcome.
+    /// The session no longer waits, because its client is gone: the ticket ends without an action.
     ///
-    /// The `fingerprint` of its question is asked for only if a worker has it.
+    /// `fingerprint` is called only if a worker holds the question.
     package mutating func cancelled(
         _ ticket: PoolTicket,
         fingerprint: () -> UInt64,
@@ -50,11 +52,11 @@ extension PoolMachine {
             guard let index = self.index(of: worker) else { return }
             self.workers[index].abandon(eventID, fingerprint: fingerprint())
             actions.append(.cancelEvent(worker, eventID: eventID, reason: .client_gone))
-            self.settle(index, actions: &actions)
+            self.closeIfQuarantined(index, actions: &actions)
         }
     }
 
-    /// Waits for a worker, if it is worth waiting.
+    /// Lets the ticket wait for a worker, if a worker can be expected and the queue has room.
     private mutating func enqueue(
         _ ticket: PoolTicket,
         _ slot: TicketSlot,
@@ -85,7 +87,7 @@ extension PoolMachine {
         now: UInt64,
         actions: inout [PoolAction]
     ) {
-        if slot.isTrial { self.breaker.trialFellThrough(now: now) }
+        if slot.isTrial { self.breaker.trialNotSent(now: now) }
         self.counts.failed += 1
         actions.append(.fail(ticket, failure, worker: nil))
     }
@@ -119,7 +121,7 @@ extension PoolMachine {
         )
     }
 
-    /// The ticket is over without a verdict.
+    /// Ends a ticket without a verdict.
     mutating func fail(
         _ ticket: PoolTicket,
         _ failure: PoolFailure,
@@ -137,10 +139,10 @@ extension PoolMachine {
 // MARK: - Waiting
 
 extension PoolMachine {
-    /// The oldest ticket that waits in a queue.
+    /// The oldest ticket that waits in the queue of a hook.
     mutating func oldest(_ hook: Int) -> PoolTicket? {
         while let ticket = self.queues[hook].first {
-            if !self.queues[hook].hasGone || self.tickets[ticket]?.place == .queued {
+            if !self.queues[hook].hasStaleEntries || self.tickets[ticket]?.place == .queued {
                 return ticket
             }
             self.queues[hook].dropFirst(wasWaiting: false)
@@ -155,16 +157,16 @@ extension PoolMachine {
         if self.queues[hook].count == 0 { self.waiting.subtract(HookMask(hook: UInt8(hook))) }
     }
 
-    /// A ticket that waited in a queue is gone.
+    /// A ticket that waited in the queue of `hook` no longer waits.
     mutating func leaveQueue(_ ticket: PoolTicket, _ hook: UInt8) {
         let tickets = self.tickets
         let index = self.queue(of: hook)
-        self.queues[index].left { $0 != ticket && tickets[$0]?.place == .queued }
+        self.queues[index].ticketLeft { $0 != ticket && tickets[$0]?.place == .queued }
         self.queued -= 1
         if self.queues[index].count == 0 { self.waiting.subtract(HookMask(hook: hook)) }
     }
 
-    /// Has a ticket wait that was sent before, or that is a suspect.
+    /// Lets a ticket wait that was sent before, or that is a suspect.
     mutating func retry(
         _ ticket: PoolTicket,
         _ slot: TicketSlot,
@@ -195,7 +197,7 @@ extension PoolMachine {
         self.queued += 1
     }
 
-    /// A ticket that waited among the retries is gone, or sent.
+    /// A ticket that waited among the retries no longer waits.
     mutating func leaveRetries(_ ticket: PoolTicket) {
         guard let place = self.retries.firstIndex(where: { $0.ticket == ticket }) else { return }
         self.retries.remove(at: place)
@@ -203,11 +205,11 @@ extension PoolMachine {
     }
 }
 
-// MARK: - Handing out
+// MARK: - Choosing a worker
 
 extension PoolMachine {
-    /// The worker with the fewest outstanding events a credit; of equals the one that came first, so
-    /// that a quiet pool keeps one worker warm instead of waking all of them in turn.
+    /// The free worker with the fewest events per credit; of equals the one that connected first,
+    /// so that a quiet pool uses one worker instead of waking all of them in turn.
     private func freeWorker(_ mask: HookMask) -> Int? {
         var best: Int?
         for index in self.workers.indices
@@ -218,7 +220,7 @@ extension PoolMachine {
         return best
     }
 
-    /// Hands out what waits, oldest first, as far as there are credits.
+    /// Sends the tickets that wait, oldest first, while credits are free.
     mutating func dispatch(now: UInt64, actions: inout [PoolAction]) {
         guard self.queued > 0 || self.mayHaveReservations else { return }
         if !self.retries.isEmpty || self.mayHaveReservations {
@@ -238,7 +240,7 @@ extension PoolMachine {
         }
     }
 
-    /// Of the hooks that wait and for which somebody has a credit, the one that waits longest.
+    /// The hook of the oldest ticket that waits and that a worker with a free credit could take.
     private mutating func hookToServe() -> Int? {
         var free: HookMask = []
         for index in self.workers.indices where self.workers[index].isFree {
@@ -289,7 +291,7 @@ extension PoolMachine {
         return best
     }
 
-    /// Whether the worker may get the retry once it has the time.
+    /// Whether the worker may get the retry, now or when it has a free credit.
     private func accepts(_ index: Int, _ retry: Retry, now: UInt64) -> Bool {
         guard self.workers[index].serves, self.workers[index].hello.asked.contains(retry.mask),
             self.workers[index].blockedSinceNS == nil
@@ -301,10 +303,13 @@ extension PoolMachine {
         }
     }
 
-    /// Lets workers run empty for suspects, which run alone: under load no worker ever is idle.
+    /// Reserves workers for suspects: a reserved worker gets nothing new, so that it becomes idle
+    /// and a suspect can be sent to it alone.
     ///
-    /// One for each suspect that waits, and at most half of the pool, those that are busy with one
-    /// included.
+    /// Under load no worker would become idle otherwise.
+    ///
+    /// One worker is reserved for each suspect that waits, but no more than half of the pool is
+    /// reserved or busy with a suspect.
     private mutating func reserve(now: UInt64) {
         let suspects = self.retries.filter(\.isSuspect)
         self.mayHaveReservations = !suspects.isEmpty

@@ -1,12 +1,13 @@
 // MARK: - Time
 
 extension PoolMachine {
-    /// The owner was held up if it did not say for so long that time passed.
+    /// If two calls of ``timePassed(now:fingerprint:actions:)`` are further apart than this, the
+    /// owner did not run in between.
     static let gapNS: UInt64 = 1_000_000_000
 
-    /// Looks at every deadline; call at least every 100 ms.
+    /// Time passed; the owner calls this at least every 100 ms.
     ///
-    /// The `fingerprint` of a ticket's question is asked for when its deadline passes on a worker.
+    /// `fingerprint` is called for a ticket whose deadline passed while a worker held its question.
     package mutating func timePassed(
         now: UInt64,
         fingerprint: (PoolTicket) -> UInt64,
@@ -19,14 +20,15 @@ extension PoolMachine {
         self.forgiveGap(now: now)
         self.pingSilentWorkers(now: now, actions: &actions)
         self.closeOverdueWorkers(now: now, actions: &actions)
-        self.poison.forget(now: now)
-        self.health.forget(now: now)
+        self.poison.forgetOld(now: now)
+        self.health.forgetOld(now: now)
         self.dispatch(now: now, actions: &actions)
     }
 
-    /// Fails what is overdue, and works out when to look again.
+    /// Fails the tickets whose deadline passed, and computes when to look again.
     ///
-    /// A deadline only ever moves away, so until the earliest one that was seen there is nothing to do.
+    /// Deadlines only move to later times, so no deadline passes before the earliest one that is
+    /// seen here.
     private mutating func lookAtDeadlines(
         now: UInt64,
         fingerprint: (PoolTicket) -> UInt64,
@@ -83,14 +85,14 @@ extension PoolMachine {
             actions.append(.cancelEvent(id, eventID: eventID, reason: .deadline))
             self.fail(ticket, .deadline, worker: id, now: now, actions: &actions)
             guard let index = self.index(of: id) else { return }
-            // The credit stays taken until the worker answers: it is still busy.
+            // The worker still works on the event, so its credit stays taken until it answers.
             self.workers[index].abandon(eventID, fingerprint: fingerprint(ticket))
-            self.workerFailed(index, now: now, actions: &actions)
-            self.settle(index, actions: &actions)
+            self.workerMissedDeadline(index, now: now, actions: &actions)
+            self.closeIfQuarantined(index, actions: &actions)
         }
     }
 
-    /// After the grace nobody waits for a worker that is not there.
+    /// Fails the tickets that wait at hooks which no worker serves and whose grace is over.
     private mutating func failUnserved(now: UInt64, actions: inout [PoolAction]) {
         let unserved = self.waiting.subtracting(self.served)
         if !unserved.isEmpty {
@@ -110,7 +112,8 @@ extension PoolMachine {
         }
     }
 
-    /// If it was the owner that did not run, what workers said meanwhile has not been read yet.
+    /// If the owner did not run for a while, gives the workers that time to answer their `ping`:
+    /// what they wrote meanwhile has not been read yet.
     private mutating func forgiveGap(now: UInt64) {
         let gap = now &- self.lastTimeNS
         self.lastTimeNS = now

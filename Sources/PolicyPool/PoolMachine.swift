@@ -1,69 +1,81 @@
-/// One pool of policy workers: who is connected, who is asked, and what becomes of each event.
+/// One pool of policy workers: which workers are connected, which worker gets each question, and
+/// how each question ends.
 ///
-/// Pure: it is told what happened and appends what is to be done; it reads no clock and touches no
-/// socket. Every ticket that is submitted gets exactly one outcome: the owner delivers the answer
-/// that ``answerReceived(from:eventID:)`` says is awaited, or a ``PoolAction/fail(_:_:worker:)`` or a
-/// ``PoolAction/passOver(_:)`` is appended, or the owner cancels it.
+/// The machine is pure: its owner tells it what happened, and it appends actions for the owner to
+/// perform. It reads no clock and touches no socket. Each submitted ticket ends exactly once, in
+/// one of four ways: an answer arrives that ``answerReceived(from:eventID:)`` calls `awaited`; the
+/// machine appends ``PoolAction/fail(_:_:worker:)``; the machine appends
+/// ``PoolAction/passOver(_:)``; or the owner cancels the ticket.
 ///
-/// The owner keeps to this: times are monotonic nanoseconds and never go back; ids of tickets and of
-/// workers ascend and are never used again; actions are done in their order; a worker that is to be
-/// closed is soon reported as lost; a `send` that is not done is reported as
-/// ``couldNotSend(to:eventID:now:actions:)``.
+/// Rules for the owner:
+/// - Times are monotonic nanoseconds.
+/// - Each new ticket and each new worker gets a higher id than all before it.
+/// - The owner performs the actions in their order.
+/// - When it has closed a worker's connection, it calls
+///   ``workerLost(_:now:isDeath:fingerprint:actions:)``.
+/// - When it cannot perform a `send`, it calls ``couldNotSend(to:eventID:now:actions:)`` or
+///   ``heldBack(from:eventID:now:actions:)``.
 ///
-/// - Note: protocol/README.md, "Deadlines, credits, dispatch" and "Failure is not a verdict".
+/// - Note: protocol/README.md §8.
 package struct PoolMachine: ~Copyable, Sendable {
-    /// Hooks that a ``HookMask`` can name.
+    /// How many hooks a ``HookMask`` can hold.
     static let hooks = 32
 
     package internal(set) var settings: PoolSettings
-    /// In the order of their ids, which is that of their coming; few, so a search is a short one.
+    /// Sorted by id; there are at most ``PoolSettings/maximumConnections``.
     var workers: [WorkerSlot] = []
     var tickets: [PoolTicket: TicketSlot] = [:]
-    /// Tickets that wait for any worker that serves their hook, by hook.
+    /// For each hook, the tickets that wait and may go to any worker that serves the hook.
     var queues = [TicketQueue](repeating: TicketQueue(), count: PoolMachine.hooks)
-    /// Tickets that were sent before, by age; they may not go to every worker.
+    /// Tickets that wait and may go to some workers only: suspects, and tickets that were sent
+    /// before.
+    ///
+    /// Oldest first.
     var retries: [Retry] = []
-    /// Whether some worker is kept free for a suspect.
+    /// Whether a worker may be kept free for a suspect (``WorkerSlot/isReserved``).
     var mayHaveReservations = false
     /// How many tickets wait, in `queues` and in `retries`.
     var queued = 0
-    /// Hooks whose queue is not empty.
+    /// The hooks whose queue is not empty.
     var waiting: HookMask = []
 
-    /// Hooks that some ready worker serves, busy or not.
+    /// The hooks that at least one ready worker serves, even if it has no free credit.
     var served: HookMask = []
     package internal(set) var readyCount = 0
-    /// What each kind of worker last named: asked even while none of them is there, unless the operator
-    /// declared what is.
-    var named: [String: NamedHooks] = [:]
-    /// What kinds named for which there was no more room in `named`.
-    var namedByOthers: HookMask = []
-    /// What workers name that are there.
-    var namedNow: HookMask = []
-    /// All that is asked; `nil` if no worker was ever there and nothing is declared.
+    /// For each name of a worker, the hooks that workers of this name registered.
+    ///
+    /// They are kept when the last worker of the name is gone, so that a crash does not let mail
+    /// pass unchecked.
+    var registered: [String: RegisteredHooks] = [:]
+    /// The hooks that workers registered whose names did not fit in `registered`.
+    var registeredByFurtherNames: HookMask = []
+    /// The hooks that ready workers registered.
+    var registeredNow: HookMask = []
+    /// The hooks at which this pool is asked; `nil` if no worker was ever ready and the operator
+    /// declared no hooks.
     var asked: HookMask?
-    /// Until when events wait for a worker that serves their hook, by hook.
+    /// For each hook: until then, tickets wait even if no worker serves the hook.
     var graceUntilNS: [UInt64]
-    /// When time was last said to have passed.
+    /// The time of the last ``timePassed(now:fingerprint:actions:)``.
     var lastTimeNS: UInt64
-    /// No deadline passes before then.
+    /// No deadline passes before this time.
     var nextDeadlineNS = UInt64.max
 
     var health = WorkerHealth()
     var breaker = PoolBreaker()
     var poison = PoisonMemory()
     package internal(set) var stale = StaleCounts()
-    /// Answers that were used, and events that failed, since the start.
+    /// Answers that were used, and questions that failed, since the start.
     var counts = (served: 0 as UInt64, failed: 0 as UInt64)
 
-    /// The hooks of one kind of worker.
-    struct NamedHooks: Sendable {
+    /// The hooks that workers of one name registered.
+    struct RegisteredHooks: Sendable {
         var mask: HookMask
-        /// Since when no worker of this kind is there.
+        /// When the last ready worker of this name left; `nil` while one is ready.
         var goneSinceNS: UInt64?
     }
 
-    /// Answers that nobody waited for.
+    /// Answers for which no session waited.
     package struct StaleCounts: Sendable, Equatable {
         package var late: UInt64 = 0
         package var duplicate: UInt64 = 0
@@ -79,12 +91,12 @@ package struct PoolMachine: ~Copyable, Sendable {
 
     // MARK: - What the owner asks
 
-    /// Whether the pool is to be asked about `hook` at all.
+    /// Whether sessions ask this pool at `hook`.
     package func isAsked(_ hook: UInt8) -> Bool {
         (self.asked ?? self.settings.hooksOfEmptyPool).contains(HookMask(hook: hook))
     }
 
-    /// One worker of each name that observes `hook`: the one with the least to do.
+    /// Of the workers that observe `hook`, one of each name: the one that holds the fewest events.
     package func observers(of hook: UInt8) -> [WorkerID] {
         let mask = HookMask(hook: hook)
         var chosen: [Int] = []
@@ -105,36 +117,36 @@ package struct PoolMachine: ~Copyable, Sendable {
         return chosen.map { self.workers[$0].id }
     }
 
-    /// Events that the worker has and has not answered.
+    /// How many events the worker has not answered yet.
     package func outstanding(on id: WorkerID) -> Int {
         self.index(of: id).map { self.workers[$0].held.count } ?? 0
     }
 
-    /// Whether the worker may be sent events, now or when it has the time.
+    /// Whether the worker may get events, now or when a credit is free.
     package func isReady(_ id: WorkerID) -> Bool {
         self.index(of: id).map { self.workers[$0].state == .ready } ?? false
     }
 
-    /// Tickets that have no outcome yet.
+    /// How many tickets have not ended.
     package var openTickets: Int { self.tickets.count }
 
-    /// Whether a question with this fingerprint already cost a worker.
+    /// Whether one worker died or hung while a question with this fingerprint was all that it held.
     package func isSuspect(_ fingerprint: UInt64, now: UInt64) -> Bool {
         self.poison.isSuspect(fingerprint, now: now)
     }
 
-    /// Whether a question with this fingerprint already cost two workers.
+    /// The same for two workers.
     package func isPoison(_ fingerprint: UInt64, now: UInt64) -> Bool {
         self.poison.isKnown(fingerprint, now: now)
     }
 
-    /// Whether there is any fingerprint to compare with, so that none need be computed.
+    /// Whether any fingerprint is remembered; while none is, the owner need not compute one.
     package var remembersPoison: Bool { !self.poison.isEmpty }
 
-    /// The question may be asked again: its author says that the plugin is mended.
+    /// Lets the question be asked again; an operator asks for it after the plugin was mended.
     package mutating func forgetPoison(_ fingerprint: UInt64) { self.poison.forget(fingerprint) }
 
-    // MARK: - Places
+    // MARK: - Positions
 
     func index(of id: WorkerID) -> Int? {
         var low = 0

@@ -1,54 +1,55 @@
-/// What a pool is doing, for the notification `status` (protocol/events.md).
+/// The state of a pool at one moment, for the notification `status` (protocol/events.md).
 package struct PoolSnapshot: Sendable, Equatable {
     package enum State: String, Sendable {
-        /// Somebody is there.
+        /// At least one worker is ready.
         case ready
-        /// Nobody is there, and events wait for a while.
+        /// No worker is ready, and questions wait until the grace is over.
         case grace
-        /// Nobody is there.
+        /// No worker is ready, and the grace is over.
         case empty
-        /// The breaker is open: too many events failed.
+        /// The breaker is open.
         case open
     }
 
     package struct Worker: Sendable, Equatable {
         package enum State: String, Sendable {
             case ready
-            /// No credit is left.
+            /// No credit is free.
             case busy
-            /// It does not read, or holds an event past its deadline.
+            /// The worker does not read, or holds an event whose deadline passed.
             case slow
-            /// It has not answered `ping` for ``PoolSettings/pingNS``.
+            /// The worker has not answered a `ping` for ``PoolSettings/pingNS``.
             case silent
             case draining
-            /// It failed too often, and leaves.
+            /// The worker is closed after its last answer, or is being closed.
             case quarantined
         }
 
         package var id: WorkerID
         package var state: State
         package var concurrency: Int
+        /// How many events it holds.
         package var outstanding: Int
-        /// Since it connected.
+        /// Since it connected: answers that were used, questions that failed, late answers.
         package var served: UInt64
         package var failed: UInt64
         package var late: UInt64
-        /// How long its answers took.
         package var latency: LatencyHistogram
     }
 
     package var state: State
+    /// How many questions wait for a worker.
     package var queued: Int
+    /// How many events workers hold.
     package var outstanding: Int
-    /// Since the start.
+    /// Since the start: answers that were used, questions that failed.
     package var served: UInt64
     package var failed: UInt64
-    /// In the order of their coming; those that have not been welcomed are not in it.
+    /// Oldest connection first; without workers that have not been welcomed.
     package var workers: [Worker]
 }
 
 extension PoolMachine {
-    /// What the pool is doing now.
     package func snapshot(now: UInt64) -> PoolSnapshot {
         PoolSnapshot(
             state: self.snapshotState(now: now),
@@ -94,7 +95,7 @@ extension WorkerSlot {
         if isSilent { return .silent }
         let isSlow = self.blockedSinceNS != nil || self.held.contains { $0.deadlineNS <= now }
         if isSlow { return .slow }
-        // An observer has no credits and is never busy.
+        // An observer has no credits, so it is never busy.
         return self.hello.concurrency > 0 && self.held.count >= self.credits ? .busy : .ready
     }
 }

@@ -1,10 +1,14 @@
-/// One connection of a worker, never used again.
+/// The number of one worker's connection.
+///
+/// A worker that reconnects gets a new one.
 package typealias WorkerID = UInt64
 
-/// One question of a session to a pool; the same over all its attempts.
+/// The number of one question of a session to this pool.
+///
+/// It stays the same when the question is sent again.
 package typealias PoolTicket = UInt64
 
-/// A set of hooks by their number, which the machine does not interpret.
+/// A set of hooks, each by its number; the machine does not know what a number stands for.
 package struct HookMask: OptionSet, Sendable, Hashable {
     package let rawValue: UInt32
 
@@ -14,35 +18,37 @@ package struct HookMask: OptionSet, Sendable, Hashable {
 }
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
-/// Why an event got no verdict that can be used; the names are protocol/failure.md's.
+/// Why a question got no usable verdict.
+///
+/// The names are those of protocol/failure.md.
 package enum PoolFailure: String, Error, Sendable, CaseIterable {
-    /// The connection of its worker ended.
+    /// The connection of the worker that had the event ended.
     case worker_lost
     /// The worker answered `error`.
     case worker_error
-    /// No answer in time.
+    /// No answer came before the deadline.
     case deadline
-    /// The verdict breaks a rule.
+    /// The verdict breaks a rule of protocol/verdicts.md.
     case invalid_verdict
-    /// It does not fit the worker's `max_frame`, even without its optional parts.
+    /// The event is larger than the worker's `max_frame`, even without its optional parts.
     case event_too_large
-    /// Every worker is busy and the queue is full.
+    /// No credit is free and the queue is full.
     case queue_full
-    /// No worker serves the hook, and none came within the grace.
+    /// No worker serves the hook, and none came during the grace.
     case no_worker
-    /// Too many events of this pool failed; it is left alone for a while.
+    /// Too many events of this pool got no answer, so the breaker is open.
     case breaker_open
-    /// Two workers died or hung with it and nothing else.
+    /// Two workers died or hung while this question was all that they held.
     case poison
 }
 
-/// What one pool is allowed; times in nanoseconds.
+/// The limits of one pool; times in nanoseconds.
 package struct PoolSettings: Sendable, Equatable {
-    /// For one hook.
+    /// How long a question at one hook may take.
     package struct Deadline: Sendable, Equatable {
-        /// From the question to the answer, waiting for a worker included.
+        /// From the question to the answer; waiting for a worker counts.
         package var ordinaryNS: UInt64
-        /// The same with all the `progress` that a worker may send.
+        /// The longest time to which `progress` can extend it.
         package var maximumNS: UInt64
 
         package init(ordinaryNS: UInt64, maximumNS: UInt64) {
@@ -51,25 +57,28 @@ package struct PoolSettings: Sendable, Equatable {
         }
     }
 
-    /// By number of hook; a hook beyond the list takes ``ordinaryDeadline``.
+    /// Indexed by the number of the hook; a hook beyond the end has ``ordinaryDeadline``.
     package var deadlines: [Deadline] = []
     package var ordinaryDeadline = Deadline(ordinaryNS: 20_000_000_000, maximumNS: 120_000_000_000)
-    /// Hooks with side effects: not asked twice unless the worker said `idempotent`.
+    /// At these hooks a question whose worker was lost is asked again only if that worker said
+    /// `idempotent`.
     package var hooksWithSideEffects: HookMask = []
-    /// Asked whoever is there, and nothing else is remembered of workers that are gone; `nil`: what
-    /// workers named is.
+    /// The hooks that the operator declared: they are asked even while no worker is ready, and the
+    /// hooks of workers that are gone are not asked.
+    ///
+    /// `nil`: the operator declared none, and the hooks that workers registered are remembered.
     package var hooksDeclared: HookMask?
-    /// Hooks of a kind that is gone for less are not forgotten.
+    /// How long the last worker of a name must be gone before its hooks can be forgotten.
     package var hooksRememberedNS: UInt64 = 60_000_000_000
-    /// Asked while no worker was ever there.
+    /// The hooks that are asked until the first worker is ready.
     package var hooksOfEmptyPool: HookMask = []
-    /// After start or after the last worker left, events wait so long.
+    /// How long questions wait for a worker after the start, or after the last worker left.
     package var graceNS: UInt64 = 3_000_000_000
-    /// Past its deadline an answer may come so late; then its worker is closed.
+    /// How long after its deadline an answer may still come; then the worker is closed.
     package var zombieNS: UInt64 = 30_000_000_000
-    /// A worker that says nothing for so long is asked `ping`.
+    /// How long a worker may be silent before it gets a `ping`.
     package var pingNS: UInt64 = 5_000_000_000
-    /// A connection says hello within this.
+    /// How long after connecting a worker may take to say hello.
     package var handshakeNS: UInt64 = 5_000_000_000
     package var queueLimit = 1_000
     package var maximumConnections = 64
@@ -82,9 +91,11 @@ package struct PoolSettings: Sendable, Equatable {
     }
 }
 
-/// What a worker said of itself, as far as the machine cares.
+/// The parts of a worker's `hello` that the machine uses.
 package struct PoolHello: Sendable, Equatable {
-    /// Name, instance and user: whose failures count together.
+    /// Name, instance and user.
+    ///
+    /// Failures of all connections with one identity are counted together.
     package var identity: String
     package var name: String
     package var concurrency: Int
@@ -109,23 +120,23 @@ package struct PoolHello: Sendable, Equatable {
     }
 }
 
-/// What the pool's owner does next; in order.
+/// What the pool's owner is to do next.
 package enum PoolAction: Equatable, Sendable {
-    /// Write the event to the worker; `remainingNS` is what is left of its deadline.
+    /// Write the event to the worker; `remainingNS` is the time until its deadline.
     case send(PoolTicket, to: WorkerID, eventID: Int64, attempt: Int, remainingNS: UInt64)
-    /// The ticket is over without a verdict.
+    /// The ticket ends without a verdict. `worker` had the event last; `nil` if no worker had it.
     case fail(PoolTicket, PoolFailure, worker: WorkerID?)
-    /// Tell the worker that nobody waits any more; one answer is still expected.
+    /// Write `cancel`: the session no longer waits. The worker still answers the event once.
     case cancelEvent(WorkerID, eventID: Int64, reason: CancelReason)
-    /// Say `ping`: nothing has come from the worker for a while.
+    /// Write `ping`.
     case ping(WorkerID)
-    /// Say `bye` and close.
+    /// Write `bye` and close the connection.
     case close(WorkerID, CloseReason)
-    /// Say `drain`: nothing is sent to this worker any more.
+    /// Write `drain`: this worker gets no more events.
     case answerDrain(WorkerID)
-    /// The ticket is poison: keep the evidence.
+    /// The ticket's question is poison: keep its event for the plugin's author. `fail` follows.
     case poison(PoolTicket)
-    /// Nobody in the pool names the hook after all: as if every plugin had declined.
+    /// The ticket ends as if every plugin had declined: the pool is no longer asked at its hook.
     case passOver(PoolTicket)
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -137,26 +148,28 @@ package enum PoolAction: Equatable, Sendable {
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
     package enum CloseReason: String, Sendable {
-        /// No hello in time.
+        /// The worker did not say hello in time.
         case handshake
-        /// It did not read what it was sent.
+        /// The worker did not read for ``PoolSettings/zombieNS``.
         case slow_reader
-        /// It did not answer long past a deadline, or long after a `ping` with no event left to answer.
+        /// The worker did not answer an event for ``PoolSettings/zombieNS`` after its deadline, or
+        /// a `ping` for as long while it held no event.
         case zombie
-        /// It failed too often in a row.
+        /// The worker failed too often in a row.
         case quarantined
     }
 }
 
-/// What the id of an answer means.
+/// What the event id in an answer refers to.
 package enum PoolAnswer: Equatable, Sendable {
-    /// Somebody waits for it.
+    /// An event for whose answer a session waits.
     case awaited(PoolTicket)
-    /// Nobody waits any more: the deadline passed or the client left. Frees the credit.
+    /// An event for which no session waits any more: the deadline passed or the client left. The
+    /// answer frees the worker's credit.
     case late
-    /// It was answered before.
+    /// An event that the worker answered before.
     case duplicate
-    /// It was never sent on this connection.
+    /// No event that was sent on this connection.
     case unknown
 }
 

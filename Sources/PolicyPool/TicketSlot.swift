@@ -1,74 +1,79 @@
-/// A question on its way.
+/// What the machine knows of a question that has not ended.
 struct TicketSlot: Sendable {
-    /// So many connections may end with it before it fails; one in company and two alone make poison.
-    static let mostLosses = 3
+    /// The question fails when this many connections ended while they held it.
+    ///
+    /// A first that held other events too, and two that held nothing else, make it poison.
+    static let maximumLosses = 3
 
     enum Place: Equatable {
-        /// In the queue of its hook, for any worker.
+        /// The ticket waits in the queue of its hook, for any worker.
         case queued
-        /// Among the retries, for some workers only.
+        /// The ticket waits among the retries, for some workers only.
         case retried
+        /// The worker holds it as the event with this id.
         case sent(WorkerID, Int64)
     }
 
     var hook: UInt8
     var deadlineNS: UInt64
     var latestDeadlineNS: UInt64
-    /// Sent to see whether the pool is well again.
+    /// Whether it is a trial of the breaker.
     let isTrial: Bool
     var place = Place.queued
-    /// Sent so often.
+    /// How often it was sent.
     var attempts = 0
-    /// A worker died with it, alone or in company, or one ended with it before: it is asked alone.
+    /// A worker died while it held this question, or died or hung while it held nothing else than
+    /// one with the same fingerprint: the question is sent only to a worker that holds nothing
+    /// else.
     var isSuspect = false
-    /// What it is known by, once a worker ended with it alone.
+    /// Known once a worker died or hung while this question was all that it held.
     var fingerprint: UInt64?
-    /// Connections that ended with it, dead or closed by us.
+    /// How many connections ended while they held it.
     var losses = 0
 
     var mask: HookMask { HookMask(hook: self.hook) }
 }
 
-/// A ticket that waits, and may not go to any worker that serves its hook.
+/// A ticket that waits for one of some workers, not for any that serves its hook.
 struct Retry: Sendable {
     let ticket: PoolTicket
     let mask: HookMask
-    /// It wants a worker for itself.
+    /// Whether it must be the only event that its worker holds.
     let isSuspect: Bool
     let deadlineNS: UInt64
-    /// Who handed it back unbegun; another is asked, if any other serves the hook.
+    /// The worker that handed it back; it gets it again only if no other worker serves the hook.
     let avoided: WorkerID?
-    /// Not before then is it sent to the one to be avoided.
+    /// The earliest time at which `avoided` may get it again.
     let notBeforeNS: UInt64
 }
 
-/// Tickets of one hook that wait for any worker that serves it, oldest first.
+/// The tickets that wait at one hook for any worker, oldest first.
 ///
-/// A ticket that is gone stays until it is met, or until those outnumber the others.
+/// When a ticket no longer waits, its entry stays, stale, until it is the first or until the stale
+/// entries outnumber the others.
 struct TicketQueue: Sendable {
-    /// Room for tickets that are gone before the queue is swept.
+    /// How many stale entries are always allowed.
     static let slack = 64
 
     private var entries: [PoolTicket] = []
     private var head = 0
-    /// Tickets that really wait.
+    /// How many tickets wait; stale entries do not count.
     private(set) var count = 0
 
-    /// The oldest entry, gone or not.
+    /// The oldest entry, stale or not.
     var first: PoolTicket? { self.head < self.entries.count ? self.entries[self.head] : nil }
 
-    /// All entries, gone or not.
+    /// All entries, stale or not.
     var entriesLeft: ArraySlice<PoolTicket> { self.entries[self.head...] }
 
-    /// Whether some entry is of a ticket that is gone.
-    var hasGone: Bool { self.entries.count - self.head > self.count }
+    var hasStaleEntries: Bool { self.entries.count - self.head > self.count }
 
     mutating func append(_ ticket: PoolTicket) {
         self.entries.append(ticket)
         self.count += 1
     }
 
-    /// Drops the oldest entry.
+    /// Removes the oldest entry; `wasWaiting` is false if it was stale.
     mutating func dropFirst(wasWaiting: Bool) {
         guard self.head < self.entries.count else { return }
         self.head += 1
@@ -82,8 +87,10 @@ struct TicketQueue: Sendable {
         }
     }
 
-    /// One of its tickets is gone; the entry stays until `isWaiting` is asked for all.
-    mutating func left(_ isWaiting: (PoolTicket) -> Bool) {
+    /// A ticket no longer waits, so its entry is stale.
+    ///
+    /// When too many are, all entries for which `isWaiting` is false are removed.
+    mutating func ticketLeft(_ isWaiting: (PoolTicket) -> Bool) {
         self.count -= 1
         guard self.entries.count - self.head > 2 * self.count + Self.slack else { return }
         self.entries.removeSubrange(..<self.head)

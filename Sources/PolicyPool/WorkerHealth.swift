@@ -1,20 +1,23 @@
-/// Who was silent past a deadline, or lost with events, how often in a row; by the identity of the
-/// worker, not by its connection.
+/// Counts, for each identity of a worker, how often in a row it missed a deadline or was lost with
+/// events, and keeps failing workers out for a while (quarantine).
+///
+/// A worker that reconnects keeps its identity.
 struct WorkerHealth: Sendable {
-    /// Credits that a worker starts with; good answers raise them to its concurrency.
+    /// The credits of a worker that connects; good answers raise them to its concurrency.
     static let firstCredits = 4
     static let failuresOfQuarantine = 3
     static let firstBackoffNS: UInt64 = 1_000_000_000
     static let longestBackoffNS: UInt64 = 60_000_000_000
-    /// What happened longer ago is forgotten.
+    /// An identity without a failure for this long is forgotten.
     static let horizonNS: UInt64 = 600_000_000_000
-    /// Identities remembered.
+    /// How many identities are remembered.
     static let capacity = 1_024
 
     private struct Record {
         var failuresInARow = 0
         var quarantines = 0
-        /// Workers of this identity that are kept out until ``untilNS``: copies may share one.
+        /// How many workers of this identity are kept out until `untilNS`: copies of a worker may
+        /// share one.
         var out = 0
         var untilNS: UInt64 = 0
         var lastNS: UInt64 = 0
@@ -24,20 +27,24 @@ struct WorkerHealth: Sendable {
 
     var count: Int { self.records.count }
 
-    /// Whether anything bad is remembered of it.
+    /// Whether failures of this identity are remembered.
     func isKnown(_ identity: String) -> Bool { self.records[identity] != nil }
 
-    /// Whether it came back from quarantine and has not proved itself.
+    /// Whether workers of this identity were in quarantine and have not answered since.
     func isOnProbation(_ identity: String) -> Bool {
         (self.records[identity]?.quarantines ?? 0) > 0
     }
 
-    /// A worker knocks: how long it is still kept out, or `nil` if it may come in.
+    /// A worker said hello; decides whether it may join.
     ///
-    /// It is let in early when more would be out than are `ready`.
+    /// It may join before its quarantine ends if otherwise more workers would be kept out than are
+    /// `ready`.
+    ///
+    /// - Returns: For how many nanoseconds it is still kept out; `nil` if it may join.
     mutating func admits(_ identity: String, now: UInt64, ready: Int) -> UInt64? {
         guard var record = self.records[identity], record.untilNS > now else { return nil }
-        // Who knocks is out, even if all of its kind that were were let in early.
+        // A worker that reconnects during the quarantine counts as kept out, even if all workers of
+        // its identity were let in early.
         if record.out == 0 { record.out = 1 }
         let isLetIn = self.out(now: now) + record.out - (self.records[identity]?.out ?? 0) > ready
         if isLetIn { record.out -= 1 }
@@ -47,13 +54,16 @@ struct WorkerHealth: Sendable {
 
     mutating func answered(_ identity: String) { self.records[identity] = nil }
 
-    /// Counts a failure; true if the worker is to be kept out.
+    /// Counts a failure of a worker.
     ///
-    /// The backoff: 1 s · 2ⁿ⁻¹, at most 60 s. 1st: 1 s, 4th: 8 s, 7th on: 60 s. Never more than half
-    /// of the pool is out.
-    /// `others` are the ready workers besides this one. One that `hasAnswered` before it failed proved
-    /// itself, so its failure is the first of a row: who kills workers that are well, or restarts
-    /// them, keeps none out.
+    /// The nth quarantine lasts 1 s · 2ⁿ⁻¹, at most 60 s. Never more than half of the pool is kept
+    /// out.
+    ///
+    /// `others` is how many workers besides this one are ready. If the worker answered on this
+    /// connection before it failed (`hasAnswered`), this failure is the first in a row: an operator who
+    /// kills or restarts healthy workers causes no quarantine.
+    ///
+    /// - Returns: Whether the worker is kept out from now on.
     mutating func failed(
         _ identity: String,
         now: UInt64,
@@ -79,7 +89,7 @@ struct WorkerHealth: Sendable {
         return true
     }
 
-    /// Workers that are kept out now.
+    /// How many workers are kept out now.
     func out(now: UInt64) -> Int {
         self.records.values.reduce(0) { $1.untilNS > now ? $0 + $1.out : $0 }
     }
@@ -90,7 +100,7 @@ struct WorkerHealth: Sendable {
         self.records = self.records.filter { $0.value.lastNS > middle }
     }
 
-    mutating func forget(now: UInt64) {
+    mutating func forgetOld(now: UInt64) {
         guard !self.records.isEmpty,
             self.records.values.contains(where: { now &- $0.lastNS >= Self.horizonNS })
         else { return }

@@ -1,59 +1,61 @@
-/// What the machine knows of one connection.
+/// What the machine knows of one worker's connection.
 struct WorkerSlot: Sendable {
     enum State: Equatable {
-        /// Connected; hello is due.
+        /// The worker is connected and has to say hello.
         case greeting(until: UInt64)
         case ready
-        /// Nothing is sent any more; it leaves when its last answer is out.
+        /// The worker gets no more events, and leaves after its last answer.
         case draining
-        /// It failed too often: nothing is sent any more, and with its last answer it is closed.
+        /// The worker failed too often: it gets no more events, and is closed after its last
+        /// answer.
         case quarantined
-        /// The owner was told to close it.
+        /// The owner was told to close the connection.
         case closing(PoolAction.CloseReason)
     }
 
-    /// An event that the worker has and has not answered.
+    /// An event that was sent to the worker and that it has not answered.
     struct Held: Sendable {
         let eventID: Int64
-        /// `nil` once nobody waits for it.
+        /// `nil` once no session waits for the answer.
         var ticket: PoolTicket?
-        /// What its question is known by, once nobody waits for it.
+        /// The fingerprint of the question, once no session waits for the answer.
         var fingerprint: UInt64?
         let sentNS: UInt64
-        /// From then on it is overdue, whether or not somebody still waits.
+        /// From then on the answer is overdue, even if no session waits for it.
         var deadlineNS: UInt64
-        /// Progress reports that moved the deadline.
+        /// How many `progress` messages moved the deadline.
         var extensions: UInt8 = 0
     }
 
-    /// More `progress` than this for one event is ignored (failure.md, `progress_flood`).
-    static let mostExtensions: UInt8 = 100
+    /// More `progress` than this for one event is ignored (protocol/failure.md, `progress_flood`).
+    static let maximumExtensions: UInt8 = 100
 
     let id: WorkerID
     var state: State
     var hello = PoolHello(identity: "", name: "", concurrency: 0, asked: [])
-    /// By event id, ascending: ids ascend with the sending, and most answers are to the oldest.
+    /// Sorted by event id, so the oldest event comes first.
     private(set) var held: [Held] = []
-    /// Of those held, how many somebody waits for.
+    /// How many of the held events have a session that waits for the answer.
     private(set) var awaited = 0
     private(set) var lastEventID: Int64 = 0
-    /// Credits in use so far allowed: grows to the worker's concurrency with good answers.
+    /// How many credits may be used so far; each good answer adds one, up to the worker's
+    /// concurrency.
     var rampedCredits = 0
-    /// A suspect runs here alone.
+    /// The worker holds a suspect, and gets nothing else meanwhile.
     private(set) var isExclusive = false
-    /// It gets nothing new until it is idle, so that a suspect can run here.
+    /// The worker gets nothing new until it is idle; then a suspect can be sent to it.
     var isReserved = false
-    /// It said `drain`, and was answered.
+    /// The owner was told to answer the worker's `drain`.
     var isDrainAnswered = false
-    /// Its socket takes no more; since when.
+    /// Since when the worker's socket takes no more octets; `nil` while it takes them.
     var blockedSinceNS: UInt64?
-    /// When something last came from it.
+    /// When the worker last wrote something.
     var heardNS: UInt64 = 0
-    /// It was asked `ping` then, and nothing has come since.
+    /// When `ping` was sent to the worker; `nil` once the worker wrote something after it.
     var pingedNS: UInt64?
-    /// Its identity may have failures that an answer ends.
+    /// Whether ``WorkerHealth`` may have failures of the worker's identity, which an answer clears.
     var hasFailuresInARow = false
-    /// It answered a question that was still open, well or not.
+    /// Whether the worker has answered an event for which a session waited.
     var hasAnswered = false
     var served: UInt64 = 0
     var failed: UInt64 = 0
@@ -67,34 +69,36 @@ struct WorkerSlot: Sendable {
 
     var credits: Int { min(self.hello.concurrency, self.rampedCredits) }
 
-    /// Whether it only observes; one that names no hook at all is a worker, which declines everything.
+    /// Whether the worker only observes.
+    ///
+    /// A worker that registers no hook at all is no observer: it declines everything.
     var isObserver: Bool { self.hello.asked.isEmpty && !self.hello.observed.isEmpty }
 
-    /// Whether it serves anything at all, now or when it has the time.
+    /// Whether the worker may get questions, now or when a credit is free.
     var serves: Bool { self.state == .ready && self.hello.concurrency > 0 }
 
-    /// Whether it may get an ordinary event.
+    /// Whether the worker may get a question now that is no suspect.
     var isFree: Bool {
         self.state == .ready && self.held.count < self.credits && !self.isExclusive
             && !self.isReserved && self.blockedSinceNS == nil
     }
 
-    /// Whether a suspect may run here: alone.
+    /// Whether the worker may get a suspect now.
     var isIdle: Bool {
         self.state == .ready && self.held.isEmpty && self.credits > 0 && self.blockedSinceNS == nil
     }
 
-    /// Whether this worker is less busy than `other`, by outstanding events a credit.
+    /// Whether this worker holds fewer events per credit than `other`.
     func isLessBusy(than other: borrowing WorkerSlot) -> Bool {
         self.held.count * other.credits < other.held.count * self.credits
     }
 
-    /// Whether it owes an answer that is not overdue.
+    /// Whether the worker holds an event whose deadline has not passed.
     func isBusy(now: UInt64) -> Bool { self.held.contains { $0.deadlineNS > now } }
 
-    // MARK: - What it holds
+    // MARK: - Held events
 
-    /// Where the event stands in ``held``; `nil` if it was answered or never sent.
+    /// The index of the event in ``held``; `nil` if it was answered or never sent.
     func position(of eventID: Int64) -> Int? {
         if self.held.first?.eventID == eventID { return 0 }
         var low = 0
@@ -106,7 +110,9 @@ struct WorkerSlot: Sendable {
         return low < self.held.count && self.held[low].eventID == eventID ? low : nil
     }
 
-    /// Takes a credit, and returns the id of the event.
+    /// Takes a credit for an event.
+    ///
+    /// - Returns: The event's id.
     mutating func hold(
         _ ticket: PoolTicket,
         now: UInt64,
@@ -127,7 +133,7 @@ struct WorkerSlot: Sendable {
         return self.lastEventID
     }
 
-    /// Nobody waits for the answer any more; the credit stays taken.
+    /// No session waits for the answer any more; the credit stays taken.
     mutating func abandon(_ eventID: Int64, fingerprint: UInt64) {
         guard let position = self.position(of: eventID), self.held[position].ticket != nil else {
             return
@@ -137,21 +143,23 @@ struct WorkerSlot: Sendable {
         self.awaited -= 1
     }
 
-    /// Gives the credit back.
+    /// Frees the event's credit.
     mutating func release(at position: Int) {
         if self.held[position].ticket != nil { self.awaited -= 1 }
         self.held.remove(at: position)
         if self.held.isEmpty { self.isExclusive = false }
     }
 
-    /// What it holds is another question now, with a deadline of its own.
+    /// The worker went ahead with the event: the next hook's deadline holds.
     mutating func renew(at position: Int, deadlineNS: UInt64) {
         self.held[position].deadlineNS = deadlineNS
     }
 
-    /// Moves a deadline; false if it was moved too often.
+    /// Moves a deadline.
+    ///
+    /// - Returns: False if it was moved too often.
     mutating func extend(at position: Int, to deadlineNS: UInt64) -> Bool {
-        guard self.held[position].extensions < Self.mostExtensions else { return false }
+        guard self.held[position].extensions < Self.maximumExtensions else { return false }
         self.held[position].extensions += 1
         self.held[position].deadlineNS = deadlineNS
         return true

@@ -34,7 +34,7 @@ struct PolicyPoolTests {
         #expect(workers == [1, 2, 1])
     }
 
-    @Test("retries once, on another worker, what a worker died with")
+    @Test("sends an event to another worker when the worker that held it dies")
     func retry() {
         let scene = Scene()
         scene.join(1)
@@ -46,7 +46,7 @@ struct PolicyPoolTests {
         #expect(done == [.send(7, to: 2, eventID: 1, attempt: 2, remainingNS: self.all)])
     }
 
-    @Test("takes nothing for poison that was in company when workers died")
+    @Test("makes no poison of an event if the worker that died held others too")
     func innocents() {
         let scene = Scene()
         for id in 1...2 as ClosedRange<UInt64> { scene.join(id, concurrency: 4) }
@@ -85,10 +85,10 @@ struct PolicyPoolTests {
             #expect(!isPoison)
         }
         let remembersPoison = scene.machine.remembersPoison
-        #expect(!remembersPoison, "an answer clears of suspicion")
+        #expect(!remembersPoison, "a question that was answered is no longer a suspect")
     }
 
-    @Test("takes for poison what two workers hung with, and asks it alone after the first")
+    @Test("sends an event alone after a worker hung with it, and makes it poison after the second")
     func hangs() {
         let scene = Scene()
         scene.change { $0.pingNS = 600 * Scene.second }
@@ -117,7 +117,7 @@ struct PolicyPoolTests {
         #expect(isPoison)
     }
 
-    @Test("clears what was answered late of the suspicion that it hangs workers")
+    @Test("no longer suspects an event that was answered late")
     func late() {
         let scene = Scene()
         scene.join(1)
@@ -132,7 +132,7 @@ struct PolicyPoolTests {
         #expect(!remembersPoison)
     }
 
-    @Test("keeps as poison what two workers died with, and remembers it")
+    @Test("makes an event poison when two workers died with it, and remembers it for an hour")
     func poison() {
         let scene = Scene()
         for id in 1...3 as ClosedRange<UInt64> { scene.join(id) }
@@ -146,7 +146,7 @@ struct PolicyPoolTests {
         #expect(!scene.isPoison(7, now: scene.now + 3_601 * Scene.second))
     }
 
-    @Test("does not ask twice what has side effects")
+    @Test("does not send an event again at a hook with side effects")
     func sideEffects() {
         let scene = Scene()
         scene.join(1)
@@ -182,7 +182,7 @@ struct PolicyPoolTests {
         #expect(done == [.close(1, .zombie)])
     }
 
-    @Test("pings who is silent, and closes who has nothing to do and does not answer that")
+    @Test("pings a silent worker, and closes it if it holds no event and does not answer the ping")
     func ping() {
         let scene = Scene()
         scene.join(1)
@@ -210,7 +210,7 @@ struct PolicyPoolTests {
         #expect(done == [.close(1, .zombie)])
     }
 
-    @Test("lets who has an event that is not overdue take its time with a pong")
+    @Test("does not close a worker for a missing pong while it holds an event before its deadline")
     func pingWhileBusy() {
         let scene = Scene()
         scene.change { $0.zombieNS = 8 * Scene.second }
@@ -227,7 +227,7 @@ struct PolicyPoolTests {
         #expect(done == over)
     }
 
-    @Test("blames nobody for a silence in which the owner itself did not run")
+    @Test("does not count the time in which the owner did not run as a worker's silence")
     func pingAfterGap() {
         let scene = Scene()
         scene.join(1)
@@ -242,7 +242,7 @@ struct PolicyPoolTests {
         #expect(done == [.close(1, .zombie)])
     }
 
-    @Test("fails what does not fit the queue")
+    @Test("fails a question when the queue is full")
     func queueLimit() {
         let scene = Scene(queueLimit: 1)
         scene.join(1)
@@ -251,7 +251,7 @@ struct PolicyPoolTests {
         #expect(done.last == .fail(3, .queue_full, worker: nil))
     }
 
-    @Test("lets events wait out the grace when it is empty, and then fails them at once")
+    @Test("lets questions wait for a worker during the grace, and fails them at once after it")
     func grace() {
         let scene = Scene()
         scene.submit(1, hook: 0)
@@ -265,7 +265,7 @@ struct PolicyPoolTests {
         #expect(done == [.fail(2, .no_worker, worker: nil)])
     }
 
-    @Test("sends nothing to a worker that drains, and takes what it still answers")
+    @Test("sends nothing to a worker that drains, and takes its last answers")
     func drain() {
         let scene = Scene()
         scene.join(1, concurrency: 2)
@@ -296,7 +296,7 @@ struct PolicyPoolTests {
     }
 
     @Test(
-        "keeps a kind out that dies three times in a row of its first event, and lets it in again"
+        "keeps an identity out whose workers died three times in a row, and lets it in again after 1 s"
     )
     func crashLoop() {
         let scene = Scene()
@@ -314,7 +314,7 @@ struct PolicyPoolTests {
         #expect(answer == .welcome(concurrency: 1))
     }
 
-    @Test("keeps nobody out for being killed after it has served")
+    @Test("keeps no worker out that is killed after it has answered")
     func killed() {
         let scene = Scene()
         for id in 1...4 as ClosedRange<UInt64> { scene.join(id, identity: "well\(id)", hooks: [3]) }
@@ -329,7 +329,7 @@ struct PolicyPoolTests {
         #expect(answer == .welcome(concurrency: 1))
     }
 
-    @Test("is left alone when more than half of the last 20 events failed, and tried every 500 ms")
+    @Test("gets no questions when more than half of the last 20 failed, but a trial every 500 ms")
     func breaker() {
         let scene = Scene()
         scene.join(1)
@@ -349,7 +349,7 @@ struct PolicyPoolTests {
         done = scene.take()
         #expect(done.count == 2)
         #expect(done.last == .fail(23, .breaker_open, worker: nil))
-        // Whatever the answer is, the pool is there again.
+        // A bad answer closes the breaker too.
         scene.answer(1, 21, failure: .worker_error)
         _ = scene.take()
         scene.submit(24)
@@ -358,7 +358,7 @@ struct PolicyPoolTests {
     }
 
     @Test(
-        "takes an answer that is wrong as one question's failure, not the worker's or the pool's",
+        "counts a bad answer as a failure of its question, not of the worker or the pool",
         arguments: [PoolFailure.worker_error, .invalid_verdict]
     )
     func wrongAnswers(_ failure: PoolFailure) {
@@ -390,7 +390,7 @@ struct PolicyPoolTests {
         #expect(snapshot.workers.map(\.served) == [0] && snapshot.workers.map(\.failed) == [1])
     }
 
-    @Test("does not count what is too large for a worker's frame")
+    @Test("does not count an event that is too large for the worker as its failure")
     func tooLarge() {
         let scene = Scene()
         for id in 1...3 as ClosedRange<UInt64> { scene.join(id) }
@@ -411,7 +411,7 @@ struct PolicyPoolTests {
         }
     }
 
-    @Test("is as empty as before when somebody comes who only observes")
+    @Test("is still empty after a worker joined that only observes")
     func observer() {
         let scene = Scene()
         scene.join(1, hooks: [], observed: [9])
@@ -422,7 +422,7 @@ struct PolicyPoolTests {
         #expect(done == [.fail(7, .no_worker, worker: nil)])
     }
 
-    @Test("has a worker when somebody comes who names no hook, and it declines everything")
+    @Test("is not empty after a worker joined that registers no hook; it declines everything")
     func nothingNamed() {
         let scene = Scene()
         scene.join(1, hooks: [])
@@ -431,31 +431,31 @@ struct PolicyPoolTests {
         #expect(readyCount == 1)
     }
 
-    @Test("asks for the hooks of a kind that is gone until told to forget them, and not too early")
-    func hooksOfNobody() {
+    @Test("asks at the hooks of workers that are gone until told to forget them, after a minute")
+    func hooksWithoutWorker() {
         let scene = Scene()
         scene.join(1, hooks: [1], name: "old")
         scene.join(2, hooks: [2], name: "new")
         scene.lose(1)
-        var nobody = scene.machine.hooksOfNobody
-        #expect(nobody == HookMask(hook: 1))
+        var unserved = scene.machine.hooksWithoutWorker
+        #expect(unserved == HookMask(hook: 1))
         scene.pass(59 * Scene.second)
         var forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
         #expect(forgotten == [] && scene.isAsked(1))
         scene.pass(Scene.second)
         scene.lose(2)
         forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
-        #expect(forgotten == [] && scene.isAsked(1) && scene.isAsked(2), "nobody is there")
+        #expect(forgotten == [] && scene.isAsked(1) && scene.isAsked(2), "no worker is ready")
         scene.join(3, hooks: [2], name: "new")
         scene.submit(7)
         _ = scene.take()
         forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
         #expect(forgotten == HookMask(hook: 1) && !scene.isAsked(1) && scene.isAsked(2))
-        nobody = scene.machine.hooksOfNobody
-        #expect(nobody == [])
+        unserved = scene.machine.hooksWithoutWorker
+        #expect(unserved == [])
     }
 
-    @Test("asks for what is declared, whoever is there, and remembers nothing else")
+    @Test("asks at the declared hooks and those of ready workers, and remembers no others")
     func hooksDeclared() {
         var settings = PoolSettings()
         settings.hooksDeclared = HookMask(hook: 1)
@@ -469,10 +469,10 @@ struct PolicyPoolTests {
         #expect(scene.isAsked(1) && !scene.isAsked(2))
         settings.hooksDeclared = nil
         scene.machine.reconfigured(settings, actions: &scene.actions)
-        #expect(!scene.isAsked(1) && scene.isAsked(2), "what was named is still known")
+        #expect(!scene.isAsked(1) && scene.isAsked(2), "registered hooks are remembered meanwhile")
     }
 
-    @Test("forgets one poison when told to, and no other")
+    @Test("forgets one poison when the operator says so, and no other")
     func forgottenPoison() {
         let scene = Scene()
         scene.join(1)
@@ -488,7 +488,7 @@ struct PolicyPoolTests {
         #expect(!isPoisonStill)
     }
 
-    @Test("gives grace to the hook whose last worker left, while others are served")
+    @Test("starts the grace of a hook whose last worker left, while others are served")
     func graceOfHook() {
         let scene = Scene()
         scene.join(1, hooks: [1])

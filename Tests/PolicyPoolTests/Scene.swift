@@ -8,7 +8,7 @@ final class Scene {
     var machine: PoolMachine
     var now: UInt64 = 0
     var actions: [PoolAction] = []
-    /// Of tickets whose fingerprint is not their own number.
+    /// The fingerprints of tickets; a ticket that is not in it has its own number.
     var fingerprints: [PoolTicket: UInt64] = [:]
 
     init(queueLimit: Int = 1_000) {
@@ -45,7 +45,7 @@ final class Scene {
         self.machine.workerReady(id, now: self.now, actions: &self.actions)
     }
 
-    /// Says hello.
+    /// A worker connects and says hello.
     func knock(
         _ id: WorkerID,
         identity: String? = nil,
@@ -106,7 +106,7 @@ final class Scene {
         )
     }
 
-    // The machine cannot be copied, and an expectation would.
+    // `#expect` would copy the machine, which cannot be copied: so it gets copies of single values.
 
     var openTickets: Int { self.machine.openTickets }
 
@@ -120,7 +120,7 @@ final class Scene {
         self.machine.answerReceived(from: id, eventID: eventID)
     }
 
-    /// What was to be done since the last call.
+    /// The actions since the last call.
     func take() -> [PoolAction] {
         defer { self.actions = [] }
         return self.actions

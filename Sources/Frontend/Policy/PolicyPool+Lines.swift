@@ -288,9 +288,9 @@ extension PolicyPool {
     /// Says when hooks are asked that no worker serves, while others are there: that may be a worker
     /// that was renamed, or one that does not start.
     private func noteHooksOfNobody() {
-        let hooks = self.machine.readyCount > 0 ? self.machine.hooksOfNobody : []
-        guard hooks != self.hooksOfNobody else { return }
-        self.hooksOfNobody = hooks
+        let hooks = self.machine.readyCount > 0 ? self.machine.hooksWithoutWorker : []
+        guard hooks != self.hooksWithoutWorker else { return }
+        self.hooksWithoutWorker = hooks
         guard !hooks.isEmpty else { return }
         self.logSparingly(
             .warning,

@@ -43,7 +43,7 @@ final class PolicyPool {
     /// What ready workers asked for, per hook; kept, since every event looks at it.
     var wants = PoolWants()
     /// What was last logged as asked and served by no worker.
-    var hooksOfNobody: HookMask = []
+    var hooksWithoutWorker: HookMask = []
     /// Pools that are shown what this one is asked.
     var shadows: [PolicyPool] = []
     /// Pools that stand in for this one for a part of the sessions.
@@ -103,7 +103,7 @@ final class PolicyPool {
                 metadata: ["pool": "\(self.name)", "hooks": "\(Self.words(forgotten))"]
             )
         }
-        let kept = self.machine.hooksOfNobody
+        let kept = self.machine.hooksWithoutWorker
         if !kept.isEmpty, self.machine.readyCount > 0 {
             self.logger.notice(
                 "hooks that no worker here serves stay asked",

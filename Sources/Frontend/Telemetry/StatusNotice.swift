@@ -71,7 +71,7 @@ extension PolicyPool {
         writer.key("failed")
         writer.int(Int64(clamping: snapshot.failed))
         self.encodeRole(into: &writer)
-        let nobody = self.machine.hooksOfNobody
+        let nobody = self.machine.hooksWithoutWorker
         writer.key("unserved")
         writer.beginArray()
         for hook in Hook.allCases where nobody.contains(HookMask(hook: hook.index)) {
