@@ -274,7 +274,7 @@ extension FrontendConfiguration {
 }
 
 extension FrontendConfiguration.Pool {
-    /// A pool with the defaults of protocol §8: data_post and queue may take longer.
+    /// A pool with the defaults of protocol/README.md §8: `data_post` and `queue` may take longer.
     init(name: String, defaultsFor onFailure: FrontendConfiguration.FailurePolicy) {
         self.init(name: name)
         self.policy.onFailure = onFailure

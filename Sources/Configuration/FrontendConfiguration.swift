@@ -60,7 +60,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
     }
 
     package enum Compatibility: String, Sendable, CaseIterable {
-        /// `""`: RFC 5321's codes, parity.md's table.
+        /// `""`: the codes of RFC 5321.
         case none = ""
         /// qpsmtpd's codes, for log parsers and habits that depend on them.
         case qpsmtpd

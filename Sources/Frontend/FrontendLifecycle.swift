@@ -9,8 +9,7 @@ import UnixSignals
 
 /// From start to the last line: what the process does around the event loop.
 ///
-/// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads `frontend.toml` again
-/// (architecture §3, §4).
+/// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads `frontend.toml` again.
 struct FrontendLifecycle {
     let loop: any EventLoop
     let threads: NIOThreadPool

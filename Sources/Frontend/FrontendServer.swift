@@ -331,7 +331,7 @@ final class FrontendServer {
 
     // MARK: - The end, and reloading
 
-    /// Takes over what may change while running; says what may not (architecture §3).
+    /// Takes over what may change while running; says what may not.
     func reload(_ loaded: FrontendConfiguration) {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
@@ -353,7 +353,7 @@ final class FrontendServer {
     }
 
     /// Drains: no new clients, 421 to idle sessions, transactions finish within `shutdown_ms`
-    /// (protocol §10).
+    /// (protocol/README.md §9).
     func shutDown() {
         guard self.state == .starting || self.state == .serving else { return }
         self.state = .stopping
@@ -377,7 +377,8 @@ final class FrontendServer {
         for session in self.sessions.all { session.shutdownOverdue() }
     }
 
-    /// Nobody is left to ask for: workers are told, and have a moment to finish (protocol §9).
+    /// No session is left: sends `drain` to the workers, which have `workerDrainMS` to finish
+    /// (protocol/README.md §9).
     private func drainWorkers(_ now: Int64) {
         self.state = .draining
         self.shutdownDeadlineMS = now + Self.workerDrainMS

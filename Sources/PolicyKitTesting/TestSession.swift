@@ -98,8 +98,6 @@ public final class TestSession {
     }
 
     /// Writes a control file anew; sessions that start later see it.
-    ///
-    /// See ``startAgain()``.
     public func write(_ content: String, to name: String) throws {
         try self.folder.write(content, to: "config/\(name)")
     }

@@ -3,7 +3,7 @@ import JSON
 /// Cuts a stream of octets into lines of at most `max_frame` octets, the LF included.
 ///
 /// Holds at most one incomplete line. A line without its LF when the stream ends is no message
-/// (protocol §1, hardening row 11).
+/// (protocol/README.md §1).
 package struct FrameDecoder {
     /// Longest line accepted, with its LF.
     package let maximumFrameOctets: Int

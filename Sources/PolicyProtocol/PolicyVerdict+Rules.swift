@@ -225,7 +225,7 @@ enum VerdictRules {
     }
 }
 
-/// Where each action may be used, and what its text may hold (protocol §6).
+/// Where each action may be used, and what its text may hold (protocol/verdicts.md, "Actions").
 enum ActionRules {
     static func violation(of action: PolicyAction, at hook: Hook, index: Int) -> ProtocolViolation?
     {

@@ -146,7 +146,7 @@ extension WorkerHello {
 
 /// Why a hello is answered with `reject`.
 package struct HelloRefusal: Error, Equatable {
-    /// A reject code of protocol §3.
+    /// A reject code of protocol/README.md §3.
     package let code: String
     package let message: String
 

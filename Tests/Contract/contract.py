@@ -13,7 +13,7 @@ SCHEMAS = {path.name: json.loads(path.read_text("utf-8")) for path in (PROTOCOL 
 STORE = {schema["$id"]: schema for schema in SCHEMAS.values()}
 TRANSCRIPTS = sorted((PROTOCOL / "golden").glob("*.ndjson"))
 
-# Integers are integers: 1.0 is none (README §1). The standard library reads 1.0 as a float, so a type check suffices.
+# Integers are integers: 1.0 is none (protocol/README.md §1). The standard library reads 1.0 as a float, so a type check suffices.
 _CHECKER = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
     "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
 )

@@ -100,7 +100,7 @@ def sets(hooks):
 
 
 def matches(shown, said, cancelled):
-    """golden/README.md, Comparing."""
+    """Compares as protocol/golden/README.md says."""
     if said.get("id") in cancelled and said["type"] in ("verdict", "error"):
         return shown.get("id") == said["id"] and shown["type"] in ("verdict", "error")
     for key, value in shown.items():

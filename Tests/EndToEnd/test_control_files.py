@@ -1,4 +1,4 @@
-"""Control files are live: an edit counts for the next session (parity C-04, §4.2 h)."""
+"""Control files are live: an edit counts for the next session."""
 
 from __future__ import annotations
 

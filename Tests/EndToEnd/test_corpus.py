@@ -146,7 +146,7 @@ def test_in_pieces(serving: Gatepost, size: int) -> None:
 
 
 def test_gatepost_adds_its_own_lines_and_no_others(serving: Gatepost) -> None:
-    """Return-Path, Delivered-To and one Received of RFC 5321 §4.4 form (parity C-58)."""
+    """Return-Path, Delivered-To and one Received of RFC 5321 §4.4 form."""
     serving.maildir.clear()
     with serving.connect() as client:
         client.ehlo("client.example")

@@ -1,4 +1,4 @@
-"""Starting, reloading and stopping the programs (architecture §3, §4; protocol §10; parity C-62)."""
+"""Starting, reloading and stopping the programs (protocol/README.md §9)."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_sighup_takes_what_it_can(gatepost: Gatepost) -> None:
 
 
 def test_workers_are_drained_in_the_end(gatepost: Gatepost) -> None:
-    """After the last session a worker gets `drain`, once, and says bye (protocol §9)."""
+    """After the last session a worker gets `drain`, once, and says bye (protocol/README.md §9)."""
     gatepost.pool["minimum_workers"] = 2
     frontend = gatepost.frontend(ready=False)
     with gatepost.raw_worker() as worker, gatepost.raw_worker() as leaving:
@@ -248,7 +248,7 @@ def test_sockets_of_systemd_go_by_name(gatepost: Gatepost, name: str) -> None:
 
 
 def test_a_second_frontend_with_the_same_id_refuses(gatepost: Gatepost) -> None:
-    """And leaves the first one's socket alone (hardening 66, 61)."""
+    """And leaves the first one's socket alone."""
     gatepost.run()
     inode = gatepost.socket().stat().st_ino
     second = gatepost.start(
@@ -345,7 +345,7 @@ def test_a_port_in_use_is_69(gatepost: Gatepost) -> None:
 
 
 def test_configuration_errors_come_all_at_once(gatepost: Gatepost) -> None:
-    """File, line and key of each; exit 78 (architecture §3)."""
+    """File, line and key of each; exit 78."""
     path = gatepost.config / "frontend.toml"
     path.write_text('id = "mx1"\nshutdown_ms = "soon"\nnonsense = 1\n\n[limits]\nmax_errors = -1\n')
     frontend = gatepost.start("gatepost-frontend", "--config", gatepost.config)

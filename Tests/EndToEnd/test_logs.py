@@ -1,4 +1,4 @@
-"""Logs: one line a session, one a transaction, that name who decided what (parity §4.2 f)."""
+"""Logs: one line a session, one a transaction, that name who decided what."""
 
 from __future__ import annotations
 

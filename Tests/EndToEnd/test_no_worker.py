@@ -1,4 +1,4 @@
-"""Without a worker nothing is let through, nothing hangs, and nothing must be restarted (parity §4.2 i)."""
+"""Without a worker nothing is let through, nothing hangs, and nothing must be restarted."""
 
 from __future__ import annotations
 

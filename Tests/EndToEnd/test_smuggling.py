@@ -1,4 +1,4 @@
-r"""SMTP smuggling: only CRLF ends a line, only CRLF.CRLF ends a message (hardening §1a).
+r"""SMTP smuggling: only CRLF ends a line, only CRLF.CRLF ends a message.
 
 Each variant of an end of data is followed by commands of a second transaction. A server that takes
 it for the end delivers the second message; this one must not, wherever the octets are cut.
@@ -100,7 +100,7 @@ def _has_bare(octets: bytes) -> bool:
 
 @pytest.mark.parametrize("name", ["lf", "cr", "crcrlf", "lfcr"])
 def test_a_bare_line_end_anywhere_refuses_the_message(serving: Gatepost, name: str) -> None:
-    """`bare_newline = "reject"`, the default: 554 5.5.2 (parity C-54)."""
+    """`bare_newline = "reject"`, the default: 554 5.5.2."""
     end = {"lf": b"\n", "cr": b"\r", "crcrlf": b"\r\r\n", "lfcr": b"\n\r"}[name]
     serving.maildir.clear()
     for message in (b"Subject: x" + end + b"\r\ny\r\n", b"Subject: x\r\n\r\na" + end + b"b\r\n"):

@@ -3,7 +3,8 @@ import Testing
 
 @testable import Frontend
 
-/// protocol §7 and hardening row 47: what a worker leaves in its folder is hostile.
+/// The frontend does not trust the file that a worker leaves for `message.replace`
+/// (protocol/verdicts.md, "Actions").
 final class ReplacementMessageTests {
     private let folder: String
     private var destination: String { self.folder + "/taken" }

@@ -1,4 +1,4 @@
-"""Answers that break a rule: rows 33 to 39 of the list of hostile acts (protocol/failure.md)."""
+"""Answers that break a rule (protocol/failure.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scene import DEADLINE_MS, Scene, failed_by_policy
 
 @proves("progress_exhausted")
 def test_33_progress_is_bounded(scene: Scene) -> None:
-    """Row 33: `progress` extends the deadline up to the configured maximum and no further."""
+    """`progress` extends the deadline up to the configured maximum and no further."""
     worker, client, event = scene.asked()
     with client:
         began = time.monotonic()
@@ -52,7 +52,7 @@ def test_33_a_flood_of_progress(scene: Scene) -> None:
 @proves("duplicate_answer")
 @pytest.mark.parametrize("second", ["ok", "deny"])
 def test_34_two_answers(scene: Scene, second: str) -> None:
-    """Row 34: the first counts, the second is counted and dropped; nothing closes."""
+    """The first counts, the second is counted and dropped; nothing closes."""
     worker, client, event = scene.asked()
     with client:
         worker.answer(event, "ok", reply={"text": ["first"]})
@@ -65,7 +65,7 @@ def test_34_two_answers(scene: Scene, second: str) -> None:
 
 @proves("unknown_id")
 def test_35_an_answer_to_nothing(scene: Scene) -> None:
-    """Row 35: ids never issued change nothing."""
+    """Ids never issued change nothing."""
     worker, client, event = scene.asked()
     with client:
         for id in (event["id"] + 1, event["id"] + 1_000_000, 2**53 - 1):
@@ -80,7 +80,7 @@ def test_35_an_answer_to_nothing(scene: Scene) -> None:
 
 @proves("late_answer")
 def test_35_an_answer_too_late(scene: Scene) -> None:
-    """Row 35: after the deadline an answer gives the credit back and decides nothing."""
+    """After the deadline an answer gives the credit back and decides nothing."""
     worker, client, event = scene.asked(concurrency=1)
     with client:
         failed_by_policy(client)
@@ -95,7 +95,7 @@ def test_35_an_answer_too_late(scene: Scene) -> None:
 
 @proves("unknown_id")
 def test_35_an_answer_for_another_connection(scene: Scene) -> None:
-    """Row 35: ids belong to a connection; nobody answers for somebody else."""
+    """Ids belong to a connection; nobody answers for somebody else."""
     holder, client, event = scene.asked()
     liar = scene.worker(["noop"], worker={"name": "liar"})
     with client:
@@ -106,7 +106,7 @@ def test_35_an_answer_for_another_connection(scene: Scene) -> None:
 
 
 def test_36_answers_in_any_order(scene: Scene) -> None:
-    """Row 36: 60 events outstanding, answered in a random order, each to its session."""
+    """60 events outstanding, answered in a random order, each to its session."""
     worker = scene.worker(["vrfy"], concurrency=1_000)
     clients = [scene.victim() for _ in range(60)]
     # A worker begins with few credits and gets one more with each answer (slow start).
@@ -190,7 +190,7 @@ INVALID: dict[str, tuple[str, Message]] = {
 @proves(*{id for violation, _ in INVALID.values() for id in violation.split("|")})
 @pytest.mark.parametrize("name", INVALID)
 def test_invalid_verdicts(scene: Scene, name: str) -> None:
-    """Rows 37 to 43, 48, 50: invalid as a whole: policy; the connection lives; the author finds it."""
+    """Invalid as a whole: policy; the connection lives; the author finds it."""
     violation, members = INVALID[name]
     worker, client, event = scene.asked()
     with client:
@@ -270,7 +270,7 @@ def test_35_the_client_leaves(scene: Scene) -> None:
 
 @proves("verdict_not_allowed", "reply_missing", "reply_not_allowed")
 def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
-    """Row 38: `done` where it would pretend to grant, a refusal where there is nothing to refuse."""
+    """`done` where it would pretend to grant, a refusal where there is nothing to refuse."""
     worker = scene.worker(["helo", "vrfy", "noop", "quit"], concurrency=10)
     with scene.victim(hello=False) as client:
         client.expect(220)
@@ -316,7 +316,7 @@ def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
     ids=["header-at-rcpt", "unknown-recipient", "value"],
 )
 def test_39_all_or_nothing(set_stage: Callable[..., Scene], actions: list[Message]) -> None:
-    """Row 39: one bad action, and none of them is applied, nor a note."""
+    """One bad action, and none of them is applied, nor a note."""
     scene = set_stage(on_failure="skip")
     scene.probe.end()
     scene.probe = type(scene.probe)(scene.gatepost)

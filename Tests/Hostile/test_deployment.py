@@ -1,4 +1,4 @@
-"""Sockets, users, spool and fairness: rows 61 to 72 (protocol/failure.md)."""
+"""Sockets, users, spool and fairness (protocol/failure.md)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refuses(gatepost: Gatepost, *codes: int) -> str:
 
 @proves("socket_stale")
 def test_61_a_stale_socket(gatepost: Gatepost) -> None:
-    """Row 61: nobody answers there, so it is replaced."""
+    """Nobody answers there, so it is replaced."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,7 +48,7 @@ def test_61_a_stale_socket(gatepost: Gatepost) -> None:
 
 @proves("socket_taken")
 def test_61_a_live_socket_is_not_stolen(gatepost: Gatepost) -> None:
-    """Row 61, 66: somebody answers there: the frontend does not start and does not unlink."""
+    """Somebody answers there: the frontend does not start and does not unlink."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as alive:
@@ -64,7 +64,7 @@ def test_61_a_live_socket_is_not_stolen(gatepost: Gatepost) -> None:
 @proves("socket_foreign")
 @pytest.mark.parametrize("what", ["file", "folder", "symlink", "symlink-to-socket"])
 def test_62_something_else_lies_there(gatepost: Gatepost, what: str) -> None:
-    """Row 62: it is named and left alone."""
+    """It is named and left alone."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     target = gatepost.folder / "target"
@@ -94,7 +94,7 @@ def test_62_something_else_lies_there(gatepost: Gatepost, what: str) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of another user")
 @pytest.mark.parametrize("what", ["socket", "folder", "lock"])
 def test_62_it_belongs_to_another_user(gatepost: Gatepost, what: str) -> None:
-    """Row 62: what another user made is named and left alone, and nobody is asked there."""
+    """What another user made is named and left alone, and nobody is asked there."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     if what == "socket":
@@ -116,7 +116,7 @@ def test_62_it_belongs_to_another_user(gatepost: Gatepost, what: str) -> None:
 
 @proves("socket_foreign")
 def test_62_the_lock_is_a_link(gatepost: Gatepost) -> None:
-    """Row 62: a link in the lock's place is not followed."""
+    """A link in the lock's place is not followed."""
     path = gatepost.socket().parents[2] / "mx1.lock"
     path.parent.mkdir(parents=True)
     target = gatepost.folder / "target"
@@ -127,7 +127,7 @@ def test_62_the_lock_is_a_link(gatepost: Gatepost) -> None:
 
 
 def test_62_a_folder_that_anybody_can_write(gatepost: Gatepost) -> None:
-    """Row 62: where everybody can put a socket, nobody is asked."""
+    """Where everybody can put a socket, nobody is asked."""
     folder = gatepost.socket().parent
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -137,7 +137,7 @@ def test_62_a_folder_that_anybody_can_write(gatepost: Gatepost) -> None:
 
 @proves("socket_foreign")
 def test_63_a_path_too_long(gatepost: Gatepost) -> None:
-    """Row 63: found when the configuration is read."""
+    """Found when the configuration is read."""
     gatepost.frontend_toml["runtime_directory"] = str(gatepost.folder / ("d" * 100))
     log = refuses(gatepost, 78)
     assert "107" in log and "runtime_directory" in log, log
@@ -145,7 +145,7 @@ def test_63_a_path_too_long(gatepost: Gatepost) -> None:
 
 @proves("socket_removed")
 def test_64_a_socket_that_was_deleted(scene: Scene) -> None:
-    """Row 64: noticed; connections go on."""
+    """Noticed; connections go on."""
     worker = scene.worker(["vrfy"])
     scene.gatepost.socket("hostile").unlink()
     with scene.victim() as client:
@@ -162,7 +162,7 @@ def test_64_a_socket_that_was_deleted(scene: Scene) -> None:
 @proves("user_denied")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 def test_65_another_user(set_stage: Callable[..., Scene]) -> None:
-    """Row 65: even through a socket that everybody can open: `reject user_denied`."""
+    """Even through a socket that everybody can open: `reject user_denied`."""
     scene = set_stage(socket_mode="0666")
     path = scene.gatepost.socket("hostile")
     for folder in (path.parent, *path.parent.parents):
@@ -188,7 +188,7 @@ def test_65_another_user(set_stage: Callable[..., Scene]) -> None:
 
 @proves("socket_taken")
 def test_66_the_same_id(gatepost: Gatepost) -> None:
-    """Row 66: the second frontend refuses to start, the first goes on."""
+    """The second frontend refuses to start, the first goes on."""
     gatepost.frontend()
     worker = gatepost.python_worker(["rcpt", "queue"], accepting())
     gatepost.listener["address"] = f"127.0.0.1:{free_port()}"
@@ -224,7 +224,7 @@ def test_66_two_frontends_share_workers(gatepost: Gatepost) -> None:
 
 
 def test_68_different_plugins_in_one_pool(scene: Scene) -> None:
-    """Row 68: a hook goes to the workers that named it; a pool of two kinds is still one pool."""
+    """A hook goes to the workers that named it; a pool of two kinds is still one pool."""
     one = scene.gatepost.python_worker(["vrfy"], pool="hostile", worker={"name": "one"})
     two = scene.gatepost.python_worker(["noop", "vrfy"], pool="hostile", worker={"name": "two"})
     with scene.victim() as client:
@@ -240,7 +240,7 @@ def test_68_different_plugins_in_one_pool(scene: Scene) -> None:
 
 
 def test_70_drain_under_load(set_stage: Callable[..., Scene]) -> None:
-    """Row 70: workers come and drain while sessions run: no failure, no delay, no second try."""
+    """Workers come and drain while sessions run: no failure, no delay, no second try."""
     scene = set_stage(grace_ms=0)
     attempts: list[int] = []
 
@@ -284,7 +284,7 @@ def test_70_drain_under_load(set_stage: Callable[..., Scene]) -> None:
 
 
 def test_70_the_frontend_stops_while_events_are_out(gatepost: Gatepost) -> None:
-    """Row 70: SIGTERM with events in flight: each client gets its reply, then 421."""
+    """SIGTERM with events in flight: each client gets its reply, then 421."""
     frontend = gatepost.frontend()
     held: list[Message] = []
     worker = gatepost.python_worker(["mail"], held.append, concurrency=1_000)
@@ -307,7 +307,7 @@ def test_70_the_frontend_stops_while_events_are_out(gatepost: Gatepost) -> None:
 @proves("message_lost")
 @pytest.mark.parametrize("how", ["deleted", "truncated"])
 def test_71_the_spool_file_is_gone(gatepost: Gatepost, how: str) -> None:
-    """Row 71: what cannot be read any more is not accepted: 4yz, and no session suffers."""
+    """What cannot be read any more is not accepted: 4yz, and no session suffers."""
     gatepost.frontend_toml["pool"] = [
         {"name": "first", "minimum_workers": 0},
         {"name": "second", "minimum_workers": 1},
@@ -336,7 +336,7 @@ def test_71_the_spool_file_is_gone(gatepost: Gatepost, how: str) -> None:
 
 @proves("message_lost")
 def test_71_the_spool_is_full(gatepost: Gatepost) -> None:
-    """Row 71: no space for the message: 452, the session goes on, small mail too once there is."""
+    """No space for the message: 452, the session goes on, small mail too once there is."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a small file system")
     spool = gatepost.folder / "spool"
@@ -360,7 +360,7 @@ def test_71_the_spool_is_full(gatepost: Gatepost) -> None:
 
 @proves("out_full")
 def test_71_a_worker_fills_the_disk(gatepost: Gatepost) -> None:
-    """Row 71: a replacement that there is no room to copy is refused; the next message goes on."""
+    """A replacement that there is no room to copy is refused; the next message goes on."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a small file system")
     spool = gatepost.folder / "spool"
@@ -401,7 +401,7 @@ def test_71_a_worker_fills_the_disk(gatepost: Gatepost) -> None:
 
 @proves("out_full")
 def test_71_what_workers_leave_is_removed_at_start(gatepost: Gatepost) -> None:
-    """Row 71: files, links and folders that nobody can name any more; where links lead stays."""
+    """Files, links and folders that nobody can name any more; where links lead stays."""
     out = gatepost.folder / "spool" / "mx1" / "out"
     target = gatepost.folder / "target"
     target.mkdir()
@@ -419,7 +419,7 @@ def test_71_what_workers_leave_is_removed_at_start(gatepost: Gatepost) -> None:
 
 @proves("out_full")
 def test_71_what_the_last_worker_left_is_removed(gatepost: Gatepost) -> None:
-    """Row 71: once no worker is there, nobody waits for the longest deadline."""
+    """Once no worker is there, nobody waits for the longest deadline."""
     gatepost.frontend()
     out = gatepost.folder / "spool" / "mx1" / "out" / "policy"
     worker = gatepost.python_worker(["rcpt"], accepting())
@@ -429,7 +429,7 @@ def test_71_what_the_last_worker_left_is_removed(gatepost: Gatepost) -> None:
 
 
 def test_72_many_workers_one_session(set_stage: Callable[..., Scene]) -> None:
-    """Row 72: 100 workers with endless credit and one session."""
+    """100 workers with endless credit and one session."""
     scene = set_stage(max_connections=200)
     workers = [scene.worker(["vrfy"], concurrency=100) for _ in range(100)]
     with scene.victim() as client:
@@ -440,7 +440,7 @@ def test_72_many_workers_one_session(set_stage: Callable[..., Scene]) -> None:
 
 
 def test_72_many_sessions_one_slot(set_stage: Callable[..., Scene]) -> None:
-    """Row 72: 100 sessions and one worker that takes one event at a time: all served, in order."""
+    """100 sessions and one worker that takes one event at a time: all served, in order."""
     patience = round(DEADLINE_MS * SLOWNESS)
     scene = set_stage(deadline_ms=patience, max_deadline_ms=patience)
     served: list[str] = []

@@ -121,7 +121,7 @@ def test_the_folders_of_a_group(grouped: Gatepost) -> None:
 
 @proves("message_lost")
 def test_a_message_that_a_group_cannot_have(grouped: Gatepost) -> None:
-    """Row 71: a message that cannot be given to a pool's workers stays with its client."""
+    """A message that cannot be given to a pool's workers stays with its client."""
     grouped.frontend()
     worker = grouped.python_worker(["rcpt", "queue"], accepting())
     reader = grouped.python_worker({"data_post": {"needs": ["message"]}}, pool="games")

@@ -1,4 +1,4 @@
-"""Injection into SMTP, headers, envelope and message: rows 40 to 50 (protocol/failure.md)."""
+"""Injection into SMTP, headers, envelope and message (protocol/failure.md)."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ HEADER_VALUES = {
 @proves("header_name")
 @pytest.mark.parametrize("name", HEADER_NAMES)
 def test_44_header_names(attack, name: str) -> None:
-    """Row 44: a name that is no RFC 5322 ftext makes the verdict invalid."""
+    """A name that is no RFC 5322 ftext makes the verdict invalid."""
     run = attack("data_post")
     op = {"op": "header.add", "name": HEADER_NAMES[name], "value": "x"}
     run.answer(run.up_to(), actions=[op])
@@ -122,7 +122,7 @@ def test_44_header_names(attack, name: str) -> None:
 @proves("header_value")
 @pytest.mark.parametrize("name", HEADER_VALUES)
 def test_44_header_values(attack, name: str) -> None:
-    """Row 44: a value with a bare line end, a NUL or an end of the header is invalid."""
+    """A value with a bare line end, a NUL or an end of the header is invalid."""
     run = attack("data_post")
     op = {"op": "header.add", "name": "X-Value", "value": HEADER_VALUES[name]}
     run.answer(run.up_to(), actions=[op])
@@ -180,7 +180,7 @@ def test_44_folding_is_allowed(attack) -> None:
     ids=lambda op: "-".join(str(value) for value in op.values())[:30],
 )
 def test_45_headers_that_are_not_there(attack, op: Message) -> None:
-    """Row 45: an id that no field has makes the verdict invalid; nothing traps."""
+    """An id that no field has makes the verdict invalid; nothing traps."""
     run = attack("data_post")
     run.answer(run.up_to(), actions=[op])
     assert run.client.reply().code == 451
@@ -213,7 +213,7 @@ ADDRESSES = {
 @pytest.mark.parametrize("name", ADDRESSES)
 @pytest.mark.parametrize("op", ["recipient.add", "sender.replace"])
 def test_46_addresses(attack, op: str, name: str) -> None:
-    """Row 46: what a worker calls an address goes through the parser of SMTP."""
+    """What a worker calls an address goes through the parser of SMTP."""
     run = attack("data_post")
     run.answer(run.up_to(), actions=[{"op": op, "address": ADDRESSES[name]}])
     code = run.client.reply().code
@@ -222,7 +222,7 @@ def test_46_addresses(attack, op: str, name: str) -> None:
 
 @proves("too_many_recipients")
 def test_46_too_many_recipients(set_stage: Callable[..., Scene], gatepost) -> None:
-    """Row 46: the limit of recipients holds for workers too."""
+    """The limit of recipients holds for workers too."""
     gatepost.limits(max_recipients=100)
     run = Attack(set_stage(), "data")
     ops = [{"op": "recipient.add", "address": f"a{n}@example.com"} for n in range(150)]
@@ -240,7 +240,7 @@ def test_46_too_many_recipients(set_stage: Callable[..., Scene], gatepost) -> No
 
 @proves("no_recipients")
 def test_46_no_recipient_left(attack) -> None:
-    """Row 46: a message without recipients is no message; who wants that, denies it."""
+    """A message without recipients is no message; who wants that, denies it."""
     run = attack("data_post", needs=["recipients"])
     event = run.up_to()
     (recipient,) = event["transaction"]["recipients"]
@@ -351,7 +351,7 @@ FILES = {
 @proves("path_invalid", "file_refused")
 @pytest.mark.parametrize("name", FILES)
 def test_47_replacements(attack, name: str) -> None:
-    """Row 47: a plain file in the pool's `out` folder, owned by the peer, one link; else policy."""
+    """A plain file in the pool's `out` folder, owned by the peer, one link; else policy."""
     if name in ("device", "other-user") and os.getuid() != 0:
         pytest.skip("needs root")
     run = attack("data_post")
@@ -395,7 +395,7 @@ def test_47_a_good_replacement(attack) -> None:
     ids=["proto", "odd-keys", "deep", "many"],
 )
 def test_48_notes_are_opaque(scene: Scene, notes: Message) -> None:
-    """Row 48: whatever is allowed comes back as it was given."""
+    """Whatever is allowed comes back as it was given."""
     worker, client, event = scene.asked()
     with client:
         worker.answer(event, "ok", notes=notes)
@@ -414,7 +414,7 @@ def test_48_notes_are_opaque(scene: Scene, notes: Message) -> None:
 
 @proves("worker_error")
 def test_50_the_log_cannot_be_forged(scene: Scene) -> None:
-    """Row 50: escapes, line ends and megabytes from a worker stay one short, escaped line."""
+    """Escapes, line ends and megabytes from a worker stay one short, escaped line."""
     worker, client, event = scene.asked()
     evil = "\x1b[2J\r\n2026-01-01 forged: line\u2028\x00" + "x" * 100_000
     with client:
@@ -438,7 +438,7 @@ def test_50_the_log_cannot_be_forged(scene: Scene) -> None:
 
 
 def test_50_a_plugin_with_line_ends(scene: Scene) -> None:
-    """Row 50: whatever a plugin is called, its name is data in one line."""
+    """Whatever a plugin is called, its name is data in one line."""
     worker, client, event = scene.asked()
     with client:
         worker.answer(event, "deny", plugin="a\r\nforged \x1b[2J\u2028")
@@ -449,7 +449,7 @@ def test_50_a_plugin_with_line_ends(scene: Scene) -> None:
 
 
 def test_50_a_flood_of_errors(scene: Scene) -> None:
-    """Row 50: a worker whose every answer is wrong does not fill the disk with log lines."""
+    """A worker whose every answer is wrong does not fill the disk with log lines."""
     worker = scene.worker(["vrfy"], concurrency=100)
     client = scene.victim()
     with client:

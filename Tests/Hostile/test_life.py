@@ -1,4 +1,4 @@
-"""The life of workers: rows 51 to 60 of the list of hostile acts (protocol/failure.md)."""
+"""The life of workers (protocol/failure.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scene import SLACK_OCTETS, Scene, failed_by_policy
 @proves("worker_lost", "answered_then_lost")
 @pytest.mark.parametrize("when", ["before-hello", "before-answer", "within-answer", "after-answer"])
 def test_51_a_death(scene: Scene, when: str) -> None:
-    """Row 51: a complete line counts, anything less is asked again or fails; one reply in any case."""
+    """A complete line counts, anything less is asked again or fails; one reply in any case."""
     if when == "before-hello":
         scene.attacker().reset()
         with scene.victim() as client:
@@ -45,7 +45,7 @@ def test_51_a_death(scene: Scene, when: str) -> None:
 
 @proves("poison")
 def test_52_poison(set_stage: Callable[..., Scene]) -> None:
-    """Row 52: what two workers died of kills no third; its evidence is on disk."""
+    """What two workers died of kills no third; its evidence is on disk."""
     scene = set_stage(grace_ms=1_500, deadline_ms=3_000, max_deadline_ms=3_000)
     deaths: list[Message] = []
     lock = threading.Lock()
@@ -187,7 +187,7 @@ def test_52_poison_is_retried_alone(set_stage: Callable[..., Scene]) -> None:
 
 @proves("no_worker")
 def test_53_all_workers_die_and_one_returns(set_stage: Callable[..., Scene]) -> None:
-    """Row 53: policy at once after the grace, a banner all the time, well again with one worker."""
+    """Policy at once after the grace, a banner all the time, well again with one worker."""
     scene = set_stage()
     workers = [scene.worker(["vrfy"]) for _ in range(4)]
     clients = [scene.victim() for _ in range(12)]
@@ -383,7 +383,7 @@ def test_21_a_slow_observer_delays_nobody(scene: Scene) -> None:
 
 @proves("quarantined")
 def test_54_a_crash_loop(scene: Scene) -> None:
-    """Row 54: hello and away, as fast as it can: quarantined with backoff, the log stays readable."""
+    """Hello and away, as fast as it can: quarantined with backoff, the log stays readable."""
     until = time.monotonic() + 2.5
     welcomes = rejects = 0
     while time.monotonic() < until:
@@ -459,7 +459,7 @@ time.sleep(30)
 
 @pytest.mark.parametrize("act", ["fork-bomb", "memory-bomb", "spin"])
 def test_55_56_58_a_worker_process_that_goes_mad(scene: Scene, act: str) -> None:
-    """Rows 55, 56, 58: what a worker does to itself is its supervisor's affair; deadlines hold."""
+    """What a worker does to itself is its supervisor's affair; deadlines hold."""
     log = scene.gatepost.folder / "mad.log"
     argv: list[str | Path] = [sys.executable, "-c", MAD_WORKER]
     mad = Program("mad", [*argv, scene.gatepost.socket("hostile"), act], log)
@@ -476,7 +476,7 @@ def test_55_56_58_a_worker_process_that_goes_mad(scene: Scene, act: str) -> None
 
 
 def test_57_stopped_and_continued(scene: Scene) -> None:
-    """Row 57: it answers everything late: dropped; after that it is as good as any."""
+    """It answers everything late: dropped; after that it is as good as any."""
     # Two, because three failures in a row would be a quarantine.
     worker = scene.worker(["vrfy"], concurrency=2)
     clients = [scene.victim() for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Framing and transport: rows 1 to 29 of the list of hostile acts (protocol/failure.md)."""
+"""Framing and transport (protocol/failure.md)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verdict(event: Message, verdict: str = "ok", **fields: object) -> bytes:
     "octets", [b"", b'{"type":"hello"', HELLO], ids=["1-silence", "2-half", "2-no-newline"]
 )
 def test_no_hello_in_time(scene: Scene, octets: bytes) -> None:
-    """Rows 1, 2: closed after 5 s, and never counted as a ready worker."""
+    """Closed after 5 s, and never counted as a ready worker."""
     worker = scene.attacker()
     worker.octets(octets)
     with scene.victim() as client:
@@ -46,7 +46,7 @@ def test_no_hello_in_time(scene: Scene, octets: bytes) -> None:
 
 @proves("handshake_timeout")
 def test_3_slow_hellos(scene: Scene) -> None:
-    """Row 3: the time is for the whole hello, and so many at once harm nobody."""
+    """The time is for the whole hello, and so many at once harm nobody."""
     workers = [scene.attacker() for _ in range(40)]
     began = time.monotonic()
     opened = set(range(len(workers)))
@@ -78,7 +78,7 @@ NOISE = {
 @proves("hello_malformed", "hello_too_long")
 @pytest.mark.parametrize("name", NOISE)
 def test_noise_instead_of_hello(scene: Scene, name: str) -> None:
-    """Rows 4, 5: one `reject` line at most, then closed."""
+    """One `reject` line at most, then closed."""
     worker = scene.attacker()
     try:
         worker.socket.sendall(NOISE[name])
@@ -118,7 +118,7 @@ BAD_HELLO: dict[str, tuple[str, dict[str, object]]] = {
 @proves("hello_invalid", "hello_unknown_hook", "protocol_unsupported", "pool_unknown")
 @pytest.mark.parametrize("name", BAD_HELLO)
 def test_bad_hello(scene: Scene, name: str) -> None:
-    """Rows 8, 31, 32, 37, 67, 68: `reject` with its code, then closed; no half state."""
+    """`reject` with its code, then closed; no half state."""
     codes, fields = BAD_HELLO[name]
     worker = scene.attacker()
     message = {**hello(["vrfy"], pool="hostile"), **fields}
@@ -149,7 +149,7 @@ def test_32_no_concurrency(scene: Scene) -> None:
 @proves("not_hello_first")
 @pytest.mark.parametrize("type", ["verdict", "drain", "ping", "welcome"])
 def test_69_not_hello_first(scene: Scene, type: str) -> None:
-    """Row 69: whatever comes before `hello` is refused as a bad one."""
+    """Whatever comes before `hello` is refused as a bad one."""
     worker = scene.attacker()
     worker.send({"type": type, "id": 1, "verdict": "ok", "n": 1, "reason": "x"})
     (said,) = worker.closed()
@@ -159,7 +159,7 @@ def test_69_not_hello_first(scene: Scene, type: str) -> None:
 @proves("unexpected_message", "unknown_type")
 @pytest.mark.parametrize("name", ["second-hello", "event", "unknown-type", "no-type", "welcome"])
 def test_69_wrong_messages(scene: Scene, name: str) -> None:
-    """Row 69: a message that is not a worker's to send ends its connection, with `bye`."""
+    """A message that is not a worker's to send ends its connection, with `bye`."""
     worker, client, event = scene.asked()
     with client:
         worker.send(
@@ -182,7 +182,7 @@ def test_69_wrong_messages(scene: Scene, name: str) -> None:
 
 @proves("frame_too_long")
 def test_6_a_line_without_end(scene: Scene) -> None:
-    """Row 6: closed at max_frame; the frontend never buffers more; the event fails by policy."""
+    """Closed at max_frame; the frontend never buffers more; the event fails by policy."""
     worker, client, _ = scene.asked()
     peak = scene.frontend.peak_octets()
     sent, chunk = 0, b"x" * (1 << 16)
@@ -203,7 +203,7 @@ def test_6_a_line_without_end(scene: Scene) -> None:
 @proves("frame_too_long")
 @pytest.mark.parametrize("surplus", [-1, 0, 1])
 def test_7_the_longest_frame(set_stage: Callable[..., Scene], surplus: int) -> None:
-    """Row 7: max_frame - 1 and max_frame octets, LF included, are taken; one more is not."""
+    """Max_frame - 1 and max_frame octets, LF included, are taken; one more is not."""
     if IS_DEBUG:
         scene = set_stage(max_frame_octets=65_536)
     else:
@@ -315,7 +315,7 @@ BROKEN: dict[str, tuple[str, bytes]] = {
 @proves(*{id for reason, _ in BROKEN.values() for id in reason.split("|")})
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_lines(scene: Scene, name: str) -> None:
-    """Rows 10 to 20, 30, 31, 59: the connection ends, the event fails by policy, never by consent."""
+    """The connection ends, the event fails by policy, never by consent."""
     reason, line = BROKEN[name]
     worker, client, event = scene.asked()
     with client:
@@ -332,7 +332,7 @@ def test_broken_lines(scene: Scene, name: str) -> None:
 
 @proves("frame_cut")
 def test_11_a_verdict_without_its_line_end(scene: Scene) -> None:
-    """Row 11: a line without LF before EOF is no message: what is cut may be a prefix."""
+    """A line without LF before EOF is no message: what is cut may be a prefix."""
     worker, client, event = scene.asked()
     with client:
         worker.octets(verdict(event))
@@ -342,7 +342,7 @@ def test_11_a_verdict_without_its_line_end(scene: Scene) -> None:
 
 @pytest.mark.parametrize("name", ["keys", "notes"])
 def test_15_very_many_keys(scene: Scene, name: str) -> None:
-    """Row 15: a frame full of keys is read in time that nobody notices, or refused."""
+    """A frame full of keys is read in time that nobody notices, or refused."""
     worker, client, event = scene.asked()
     members = ",".join(f'"k{n}":0' for n in range(9_000 if IS_DEBUG else 90_000))
     line = verdict(event)[:-1]
@@ -371,7 +371,7 @@ def flooding(scene: Scene, worker: RawWorker, count: int) -> list[Dialogue]:
 
 
 def test_21_a_worker_that_never_reads(scene: Scene) -> None:
-    """Row 21: no more than its credit is written to it; deadlines free the sessions."""
+    """No more than its credit is written to it; deadlines free the sessions."""
     worker = scene.worker(["vrfy"], concurrency=20)
     clients = flooding(scene, worker, 40)
     for client in clients:
@@ -441,7 +441,7 @@ def test_21_pings_and_reads(scene: Scene) -> None:
 
 @proves("deadline", "zombie")
 def test_22_a_worker_that_never_answers(scene: Scene) -> None:
-    """Row 22: deadline, policy, and after zombie_ms without an answer the connection."""
+    """Deadline, policy, and after zombie_ms without an answer the connection."""
     worker, client, event = scene.asked()
     with client:
         began = time.monotonic()
@@ -456,7 +456,7 @@ def test_22_a_worker_that_never_answers(scene: Scene) -> None:
 
 @proves("deadline")
 def test_23_an_answer_too_slow(scene: Scene) -> None:
-    """Row 23: the deadline is for the whole line."""
+    """The deadline is for the whole line."""
     worker, client, event = scene.asked()
     with client:
         client.socket.settimeout(0.0)
@@ -473,7 +473,7 @@ def test_23_an_answer_too_slow(scene: Scene) -> None:
 
 
 def test_24_both_sides_write(scene: Scene) -> None:
-    """Row 24: the frontend goes on reading from a worker that it cannot write to."""
+    """The frontend goes on reading from a worker that it cannot write to."""
     worker = scene.worker(["vrfy"], concurrency=1_000)
     clients = flooding(scene, worker, 50)
     worker.socket.settimeout(5)
@@ -490,7 +490,7 @@ def test_24_both_sides_write(scene: Scene) -> None:
 @proves("worker_lost")
 @pytest.mark.parametrize("how", ["shut-write", "shut-read", "reset", "shut-both"])
 def test_25_half_closed(scene: Scene, how: str) -> None:
-    """Row 25: all of these are EOF; what was asked goes elsewhere or fails by policy."""
+    """All of these are EOF; what was asked goes elsewhere or fails by policy."""
     worker, client, _ = scene.asked()
     with client:
         if how == "reset":
@@ -508,7 +508,7 @@ def test_25_half_closed(scene: Scene, how: str) -> None:
 
 @proves("worker_lost")
 def test_25_a_write_fails_while_its_lines_are_read(scene: Scene) -> None:
-    """Row 25: a write that fails has the frontend read what is left, in the middle of an earlier line."""
+    """A write that fails has the frontend read what is left, in the middle of an earlier line."""
     worker = scene.worker(["noop", "vrfy"], concurrency=1)
     with scene.victim() as first, scene.victim() as second:
         # Events of this size are sent at once instead of at the end of the loop's turn.
@@ -532,7 +532,7 @@ def test_25_a_write_fails_while_its_lines_are_read(scene: Scene) -> None:
 
 @proves("descriptors_passed")
 def test_26_descriptors_in_the_mail(scene: Scene) -> None:
-    """Row 26: descriptors that come with a message are not taken, or closed at once."""
+    """Descriptors that come with a message are not taken, or closed at once."""
     worker, client, event = scene.asked()
     with client:
         null = os.open("/dev/null", os.O_RDONLY)
@@ -553,7 +553,7 @@ def test_26_descriptors_in_the_mail(scene: Scene) -> None:
 
 @proves("connect_storm")
 def test_27_a_storm_of_connections(scene: Scene) -> None:
-    """Row 27: connect and close, thousands of times; the log does not grow with each."""
+    """Connect and close, thousands of times; the log does not grow with each."""
     path = str(scene.gatepost.socket("hostile"))
     until = time.monotonic() + 2
     count = 0
@@ -574,7 +574,7 @@ def test_27_a_storm_of_connections(scene: Scene) -> None:
 
 @proves("pool_full")
 def test_28_too_many_connections(set_stage: Callable[..., Scene]) -> None:
-    """Row 28: `max_connections` of a pool; one more gets `reject pool_full`."""
+    """`max_connections` of a pool; one more gets `reject pool_full`."""
     scene = set_stage(max_connections=10)
     workers = [scene.worker(["vrfy"]) for _ in range(9)]
     surplus = scene.attacker()
@@ -598,7 +598,7 @@ def test_28_too_many_connections(set_stage: Callable[..., Scene]) -> None:
 
 
 def test_29_the_frontend_runs_out_of_descriptors(scene: Scene) -> None:
-    """Rows 28, 29: at its limit the frontend neither spins nor ends; all is well afterwards."""
+    """At its limit the frontend neither spins nor ends; all is well afterwards."""
     scene.probe.end()
     scene.probe = type(scene.probe)(scene.gatepost)
     limit = len(scene.frontend.descriptors()) + 12

@@ -123,7 +123,7 @@ extension ListeningSocket: Sendable {}
 /// Stops accepting for a moment when the process is out of descriptors or memory.
 ///
 /// The connection that could not be accepted stays in the backlog and keeps the listening socket
-/// readable, so that trying again at once would spin (hardening rows 28 and 29).
+/// readable, so that trying again at once would spin.
 private final class AcceptFailureHandler: ChannelInboundHandler {
     typealias InboundIn = any Channel
 

@@ -3,7 +3,7 @@ import PolicyProtocol
 
 /// What plugins remember, in two scopes, and its JSON, made once until it changes.
 struct PolicyNotes {
-    /// Largest encoded size of one scope, in octets (protocol §5).
+    /// Largest encoded size of one scope, in octets (protocol/verdicts.md, "Notes").
     static let maximumScopeOctets = 65_536
 
     private(set) var session = JSONValue.object([:])

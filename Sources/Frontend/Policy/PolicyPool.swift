@@ -215,7 +215,7 @@ extension PolicyPool {
     }
 
     /// Takes no new workers and tells those that are there that nothing more is coming; those that
-    /// said `drain` themselves have been told (protocol §9).
+    /// said `drain` themselves have been told (protocol/README.md §9).
     func drain() {
         _ = self.closeSocket()
         for connection in Array(self.connections.values) {

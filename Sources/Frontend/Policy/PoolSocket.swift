@@ -4,7 +4,7 @@ import ServiceManager
 /// The place of a pool's Unix socket: taken by one frontend, never stolen from another.
 ///
 /// A lock on `<runtime_directory>/<frontend id>.lock` says who owns the id; a socket file found
-/// under the lock is stale, and still is only removed when nobody answers on it (hardening 61–66).
+/// under the lock is stale, and still is only removed when nobody answers on it.
 struct PoolSocketPlace {
     /// Longest path that fits `sockaddr_un`, without its NUL.
     static let maximumPathOctets = 107

@@ -5,7 +5,7 @@ import Glibc
 ///
 /// Owns `<spool_directory>/<frontend id>/`, the `out/<pool>/` and `for/<pool>/` folders in it, and
 /// `<spool_directory>/poison/`. Files are 0640 and folders 0750, so that the frontend's own group can
-/// read messages and nobody else anything. Names are random (protocol §7).
+/// read messages and nobody else anything. Names are random (protocol/events.md, "The message").
 ///
 /// A pool with a `group` of its own has `for/<pool>/`, which only that group can enter. A message
 /// gets a second name there when workers of the pool are first told of it. Both names are one file,

@@ -1,5 +1,5 @@
 // One protocol a hook: its event's name and its one method. What a stage may do to session and
-// transaction follows from the protocol of the same trait in Stage.swift.
+// transaction follows from the protocol of the same trait in Stages.swift.
 
 /// A client has connected; asked before the banner.
 public protocol ConnectHook: Plugin {
