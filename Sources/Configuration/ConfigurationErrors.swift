@@ -1,8 +1,8 @@
-/// One thing that is wrong in a configuration file, and what to do about it.
+/// One mistake in a configuration file, and what to do about it.
 package struct ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// The file as a path that opens from where the program runs.
+    /// The file's path, which can be opened from the program's working directory.
     package let file: String
-    /// The line, counted from 1; `nil` when the file as a whole is meant.
+    /// The line, counted from 1; `nil` if the mistake is in no single line.
     package let line: Int?
     /// The key with its tables (`pool[2].hooks.connect.deadline_ms`); `nil` outside a key.
     package let key: String?
@@ -30,7 +30,7 @@ package struct ConfigurationError: Error, Sendable, Equatable, CustomStringConve
     }
 }
 
-/// Everything that is wrong in a configuration, all of it at once; never empty when thrown.
+/// All mistakes in a configuration; never empty when thrown.
 package struct ConfigurationErrors: Error, Sendable, Equatable, CustomStringConvertible {
     /// In the order of files and lines.
     package let errors: [ConfigurationError]

@@ -5,7 +5,7 @@ import TOMLKit
 struct ConfigurationFolder {
     /// Absolute, links resolved.
     let directory: String
-    /// What relative paths are relative to: the folder that holds the configuration folder.
+    /// The folder that holds the configuration folder; relative paths start here.
     let baseDirectory: String
     private let problems: ConfigurationProblems
 
@@ -60,7 +60,7 @@ struct ConfigurationFolder {
         }
     }
 
-    /// As if the file were empty.
+    /// A reader for an empty file of this name.
     func emptyReader(_ name: String) -> TOMLReader {
         TOMLReader(emptyFile: "\(self.directory)/\(name)", problems: self.problems)
     }

@@ -58,7 +58,7 @@ extension FrontendConfiguration {
         return address == nil ? nil : listener
     }
 
-    /// What the listener takes that RFC 5321 does not allow: all of it is off by default.
+    /// Reads the `allow_…` keys: syntax that RFC 5321 does not allow; all are off by default.
     private static func readTolerance(_ reader: TOMLReader, of listener: inout Listener) {
         func isOn(_ key: String) -> Bool { reader.bool(key, default: false) }
         listener.allowMissingBrackets = isOn("allow_missing_brackets")

@@ -1,12 +1,12 @@
 import Glibc
 
 extension FrontendConfiguration {
-    /// Reads and checks `<directory>/frontend.toml`; without that file everything is default.
+    /// Reads and checks `<directory>/frontend.toml`; without that file all values are defaults.
     ///
     /// - Parameter directory: The configuration folder; relative paths in the file are relative to
     ///   the folder that holds it.
-    /// - Returns: What the file says, complete.
-    /// - Throws: Everything that is wrong, at once.
+    /// - Returns: The whole configuration.
+    /// - Throws: All mistakes at once.
     package static func load(directory: String) throws(ConfigurationErrors) -> Self {
         let problems = ConfigurationProblems()
         let folder = ConfigurationFolder(directory, problems: problems)
@@ -105,7 +105,7 @@ extension FrontendConfiguration {
             }
     }
 
-    /// A Unix socket's path has 107 octets, which deep folders exceed.
+    /// Reports paths of sockets that are longer than the 107 octets of a Unix socket's address.
     private func checkSockets(_ reader: TOMLReader) {
         for (index, pool) in self.pools.enumerated() {
             let path = "\(self.runtimeDirectory)/pools/\(pool.name)/\(self.id).sock"

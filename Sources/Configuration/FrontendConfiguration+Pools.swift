@@ -168,7 +168,7 @@ extension FrontendConfiguration {
         return policy
     }
 
-    /// Hooks that want an answer; the others cannot fail.
+    /// The hooks at which pools are asked; notifications cannot fail.
     static let decisionHooks: [Hook] = [
         .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .received_line, .data_headers_end,
         .data_post_headers, .data_post, .queue_pre, .queue, .quit, .vrfy, .help, .noop,

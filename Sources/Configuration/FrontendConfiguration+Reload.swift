@@ -1,12 +1,11 @@
 extension FrontendConfiguration {
-    /// What SIGHUP makes of a running configuration and the file as it is now.
+    /// The configuration after SIGHUP.
     ///
-    /// Sockets, folders and the names that stand in their paths stay as they are until a restart;
-    /// everything else counts at once.
+    /// Sockets, folders and the names in their paths stay as they are until a restart; all other
+    /// changes hold at once.
     ///
-    /// - Parameter new: What was just loaded.
-    /// - Returns: The configuration to go on with, and the keys whose change has to wait for a
-    ///   restart, as they stand in the file.
+    /// - Parameter new: The configuration that was just loaded.
+    /// - Returns: The new configuration, and the keys in the file whose change needs a restart.
     package func reloaded(with new: Self) -> (configuration: Self, waiting: [String]) {
         var merged = new
         var waiting: [String] = []

@@ -1,6 +1,7 @@
 package import PolicyProtocol
 
-/// Everything that `config/frontend.toml` says, checked, with defaults filled in and paths absolute.
+/// Everything that `config/frontend.toml` says, checked, with defaults filled in and paths
+/// absolute.
 ///
 /// Immutable once loaded: SIGHUP loads another one. The names follow the keys; `…MS` is
 /// milliseconds, `…Octets` octets.
@@ -10,7 +11,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
     /// Where control files are looked for, best first: ``directory``, then `control_directories`.
     package var controlDirectories: [String]
 
-    /// What `id` is without a line in the file.
+    /// The default of `id`.
     package static let defaultID = "frontend"
 
     /// `id`: names this frontend's sockets and spool; letters, digits, `-`, `_` and `.`.
@@ -23,12 +24,12 @@ package struct FrontendConfiguration: Sendable, Equatable {
     package var spoolDirectory: String
     /// `shutdown_ms`: how long transactions may go on after SIGTERM.
     package var shutdownMS: Int64 = 30_000
-    /// `hang_ms`: how long the event loop of a program may stand still before `gatepost run` ends it
-    /// and starts it again; 0: for ever.
+    /// `hang_ms`: how long the event loop of a program may stand still before `gatepost run` ends
+    /// it and starts it again; 0 is no limit.
     package var hangMS: Int64 = 10_000
     /// `compat`: whose reply codes to use.
     package var compatibility: Compatibility = .none
-    /// `bare_newline`: what a CR or LF on its own inside a message becomes.
+    /// `bare_newline`: what happens to a CR or LF on its own inside a message.
     package var bareNewline: BareNewline = .reject
     /// `log_level`, overruled by `--log-level`.
     package var logLevel: LogLevel = .info
@@ -77,9 +78,9 @@ package struct FrontendConfiguration: Sendable, Equatable {
     package struct Limits: Sendable, Equatable {
         /// `command_timeout_ms`: silence between commands (RFC 5321 §4.5.3.2.7).
         package var commandTimeoutMS: Int64 = 300_000
-        /// `data_timeout_ms`: silence inside a message.
+        /// `data_timeout_ms`: how long a client may be silent inside a message.
         package var dataTimeoutMS: Int64 = 180_000
-        /// `reply_timeout_ms`: more replies wait than may, and the client takes none of them.
+        /// `reply_timeout_ms`: how long a client may take no reply while too many replies wait.
         package var replyTimeoutMS: Int64 = 300_000
         /// `session_timeout_ms`: the whole session.
         package var sessionTimeoutMS: Int64 = 3_600_000
@@ -111,9 +112,11 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumSessions = 2_000
         /// `max_sessions_per_ip` at once, from one address (an IPv6 /64); 0 is no limit.
         package var maximumSessionsPerIP = 200
-        /// `memory_octets`: what all sessions may hold before none begins; 0 is no limit.
+        /// `memory_octets`: the memory of all sessions above which no session begins; 0 is no
+        /// limit.
         package var memoryOctets = 536_870_912
-        /// `memory_message_octets`: a message up to this stays in memory until a worker wants it.
+        /// `memory_message_octets`: a message up to this size stays in memory until a worker needs
+        /// it.
         package var memoryMessageOctets = 65_536
         /// `max_reply_delay_ms`: the longest tarpit that a worker may ask for.
         package var maximumReplyDelayMS: Int64 = 30_000
@@ -129,7 +132,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var address: ListenAddress
         /// `tls`; only `none` can be loaded in this version.
         package var tls: TLSMode = .none
-        /// `greeting_delay_ms`: how long to hold the banner and listen for a client that talks early.
+        /// `greeting_delay_ms`: how long to hold the banner and listen for a client that talks
+        /// early.
         package var greetingDelayMS: Int64 = 0
         /// `greeting_delay_exempt`: clients that never wait.
         package var greetingDelayExempt: [IPNetwork] = []
@@ -177,7 +181,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case enhancedStatusCodes = "ENHANCEDSTATUSCODES"
     }
 
-    /// What the client gets when a pool could not answer.
+    /// What the client gets when a question failed in a pool.
     package enum FailurePolicy: String, Sendable, CaseIterable {
         /// 451 4.3.0; at connect 421.
         case tempfail
@@ -190,9 +194,9 @@ package struct FrontendConfiguration: Sendable, Equatable {
     /// `on_failure`, `deadline_ms` and `max_deadline_ms` of one hook of one pool.
     package struct HookPolicy: Sendable, Equatable {
         package var onFailure: FailurePolicy
-        /// How long an event may take, waiting for a worker included.
+        /// How long a question may take, waiting for a worker included.
         package var deadlineMS: Int64
-        /// How long it may take in all when the worker says `progress`; at least ``deadlineMS``.
+        /// How long it may take in all if the worker sends `progress`; at least ``deadlineMS``.
         package var maximumDeadlineMS: Int64
 
         package init(onFailure: FailurePolicy, deadlineMS: Int64, maximumDeadlineMS: Int64) {
@@ -208,7 +212,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var name: String
         /// `minimum_workers`: the listeners open when so many are ready.
         package var minimumWorkers = 1
-        /// What holds for hooks that ``hooks`` does not name.
+        /// For the hooks that are not in ``hooks``.
         package var policy = HookPolicy(
             onFailure: .tempfail,
             deadlineMS: 20_000,
@@ -217,22 +221,27 @@ package struct FrontendConfiguration: Sendable, Equatable {
         /// `[pool.hooks.HOOK]`, completed from the pool's own values; data_post and queue, which
         /// are slower by default, are always here.
         package var hooks: [Hook: HookPolicy] = [:]
-        /// `zombie_ms`: past its deadline an answer may come so late; then its worker is closed.
+        /// `zombie_ms`: how long after its deadline an answer may still come; then its worker is
+        /// closed.
         package var zombieMS: Int64 = 30_000
-        /// `ping_ms`: a worker that says nothing for so long is asked `ping`; one that has no event left
-        /// to answer and does not answer that for ``zombieMS`` is closed.
+        /// `ping_ms`: a worker that is silent for this long gets a `ping`.
+        ///
+        /// If it holds no event and does not answer the `ping` for ``zombieMS``, it is closed.
         package var pingMS: Int64 = 5_000
-        /// `grace_ms`: after start, or after the last worker left, events wait so long.
+        /// `grace_ms`: how long questions wait for a worker after the start, or after the last one
+        /// left.
         package var graceMS: Int64 = 3_000
-        /// `always_asked`: asked whatever workers are there; `nil`: what workers named is remembered.
+        /// `always_asked`: the hooks at which the pool is asked, whatever its workers registered;
+        /// `nil`: the hooks that workers registered are remembered.
         package var alwaysAsked: [Hook]?
-        /// `hooks_remembered_ms`: SIGHUP forgets no hook whose worker left a shorter time ago.
+        /// `hooks_remembered_ms`: SIGHUP forgets only hooks whose last worker left longer ago than
+        /// this.
         package var hooksRememberedMS: Int64 = 60_000
-        /// `queue_limit`: events that wait for a worker; one more fails by the policy.
+        /// `queue_limit`: how many questions may wait for a worker; further ones fail.
         package var queueLimit = 1_000
         /// `max_connections` of workers.
         package var maximumConnections = 64
-        /// `max_concurrency`: events outstanding on one worker, whatever it offers.
+        /// `max_concurrency`: how many events a worker may hold, even if it offers more.
         package var maximumConcurrency = 1_024
         /// `max_frame_octets`: the longest line accepted from a worker.
         package var maximumFrameOctets = 1_048_576
@@ -242,17 +251,20 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var groupID: UInt32?
         /// `socket_mode`.
         package var socketMode: UInt32 = 0o660
-        /// `failure_header`: a message that this pool skipped says so in a header field.
+        /// `failure_header`: a message for which this pool was skipped gets a header field that
+        /// says so.
         package var failureHeader = false
-        /// `shadow_of`: gets what that pool gets; its answers are compared and never used.
+        /// `shadow_of`: this pool is a shadow of that pool.
         package var shadowOf: String?
-        /// `shadow_queue`: a shadow is shown `queue` too, where it might store the message again.
+        /// `shadow_queue`: the shadow is asked at `queue` too, where it may store the message once
+        /// more.
         package var isShadowQueueing = false
-        /// `shadow_octets`: memory that a shadow's unanswered questions may hold; more are dropped.
+        /// `shadow_octets`: the memory that the shadow's open questions may hold; further questions
+        /// are dropped.
         package var shadowOctets = 67_108_864
-        /// `shadow_spool_octets`: of messages that are kept on the disk for it.
+        /// `shadow_spool_octets`: the same for its messages on the disk.
         package var shadowSpoolOctets = 1_073_741_824
-        /// `canary_of`: takes ``canaryPercent`` of that pool's sessions.
+        /// `canary_of`: this pool is a canary of that pool, for ``canaryPercent`` of its sessions.
         package var canaryOf: String?
         /// `canary_percent`: 1 … 100.
         package var canaryPercent = 0
@@ -264,7 +276,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         /// Whether it is neither a shadow nor a canary.
         package var isDeciding: Bool { self.shadowOf == nil && self.canaryOf == nil }
 
-        /// What holds for `hook`.
+        /// The failure policy and deadlines of `hook`.
         package func policy(for hook: Hook) -> HookPolicy {
             self.hooks[hook] ?? self.policy
         }

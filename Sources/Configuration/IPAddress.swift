@@ -1,13 +1,13 @@
-/// An IPv4 or IPv6 address; what compares and matches, not what is dialled.
+/// An IPv4 or IPv6 address, to compare and match.
 ///
-/// An IPv4 address that arrived on an IPv6 socket (`::ffff:192.0.2.1`) is the IPv4 address, so that
-/// no list can be passed by coming in through the other family. RFC 4291 §2.5.5.2.
+/// An IPv4-mapped address (`::ffff:192.0.2.1`, RFC 4291 §2.5.5.2) is read as the IPv4 address, so
+/// that a client cannot evade a list by connecting over IPv6.
 package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     /// The address's bits, an IPv4 address in the lowest 32.
     let bits: UInt128
     package let isIPv6: Bool
 
-    /// What becomes of `::ffff:a.b.c.d`.
+    /// How `::ffff:a.b.c.d` is read.
     package enum MappedAddress: Sendable {
         case unwrap
         case keep
@@ -49,7 +49,8 @@ package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// What one client has: an IPv4 address itself, of an IPv6 address its /64 (RFC 4291 §2.5.1).
+    /// The block of addresses that belongs to one client: an IPv4 address itself, the /64 of an
+    /// IPv6 address (RFC 4291 §2.5.1).
     package var clientNetwork: IPAddress {
         self.isIPv6 ? IPAddress(bits: (self.bits >> 64) << 64, isIPv6: true) : self
     }

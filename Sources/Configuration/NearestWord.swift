@@ -1,6 +1,6 @@
-/// Finds what a misspelt word may have been meant to be.
+/// Finds the word that a misspelt word most resembles.
 package enum NearestWord {
-    /// `did you mean "deadline_ms"?`, or all of `words` if none is near.
+    /// `did you mean "deadline_ms"?`, or all of `words` if no word resembles it.
     package static func suggestion(for word: String, among words: [String]) -> String {
         guard let nearest = Self.nearest(to: word, among: words) else {
             return "remove it, or write one of: \(words.sorted().joined(separator: ", "))"

@@ -1,20 +1,20 @@
 extension WorkerConfiguration {
-    /// Reads and checks `<directory>/worker.toml`; without that file everything is default.
+    /// Reads and checks `<directory>/worker.toml`; without that file all values are defaults.
     ///
     /// - Parameter directory: The configuration folder; relative paths in the file are relative to
     ///   the folder that holds it.
-    /// - Returns: What the file says, complete.
-    /// - Throws: Everything that is wrong, at once.
+    /// - Returns: The whole configuration.
+    /// - Throws: All mistakes at once.
     package static func load(directory: String) throws(ConfigurationErrors) -> Self {
         let (configuration, errors) = Self.loadAnyway(directory: directory)
         guard errors.isEmpty else { throw ConfigurationErrors(errors) }
         return configuration
     }
 
-    /// The same for a check that wants to go on and find what else is wrong.
+    /// The same for a check, which goes on after mistakes.
     ///
     /// - Parameter directory: The configuration folder.
-    /// - Returns: A configuration that has its default where the file is wrong, and what is.
+    /// - Returns: The configuration, with defaults where the file is wrong, and all mistakes.
     package static func loadAnyway(
         directory: String
     ) -> (configuration: Self, errors: [ConfigurationError]) {

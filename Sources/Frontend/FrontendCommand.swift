@@ -60,7 +60,7 @@ struct FrontendCommand: AsyncParsableCommand {
         try await group.shutdownGracefully()
     }
 
-    /// Reads frontend.toml; all that is wrong is said at once, and the process ends with 78.
+    /// Reads `frontend.toml`; if it is wrong, prints all mistakes and ends the process with 78.
     private func loadConfiguration() throws -> FrontendConfiguration {
         do {
             var configuration = try FrontendConfiguration.load(directory: self.config)
@@ -84,7 +84,8 @@ struct FrontendCommand: AsyncParsableCommand {
         ServiceLog.complain("gatepost-frontend: \(text)")
     }
 
-    /// Uses what the system allows: each session and each worker costs a descriptor.
+    /// Raises the limit of open descriptors as far as the system allows: each session and each
+    /// worker needs one.
     private static func raiseDescriptorLimit() {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }

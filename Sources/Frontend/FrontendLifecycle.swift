@@ -7,7 +7,7 @@ import ServiceLog
 import ServiceManager
 import UnixSignals
 
-/// From start to the last line: what the process does around the event loop.
+/// What the process does around the event loop, from the start to the last log line.
 ///
 /// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads `frontend.toml` again.
 struct FrontendLifecycle {
@@ -16,7 +16,7 @@ struct FrontendLifecycle {
     /// Reads the configuration again, for SIGHUP.
     let load: @Sendable () throws -> FrontendConfiguration
 
-    /// Runs until told to stop.
+    /// Runs until a signal asks it to stop.
     ///
     /// - Throws: ``SystemError`` when the frontend could not start.
     func run(_ configuration: FrontendConfiguration) async throws {
@@ -67,9 +67,9 @@ struct FrontendLifecycle {
     }
 }
 
-/// Tells the service manager and whoever reads standard output how far we are.
+/// Tells systemd, and the program that reads standard output, that the frontend is ready.
 enum ReadyNotice {
-    /// Prints one line that starts with `ready`, and tells systemd where it listens for it.
+    /// Prints one line that starts with `ready`, and notifies systemd if it started this process.
     static func send(_ addresses: [String]) {
         ServiceLog.say("ready \(addresses.joined(separator: " "))")
         Systemd.notify("READY=1")

@@ -11,8 +11,9 @@ import ServiceManager
 
 /// The frontend: its listeners, sessions and pools, all on one event loop.
 ///
-/// One loop means no lock and no hop between a session and a worker, and one write for all the
-/// events of a turn. More cores are more frontends with ids of their own that share the workers.
+/// With one loop, nothing between a session and a worker needs a lock or another thread, and all
+/// events of one turn of the loop are one write. To use more cores, run more frontends, each with
+/// an `id` of its own; they share the workers.
 final class FrontendServer {
     let loop: any EventLoop
     let threads: NIOThreadPool
@@ -40,10 +41,10 @@ final class FrontendServer {
     private var dates = DateCache()
     private var startedMS: Int64
     private var sessionsOpened: UInt64 = 0
-    /// Hooks that some pool is asked about or told of; kept, since every command looks at them.
+    /// Hooks at which some pool is asked; kept here, because every command needs them.
     private var asked: HookSet = []
     private var observed: HookSet = []
-    /// Whether any worker looks at header fields, or at the trace.
+    /// Whether any worker needs the header fields, or the trace.
     private(set) var areHeadersWanted = false
     private(set) var isTraceWanted = false
 
@@ -51,16 +52,16 @@ final class FrontendServer {
         /// Pools are open; the listeners wait for workers.
         case starting
         case serving
-        /// No new clients; transactions finish.
+        /// No new clients are accepted; transactions finish.
         case stopping
-        /// No session is left; workers finish what they hold.
+        /// No session is left; workers answer the events that they hold.
         case draining
         case stopped
     }
 
-    /// How often timeouts are looked at.
+    /// How often timeouts are checked.
     static let tick = TimeAmount.milliseconds(100)
-    /// How long workers may take to say bye at the end.
+    /// How long workers may take to say bye when the frontend stops.
     static let workerDrainMS: Int64 = 1_000
 
     /// - Throws: ``SystemError`` when the id is taken or a folder cannot be made.
@@ -99,7 +100,7 @@ final class FrontendServer {
     /// Opens the pools' sockets now and the listeners once enough workers are ready.
     ///
     /// `ended` succeeds when the frontend has shut down. The future returned fails with a
-    /// ``SystemError`` when a socket's place cannot be had.
+    /// ``SystemError`` if a socket cannot be made.
     func start(ended: EventLoopPromise<Void>) -> EventLoopFuture<Void> {
         self.ended = ended
         let server = NIOLoopBound(self, eventLoop: self.loop)
@@ -130,7 +131,7 @@ final class FrontendServer {
         return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 
-    /// Now, as a trace field says it.
+    /// The current time as a Received field has it.
     func date() -> [UInt8] { self.dates.text(Int(self.unixMS / 1_000)) }
 
     private func ticked() {
@@ -155,7 +156,7 @@ final class FrontendServer {
         if self.ticks.isMultiple(of: 50) { for pool in self.pools { pool.sweepOutFolder() } }
     }
 
-    /// Sessions hold so many octets; says when that becomes too much, and when it no longer is.
+    /// Sessions hold `held` octets of memory; logs when that becomes too much, and when it ends.
     private func memoryMeasured(_ held: Int) {
         guard self.memory.measured(held) else { return }
         let metadata: Logger.Metadata = [
@@ -172,10 +173,10 @@ final class FrontendServer {
         }
     }
 
-    /// Sessions hold all the memory that they may: no transaction begins.
+    /// Whether sessions hold so much memory that no transaction may begin.
     var isMemoryUsedUp: Bool { self.memory.isUsedUp }
 
-    /// Looks at the spool off the loop, then tells the observers of `status`.
+    /// Measures the spool off the loop, then notifies the observers of `status`.
     private func tellStatus() {
         let spool = self.spool
         self.threads.runIfActive(eventLoop: self.loop) { spool.usage() }
@@ -201,7 +202,8 @@ final class FrontendServer {
 
     // MARK: - Listeners
 
-    /// A worker became ready or left: the listeners open when every pool that decides has its minimum.
+    /// A worker became ready or left: the listeners open once every pool that decides has
+    /// `minimum_workers`.
     func workersChanged() {
         self.asked = []
         self.observed = []
@@ -236,10 +238,10 @@ final class FrontendServer {
         }
     }
 
-    /// What the service manager opened, by the names of the listeners.
+    /// The sockets that systemd opened, by the names of the listeners.
     ///
-    /// A socket that is nobody's is closed and named in the log: were it left open, its clients would
-    /// wait in a queue that nobody reads.
+    /// A socket that belongs to no listener is closed and logged: if it stayed open, its clients
+    /// would wait for a greeting that never comes.
     private func inheritedSockets() -> [String: CInt] {
         let names = self.configuration.listeners.map(\.name)
         let (matched, unmatched) = Systemd.match(Systemd.sockets, listeners: names)
@@ -271,7 +273,7 @@ final class FrontendServer {
 
     // MARK: - Sessions
 
-    /// `max_sessions`, or less if there are no descriptors for so many; then the log says so.
+    /// `max_sessions`, or less, which is logged, if there are fewer descriptors.
     private static func maximumSessions(
         _ configuration: FrontendConfiguration,
         _ logger: Logger
@@ -293,9 +295,9 @@ final class FrontendServer {
 
     func newSessionID(_ unixMS: Int64) -> String { self.identifiers.next(milliseconds: unixMS) }
 
-    /// Counts a connection in.
+    /// Counts a client's connection.
     ///
-    /// - Returns: Why it is to be refused, after which nothing is counted.
+    /// - Returns: Why it is refused; then it is not counted.
     func connectionOpened(from client: PolicyConversation) -> ConnectionLimits.Refusal? {
         let refusal =
             self.memory.isUsedUp
@@ -324,14 +326,15 @@ final class FrontendServer {
 
     // MARK: - Files
 
-    /// Removes a file that nobody needs any more, off the loop.
+    /// Removes a file off the loop.
     func removeSoon(_ path: String) {
         self.threads.submit { _ in unlink(path) }
     }
 
     // MARK: - The end, and reloading
 
-    /// Takes over what may change while running; says what may not.
+    /// Applies the settings that may change while the frontend runs; logs those that need a
+    /// restart.
     func reload(_ loaded: FrontendConfiguration) {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
@@ -352,8 +355,8 @@ final class FrontendServer {
         self.logger.notice("reloaded")
     }
 
-    /// Drains: no new clients, 421 to idle sessions, transactions finish within `shutdown_ms`
-    /// (protocol/README.md §9).
+    /// Stops: accepts no new clients, answers 421 to idle sessions, lets transactions finish within
+    /// `shutdown_ms` (protocol/README.md §9).
     func shutDown() {
         guard self.state == .starting || self.state == .serving else { return }
         self.state = .stopping
@@ -371,7 +374,7 @@ final class FrontendServer {
             for session in self.sessions.all { session.endNow(.shutdown) }
             return self.drainWorkers(now)
         }
-        // Those that are still here are told, and have a moment to hear it.
+        // The sessions that are left get 421, and some time to read it.
         self.isShutdownOverdue = true
         self.shutdownDeadlineMS = now + SMTPSessionHandler.lingerMS
         for session in self.sessions.all { session.shutdownOverdue() }
@@ -391,7 +394,7 @@ final class FrontendServer {
         self.endNow()
     }
 
-    /// Ends at once: what was not answered 250 is its client's to send again.
+    /// Ends at once: a client whose message was not answered 250 sends it again.
     func endNow() {
         guard self.state != .stopped else { return }
         self.state = .stopped

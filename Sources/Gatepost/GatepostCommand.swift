@@ -2,7 +2,7 @@ import ArgumentParser
 import Configuration
 import ServiceManager
 
-/// `gatepost`: the person's tool.
+/// `gatepost`: the command for operators.
 @main
 struct GatepostCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -16,7 +16,7 @@ struct GatepostCommand: ParsableCommand {
         ]
     )
 
-    /// Exit codes are those of sysexits, also for arguments.
+    /// Ends with exit codes from sysexits.h, also when arguments are wrong.
     static func main() {
         ProcessSignals.prepare()
         do {

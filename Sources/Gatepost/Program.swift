@@ -5,7 +5,7 @@ enum Program: String, Sendable {
     case frontend = "gatepost-frontend"
     case worker = "gatepost-worker"
 
-    /// Where this very program is.
+    /// The path of this program's file.
     static var ownPath: String {
         guard let resolved = realpath("/proc/self/exe", nil) else { return "/proc/self/exe" }
         defer { free(resolved) }
@@ -18,6 +18,6 @@ enum Program: String, Sendable {
         return "\(own[..<slash])/\(self.rawValue)"
     }
 
-    /// Whether it can be started.
+    /// Whether the program's file exists and may be run.
     var isInstalled: Bool { access(self.path, X_OK) == 0 }
 }

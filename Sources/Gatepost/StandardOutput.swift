@@ -1,11 +1,12 @@
 import Glibc
 
-/// Whole lines to standard output, at once: somebody may wait for them in a pipe.
+/// Writes whole lines to standard output, unbuffered, because a program may wait for them in a
+/// pipe.
 enum StandardOutput {
     static func write(_ line: String) { Line.write(line, to: STDOUT_FILENO) }
 }
 
-/// Whole lines to standard error.
+/// Writes whole lines to standard error.
 enum StandardError {
     static func write(_ line: String) { Line.write(line, to: STDERR_FILENO) }
 }

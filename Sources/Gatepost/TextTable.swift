@@ -1,6 +1,6 @@
 import Glibc
 
-/// Columns for a person's eye.
+/// Text in columns.
 enum TextTable {
     /// Each row as a line; columns are as wide as their widest cell, and two spaces apart.
     static func lines(_ rows: [[String]]) -> [String] {
@@ -22,9 +22,9 @@ enum TextTable {
     }
 }
 
-/// Text of clients and workers for a terminal, which no octet of theirs may command.
+/// Makes text of clients and workers safe to print on a terminal.
 enum PrintableText {
-    /// Controls and what turns the direction of writing become `\u{…}`.
+    /// Replaces control characters and those that change the direction of writing by `\u{…}`.
     static func text(_ text: String) -> String {
         text.unicodeScalars.reduce(into: "") { line, scalar in
             if Self.isCommand(scalar) {
@@ -35,7 +35,7 @@ enum PrintableText {
         }
     }
 
-    /// JSON that says the same without any such character.
+    /// The same JSON, with such characters escaped.
     static func json(_ octets: [UInt8]) -> String {
         String(decoding: octets, as: UTF8.self).unicodeScalars.reduce(into: "") { line, scalar in
             if Self.isCommand(scalar) {
@@ -55,7 +55,7 @@ enum PrintableText {
     }
 }
 
-/// A moment as RFC 3339 writes it, in UTC.
+/// Times in the form of RFC 3339, in UTC.
 enum UTCTime {
     /// `seconds` is Unix time.
     static func text(_ seconds: Int) -> String {

@@ -1,7 +1,9 @@
-/// An object of one checked line, whose members are read when somebody asks for them.
+/// An object in a checked line.
 ///
-/// The text has passed the strict check, so what is asked for exists once and is what it says. An
-/// object inside another shares its line: looking into it costs no second pass and no copy.
+/// A member is read when it is asked for.
+///
+/// The text has passed the strict check, so each key exists once. An object inside another shares
+/// its line: to read it costs no second pass and no copy.
 package struct JSONObjectText: Sendable {
     private let line: JSONLine
     private let index: Int
@@ -141,7 +143,8 @@ package struct JSONItemText: Sendable {
         return words.firstIndex { self.line.isSpelled(self.index, $0) }
     }
 
-    /// A value of type Bytes, in either of its forms: a string, or base64 in an object of one member.
+    /// A value of type Bytes, in either of its forms: a string, or base64 in an object of one
+    /// member.
     ///
     /// - Throws: ``JSONError`` if it is anything else, or base64 that is not canonical.
     package func bytes() throws(JSONError) -> [UInt8] {

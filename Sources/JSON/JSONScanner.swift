@@ -1,11 +1,11 @@
 /// Checks one text against I-JSON and the protocol's limits, in one pass and before json-c sees it.
 ///
 /// json-c lets NaN, duplicate keys, raw control octets, lone surrogates and overlong UTF-8 pass and
-/// cuts a key at `\u0000`; this does not. It builds no values: keys and values are noted by their place
-/// (``JSONTape``), so that only what somebody asks for is ever read.
+/// cuts a key at `\u0000`; this does not. It builds no values: it writes down where keys and values
+/// are (``JSONTape``), so that only the values that are asked for are read.
 ///
-/// One loop without recursion, whose place in the text stays in a register: each event of each session
-/// comes through here.
+/// It is one loop without recursion, so that the offset stays in a register: it reads every line
+/// from every worker.
 ///
 /// - Note: RFC 8259, RFC 7493.
 struct JSONScanner {

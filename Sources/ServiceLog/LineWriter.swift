@@ -4,15 +4,15 @@ import Synchronization
 /// Writes lines to a descriptor on a thread of its own, so that a reader that stops reading stops
 /// only this thread.
 ///
-/// Lines wait in a ``LineBuffer``; one batch more may be on its way. What does not fit is dropped and
-/// counted, and the count is written as a line where the lines are missing. The thread begins with the
-/// first line and lives as long as the process.
+/// Lines wait in a ``LineBuffer`` while the thread writes one batch. Lines that do not fit are
+/// dropped and counted, and a line with the count is written in their place. The thread starts with
+/// the first line and lives as long as the process.
 final class LineWriter: Sendable {
-    /// Octets that may wait, and as many again that are being written: 1 MiB in all.
+    /// How many octets may wait; as many may be in the batch that is written: 1 MiB in all.
     static let maximumOctets = 524_288
 
-    /// Several programs share one pipe, and only a write of at most so many octets goes into it whole
-    /// (pipe(7), PIPE_BUF).
+    /// Several programs share one pipe, and only a write of at most so many octets goes into it
+    /// whole (pipe(7), PIPE_BUF).
     static let atomicOctets = 4_096
 
     private static let stackOctets = 262_144
@@ -37,7 +37,8 @@ final class LineWriter: Sendable {
         self.state = Mutex(State(buffer: LineBuffer(maximumOctets: maximumOctets)))
     }
 
-    /// From now on `line` makes the line that says how many were dropped; until then none is written.
+    /// Sets the function that makes the line about dropped lines; without it, no such line is
+    /// written.
     func sayDropped(_ line: @escaping @Sendable (UInt64) -> [UInt8]) {
         self.state.withLock { $0.droppedLine = line }
     }
@@ -107,7 +108,7 @@ final class LineWriter: Sendable {
             writer.toOpaque()
         )
         guard code != 0 else { return }
-        // No thread to be had: the next line tries again.
+        // The thread could not be started: the next line tries again.
         writer.release()
         self.state.withLock { $0.isStarted = false }
     }
@@ -173,7 +174,7 @@ final class LineWriter: Sendable {
             switch errno {
             case EINTR: continue
             case EAGAIN:
-                // Some other program made what we share non-blocking.
+                // Another program made the descriptor non-blocking.
                 var entry = pollfd(fd: self.descriptor, events: Int16(POLLOUT), revents: 0)
                 _ = poll(&entry, 1, -1)
             default: return false

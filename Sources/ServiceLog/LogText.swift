@@ -1,10 +1,10 @@
-/// Writes text of clients, messages and workers so that it neither ends a line or a quote, nor moves
-/// a cursor, nor changes the order in which a terminal shows what stands beside it.
+/// Writes text of clients, messages and workers so that it neither ends a line or a quote, nor
+/// moves a cursor, nor changes the order in which a terminal shows what stands beside it.
 ///
-/// It looks at octets and Unicode scalars, never at a `Character`: a quotation mark with a combining
-/// mark behind it is one `Character`, and not the one that is searched for.
+/// It looks at octets and Unicode scalars, never at a `Character`: a quotation mark with a
+/// combining mark behind it is one `Character`, and not the one that is searched for.
 enum LogText {
-    /// What is done with what must not stand there as it is.
+    /// How characters are escaped.
     enum Style {
         /// `\u{85}`; an octet that is no UTF-8 is `\xff`. A space, `=` and quotation marks stay.
         case text
@@ -15,7 +15,7 @@ enum LogText {
         case json
     }
 
-    /// Appends at most `limit` of `octets`; where more are cut, `…` shows it.
+    /// Appends at most `limit` of `octets`, then `…` if there are more.
     static func append(
         _ octets: borrowing Span<UInt8>,
         _ style: Style,
@@ -70,7 +70,8 @@ enum LogText {
 
     /// Whether `scalar`, beyond ASCII, can be seen and leaves what stands round it alone.
     ///
-    /// A combining mark needs something that it belongs to. Unassigned ones may be anything tomorrow.
+    /// A combining mark needs something that it belongs to. Unassigned ones may be anything
+    /// tomorrow.
     private static func mayStand(_ scalar: Unicode.Scalar, afterBase isBase: Bool) -> Bool {
         switch scalar.properties.generalCategory {
         case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator,
@@ -115,8 +116,8 @@ enum LogText {
         }
     }
 
-    /// The scalar at `index`, where an octet beyond ASCII stands, and its length; `nil` if there is no
-    /// whole and valid sequence (RFC 3629 §4).
+    /// The scalar at `index`, where an octet beyond ASCII stands, and its length; `nil` if there is
+    /// no whole and valid sequence (RFC 3629 §4).
     private static func scalar(
         in octets: borrowing Span<UInt8>,
         at index: Int,

@@ -5,10 +5,10 @@ import Synchronization
 
 /// The log of Gatepost's programs, behind swift-log: one line an event, on standard error.
 ///
-/// No caller ever waits for the reader of standard error or standard output: lines go to a
-/// ``LineWriter``, whose thread does.
+/// A caller never waits for the reader of standard error or standard output: lines go to a
+/// ``LineWriter``, whose thread writes them.
 package enum ServiceLog {
-    /// How long the end of a program may wait for the reader of its last lines.
+    /// How long a program that ends waits until its last lines are written.
     static let flushMS: Int64 = 1_000
 
     private static let standardError = LineWriter(descriptor: STDERR_FILENO)
@@ -39,8 +39,8 @@ package enum ServiceLog {
 
     /// Says on standard error why the program cannot go on; `text` may have several lines.
     ///
-    /// With `log_format = "json"` each is a line of the log at `critical`; else they come as they are,
-    /// for the person who started the program.
+    /// With `log_format = "json"` each line is one of the log at `critical`; else it is written as
+    /// it is.
     package static func complain(_ text: String) {
         self.flushAtExit()
         guard let format = self.format.withLock(\.self), format.format == .json else {
@@ -68,7 +68,7 @@ package enum ServiceLog {
 
     private static func flushAtExit() { _ = self.registration }
 
-    /// Made once, when it is looked at first.
+    /// Registers ``flush()`` for exit(3), once, when it is first read.
     private static let registration = atexit { ServiceLog.flush() }
 }
 

@@ -1,12 +1,11 @@
 import Glibc
 
-/// Says that the event loop of this process still turns, to the one that watches the process:
-/// `gatepost run` or systemd.
+/// Shows `gatepost run` or systemd that the event loop of this process runs.
 ///
-/// A process whose loop is blocked, by an endless loop in a plugin for example, is alive to the kernel
-/// and answers nothing. It stops beating; then it is ended and started again.
+/// A process whose loop is blocked, by an endless loop in a plugin for example, lives but answers
+/// nothing. Its heartbeats stop; then `gatepost run` or systemd ends it and starts it again.
 package struct Heartbeat: Sendable {
-    /// The environment's name for the descriptor that `gatepost run` reads.
+    /// The environment variable with the descriptor that `gatepost run` reads.
     package static let variable = "GATEPOST_HEARTBEAT_FD"
     /// The longest pause between two beats, in milliseconds.
     package static let longestIntervalMS: Int64 = 1_000
@@ -17,7 +16,7 @@ package struct Heartbeat: Sendable {
     private let descriptor: Int32
     private let isForSystemd: Bool
 
-    /// This process's; `nil` if nothing watches it.
+    /// The heartbeat of this process; `nil` if neither `gatepost run` nor systemd watches it.
     package static let current: Heartbeat? = {
         let descriptor = Systemd.take(Self.variable).flatMap { Int32($0) } ?? -1
         let watchdog = Self.systemdInterval(
@@ -36,10 +35,10 @@ package struct Heartbeat: Sendable {
         )
     }()
 
-    /// How often systemd wants to hear of this process, in milliseconds.
+    /// How often to notify systemd, in milliseconds: twice as often as its watchdog checks, and at
+    /// least once a second; `nil` if it has none.
     ///
-    /// Twice as often as systemd looks, and at least once a second. `nil`: not at all. See
-    /// sd_watchdog_enabled(3).
+    /// See sd_watchdog_enabled(3).
     static func systemdInterval(process: pid_t?, microseconds: Int64?) -> Int64? {
         guard process == nil || process == getpid(), let microseconds, microseconds > 0 else {
             return nil
@@ -47,7 +46,7 @@ package struct Heartbeat: Sendable {
         return min(Self.longestIntervalMS, max(1, microseconds / 2_000))
     }
 
-    /// Says it once; never blocks.
+    /// Sends one heartbeat; never blocks.
     package func beat() {
         if self.descriptor >= 0 {
             var octet: UInt8 = 1

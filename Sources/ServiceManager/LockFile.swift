@@ -1,10 +1,10 @@
 package import Glibc
 
-/// A file that is locked for as long as a process lives, however it ends: the file of a process's id,
-/// and the lock of a frontend's id.
+/// A file that is locked for as long as a process lives, however it ends: the file of a process's
+/// id, and the lock of a frontend's id.
 ///
-/// The file may lie where another user had time to prepare something. So a link is not followed, and
-/// a file of another user, or one with a second name, is left as it is.
+/// Another user may have put something in the file's place. So links are not followed, and a file
+/// of another user, or with a second name, is left as it is.
 package struct LockFile {
     package let path: String
     package let descriptor: Int32
@@ -27,7 +27,8 @@ package struct LockFile {
         }
     }
 
-    /// Opens or makes the file `name` with permissions `mode` in `folder`, which is there, and locks it.
+    /// Opens or makes the file `name` with permissions `mode` in `folder`, which is there, and
+    /// locks it.
     package init(_ name: String, in folder: String, mode: mode_t) throws(Failure) {
         self.path = "\(folder)/\(name)"
         var facts = stat()
@@ -73,7 +74,7 @@ package struct LockFile {
         }
     }
 
-    /// Why another user could put a file or a socket into a folder; `nil` if none could.
+    /// Why another user could put a file or a socket into a folder; `nil` if no other user can.
     package static func trouble(ofFolder facts: stat) -> String? {
         if facts.st_mode & S_IFMT != S_IFDIR { return "is no folder; remove what is there" }
         if facts.st_mode & S_IWOTH != 0 { return "can be written by anybody; chmod o-w it" }
@@ -81,7 +82,7 @@ package struct LockFile {
         return isOwn ? nil : self.anotherUser(facts.st_uid)
     }
 
-    /// What is said of a file, folder or socket of the user `uid`, who is another.
+    /// The message for a file, folder or socket that belongs to another user, `uid`.
     package static func anotherUser(_ uid: uid_t) -> String {
         "belongs to another user (uid \(uid)); remove it, or start as that user"
     }

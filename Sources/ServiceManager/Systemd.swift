@@ -1,15 +1,16 @@
 import Glibc
 
-/// systemd, if it started this process: says that it is ready, and takes the sockets it opened.
+/// Notifies systemd of this process's state, and takes the sockets that systemd opened.
 ///
-/// Both come in the environment. ``prepare()`` takes them out of it, so that no child speaks for
-/// this process or takes its sockets. Without systemd everything here does nothing.
+/// systemd passes both in the environment. ``prepare()`` removes them from it, so that no child
+/// notifies systemd or takes the sockets instead. If systemd did not start this process, nothing
+/// happens.
 package enum Systemd {
     /// A socket that systemd opened before the process started.
     package struct PassedSocket: Sendable, Equatable {
         /// `FileDescriptorName=` of the socket unit; default the unit's name.
         package let name: String
-        /// Owned by whoever takes it.
+        /// The caller that takes it closes it.
         package let descriptor: Int32
     }
 
@@ -39,7 +40,8 @@ package enum Systemd {
         }
     }
 
-    /// Which socket is which listener's: the one whose `FileDescriptorName=` is its name.
+    /// Finds the socket of each listener: the one whose `FileDescriptorName=` is the listener's
+    /// name.
     ///
     /// Sockets whose name no listener has, or that come after one of the same name, are returned as
     /// `unmatched`.
@@ -59,18 +61,20 @@ package enum Systemd {
         return (matched, unmatched)
     }
 
-    /// Takes everything out of the environment; call it first, before any thread or child.
+    /// Reads and removes systemd's variables; call it first, before any thread or child starts.
     package static func prepare() {
         _ = Self.notifyAddress
         _ = Self.sockets
         _ = Heartbeat.current
     }
 
-    /// Sends one state (`READY=1`, `RELOADING=1`, `STOPPING=1`, `WATCHDOG=1`), as sd_notify(3) does.
+    /// Sends one state (`READY=1`, `RELOADING=1`, `STOPPING=1`, `WATCHDOG=1`), as sd_notify(3)
+    /// does.
     ///
     /// - Parameters:
-    ///   - state: What to say.
-    ///   - waits: Whether to wait while systemd has no room for it; otherwise it is left out.
+    ///   - state: The text of the notification.
+    ///   - waits: Whether to wait while systemd's socket is full; otherwise the notification is
+    ///     dropped.
     package static func notify(_ state: String, waits: Bool = true) {
         guard let path = self.notifyAddress, !path.isEmpty else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -91,7 +95,9 @@ package enum Systemd {
         }
     }
 
-    /// The value of a variable, which no child of this process gets any more; `nil` if it is not set.
+    /// Removes a variable from the environment.
+    ///
+    /// - Returns: Its value; `nil` if it was not set.
     static func take(_ variable: String) -> String? {
         defer { unsetenv(variable) }
         return getenv(variable).map { String(cString: $0) }

@@ -1,10 +1,10 @@
 import Glibc
 import Synchronization
 
-/// One entry of a control file: white space trimmed, comments and empty lines already gone.
+/// One entry of a control file: a line without its surrounding white space that is no comment.
 package struct ControlLine: Sendable, Equatable {
     package let text: String
-    /// Where it stands, which may be a file that was included.
+    /// The file that the entry is in; it may be an included one.
     package let file: String
     /// Counted from 1.
     package let line: Int
@@ -15,9 +15,7 @@ package struct ControlLine: Sendable, Equatable {
         self.line = line
     }
 
-    /// This entry as the place of a mistake.
-    ///
-    /// - Returns: An error that names file and line.
+    /// An error that names the entry's file and line.
     package func error(_ problem: String, remedy: String) -> ConfigurationError {
         ConfigurationError(
             file: self.file,
@@ -31,16 +29,16 @@ package struct ControlLine: Sendable, Equatable {
 
 /// A control file's name and how its lines become a value, for example a list of networks.
 ///
-/// Make one and keep it (a `static let`): each is a cache of its own.
+/// Keep it in a `static let`: each value is a cache of its own.
 package struct ControlValue<Value: Sendable>: Sendable {
     package let name: String
     let cache: ControlValueCache<Value>
     let parse: @Sendable ([ControlLine]) throws(ConfigurationErrors) -> Value
 
     /// - Parameters:
-    ///   - name: The control file, as `relayclients`.
-    ///   - parse: Called once for each version of the file. When it throws, the errors are reported
-    ///     once and the value of the last version that could be parsed stays.
+    ///   - name: The name of the control file, for example `relayclients`.
+    ///   - parse: Called once for each version of the file. If it throws, the errors are reported
+    ///     once, and the value of the last version that could be parsed is used.
     package init(
         _ name: String,
         parse: @escaping @Sendable ([ControlLine]) throws(ConfigurationErrors) -> Value
@@ -51,23 +49,23 @@ package struct ControlValue<Value: Sendable>: Sendable {
     }
 }
 
-/// Identity of a ``ControlValue``, and its latest answer.
+/// The identity of a ``ControlValue``, and its last answer.
 ///
-/// A worker asks for the same lists at each event of each session, nearly always for sessions that
-/// began under the newest version and before the last look. For those this is the whole way: one
-/// lock and three comparisons.
+/// A worker needs the same lists at each event of each session. Nearly always the session began
+/// after the newest version and before the file was last checked; then the answer comes from here,
+/// after one lock and three comparisons.
 ///
-/// The answer is kept in a box and not as a `Value`: so the lock is not generic, which took 690 ns a
-/// look-up where this takes 390 (Swift 6.3.1, two cores, busy).
+/// The answer is kept in a box and not as a `Value`, so that the lock is not generic: a look-up
+/// took 690 ns with a generic lock and takes 390 ns with this one (Swift 6.3.1, two cores, busy).
 final class ControlValueCache<Value: Sendable>: Sendable {
     private let answer = Mutex<ControlAnswer?>(nil)
 
     var id: ObjectIdentifier { ObjectIdentifier(self) }
 
-    /// - Returns: `nil` if it is not known here.
+    /// - Returns: `nil` if the cache does not have it.
     func value(in files: ControlFiles, startedMS: Int64) -> Value?? {
         guard let box = ControlAnswer.box(in: self.answer, files, startedMS) else { return nil }
-        // Only remember(_:in:startedMS:) puts boxes there, with this Value.
+        // Only `remember(_:in:startedMS:)` puts boxes there, with this `Value`.
         return .some(unsafeDowncast(box, to: ControlValueBox<Value>.self).value)
     }
 
@@ -81,7 +79,7 @@ final class ControlValueCache<Value: Sendable>: Sendable {
     }
 }
 
-/// What sessions that started in a range get from one ``ControlFiles``.
+/// The value of one ``ControlFiles`` for sessions that started in a range of time.
 private struct ControlAnswer: Sendable {
     let files: ObjectIdentifier
     let startedMS: Range<Int64>
@@ -110,30 +108,32 @@ private final class ControlValueBox<Value: Sendable>: Sendable {
     }
 }
 
-/// The control files of a configuration, read live: an edit counts for the next session.
+/// The control files of a configuration.
 ///
-/// A file is looked for in each directory in turn, at every check, so that one created later in a
-/// better directory is seen. It is parsed into an immutable version; a file that becomes unreadable,
-/// or whose `$include`s fail, keeps its last good version, and the error is reported once.
+/// A change of a file holds for the sessions that begin after it.
 ///
-/// A session is judged by the versions that were there when it started: ``snapshot(startedMS:)``
-/// takes that time, so every worker that is asked about one session gives the same answer without
-/// remembering the session. A file is stat'ed only when somebody asks for it on behalf of a session
-/// that started after the last look.
+/// At every check, a file is searched for in each directory in turn, so a new file in an earlier
+/// directory is found. Each content is parsed into an immutable version. If a file becomes
+/// unreadable, or one of its `$include`s fails, its last good version is used, and the error is
+/// reported once.
 ///
-/// May be used from any thread.
+/// A session gets the versions that existed when it began: ``snapshot(startedMS:)`` takes that
+/// time, so every worker gives the same answer for one session without remembering the session. A
+/// file is checked (stat) only for a session that began after the last check.
+///
+/// Can be used from any thread.
 package final class ControlFiles: Sendable {
     package let directories: [String]
     private let onError: @Sendable (ConfigurationError) -> Void
     private let nowMS: @Sendable () -> Int64
     private let histories = Mutex<[String: ControlFileHistory]>([:])
-    /// By ``ControlValueCache/id``: for the case that every version that is kept is broken.
+    /// By ``ControlValueCache/id``: the last good values, in case all kept versions are broken.
     private let lastGood = Mutex<[ObjectIdentifier: any Sendable]>([:])
 
     /// - Parameters:
-    ///   - directories: Best first; a folder that is not there is skipped.
-    ///   - onError: Told once about each failure of each version of a file: log it, count it. Called
-    ///     on the thread that asked, never under a lock.
+    ///   - directories: Where files are searched for, in this order; missing folders are skipped.
+    ///   - onError: Called once for each failure of each version of a file, on the thread of the
+    ///     caller that found it, never under a lock.
     package convenience init(
         directories: [String],
         onError: @escaping @Sendable (ConfigurationError) -> Void
@@ -161,7 +161,7 @@ package final class ControlFiles: Sendable {
     /// The files as they were when the session began.
     ///
     /// - Parameter startedMS: `session.started_ms`, Unix milliseconds.
-    /// - Returns: A view; nothing is read until somebody asks it.
+    /// - Returns: A view, which reads a file when a value of it is needed.
     package func snapshot(startedMS: Int64) -> ControlSnapshot {
         ControlSnapshot(files: self, startedMS: startedMS)
     }
@@ -171,18 +171,18 @@ package final class ControlFiles: Sendable {
         self.snapshot(startedMS: .max)
     }
 
-    /// Reads each file afresh, for the start and for `gatepost check`.
+    /// Reads each file again, at the start and for `gatepost check`.
     ///
-    /// - Returns: Everything that is wrong in those that exist.
+    /// - Returns: All mistakes in the files that exist.
     package func problems(in names: [String]) -> [ConfigurationError] {
         names.flatMap { ControlFileReader($0, directories: self.directories).errors }
     }
 
-    /// The entries of a file that can be read, whatever is wrong with the rest; for the start, where all
-    /// mistakes are told at once.
+    /// The entries of a file that can be read, even if others cannot: at the start all mistakes are
+    /// reported at once.
     ///
-    /// - Parameter name: As `badmailfrom`.
-    /// - Returns: The lines in their order; empty if there is no such file.
+    /// - Parameter name: For example `badmailfrom`.
+    /// - Returns: The entries in their order; empty if there is no such file.
     package func readableLines(_ name: String) -> [ControlLine] {
         ControlFileReader(name, directories: self.directories).lines
     }
@@ -192,7 +192,7 @@ package final class ControlFiles: Sendable {
         self.look(name, startedMS: startedMS).version
     }
 
-    /// The version, and for which other sessions it is the right one as well.
+    /// The version for a session, and the range of starts of all sessions that get this version.
     private func look(
         _ name: String,
         startedMS: Int64
@@ -216,7 +216,8 @@ package final class ControlFiles: Sendable {
         return found
     }
 
-    /// What `definition` makes of the file; the value before it while the newest cannot be parsed.
+    /// The value that `definition` makes of the file; the last good one if the version cannot be
+    /// parsed.
     func value<Value>(_ definition: ControlValue<Value>, startedMS: Int64) -> Value? {
         if let known = definition.cache.value(in: self, startedMS: startedMS) { return known }
         let (version, isFor) = self.look(definition.name, startedMS: startedMS)
@@ -256,23 +257,23 @@ package final class ControlFiles: Sendable {
     }
 }
 
-/// What is known about one control file: its versions, newest first, and when it was last looked at.
+/// The versions of one control file, newest first, and when it was last checked.
 private struct ControlFileHistory {
     private var newest: ControlFileVersion?
     private var stamps: [(path: String, stamp: FileStamp?)] = []
     private var checkedMS = Int64.min
-    /// Whether a file was written so shortly before it was read that another change might have
-    /// left the same stamp: the kernel's clock for files ticks every few milliseconds.
+    /// Whether the file changed so shortly before it was read that a second change could have the
+    /// same stamp: the kernel's clock for files ticks every few milliseconds.
     private var isDoubtful = false
-    /// More than the kernel's clock for files ticks.
+    /// More than one tick of the kernel's clock for files.
     private static let clockTickMS: Int64 = 20
-    /// The failures that stand, so that each is reported once.
+    /// The failures that still hold and were reported.
     private var failures: [ConfigurationError] = []
 
-    /// Whether the file was looked at after such a session started, so that nothing is to be done.
+    /// Whether the file was checked after such a session began, so it need not be checked again.
     func isKnown(startedMS: Int64) -> Bool { startedMS < self.checkedMS }
 
-    /// Looks at the file if a session started since the last look, and reads it if it changed.
+    /// Checks the file if a session began since the last check, and reads it if it changed.
     ///
     /// - Returns: The failures that have not been reported yet.
     mutating func refresh(
@@ -312,7 +313,7 @@ private struct ControlFileHistory {
         self.isDoubtful = (changedMS ?? .min) >= nowMS - Self.clockTickMS
         let lines = reader.isPresent ? reader.lines : nil
         guard isFirst || lines != self.newest?.lines else { return [] }
-        // A file that is gone has no time of its own: its folder changed when it went.
+        // A removed file has no time of change, but its folder changed when it was removed.
         let sinceMS =
             reader.isPresent
             ? changedMS : directories.compactMap { FileStamp(path: $0)?.changedMS }.max()
@@ -324,8 +325,8 @@ private struct ControlFileHistory {
         return []
     }
 
-    /// The newest version that is not younger than the session, else the oldest that is kept; and
-    /// which sessions get the same.
+    /// The newest version that is not younger than the session, or else the oldest that is kept;
+    /// and the range of starts of all sessions that get it.
     func version(startedMS: Int64) -> (version: ControlFileVersion?, isFor: Range<Int64>) {
         var version = self.newest
         var endMS = self.checkedMS
@@ -340,9 +341,9 @@ private struct ControlFileHistory {
     }
 }
 
-/// One content of a control file, and what was made of it.
+/// One content of a control file, and its parsed values.
 final class ControlFileVersion: Sendable {
-    /// How many contents are kept for the sessions that began under them.
+    /// How many versions are kept for sessions that began under them.
     static let maximumVersions = 8
 
     /// `nil`: the file was not there.
@@ -352,7 +353,7 @@ final class ControlFileVersion: Sendable {
 
     private struct State {
         var previous: ControlFileVersion?
-        /// By ``ControlValueCache/id``; a failure is there without a value.
+        /// By ``ControlValueCache/id``; an inner `nil` if the content cannot be parsed.
         var parsed: [ObjectIdentifier: (any Sendable)?] = [:]
     }
 
@@ -365,7 +366,7 @@ final class ControlFileVersion: Sendable {
 
     var previous: ControlFileVersion? { self.state.withLock { $0.previous } }
 
-    /// Keeps `count` versions, this one included.
+    /// Keeps this version and the `count - 1` before it.
     private func forget(after count: Int) {
         guard count > 1 else {
             self.state.withLock { $0.previous = nil }
@@ -374,18 +375,19 @@ final class ControlFileVersion: Sendable {
         self.previous?.forget(after: count - 1)
     }
 
-    /// What ``remember(_:of:)`` was told; `nil` if nothing, `.some(nil)` if it cannot be parsed.
+    /// The value that ``remember(_:of:)`` kept; `nil` if there is none, `.some(nil)` if the content
+    /// cannot be parsed.
     func parsed<Value>(_ definition: ControlValue<Value>) -> Value?? {
         self.state.withLock { $0.parsed[definition.cache.id] }.map { $0 as? Value }
     }
 
-    /// Keeps the value that a parser made of this content; `nil` if it could not.
+    /// Keeps the value that a parser made of this content; `nil` if it could not parse it.
     func remember(_ value: (any Sendable)?, of id: ObjectIdentifier) {
         self.state.withLock { $0.parsed[id] = .some(value) }
     }
 }
 
-/// The control files as one session sees them: a value of two words, made and dropped at will.
+/// The control files as one session sees them.
 package struct ControlSnapshot: Sendable {
     let files: ControlFiles
     let startedMS: Int64
@@ -406,10 +408,10 @@ package struct ControlSnapshot: Sendable {
         self.lines(name)?.first?.text
     }
 
-    /// The file's parsed value, parsed once a version.
+    /// The file's value; each version is parsed once.
     ///
     /// - Parameter definition: Name and parser.
-    /// - Returns: `nil` if there is no such file, or none that could ever be parsed.
+    /// - Returns: `nil` if there is no such file, or no version of it could be parsed.
     package func value<Value>(_ definition: ControlValue<Value>) -> Value? {
         self.files.value(definition, startedMS: self.startedMS)
     }

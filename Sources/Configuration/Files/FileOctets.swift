@@ -6,7 +6,8 @@ struct FileStamp: Equatable, Sendable {
     let inode: UInt64
     let size: Int64
     let modifiedNS: Int64
-    /// When content, name or rights last changed; cannot be set back, unlike the time of modification.
+    /// When content, name or rights last changed; unlike the time of modification, a user cannot
+    /// set it back.
     let changedNS: Int64
     let mode: UInt32
 
@@ -25,7 +26,7 @@ struct FileStamp: Equatable, Sendable {
         Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
     }
 
-    /// - Returns: `nil` if there is no such file; any other trouble is found when it is opened.
+    /// - Returns: `nil` if there is no such file; other problems show when it is opened.
     init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
@@ -64,7 +65,7 @@ enum FileOctets {
         var isNoSuchFile: Bool { self.code == ENOENT || self.code == ENOTDIR }
     }
 
-    /// Opens, reads and closes `path`; the stamp is that of what was read.
+    /// Opens, reads and closes `path`; the stamp belongs to the octets that were read.
     static func read(_ path: String) throws(Failure) -> (octets: [UInt8], stamp: FileStamp) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { throw Failure() }
@@ -117,13 +118,13 @@ package enum FilePath {
         return "/" + parts.joined(separator: "/")
     }
 
-    /// `text` with every path below the working directory made relative to it, for a person.
+    /// `text` with every path below the working directory made relative to it, to print it.
     package static func relativized(_ text: String) -> String {
         let here = Self.workingDirectory
         return here == "/" ? text : text.replacing("\(here)/", with: "")
     }
 
-    /// Where the program was started.
+    /// The folder in which the program was started.
     static var workingDirectory: String {
         guard let path = getcwd(nil, 0) else { return "/" }
         defer { free(path) }
@@ -146,12 +147,12 @@ package enum FilePath {
         return names
     }
 
-    /// Why this process could make no files in `folder`, were it to make the folder and what is missing
+    /// Why this process could make no files in `folder`, after making it and the missing folders
     /// above it.
     ///
     /// - Parameter folder: An absolute path.
-    /// - Returns: The folder or file in the way and what it is or does not permit (`is no folder`); `nil`
-    ///   if nothing is in the way.
+    /// - Returns: The path of the folder or file that prevents it, and the reason, for example
+    ///   `is no folder`; `nil` if nothing prevents it.
     package static func obstacle(toFilesIn folder: String) -> (path: String, reason: String)? {
         var path = folder
         while path != "/", access(path, F_OK) != 0, errno == ENOENT || errno == ENOTDIR {

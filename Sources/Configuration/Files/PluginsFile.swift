@@ -6,7 +6,7 @@ package struct PluginLine: Sendable, Equatable {
     package let instance: String?
     /// Quotes removed.
     package let arguments: [String]
-    /// Where it stands, which may be a file that was included.
+    /// The file that the line is in; it may be an included one.
     package let file: String
     /// Counted from 1.
     package let line: Int
@@ -35,7 +35,7 @@ package struct PluginsFile: Sendable, Equatable {
 
     /// Reads `plugins` from the first of `directories` that has it.
     ///
-    /// - Throws: All that is wrong in it; also that there is no such file.
+    /// - Throws: All mistakes in it; also if there is no such file.
     package static func load(directories: [String]) throws(ConfigurationErrors) -> Self {
         let (file, errors) = Self.loadAnyway(directories: directories)
         guard errors.isEmpty else { throw ConfigurationErrors(errors) }
@@ -44,7 +44,7 @@ package struct PluginsFile: Sendable, Equatable {
 
     /// Reads `plugins` as ``load(directories:)`` does.
     ///
-    /// - Returns: The lines that could be read, for a check of them, and all that is wrong.
+    /// - Returns: The lines that could be read, so that they can be checked, and all mistakes.
     package static func loadAnyway(
         directories: [String]
     ) -> (file: Self, errors: [ConfigurationError]) {
@@ -74,7 +74,7 @@ package struct PluginsFile: Sendable, Equatable {
         return (PluginsFile(lines: lines), problems.sorted)
     }
 
-    /// Two lines of one label would share notes, logs and metrics.
+    /// Reports two lines with one label: they would share notes, logs and metrics.
     private static func reportRepeated(_ lines: [PluginLine], to problems: ConfigurationProblems) {
         var seen: [String: PluginLine] = [:]
         for line in lines {

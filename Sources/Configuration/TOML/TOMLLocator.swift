@@ -1,7 +1,7 @@
 /// Finds the line on which each key of a TOML document stands; TOMLKit does not tell.
 ///
-/// Reads only as much TOML as that needs: table headers, keys, and where a value ends. The document
-/// has been parsed before, so what this does not understand is skipped.
+/// It reads only table headers, keys, and where a value ends. The document has been parsed before,
+/// so it skips what it does not understand.
 struct TOMLLocator {
     private var lines: [String: Int] = [:]
     /// How many elements each array of tables has so far.
@@ -93,7 +93,7 @@ struct TOMLLocator {
         table.isEmpty ? key : "\(table).\(key)"
     }
 
-    /// The path of a dotted key; a name of an array of tables means its latest element.
+    /// The path of a dotted key; the name of an array of tables stands for its last element so far.
     private func resolve(_ key: [String], in table: String) -> String {
         key.reduce(table) { path, part in
             let joined = Self.join(path, part)

@@ -1,6 +1,6 @@
 import TOMLKit
 
-/// Collects what is wrong while the rest of a file is read.
+/// Collects the mistakes of a configuration while the rest of it is read.
 final class ConfigurationProblems {
     private(set) var errors: [ConfigurationError] = []
 
@@ -27,8 +27,8 @@ final class ConfigurationProblems {
 
 /// One table of a TOML file: typed reads with defaults, every mistake reported with its line.
 ///
-/// A read that fails reports and gives the default, so that the next mistake is found as well.
-/// ``finish()`` reports the keys that nobody asked for.
+/// A read that fails reports the mistake and returns the default, so that further mistakes are
+/// found as well. ``finish()`` reports the keys that were not read.
 final class TOMLReader {
     let file: String
     let path: String
@@ -95,7 +95,7 @@ final class TOMLReader {
         )
     }
 
-    /// Whether the file has `key`; asking makes it a known one.
+    /// Whether the file has `key`; it counts as read then.
     func has(_ key: String) -> Bool { self.value(key) != nil }
 
     func report(_ key: String, _ problem: String, remedy: String) {
@@ -112,7 +112,7 @@ final class TOMLReader {
         )
     }
 
-    /// A key that is known and does nothing yet: to take it silently would be a lie.
+    /// Reports a key that has no effect in this version.
     func reportLater(_ key: String) {
         self.report(key, "is not in this version", remedy: "remove the line")
     }
@@ -243,7 +243,7 @@ final class TOMLReader {
     /// The names of everything in this table.
     var keys: [String] { self.table.keys }
 
-    /// Reports every key that was never asked for.
+    /// Reports every key that was not read.
     func finish() {
         for key in self.table.keys where !self.known.contains(key) {
             self.report(

@@ -2,11 +2,11 @@ import SMTPCore
 
 /// How many sessions there are, in all and from each client address.
 ///
-/// Pure counting: the listener asks before a session begins and tells when it ended.
+/// It only counts: the listener calls it before a session begins and after it ended.
 struct ConnectionLimits {
-    /// Most sessions at once; 0 is no limit.
+    /// How many sessions may be open at once; 0 is no limit.
     var maximumSessions: Int
-    /// Most sessions at once from one client address; 0 is no limit.
+    /// How many sessions one client address may have open; 0 is no limit.
     var maximumSessionsPerAddress: Int
 
     private(set) var sessions = 0
@@ -15,7 +15,7 @@ struct ConnectionLimits {
     enum Refusal: Equatable {
         case tooManySessions
         case tooManyFromAddress
-        /// The server's ``MemoryBudget``, not counted here.
+        /// The server's ``MemoryBudget`` refused the session.
         case memoryUsedUp
 
         /// The key of `[limits]` that refused.
@@ -27,7 +27,7 @@ struct ConnectionLimits {
             }
         }
 
-        /// What the client is told.
+        /// What the client gets.
         var reply: SMTPReply {
             switch self {
             case .tooManySessions, .tooManyFromAddress: StandardReplies.tooManySessions
@@ -41,7 +41,7 @@ struct ConnectionLimits {
         self.maximumSessionsPerAddress = maximumSessionsPerAddress
     }
 
-    /// Counts a session in; a refusal counts nothing.
+    /// Counts a new session, unless it is refused.
     mutating func sessionOpened(from address: String) -> Refusal? {
         guard self.maximumSessions == 0 || self.sessions < self.maximumSessions else {
             return .tooManySessions
@@ -55,7 +55,7 @@ struct ConnectionLimits {
         return nil
     }
 
-    /// Counts a session out that ``sessionOpened(from:)`` counted in.
+    /// A session ended that ``sessionOpened(from:)`` counted.
     mutating func sessionClosed(from address: String) {
         self.sessions -= 1
         guard let count = self.byAddress[address] else { return }
@@ -63,9 +63,9 @@ struct ConnectionLimits {
     }
 }
 
-/// Client addresses that waited out the greeting once and are not made to wait again.
+/// Client addresses that waited for the delayed greeting once and need not wait again.
 ///
-/// Bounded: at `capacity` the whole memory is dropped, which costs each client one more delay.
+/// At `capacity` all addresses are forgotten, which costs each client one more delay.
 struct GreetingPasses {
     /// How long a pass holds, in milliseconds.
     var lifetimeMilliseconds: Int64

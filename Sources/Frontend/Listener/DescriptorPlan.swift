@@ -3,25 +3,25 @@ import Glibc
 
 /// How many sessions the limit of open descriptors (RLIMIT_NOFILE) allows.
 ///
-/// Workers, the spool, control files and the log come first: what they need is set aside, and
-/// sessions share the rest.
+/// Descriptors for workers, the spool, control files and the log are reserved; sessions share the
+/// others.
 struct DescriptorPlan {
-    /// Most descriptors that the process may have open.
+    /// How many descriptors the process may have open.
     let limit: Int
     /// Descriptors that sessions leave free; never more than half of the limit.
     let reserve: Int
 
     /// A session's socket, and the file of its message.
     static let perSession = 2
-    /// A socket that listens, and the descriptor of it that is kept to listen again.
+    /// The channel's descriptor of the socket, and our own (see ``ListeningSocket``).
     static let perListeningSocket = 2
-    /// The log, the event loop, files that are open for a moment, and clients that hear 421.
+    /// For the log, the event loop, files that are open for a moment, and clients that get 421.
     static let own = 64
 
     /// - Parameters:
-    ///   - limit: Descriptors.
-    ///   - listeners: How many sockets clients connect to.
-    ///   - pools: Most connections of each pool.
+    ///   - limit: How many descriptors the process may have open.
+    ///   - listeners: How many listeners there are.
+    ///   - pools: `max_connections` of each pool.
     init(limit: Int, listeners: Int, pools: [Int]) {
         let sockets = Self.perListeningSocket * (listeners + pools.count)
         let wanted = pools.reduce(Self.own + sockets) { sum, connections in
@@ -43,7 +43,7 @@ struct DescriptorPlan {
         )
     }
 
-    /// `max_sessions` as far as there are descriptors; `configured` is 0 for no limit of its own.
+    /// The smaller of `max_sessions` (`configured`; 0 is no limit) and what the descriptors allow.
     func maximumSessions(_ configured: Int) -> Int {
         let possible = max(1, (self.limit - self.reserve) / Self.perSession)
         return configured == 0 ? possible : min(configured, possible)

@@ -4,15 +4,15 @@ import NIOCore
 import NIOPosix
 import ServiceLog
 
-/// A listening socket that goes on listening, in whatever way accept(2) fails.
+/// A listening socket that goes on listening however accept(2) fails.
 ///
-/// NIO closes a channel when accept(2) fails with anything but a lack of resources. So a descriptor
-/// of the same socket is kept: clients wait in its backlog until a new channel accepts them.
-/// Confined to the event loop.
+/// NIO closes a channel when accept(2) fails for another reason than a lack of resources. So we
+/// keep a descriptor of the same socket: clients wait in its backlog until a new channel accepts
+/// them. Confined to the event loop.
 final class ListeningSocket {
     private let server: FrontendServer
     private let bootstrap: ServerBootstrap
-    /// Says in the log which socket it is.
+    /// Names the socket in log lines.
     private let metadata: Logger.Metadata
     /// Our descriptor of the socket; `nil` before it is open and after ``close()``.
     private var descriptor: CInt?
@@ -20,7 +20,7 @@ final class ListeningSocket {
     private var waitMS = shortestWaitMS
     private var throttle = LogThrottle(lines: 1, periodMS: 10_000)
 
-    /// After a failure nothing is accepted for so long; twice as long after each further failure.
+    /// How long we stop accepting after a failure; it doubles with each further failure.
     static let shortestWaitMS: Int64 = 50
     static let longestWaitMS: Int64 = 1_000
 
@@ -30,10 +30,10 @@ final class ListeningSocket {
         self.metadata = metadata
     }
 
-    /// Opens the socket in the way that `bind` says, and keeps it open until ``close()``.
+    /// Opens the socket with `bind`, and keeps it open until ``close()``.
     ///
-    /// The future fails with an `IOError` when the address cannot be had, and with a ``SystemError``
-    /// when there is no descriptor left to keep.
+    /// The future fails with an `IOError` if the address cannot be bound, and with a
+    /// ``SystemError`` if no descriptor is left.
     func open(
         _ bind: (ServerBootstrap) -> EventLoopFuture<any Channel>
     ) -> EventLoopFuture<any Channel>.Isolated {
@@ -52,7 +52,7 @@ final class ListeningSocket {
         }
     }
 
-    /// Takes no more clients; the future says when the channel is closed.
+    /// Stops accepting clients; the future succeeds when the channel is closed.
     func close() -> EventLoopFuture<Void> {
         if let descriptor = self.descriptor { _ = Glibc.close(descriptor) }
         self.descriptor = nil
@@ -85,7 +85,7 @@ final class ListeningSocket {
         self.bootstrap.withBoundSocket(copy).assumeIsolated().whenComplete { result in
             do {
                 let channel = try result.get()
-                // Closed by us in the meantime.
+                // `close()` was called in the meantime.
                 guard self.descriptor != nil else { return channel.close(promise: nil) }
                 try self.use(channel)
             } catch {
@@ -95,11 +95,11 @@ final class ListeningSocket {
         }
     }
 
-    // MARK: - What accept(2) says
+    // MARK: - Failures of accept(2)
 
     fileprivate func accepted() { self.waitMS = Self.shortestWaitMS }
 
-    /// How long nothing is accepted after one more failure.
+    /// How long to stop accepting after one more failure.
     fileprivate func nextWait() -> TimeAmount {
         defer { self.waitMS = min(self.waitMS * 2, Self.longestWaitMS) }
         return .milliseconds(self.waitMS)
@@ -123,7 +123,7 @@ extension ListeningSocket: Sendable {}
 /// Stops accepting for a moment when the process is out of descriptors or memory.
 ///
 /// The connection that could not be accepted stays in the backlog and keeps the listening socket
-/// readable, so that trying again at once would spin.
+/// readable, so trying again at once would spin.
 private final class AcceptFailureHandler: ChannelInboundHandler {
     typealias InboundIn = any Channel
 

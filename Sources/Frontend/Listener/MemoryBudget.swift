@@ -1,14 +1,14 @@
-/// How much memory all sessions together may hold, and whether they hold more.
+/// Limits the memory that all sessions together may hold.
 ///
-/// Pure counting: the server tells once a tick what they hold. What is used up is given back by
-/// messages that end, so it is over only once an eighth of the budget is free again: clients are not
-/// let in and turned away by turns.
+/// The server measures once a tick what they hold. Above the budget, no session and no transaction
+/// begins until an eighth of the budget is free again: with a single limit, clients would be let in
+/// and refused by turns.
 struct MemoryBudget {
-    /// Octets; 0 is no limit.
+    /// The budget in octets; 0 is no limit.
     var octets: Int
     /// What the sessions held when it was last measured, in octets.
     private(set) var held = 0
-    /// Neither a session nor a transaction begins.
+    /// Whether no session and no transaction may begin.
     private(set) var isUsedUp = false
 
     init(octets: Int) { self.octets = octets }

@@ -2,7 +2,7 @@ import Configuration
 import SMTPCore
 
 extension SMTPConfiguration {
-    /// What sessions of `listener` start with, by frontend.toml and the control files of now.
+    /// The configuration of new sessions of `listener`, from `frontend.toml` and the control files.
     convenience init(
         _ configuration: FrontendConfiguration,
         listener: FrontendConfiguration.Listener,

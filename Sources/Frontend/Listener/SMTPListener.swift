@@ -5,17 +5,17 @@ import NIOCore
 import NIOPosix
 import SMTPCore
 
-/// One place where clients connect: its socket, its greeting delay, its SMTP settings.
+/// One `[[listener]]`: its socket, its greeting delay, its SMTP settings.
 ///
-/// Confined to the event loop. Sessions keep the listener they came by, so a reload changes the
-/// settings for new sessions only.
+/// Confined to the event loop. A session keeps the settings that it began with; a reload changes
+/// them for new sessions only.
 final class SMTPListener {
     private(set) var configuration: FrontendConfiguration.Listener
-    /// What sessions of this listener start with, made anew when a control file changed.
+    /// The configuration of new sessions; computed again when a control file has changed.
     private var smtp: SMTPConfiguration
     private var control: ControlValues?
 
-    /// The control files that a session starts with.
+    /// The values of control files that a session begins with.
     struct ControlValues: Equatable {
         let greeting: String?
         let databytes: Int?
@@ -38,7 +38,7 @@ final class SMTPListener {
         self.passes = GreetingPasses(lifetimeMilliseconds: configuration.greetingPassTTLMS)
     }
 
-    /// Opens the socket; the future fails when the address cannot be had.
+    /// Opens the socket; the future fails if the address cannot be bound.
     ///
     /// `inherited` is a listening socket that the service manager opened; `nil` binds one.
     func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
@@ -80,7 +80,7 @@ final class SMTPListener {
         .nonisolated()
     }
 
-    /// What a session that begins now starts with: an edit of a control file counts from here on.
+    /// The configuration of a session that begins now, with the control files as they are now.
     func smtpForNewSession(_ server: FrontendServer) -> SMTPConfiguration {
         let files = server.controlFiles.snapshot()
         let now = ControlValues(files)
@@ -95,7 +95,8 @@ final class SMTPListener {
         return self.smtp
     }
 
-    /// Silence allowed between commands, in milliseconds: the control files' or frontend.toml's.
+    /// How long a client may be silent between commands, in milliseconds: from the control files,
+    /// or else from `frontend.toml`.
     func commandTimeoutMS(_ server: FrontendServer) -> Int64 {
         self.control?.timeout.map {
             Int64(clamping: $0).multipliedReportingOverflow(by: 1_000).partialValue
@@ -111,7 +112,7 @@ final class SMTPListener {
         self.passes.lifetimeMilliseconds = configuration.greetingPassTTLMS
     }
 
-    /// Takes no more clients.
+    /// Stops accepting clients.
     func close() {
         _ = self.socket?.close()
         self.socket = nil
@@ -129,7 +130,7 @@ final class SMTPListener {
         return self.configuration.greetingDelayMS
     }
 
-    /// Remembers a client that waited without talking.
+    /// Remembers a client that waited for the greeting without talking.
     func greetingPassed(_ client: IPAddress?, now: Int64) {
         guard let client else { return }
         self.passes.passed("\(client)", now: now)

@@ -2,45 +2,50 @@ import NIOCore
 import NIOPosix
 import SMTPCore
 
-/// The message that is arriving or has arrived: in memory while it is small and nobody reads it, in
-/// a spool file once somebody does or it grows.
+/// The message that is arriving or has arrived.
 ///
-/// Confined to its event loop. Immutable for policy: replaced as a whole or not at all.
+/// It is kept in memory while it is small, and in a spool file once it grows or a worker needs it.
+///
+/// Confined to its event loop. Policy cannot change its octets; it can only replace the whole
+/// message.
 final class IncomingMessage {
     private let server: FrontendServer
     private var memory: [UInt8] = []
     private var file: SpoolFile?
-    /// A file that policy put in the message's place; its size.
+    /// The file and size of the message that policy put in place of this one.
     private var replacement: (path: String, size: Int)?
-    /// Its names in the folders of pools that have a group of their own.
+    /// The file's second names, by the folders of pools that have a group of their own.
     private var namesInFolders: [String: String] = [:]
-    /// Why it could not be given such a name.
+    /// Why the file could not get a second name.
     private var linkFailure: SystemError?
 
     init(server: FrontendServer) { self.server = server }
 
-    /// Octets so far.
+    /// How many octets have come so far.
     var size: Int { self.replacement?.size ?? self.memory.count + (self.file?.size ?? 0) }
 
     /// Octets of memory that it holds.
     var heldOctets: Int { self.memory.capacity + (self.file?.waitingOctets ?? 0) }
 
-    /// What went wrong with the disk; the message cannot be accepted then.
+    /// Why the message could not be written; it cannot be accepted then.
     var failure: SystemError? { self.file?.failure ?? self.linkFailure }
 
-    /// Whether the disk is behind: take no more octets until ``whenWritten(_:)`` calls back.
+    /// Whether a write is under way: the session takes no more octets until ``whenWritten(_:)``
+    /// calls back.
     var isBehind: Bool { self.file?.isBusy ?? false }
 
-    /// The file, if everything is in it.
+    /// The path of the file; `nil` while octets are missing in it.
     var path: String? {
         if let replacement { return replacement.path }
         guard let file, self.memory.isEmpty, !file.isBusy, file.failure == nil else { return nil }
         return file.path
     }
 
-    /// Its path in `folder`, that of a pool with a group of its own; made when it is asked for first.
+    /// The path of the file's second name in `folder`, which belongs to a pool with a group of its
+    /// own.
     ///
-    /// `nil` if not everything is in its file, or ``failure`` says why.
+    /// The first call makes the name. `nil` while octets are missing in the file; also if the name
+    /// could not be made, and then ``failure`` says why.
     func path(in folder: String) -> String? {
         if let name = self.namesInFolders[folder] { return name }
         guard let path = self.path, self.linkFailure == nil else { return nil }
@@ -55,7 +60,9 @@ final class IncomingMessage {
         return name
     }
 
-    /// Takes over all of `content`; keeps `keepingMemoryUpTo` octets out of the file.
+    /// Takes all octets out of `content`.
+    ///
+    /// They stay in memory until there are more than `limit`.
     func append(_ content: inout [UInt8], keepingMemoryUpTo limit: Int) {
         if self.memory.isEmpty {
             swap(&self.memory, &content)
@@ -66,14 +73,16 @@ final class IncomingMessage {
         if self.memory.count > limit { self.spill() }
     }
 
-    /// The header section is complete and ends at `bodyOffset`, and all octets are in memory still.
+    /// Applies ``HeaderBorder`` to the header section, which ends at `bodyOffset`.
     ///
-    /// - Returns: Where it ends now that ``HeaderBorder`` has seen to it.
+    /// All octets must still be in memory.
+    ///
+    /// - Returns: Where the header section ends now.
     func closeHeader(at bodyOffset: Int) -> Int {
         HeaderBorder.close(&self.memory, bodyOffset: bodyOffset)
     }
 
-    /// The first `count` octets, which are in memory still.
+    /// The first `count` octets, which must still be in memory.
     func head(_ count: Int) -> [UInt8] { Array(self.memory.prefix(count)) }
 
     private func spill() {
@@ -90,13 +99,14 @@ final class IncomingMessage {
         self.memory = []
     }
 
-    /// Writes all of it to the file, if it is not there, and calls `body` when it is or never will be.
+    /// Writes the octets that the file lacks, and calls `body` when they are written or writing
+    /// failed.
     func store(_ body: @escaping () -> Void) {
         if !self.memory.isEmpty || self.file == nil { self.spill() }
         self.whenWritten(body)
     }
 
-    /// Calls `body` when nothing waits to be written.
+    /// Calls `body` when no octets wait to be written.
     func whenWritten(_ body: @escaping () -> Void) {
         guard let file = self.file else { return self.server.loop.assumeIsolated().execute(body) }
         file.flush(body)
@@ -109,7 +119,7 @@ final class IncomingMessage {
         self.replacement = (path, size)
     }
 
-    /// The message is over; its files go.
+    /// Removes the message's files.
     func discard() {
         self.removeFiles()
         self.memory = []

@@ -1,33 +1,35 @@
 import Configuration
 import Glibc
 
-/// What workers leave in their pool's `out/` folder, and no verdict can name any more.
+/// Removes files that workers left in their pool's `out/` folder and that no verdict can name any
+/// more.
 ///
-/// The files are hostile: they change while they are looked at, and a folder may become a link. So
-/// everything is done relative to open folders and follows no link, and what cannot be removed stays.
+/// The files are hostile: a worker may change them meanwhile, and may put a link in place of a
+/// folder. So files are removed relative to open folders and without following links; a file that
+/// cannot be removed stays.
 enum OutFolder {
-    /// Folders below the folder that are looked into.
-    static let mostDepth = 16
+    /// How many levels of folders below the folder are emptied.
+    static let maximumDepth = 16
     /// How long an answer may be on its way from a worker to ``ReplacementMessage``.
     static let marginSeconds = 10
 
-    /// Removes what last changed before `second`, of the system's clock; `nil`: everything.
+    /// Removes the files that last changed before `second`, in Unix time; `nil` removes all.
     ///
-    /// The time of the last change counts, which a worker can make later but not earlier.
+    /// It uses the time of the last change (`st_ctim`), because a worker cannot set that back.
     static func sweep(_ folder: String, changedBefore second: Int?) {
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return }
         self.empty(descriptor, changedBefore: second ?? .max, depth: 0)
     }
 
-    /// Empties the folders of all pools in `folder`, before any worker is there.
+    /// Empties the folders of all pools in `folder`; called before workers can connect.
     static func sweepAll(_ folder: String) {
         for pool in FilePath.names(in: folder) ?? [] where pool != "." && pool != ".." {
             self.sweep(folder + "/" + pool, changedBefore: nil)
         }
     }
 
-    /// Closes `folder`.
+    /// Empties the open folder `folder` and closes it.
     private static func empty(_ folder: Int32, changedBefore second: Int, depth: Int) {
         guard let stream = fdopendir(folder) else {
             close(folder)
@@ -58,7 +60,7 @@ enum OutFolder {
             unlinkat(folder, name, 0)
             return
         }
-        if depth < self.mostDepth {
+        if depth < self.maximumDepth {
             let below = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
             if below >= 0 { self.empty(below, changedBefore: second, depth: depth + 1) }
         }

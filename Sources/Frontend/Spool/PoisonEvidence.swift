@@ -2,23 +2,27 @@ import Glibc
 import NIOCore
 import NIOPosix
 
-/// Copies of what workers died of, for the plugin's author: `<fingerprint>.event.json` and
-/// `<fingerprint>.eml`, 0600, for they are personal data.
+/// Copies of poisoned questions for the plugin's author: the event in `<fingerprint>.event.json`
+/// and the message in `<fingerprint>.eml`.
 ///
-/// Confined to the event loop; files are written on the threads. Who removes an event's file says
-/// that it may be asked again: `gatepost poison forget` is that and nothing more.
+/// They are 0600, because they are personal data.
+///
+/// Confined to the event loop; the thread pool writes the files. When an operator removes an
+/// event's file, the question may be asked again: that is all that `gatepost poison forget` does.
 final class PoisonEvidence {
-    /// How many are watched, which is more than sixteen pools remember; those beyond are refused for
-    /// their hour whatever becomes of their files.
+    /// For how many fingerprints a removed file is noticed: more than sixteen pools remember.
+    ///
+    /// The questions of further fingerprints stay refused until they are forgotten after an hour.
     static let capacity = 65_536
 
-    /// Events and octets that are kept in the folder; beyond, the oldest go.
-    static let (mostFiles, mostOctets) = (1_000, Int64(1_073_741_824))
+    /// How many events and octets are kept in the folder; beyond that the oldest events are
+    /// removed.
+    static let (maximumFiles, maximumOctets) = (1_000, Int64(1_073_741_824))
 
     private let folder: String
     private let loop: any EventLoop
     private let threads: NIOThreadPool
-    /// What was written.
+    /// The fingerprints whose files were written.
     private var kept: Set<UInt64> = []
 
     init(folder: String, loop: any EventLoop, threads: NIOThreadPool) {
@@ -27,19 +31,19 @@ final class PoisonEvidence {
         self.threads = threads
     }
 
-    /// What the files of this fingerprint are called, without their endings.
+    /// The name of this fingerprint's files, without their endings.
     static func name(_ fingerprint: UInt64) -> String { String(fingerprint, radix: 16) }
 
     private func base(_ fingerprint: UInt64) -> String {
         self.folder + "/" + Self.name(fingerprint)
     }
 
-    /// Writes both files; a failure costs the evidence and nothing else.
+    /// Writes both files; if that fails, only the evidence is lost.
     ///
-    /// `message` is the path of the message, `nil` if no worker was given any.
+    /// `message` is the path of the message; `nil` if workers got no path.
     func keep(_ fingerprint: UInt64, event: [UInt8], message: String?) {
         let base = self.base(fingerprint)
-        // The message is opened now: it is removed as soon as the client has its answer.
+        // The message is opened now, because the session removes it when the client has its reply.
         let source = message.map { open($0, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) } ?? -1
         self.threads.runIfActive(eventLoop: self.loop) {
             PoisonFiles.keep(event: event, message: source, base: base)
@@ -53,11 +57,11 @@ final class PoisonEvidence {
         }
     }
 
-    /// Removes the oldest files of what is too much; their events are not forgotten by that.
+    /// Removes the oldest files when there are too many; their questions stay poison.
     func trim() {
         let folder = self.folder
         self.threads.runIfActive(eventLoop: self.loop) {
-            PoisonFiles.surplus(in: folder, files: Self.mostFiles, octets: Self.mostOctets)
+            PoisonFiles.surplus(in: folder, files: Self.maximumFiles, octets: Self.maximumOctets)
         }
         .assumeIsolated()
         .whenSuccess { names in
@@ -71,12 +75,12 @@ final class PoisonEvidence {
         }
     }
 
-    /// Whether its files were written.
+    /// Whether this fingerprint's files were written.
     func isKept(_ fingerprint: UInt64) -> Bool { self.kept.contains(fingerprint) }
 
-    /// Whether the file was written and is gone; then it is not watched any more.
+    /// Whether the event's file was written and has been removed since; says so once.
     ///
-    /// One look at the disk, and only for a question that is known as poison.
+    /// It asks the file system, but is called only for a question that is poison.
     func isRemoved(_ fingerprint: UInt64) -> Bool {
         guard self.kept.contains(fingerprint), self.isGone(fingerprint) else { return false }
         self.kept.remove(fingerprint)
@@ -87,7 +91,7 @@ final class PoisonEvidence {
         access(self.base(fingerprint) + PoisonFiles.eventEnding, F_OK) != 0 && errno == ENOENT
     }
 
-    /// Makes room: files that nobody asked about again may be long gone.
+    /// Makes room in `kept`: forgets fingerprints whose files are gone.
     private func dropForgotten() { self.kept = self.kept.filter { !self.isGone($0) } }
 }
 

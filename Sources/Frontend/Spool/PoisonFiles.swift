@@ -1,15 +1,17 @@
 import Configuration
 import Glibc
 
-/// Writes the evidence of one poison; for ``PoisonEvidence``.
+/// The files in which ``PoisonEvidence`` keeps one poisoned question.
 enum PoisonFiles {
     static let eventEnding = ".event.json"
     static let messageEnding = ".eml"
     private static let unfinishedEnding = ".unfinished"
 
-    /// Writes what can be written, the event last: where it is, all is.
+    /// Writes the message, then the event: if the event's file exists, everything was written.
     ///
-    /// `message` is an open file, closed here; -1 if there is none. True if the event is there.
+    /// `message` is an open descriptor, which this closes; -1 if there is no message.
+    ///
+    /// - Returns: Whether the event was written.
     static func keep(event: [UInt8], message: Int32, base: String) -> Bool {
         if message >= 0 {
             Self.copy(message, to: base + Self.messageEnding)
@@ -24,8 +26,8 @@ enum PoisonFiles {
         return rename(unfinished, path) == 0
     }
 
-    /// Names in `folder`, without endings, of what is more than `files` events or `octets` in all;
-    /// the oldest first.
+    /// The names, without endings, of the events to remove so that at most `files` events and
+    /// `octets` octets stay in `folder`; the oldest first.
     static func surplus(in folder: String, files: Int, octets: Int64) -> [String] {
         var events: [String: (second: Int, octets: Int64)] = [:]
         for file in FilePath.names(in: folder) ?? [] {

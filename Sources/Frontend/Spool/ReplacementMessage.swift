@@ -3,12 +3,12 @@ import SMTPCore
 
 /// Takes over a message that a worker left in its pool's `out/` folder.
 ///
-/// The worker's file is hostile: it may be a link, a device, a FIFO, somebody else's, or still
-/// growing. It is opened relative to the folder without following
-/// links, looked at through the descriptor, and copied; the worker's own inode is never queued. All
-/// of it are system calls that wait for a disk, so they run on the thread pool.
+/// The worker's file is hostile: it may be a link, a device, a FIFO, another user's file, or still
+/// growing. So it is opened relative to the folder without following links, checked through the
+/// descriptor, and copied; the worker's own file is never queued. These system calls may wait for a
+/// disk, so they run on the thread pool.
 enum ReplacementMessage {
-    /// Why a file is not taken, which is the worker's doing; each makes the verdict invalid as a whole.
+    /// Why a worker's file is not taken; each makes its whole verdict invalid.
     enum Refusal: Error, Equatable {
         /// The path leaves the pool's folder, or names a folder below it.
         case outsideFolder
@@ -17,7 +17,7 @@ enum ReplacementMessage {
         case notPlainFile
         case wrongOwner
         case tooLarge
-        /// Its header section has more octets or fields than a received one may have.
+        /// The header section has more octets or fields than that of a received message may have.
         case headerTooLarge
         /// A CR or LF on its own, which another server could take for a line's end.
         case bareNewline
@@ -25,20 +25,21 @@ enum ReplacementMessage {
         case unstable
     }
 
-    /// The copy.
+    /// The copy of a file that was taken.
     struct Taken: Equatable {
-        /// Octets of all of it.
+        /// Octets of the whole message.
         let size: Int
-        /// Its header section; the body follows.
+        /// The header section.
         let header: [UInt8]
     }
 
     /// Copies the file to `destination`, which must not exist.
     ///
-    /// `path` is what the worker sent: absolute in `folder`, or a name in it; `owner` the uid of its
-    /// process; `limit` the largest size accepted, in octets; `headerLimits` the most octets and fields
-    /// of its header section. Nothing is ever cut. Throws ``Refusal`` for what the worker did,
-    /// ``SystemError`` for our own disk.
+    /// `path` is what the worker sent: an absolute path in `folder`, or a name in it. `owner` is
+    /// the uid of the worker's process, `limit` the largest size accepted, in octets, and
+    /// `headerLimits` the most octets and fields of the header section. A message that is too large
+    /// is refused, not cut. Throws ``Refusal`` if the worker is at fault, ``SystemError`` if our
+    /// disk is.
     static func take(
         _ path: String,
         folder: String,
@@ -85,8 +86,8 @@ enum ReplacementMessage {
         return name
     }
 
-    /// What the worker left may not be there, be a link or a socket, or be closed to us; everything else
-    /// that can be wrong with opening it is our own trouble.
+    /// If the file does not exist, is a link or a socket, or may not be read, the worker is at
+    /// fault; any other failure to open it is ours.
     private static func openFailed(_ name: String, _ code: Int32) -> any Error {
         switch code {
         case ENOENT, ELOOP, ENXIO, ENODEV, EACCES, EPERM, ENAMETOOLONG, ENOTDIR:
@@ -131,7 +132,7 @@ enum ReplacementMessage {
             remaining -= count
             let octets = Array(chunk[..<count])
             guard lineEnds.accepts(octets) else { throw Refusal.bareNewline }
-            // What is there to be written once the header section is complete.
+            // Empty until the header section is complete.
             let ready = count > 0 ? try head.read(octets) : head.finish()
             written += ready.count
             if !ready.isEmpty || count == 0 && descriptor < 0 {
@@ -145,7 +146,8 @@ enum ReplacementMessage {
     }
 }
 
-/// Holds the start of a file back until its header section is complete, and mends it then.
+/// Holds back the start of a file until its header section is complete, then applies
+/// ``HeaderBorder``.
 private struct ReplacementHead {
     private var section = HeaderSectionReader()
     private let maximumOctets: Int
@@ -159,7 +161,9 @@ private struct ReplacementHead {
         self.maximumFields = maximumFields
     }
 
-    /// Reads on; returns the octets that can be written.
+    /// Takes the next octets of the file.
+    ///
+    /// - Returns: The octets that can be written now.
     mutating func read(_ octets: [UInt8]) throws(ReplacementMessage.Refusal) -> [UInt8] {
         guard !self.isComplete else { return octets }
         self.held += octets
@@ -169,7 +173,9 @@ private struct ReplacementHead {
         return self.section.bodyOffset.map { self.complete(bodyOffset: $0) } ?? []
     }
 
-    /// The file is over; returns what is left to write.
+    /// The file has ended.
+    ///
+    /// - Returns: The octets that are still to be written.
     mutating func finish() -> [UInt8] {
         guard !self.isComplete else { return [] }
         return self.complete(bodyOffset: self.section.finalBodyOffset)
@@ -185,11 +191,11 @@ private struct ReplacementHead {
     }
 }
 
-/// Sees whether every CR is followed by an LF and every LF preceded by a CR.
+/// Checks that an LF follows every CR and that a CR precedes every LF.
 struct LineEndCheck {
     private var sawReturn = false
 
-    /// True when nothing is left open: the octets seen do not end between CR and LF.
+    /// False while the octets so far end with a CR.
     var isComplete: Bool { !self.sawReturn }
 
     mutating func accepts(_ octets: [UInt8]) -> Bool {

@@ -1,16 +1,17 @@
 import Configuration
 import Glibc
 
-/// The folder that holds the messages of one frontend while policy looks at them.
+/// The folder that holds the messages of one frontend until they are answered.
 ///
 /// Owns `<spool_directory>/<frontend id>/`, the `out/<pool>/` and `for/<pool>/` folders in it, and
-/// `<spool_directory>/poison/`. Files are 0640 and folders 0750, so that the frontend's own group can
-/// read messages and nobody else anything. Names are random (protocol/events.md, "The message").
+/// `<spool_directory>/poison/`. Files are 0640 and folders 0750: only the frontend's user and group
+/// can read messages. Names are random (protocol/events.md, "The message").
 ///
-/// A pool with a `group` of its own has `for/<pool>/`, which only that group can enter. A message
-/// gets a second name there when workers of the pool are first told of it. Both names are one file,
-/// 0644 from then on: what keeps other workers away is the folder. So messages lie in `all/` then,
-/// which only the frontend's own group can enter, and anybody may pass through the folder above.
+/// A pool with a `group` of its own has `for/<pool>/`, which only that group can enter. The first
+/// time that a worker of the pool gets the path of a message, the message's file gets a second name
+/// there and becomes 0644; other workers cannot read it because they cannot enter the folder. If
+/// some pool has a group, messages lie in `all/`, which only the frontend's own group can enter,
+/// and the folder above is 0751, so that the pools' groups can pass through it.
 struct SpoolDirectory: Sendable {
     /// Absolute path of this frontend's folder, what `welcome.spool` says.
     let path: String
@@ -19,8 +20,8 @@ struct SpoolDirectory: Sendable {
     /// Where messages lie: ``path``, or `all/` in it if some pool has a group of its own.
     private let messageFolder: String
 
-    /// Makes the folders and removes what an earlier run left: a message that was not answered 250
-    /// is its client's to send again.
+    /// Makes the folders, and removes messages of an earlier run: they were not answered 250, so
+    /// their clients send them again.
     ///
     /// - Throws: ``SystemError`` that names the folder and what to do.
     init(base: String, frontendID: String, pools: [FrontendConfiguration.Pool]) throws {
@@ -47,7 +48,7 @@ struct SpoolDirectory: Sendable {
             try Self.give(self.groupFolder(pool: pool.name), mode: 0o750, to: group)
             try Self.give(self.outFolder(pool: pool.name), mode: 0o770, to: group)
         }
-        // Only now, that nothing of an earlier run lies in it.
+        // Only now: no message of an earlier run lies in the folder any more.
         guard chmod(self.path, 0o751) == 0 else { throw SystemError("chmod", self.path, errno) }
     }
 
@@ -71,7 +72,7 @@ struct SpoolDirectory: Sendable {
             + String(UInt64.random(in: .min ... .max), radix: 36)
     }
 
-    /// Gives the message at `path` a second name, `name`; `folder` as in ``newMessagePath(in:)``.
+    /// Gives the message at `path` the second name `name` in `folder`; see ``newMessagePath(in:)``.
     func link(_ path: String, as name: String, in folder: String?) throws(SystemError) {
         if folder != nil, chmod(path, 0o644) != 0 {
             throw SystemError("let the pool's group read", path, errno)
@@ -79,7 +80,7 @@ struct SpoolDirectory: Sendable {
         guard Glibc.link(path, name) == 0 else { throw SystemError("link", name, errno) }
     }
 
-    /// Paths of messages that lie in `folder` now.
+    /// The paths of the messages in `folder`.
     private static func messages(in folder: String) -> [String] {
         (FilePath.names(in: folder) ?? []).filter { $0.hasPrefix("m") }.map { folder + "/" + $0 }
     }
@@ -90,9 +91,9 @@ struct SpoolDirectory: Sendable {
             .flatMap { Self.messages(in: self.groupFolder(pool: $0)) }
     }
 
-    /// What lies in the folder now; blocks for as long as the file system does.
+    /// How many messages and octets the spool holds; blocks for as long as the file system does.
     ///
-    /// A message in a pool's own folder counts if it has no other name, or none that was counted.
+    /// A message in a pool's own folder is counted only if its other name was not.
     func usage() -> Usage {
         var usage = Usage()
         var seen: Set<UInt64> = []
@@ -115,14 +116,14 @@ struct SpoolDirectory: Sendable {
 
     private func removeLeftovers() {
         for path in Self.messages(in: self.path) { unlink(path) }
-        // Of pools that are not configured, or have no group, any more too.
+        // Also in folders of pools that are no longer configured or no longer have a group.
         for folder in ["/all", "/for"] {
             OutFolder.sweep(self.path + folder, changedBefore: nil)
         }
         OutFolder.sweepAll(self.path + "/out")
     }
 
-    /// Makes `path` and what is missing above it.
+    /// Makes the folder `path` and the missing folders above it.
     private static func makeFolder(_ path: String, mode: mode_t) throws {
         var missing: [String] = []
         var folder = path
@@ -143,7 +144,7 @@ struct SpoolDirectory: Sendable {
     }
 }
 
-/// A system call that failed: which, on what, and why.
+/// A system call that failed: its name, its file, and `errno`.
 struct SystemError: Error, Equatable, CustomStringConvertible {
     let call: String
     let subject: String

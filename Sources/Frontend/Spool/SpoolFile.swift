@@ -2,10 +2,10 @@ import Glibc
 import NIOCore
 import NIOPosix
 
-/// One message on its way to a file, written by the thread pool, never by the event loop.
+/// The spool file of one message; the thread pool writes it, never the event loop.
 ///
-/// Confined to its event loop. Octets are appended in order; at most one write is under way, and
-/// what comes meanwhile waits here, bounded by the session that stops reading (``isBusy``).
+/// Confined to its event loop. At most one write is under way; octets that are appended meanwhile
+/// wait here. The session stops reading while ``isBusy``, so only few wait.
 final class SpoolFile {
     let path: String
     /// Octets taken so far, written or waiting.
@@ -18,13 +18,13 @@ final class SpoolFile {
     private var waiting: [UInt8] = []
     private var state = State.idle
     private var descriptor: Int32 = -1
-    /// Called once, when all that was appended is in the file, or never will be.
+    /// Called once, when all octets are written or a write failed.
     private var whenWritten: (() -> Void)?
 
     private enum State {
         case idle
         case writing
-        /// Removed; a write under way ends first.
+        /// The file is removed once a write that is under way has ended.
         case discarded
     }
 
@@ -34,13 +34,13 @@ final class SpoolFile {
         self.threads = threads
     }
 
-    /// True while a write is under way: append no more than a buffer's worth.
+    /// Whether a write is under way: then the session appends no more than it has already read.
     var isBusy: Bool { self.state == .writing }
 
     /// Octets that wait to be written.
     var waitingOctets: Int { self.waiting.count }
 
-    /// Takes `octets` for the end of the file.
+    /// Appends `octets` to the file.
     func append(_ octets: [UInt8]) {
         guard self.state != .discarded else { return }
         self.size += octets.count
@@ -48,9 +48,9 @@ final class SpoolFile {
         self.writeNext()
     }
 
-    /// Calls `body` on the loop once everything appended so far is written, or has failed.
+    /// Calls `body` on the loop once all octets appended so far are written, or a write failed.
     ///
-    /// Never before it returns, so that the caller's own state is settled first.
+    /// It is never called before `flush` returns, so the caller can finish its own changes first.
     func flush(_ body: @escaping () -> Void) {
         guard self.state == .writing || !self.waiting.isEmpty else {
             return self.loop.assumeIsolated().execute(body)
@@ -58,10 +58,10 @@ final class SpoolFile {
         self.whenWritten = body
     }
 
-    /// Whether there is a file at ``path`` yet; an empty message needs one too.
+    /// Whether the file has been made, or could not be; an empty message needs a file too.
     private var isCreated: Bool { self.descriptor >= 0 || self.failure != nil }
 
-    /// Removes the file; nothing is called afterwards.
+    /// Removes the file; the callback of ``flush(_:)`` is not called any more.
     func discard() {
         self.whenWritten = nil
         let wasWriting = self.state == .writing
@@ -119,10 +119,10 @@ extension SpoolFile: Sendable {}
 
 /// The system calls of a spool file; run on the thread pool.
 enum SpoolFileCalls {
-    /// Writes all of `octets`, opening the file at the first call.
+    /// Writes all of `octets`; the first call opens the file.
     ///
-    /// `descriptor` is what the last call returned, −1 before the first. The open descriptor is
-    /// returned; after a ``SystemError`` it is closed.
+    /// `descriptor` is what the last call returned, −1 at the first call. Returns the open
+    /// descriptor; when it throws a ``SystemError``, it has closed the descriptor.
     static func append(
         _ octets: [UInt8],
         to descriptor: Int32,

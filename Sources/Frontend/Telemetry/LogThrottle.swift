@@ -1,10 +1,10 @@
-/// Lets so many lines of a period pass and counts the rest.
+/// Lets a number of lines a period pass, and counts the others.
 struct LogThrottle {
     private let linesOfPeriod: Int
     private let periodMS: Int64
     private var periodBeganMS: Int64 = 0
     private var lines = 0
-    /// Lines that no line has told of yet.
+    /// Suppressed lines whose number has not been logged yet.
     private(set) var suppressed = 0
 
     init(lines: Int = 20, periodMS: Int64 = 1_000) {
@@ -12,7 +12,10 @@ struct LogThrottle {
         self.periodMS = periodMS
     }
 
-    /// The number of lines suppressed before this one; `nil` if this one is to be suppressed too.
+    /// Asks for a line at the time `now`.
+    ///
+    /// - Returns: How many lines were suppressed before this one; `nil` if this one is suppressed
+    ///   too.
     mutating func admits(now: Int64) -> Int? {
         if now - self.periodBeganMS >= self.periodMS {
             self.periodBeganMS = now

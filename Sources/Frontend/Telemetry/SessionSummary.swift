@@ -15,11 +15,11 @@ enum SessionEnd: String {
     case error
 }
 
-/// What the log says of a session: one line for it, one for each of its transactions, and one for each
-/// refusal that neither of these tells.
+/// The log lines about a session: one for the session, one for each of its transactions, and one
+/// for each refusal that is in neither of these.
 ///
-/// A client may cause refusals as fast as it sends: so many lines of a session pass a second, and the
-/// rest are counted.
+/// A client can cause refusals as fast as it sends, so the number of lines a second is limited;
+/// further lines are counted.
 struct SessionSummary {
     /// A question that was answered with a refusal.
     private struct Refusal {
@@ -30,13 +30,14 @@ struct SessionSummary {
 
     /// How a transaction ended.
     struct TransactionEnd {
-        /// `rset`, `hello`, `done` (the message was answered), `refused` (MAIL was), or a ``SessionEnd``.
+        /// `rset`, `hello`, `done` (the message was answered), `refused` (MAIL was), or a
+        /// ``SessionEnd``.
         let reason: String
-        /// Who took the message; `nil` if it was not accepted.
+        /// The plugin that queued the message; `nil` if the message was not accepted.
         let decider: PolicyDecision.Decider?
-        /// What the client was told; `nil` if it left.
+        /// The last reply of the transaction; `nil` if the client left before it.
         let reply: SMTPReply?
-        /// Octets of the message that came, as the client sent it; `nil` if DATA was not granted.
+        /// The size of the message as the client sent it; `nil` if DATA was not granted.
         let octets: Int?
     }
 
@@ -53,22 +54,22 @@ struct SessionSummary {
 
     mutating func replied(_ reply: SMTPReply) { self.lastReply = reply }
 
-    /// The session is closed by us, after `reply`.
+    /// We close the session after `reply`.
     mutating func closed(by reply: SMTPReply) {
         if reply.code.rawValue != 221 { self.closingReply = reply }
     }
 
-    /// A pool that could not answer was passed over, as its operator wants.
+    /// A pool could not answer and was skipped (`on_failure = "skip"`).
     mutating func skipped(pool: String, hook: Hook, reason: String) {
         if self.skipped.count < 32 { self.skipped.append("\(pool)/\(hook.rawValue)/\(reason)") }
     }
 
     // MARK: - Lines
 
-    /// One line for a question that was answered with a refusal, unless that ends the transaction or
-    /// the session, whose line tells it.
+    /// Logs a refusal by policy, unless it ends the transaction or the session: then it is in that
+    /// line.
     ///
-    /// `recipient` is what RCPT asked about, as the client wrote it; `nil` at other hooks.
+    /// `recipient` is RCPT's argument as the client wrote it; `nil` at other hooks.
     mutating func refused(
         at hook: Hook,
         _ decision: PolicyDecision,
@@ -97,9 +98,10 @@ struct SessionSummary {
         }
     }
 
-    /// One line for a command that SMTP itself refused: policy was not asked.
+    /// Logs a command that was refused without asking policy.
     ///
-    /// `line` is the command; only MAIL and RCPT are shown, since others may hold a password.
+    /// `line` is the command; it is logged only for MAIL and RCPT, since others may hold a
+    /// password.
     mutating func refused(
         _ reply: SMTPReply,
         line: some Collection<UInt8>,
@@ -134,7 +136,7 @@ struct SessionSummary {
         log.logger.info(message, metadata: metadata)
     }
 
-    /// One line for a transaction that MAIL asked for.
+    /// Logs the end of a transaction, also of one that MAIL asked for and that was refused.
     mutating func transactionEnded(
         _ transaction: MailTransaction,
         _ end: TransactionEnd,
@@ -169,15 +171,15 @@ struct SessionSummary {
             Self.add(decider, to: &metadata)
         } else if let reply = end.reply, !reply.code.isPositive {
             Self.add(reply, to: &metadata)
-            // Another refusal than this one did not end it: a recipient's, say.
+            // The last refusal may be another one, for example that of a recipient.
             if let refusal, refusal.reply == reply { Self.add(refusal, to: &metadata) }
         }
         logger.info("transaction", metadata: metadata)
         Self.logMoreRecipients(transaction, facts: facts, logger: logger)
     }
 
-    /// Lines with the recipients after the first, which the transaction's line names: as many to a line
-    /// as a value of the log has room for.
+    /// Logs the recipients after the first, which is in the transaction's line: as many to a line
+    /// as one value of a log line can hold.
     private static func logMoreRecipients(
         _ transaction: MailTransaction,
         facts: SessionFacts,
@@ -203,7 +205,7 @@ struct SessionSummary {
         log()
     }
 
-    /// One line for the session.
+    /// Logs the end of the session.
     func sessionEnded(
         _ facts: SessionFacts,
         end: SessionEnd,

@@ -3,7 +3,7 @@ import JSON
 import PolicyPool
 import PolicyProtocol
 
-/// What the notification `status` says of the frontend (protocol/events.md).
+/// The arguments of the notification `status` (protocol/events.md).
 struct StatusNotice {
     let frontendID: String
     /// Unix milliseconds.
@@ -71,10 +71,10 @@ extension PolicyPool {
         writer.key("failed")
         writer.int(Int64(clamping: snapshot.failed))
         self.encodeRole(into: &writer)
-        let nobody = self.machine.hooksWithoutWorker
+        let unserved = self.machine.hooksWithoutWorker
         writer.key("unserved")
         writer.beginArray()
-        for hook in Hook.allCases where nobody.contains(HookMask(hook: hook.index)) {
+        for hook in Hook.allCases where unserved.contains(HookMask(hook: hook.index)) {
             writer.string(hook.rawValue)
         }
         writer.endArray()
@@ -90,7 +90,7 @@ extension PolicyPool {
         writer.endObject()
     }
 
-    /// What a shadow's answers were worth, or how many sessions a canary took.
+    /// How a shadow's answers compared, or how many sessions a canary took.
     private func encodeRole(into writer: inout JSONWriter) {
         if let original = self.configuration.shadowOf {
             writer.key("shadow")
@@ -135,7 +135,7 @@ extension PolicyPool {
             if text.isEmpty { writer.null() } else { writer.string(text) }
         }
         writer.key("pid")
-        // 0: a process of another PID namespace, which has no number here.
+        // The pid is 0 if the process is in another PID namespace.
         let processID = Int64(connection.peer.processID)
         if processID > 0 { writer.int(processID) } else { writer.null() }
         writer.key("plugins")

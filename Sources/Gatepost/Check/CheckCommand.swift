@@ -3,7 +3,8 @@ import Configuration
 import Glibc
 import PolicyProtocol
 
-/// `gatepost check`: everything that is wrong at once, else who is asked what, in which order.
+/// `gatepost check`: prints all mistakes of a configuration; if there are none, which plugins are
+/// asked at which hook, in which order.
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
@@ -39,7 +40,7 @@ struct CheckCommand: ParsableCommand {
     }
 }
 
-/// Asks the worker, which alone knows its plugins, by `gatepost-worker --check`.
+/// Runs `gatepost-worker --check`: only the worker knows its plugins.
 struct WorkerCheck {
     /// One line a hook: its name, then the plugins in their order.
     var served: [[String]] = []
@@ -69,7 +70,9 @@ struct WorkerCheck {
         return check
     }
 
-    /// Runs a program to its end; both streams go to files, so that neither can fill a pipe.
+    /// Runs a program to its end.
+    ///
+    /// Its output goes to files, because a pipe could become full.
     private static func capture(_ words: [String]) -> (out: [String], err: [String], status: Int32)
     {
         guard let out = tmpfile(), let err = tmpfile() else {

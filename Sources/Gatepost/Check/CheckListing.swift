@@ -29,7 +29,7 @@ struct CheckListing {
         return lines + self.order.map { "  \($0)" }
     }
 
-    /// A line a hook, in the order of a session.
+    /// One line for each hook, in the order of a session.
     private var order: [String] {
         let deciding = self.report.frontend.pools.filter(\.isDeciding)
         return Self.hooks.compactMap { hook in
@@ -41,15 +41,15 @@ struct CheckListing {
                 return plugins.isEmpty
                     ? nil : "\(pool.name): \(plugins.joined(separator: ", "))"
             }
-            let whole = parts.isEmpty ? Self.nobody(hook) : parts.joined(separator: "; ")
+            let whole = parts.isEmpty ? Self.unserved(hook) : parts.joined(separator: "; ")
             guard let whole else { return nil }
             let padding = String(repeating: " ", count: max(1, 21 - hook.rawValue.count))
             return "\(hook.rawValue)\(padding)\(whole)"
         }
     }
 
-    /// What it means that no plugin serves a hook; `nil`: nothing worth a line.
-    private static func nobody(_ hook: Hook) -> String? {
+    /// What the client gets if no plugin serves the hook; `nil` if that needs no line.
+    private static func unserved(_ hook: Hook) -> String? {
         switch hook {
         case .rcpt: "nobody: every recipient gets 450"
         case .queue: "nobody: every message gets 451"

@@ -1,9 +1,10 @@
 import Configuration
 import Glibc
 
-/// Finds what this machine does not give the frontend: addresses to listen on, folders to write.
+/// Finds what the frontend needs and this machine does not give: addresses to listen on, folders to
+/// write in.
 ///
-/// Looks as the user that runs the check, which need not be the frontend's: all of it is warnings.
+/// The check runs as its own user, who may not be the frontend's; so it only warns.
 struct CheckMachine {
     let frontend: FrontendConfiguration
 
@@ -33,7 +34,7 @@ struct CheckMachine {
         }
     }
 
-    /// Why a frontend that started now could not listen there, and what to do.
+    /// Why the frontend could not listen on the address now, and what to do; `nil` if it could.
     private func problem(of address: ListenAddress) -> String? {
         // Port 0 is always free.
         guard address.port != 0 else { return nil }
@@ -41,7 +42,7 @@ struct CheckMachine {
         case 0: return nil
 
         case EADDRINUSE:
-            // Then it is this configuration's own frontend that listens there.
+            // The frontend of this configuration runs, so it is the one that listens there.
             guard !self.isRunning else { return nil }
             return "is in use by another program (`ss -ltnp` names it; systemd, where it listens "
                 + "for the frontend, is as it should be); end that, or choose another port"
@@ -58,7 +59,8 @@ struct CheckMachine {
         }
     }
 
-    /// Takes the address for a moment, without listening: a frontend that starts meanwhile can too.
+    /// Binds the address for a moment, without listening, so a frontend that starts now can bind it
+    /// too.
     ///
     /// - Returns: 0, or `errno`.
     private static func bind(_ address: ListenAddress) -> CInt {
@@ -79,7 +81,9 @@ struct CheckMachine {
         return result == 0 ? 0 : errno
     }
 
-    /// Whether a frontend holds this configuration's id, or may: this user cannot see its lock.
+    /// Whether a frontend with this configuration's id runs.
+    ///
+    /// Also true if this user may not look at the lock.
     private var isRunning: Bool {
         let path = "\(self.frontend.runtimeDirectory)/\(self.frontend.id).lock"
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)

@@ -1,16 +1,18 @@
 import Configuration
 import PolicyProtocol
 
-/// Finds hooks at which mail stops, and pools that are never asked at one.
+/// Finds hooks at which no mail gets through, and hooks at which a pool is never asked.
 struct CheckServed {
     let report: ConfigurationReport
     /// One line a hook: its name, then the plugins in their order.
     let served: [[String]]
 
-    /// What is allowed and yet lets no mail through, or leaves a pool unasked.
+    /// Settings that are allowed but let no mail through, or leave a pool unasked.
     var warnings: [String] { self.missing + self.unreached + self.unaccepted }
 
-    /// Other pools may answer at a hook that no plugin answers; with a single pool, the hook has no answer.
+    /// Hooks that need an answer and that no plugin serves.
+    ///
+    /// Only with a single pool: another pool's workers might serve them.
     private var missing: [String] {
         let pools = self.report.frontend.pools.filter(\.isDeciding)
         guard pools.allSatisfy({ $0.name == self.report.worker.pool }) else { return [] }
@@ -25,7 +27,7 @@ struct CheckServed {
         }
     }
 
-    /// Plugins that always decide at their hook keep every later pool from being asked there.
+    /// Later pools that are never asked at a hook, because a plugin always decides there.
     private var unreached: [String] {
         let pools = self.report.frontend.pools.filter(\.isDeciding).map(\.name)
         guard let own = pools.firstIndex(of: self.report.worker.pool) else { return [] }
@@ -40,10 +42,10 @@ struct CheckServed {
         }
     }
 
-    /// What rcpt_ok reads besides `me`.
+    /// The control files that `rcpt_ok` reads besides `me`.
     private static let domainFiles = ["rcpthosts", "morercpthosts", "morercpthosts.cdb"]
 
-    /// Where rcpt_ok accepts the recipients and its lists name no domain.
+    /// Warns if `rcpt_ok` is to accept recipients and its lists name no domain.
     private var unaccepted: [String] {
         let pools = self.report.frontend.pools.filter(\.isDeciding)
         let directories = self.report.worker.controlDirectories

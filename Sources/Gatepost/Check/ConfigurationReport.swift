@@ -10,7 +10,7 @@ struct ConfigurationReport {
     /// Loads everything that can be checked without starting a plugin.
     ///
     /// - Parameter directory: The configuration folder.
-    /// - Returns: The report, if each file could be loaded, and all that is wrong.
+    /// - Returns: The report, if every file could be loaded, and all mistakes.
     static func load(directory: String) -> (report: Self?, problems: [ConfigurationError]) {
         var problems: [ConfigurationError] = []
         func collect<Value>(_ body: () throws(ConfigurationErrors) -> Value) -> Value? {
@@ -38,7 +38,7 @@ struct ConfigurationReport {
         return (Self(frontend: frontend, worker: worker, plugins: plugins), problems)
     }
 
-    /// What is allowed and yet looks like a mistake.
+    /// Settings that are allowed but look like mistakes.
     var warnings: [String] {
         var warnings: [String] = []
         if !self.frontend.pools.contains(where: { $0.name == self.worker.pool }) {
@@ -61,7 +61,8 @@ struct ConfigurationReport {
         return warnings + self.greetingWarnings
     }
 
-    /// The frontend waits and the plugin decides: `wait` in the plugin's line changes nothing.
+    /// Warns of `wait` in a plugin's line, which has no effect: the frontend delays the greeting,
+    /// by `greeting_delay_ms`.
     private var greetingWarnings: [String] {
         let delays = Set(self.frontend.listeners.map(\.greetingDelayMS))
         return self.plugins.lines.compactMap { line in

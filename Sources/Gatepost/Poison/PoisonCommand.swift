@@ -1,7 +1,7 @@
 import ArgumentParser
 import Configuration
 
-/// `gatepost poison`: what workers died of, and the way back for it.
+/// `gatepost poison`: lists and shows the poisoned questions, and lets one be asked again.
 struct PoisonCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "poison",
@@ -83,14 +83,14 @@ struct PoisonCommand: ParsableCommand {
     }
 }
 
-/// Where the copies are, by the configuration.
+/// Finds the folder of poisoned questions by the configuration.
 struct PoisonPlace: ParsableArguments {
     @Option(help: "The configuration folder.")
     var config = "config"
 
     /// The folder `<spool_directory>/poison`.
     ///
-    /// - Throws: `ExitCode` once all that is wrong has been printed.
+    /// - Throws: `ExitCode` after printing all mistakes of the configuration.
     private func folder() throws -> PoisonFolder {
         do throws(ConfigurationErrors) {
             let configuration = try FrontendConfiguration.load(directory: self.config)

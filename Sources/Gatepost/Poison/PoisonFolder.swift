@@ -2,7 +2,7 @@ import Configuration
 import Glibc
 import JSON
 
-/// `<spool_directory>/poison`, where a frontend keeps what workers died of.
+/// `<spool_directory>/poison`, where a frontend keeps poisoned questions.
 struct PoisonFolder {
     static let eventEnding = ".event.json"
     static let messageEnding = ".eml"
@@ -11,9 +11,9 @@ struct PoisonFolder {
 
     enum Failure: Error, Equatable, CustomStringConvertible {
         case unknown(String)
-        /// A call that failed, on what, and its `errno`.
+        /// The name of the system call that failed, its path, its `errno`.
         case system(String, String, Int32)
-        /// A file that is no event.
+        /// The file is no event.
         case invalid(String)
 
         var description: String {
@@ -26,7 +26,8 @@ struct PoisonFolder {
         }
     }
 
-    /// All that is kept, newest first, and why some cannot be listed; nothing if there is no folder.
+    /// The kept questions, newest first, and why some cannot be listed; both empty if there is no
+    /// folder.
     func files() throws(Failure) -> (files: [PoisonFile], unreadable: [Failure]) {
         guard let names = FilePath.names(in: self.path) else {
             guard errno == ENOENT else { throw .system("read", self.path, errno) }
@@ -40,7 +41,7 @@ struct PoisonFolder {
                 guard file.isEvent else { throw .invalid(file.base + Self.eventEnding) }
                 files.append(file)
             } catch {
-                // It went while the folder was read, or is none of the frontend's.
+                // The file was removed meanwhile, or the frontend did not write it.
                 if case .unknown = error { continue }
                 unreadable.append(error)
             }
@@ -48,7 +49,7 @@ struct PoisonFolder {
         return (files.sorted { ($0.keptAt, $0.id) > ($1.keptAt, $1.id) }, unreadable)
     }
 
-    /// The one of that name.
+    /// The kept question with this fingerprint.
     func file(_ id: String) throws(Failure) -> PoisonFile {
         let isName = id.utf8.allSatisfy { octet in
             (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(octet)
@@ -58,7 +59,7 @@ struct PoisonFolder {
         let base = "\(self.path)/\(id)"
         let path = base + Self.eventEnding
         var facts = stat()
-        // Without waiting: what lies there may be a pipe.
+        // O_NONBLOCK: opening a FIFO would wait.
         let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0, fstat(descriptor, &facts) == 0 else {
             if descriptor >= 0 { close(descriptor) }
@@ -91,16 +92,16 @@ struct PoisonFolder {
     }
 }
 
-/// One event that two workers died of, and its message.
+/// One poisoned question: its event and its message.
 struct PoisonFile {
     let id: String
-    /// The path without its ending.
+    /// The path of both files, without their endings.
     let base: String
     /// Unix seconds.
     let keptAt: Int
     /// The event, a line of JSON without its LF.
     let event: [UInt8]
-    /// Size of the kept message; `nil` if no worker had been given one.
+    /// The size of the kept message; `nil` if workers got none.
     let messageOctets: Int64?
 
     init(id: String, base: String, keptAt: Int, event: [UInt8], messageOctets: Int64?) {
@@ -111,10 +112,10 @@ struct PoisonFile {
         self.messageOctets = messageOctets
     }
 
-    /// Whether the file's content can be an event: an object of JSON.
+    /// Whether the file's content is a JSON object.
     var isEvent: Bool { (try? JSONObjectText(self.event)) != nil }
 
-    /// A member of the event by its path, as text; `-` if it is not there.
+    /// A member of the event by its path, as text; `-` if the event does not have it.
     private func text(_ path: StaticString...) -> String {
         guard var object = try? JSONObjectText(self.event), let last = path.last else { return "-" }
         for key in path.dropLast() {
@@ -135,7 +136,7 @@ struct PoisonFile {
         ]
     }
 
-    /// What a person wants to know first.
+    /// The lines that `gatepost poison show` prints.
     var description: [String] {
         var lines = [
             ("id", self.id),
@@ -154,7 +155,7 @@ struct PoisonFile {
         return TextTable.lines(lines.map { [$0.0, $0.1] })
     }
 
-    /// Removes both files, the message first: where the event is gone, all is.
+    /// Removes the message, then the event: if the event's file is gone, both are.
     func remove() throws(PoisonFolder.Failure) {
         for path in [self.base + PoisonFolder.messageEnding, self.base + PoisonFolder.eventEnding]
         where unlink(path) != 0 && errno != ENOENT {

@@ -9,10 +9,10 @@ struct ChildProcess {
     private(set) var output: Int32
     /// The read end of what ``Heartbeat`` writes to; `-1` once it was closed.
     private(set) var heartbeat: Int32
-    /// Output that has no line end yet.
+    /// The start of a line whose end has not come yet.
     private var pending: [UInt8] = []
 
-    /// Longer lines are cut here; programs print a line or two.
+    /// Longer lines are cut.
     private static let maximumLineOctets = 65_536
 
     struct Failure: Error {
@@ -29,14 +29,14 @@ struct ChildProcess {
         self.heartbeat = heartbeat
     }
 
-    /// Where the child finds the pipe for its heartbeat; it gets no descriptor behind it.
+    /// The child's descriptor for its heartbeat, and the highest that it gets.
     static let heartbeatDescriptor: Int32 = 3
 
     /// Starts `program` by way of ``LaunchCommand``, so that it cannot outlive this process.
     ///
-    /// It gets a process group of its own: a Ctrl-C reaches this process alone, which then stops
-    /// the others in order. Standard error is shared. It inherits no other descriptor than its output and
-    /// its heartbeat.
+    /// The child gets a process group of its own: Ctrl-C reaches only this process, which then
+    /// stops the children in order. The child shares standard error, and gets pipes for its output
+    /// and its heartbeat; it inherits no other descriptor.
     static func start(_ program: Program, arguments: [String]) throws(Failure) -> Self {
         let output = try Self.makePipe()
         defer { close(output.write) }
@@ -119,9 +119,9 @@ struct ChildProcess {
         }
     }
 
-    /// Reads what the event loop wrote.
+    /// Reads the heartbeats of the child's event loop.
     ///
-    /// - Returns: Whether it wrote anything since the last time.
+    /// - Returns: Whether there was one since the last call.
     mutating func readBeats() -> Bool {
         guard self.heartbeat >= 0 else { return false }
         var octets = [UInt8](repeating: 0, count: 256)

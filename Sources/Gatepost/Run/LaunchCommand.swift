@@ -4,10 +4,10 @@ import Glibc
 
 /// Becomes another program, which the kernel kills when the parent dies.
 ///
-/// `gatepost run` starts its children through this, because posix_spawn cannot ask for it. SIGKILL,
-/// not SIGTERM: who kills the supervisor wants everything gone, a child that hangs would never obey,
-/// and a kill loses no message. The program gets the descriptors that ``ChildProcess`` made for it, and
-/// none that the supervisor inherited itself.
+/// `gatepost run` starts its children through this command, because posix_spawn cannot ask the
+/// kernel for that. The signal is SIGKILL, not SIGTERM: a child that hangs would not obey SIGTERM,
+/// and SIGKILL loses no message. The program gets the descriptors that ``ChildProcess`` made for
+/// it, and none that the supervisor inherited.
 struct LaunchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "launch",
@@ -15,7 +15,9 @@ struct LaunchCommand: ParsableCommand {
         shouldDisplay: false
     )
 
-    /// The process that must still be the parent: it may have died before the kernel was asked.
+    /// The process id of the supervisor.
+    ///
+    /// If it is no longer the parent, it died before the kernel was asked, and the command ends.
     @Option var parent: Int32
 
     @Argument(parsing: .captureForPassthrough) var command: [String]

@@ -2,11 +2,12 @@ import Configuration
 import Glibc
 import ServiceManager
 
-/// `<runtime_directory>/gatepost.pid`: the process of `gatepost run`, for `kill`; with an `id` of its
-/// own in `frontend.toml`, `gatepost-<id>.pid`.
+/// `<runtime_directory>/gatepost.pid`: holds the process id of `gatepost run`.
 ///
-/// Locked as long as the process lives, however it ends, so that a second `gatepost run` of the same id
-/// finds out before it takes the sockets of the first.
+/// If `frontend.toml` has an `id`, the file is `gatepost-<id>.pid`.
+///
+/// The file is locked while the process lives, so a second `gatepost run` of the same id fails
+/// before it takes the sockets of the first.
 struct ProcessFile {
     private let file: LockFile
 
@@ -28,7 +29,7 @@ struct ProcessFile {
             ? "gatepost.pid" : "gatepost-\(frontendID).pid"
     }
 
-    /// Removes the file; call it last.
+    /// Removes the file, when everything else has ended.
     func remove() {
         unlink(self.file.path)
         self.file.close()

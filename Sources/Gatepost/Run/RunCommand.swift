@@ -3,7 +3,7 @@ import Configuration
 import ServiceLog
 import ServiceManager
 
-/// `gatepost run`: a frontend and its workers under one roof, for one machine.
+/// `gatepost run`: starts a frontend and its workers on one machine and keeps them running.
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
@@ -53,7 +53,7 @@ struct RunCommand: ParsableCommand {
         Systemd.prepare()
         var settings = Supervision.Settings()
         settings.workers = self.workers
-        // The frontend keeps this time itself; what is killed here does not obey.
+        // The frontend ends by itself within `shutdown_ms`; it is killed only if it does not.
         settings.shutdownMS = configuration.frontend.shutdownMS + 5_000
         settings.hangMS = configuration.frontend.hangMS
         let common = ["--config", self.config]

@@ -1,15 +1,16 @@
-/// Keeps a frontend and its workers running: told what happened, answers with what to do.
+/// Keeps a frontend and its workers running.
 ///
-/// Pure: no process, no clock, no signal. A child that dies is started again, after 50 ms the first
-/// time, then with a longer and longer pause, and never given up; only before the first `ready` does
-/// a mistake in the configuration end everything, because then a person is looking. A child that lives
-/// and whose event loop stands still is ended as well: SIGTERM, and SIGKILL ``killAfterMS`` later. Its
-/// place is filled when it is gone, so that there are never two of it.
+/// Pure: the ``Supervisor`` tells it what happened, and performs the actions that it answers. A
+/// child that dies is started again, the first time after 50 ms, then after longer and longer
+/// pauses, without end. Only before the first `ready` does a mistake in the configuration end
+/// everything, because then the operator is looking. A child whose event loop stands still gets
+/// SIGTERM, and SIGKILL ``killAfterMS`` later; the next child starts when it is gone, so that there
+/// are never two.
 ///
-/// Stopping goes from the client to the queue: the frontend drains first, since its transactions
-/// still need workers, and the workers when it is gone. A second request kills.
+/// To stop, the frontend drains first, because its transactions still need workers; when it is
+/// gone, the workers drain. A second request kills all children.
 struct Supervision {
-    /// Names one start of one program; never used again.
+    /// The number of one start of one program; never used again.
     typealias ChildID = Int
 
     enum Role: Equatable, Sendable {
@@ -27,10 +28,10 @@ struct Supervision {
     enum Action: Equatable, Sendable {
         case spawn(ChildID, Role)
         case signal(ChildID, Signal)
-        /// The frontend accepts mail; said once a start of the frontend.
+        /// Print the line: the frontend accepts mail. Once for each start of the frontend.
         case announce(String)
         case log(String)
-        /// Everything has ended: leave with this code.
+        /// All children have ended: end this process with this code.
         case exit(Int32)
     }
 
@@ -38,17 +39,17 @@ struct Supervision {
     enum Ending: Equatable, Sendable {
         case exited(Int32)
         case killed(signal: Int32)
-        /// It could not even be started.
+        /// The program could not be started.
         case notStarted(reason: String)
     }
 
     struct Settings {
         var workers = 2
-        /// How long the frontend may drain before it is killed; workers get the same again.
+        /// How long the frontend may drain before it is killed; then workers may drain as long.
         var shutdownMS: Int64 = 30_000
         /// How long a new worker may take to become ready in a rolling restart.
         var replacementMS: Int64 = 30_000
-        /// How long a child's event loop may stand still; 0: for ever.
+        /// How long a child's event loop may stand still; 0 is no limit.
         var hangMS: Int64 = 10_000
     }
 
@@ -58,10 +59,11 @@ struct Supervision {
         var isReady = false
         /// The last heartbeat; `nil` before the first.
         var beatMS: Int64?
-        /// When it is killed, if it is still there; `nil`: it may live.
+        /// When the child is killed if it has not ended by then; `nil` while it need not end.
         var killAtMS: Int64?
 
-        /// When its silence is a hang: see ``Settings/hangMS`` and ``longestStartMS``.
+        /// When the child counts as hanging, unless a heartbeat comes before (``Settings/hangMS``,
+        /// ``longestStartMS``).
         func silentAtMS(_ hangMS: Int64) -> Int64? {
             guard hangMS > 0, self.killAtMS == nil else { return nil }
             if let beatMS = self.beatMS { return beatMS + hangMS }
@@ -73,15 +75,15 @@ struct Supervision {
     private struct Slot {
         let role: Role
         var current: Child?
-        /// Started to take over from ``current``; it does so when it is ready.
+        /// The child that becomes ``current`` when it is ready.
         var replacement: Child?
-        /// Told to go, still finishing.
+        /// Children that were told to end and still finish their work.
         var retired: [Child] = []
-        /// Deaths in a row, each before it had lived ``Supervision/wellMS``.
+        /// How many children in a row died before they had lived ``Supervision/wellMS``.
         var deaths = 0
         var startAtMS: Int64?
 
-        /// Does something to each child of the place.
+        /// Calls `body` with each child of the slot.
         mutating func updateChildren(_ body: (inout Child) -> Void) {
             if var child = self.current {
                 body(&child)
@@ -108,14 +110,15 @@ struct Supervision {
         case ended
     }
 
-    /// Who has lived so long is well: its next death is the first again.
+    /// After this time without a death, a child's next death counts as its first.
     static let wellMS: Int64 = 10_000
     static let longestPauseMS: Int64 = 5_000
     /// How long a child may take until its event loop turns for the first time.
     static let longestStartMS: Int64 = 60_000
     /// How long a child that hangs has between SIGTERM and SIGKILL.
     static let killAfterMS: Int64 = 2_000
-    /// A deadline missed by more means that the machine stood still, and not the children.
+    /// If this process notices a deadline later than this, it did not run itself (a suspended
+    /// machine, for example), so the children are not to blame.
     static let longestAbsenceMS: Int64 = 1_000
 
     private let settings: Settings
@@ -138,7 +141,7 @@ struct Supervision {
         min(50 << Int64(min(max(deaths, 1) - 1, 10)), Self.longestPauseMS)
     }
 
-    /// When ``timePassed(nowMS:)`` is to be called; `nil`: not before something else happens.
+    /// When to call ``timePassed(nowMS:)``; `nil` if only another event can change anything.
     var nextDeadlineMS: Int64? {
         var deadlines = self.slots.compactMap(\.startAtMS)
         for slot in self.slots {
@@ -159,7 +162,7 @@ struct Supervision {
         return deadlines.min()
     }
 
-    // MARK: - What happened
+    // MARK: - Events
 
     mutating func started(nowMS: Int64) -> [Action] {
         self.slots.indices.map { self.spawn(at: $0, nowMS: nowMS) }
@@ -216,7 +219,7 @@ struct Supervision {
         return [.announce(line)]
     }
 
-    /// A child's event loop turns.
+    /// A heartbeat came: the child's event loop runs.
     mutating func heartbeatReceived(_ id: ChildID, nowMS: Int64) {
         guard let index = self.index(of: id) else { return }
         self.slots[index].updateChildren { child in
@@ -283,7 +286,7 @@ struct Supervision {
 
     // MARK: - Steps
 
-    /// Usage, an address in use, configuration: a person has to look.
+    /// Whether only the operator can help: wrong usage, an address in use, wrong configuration.
     private static func isHopeless(_ code: Int32) -> Bool {
         [SystemExit.usage, SystemExit.unavailable, SystemExit.configuration].contains(code)
     }
@@ -308,7 +311,7 @@ struct Supervision {
         return [.log("\(self.name(index)) \(Self.words(ending)); started again in \(pause) ms")]
     }
 
-    /// Ends the children of a place whose event loop has stood still for too long.
+    /// Ends the children of a slot whose event loop has stood still for too long.
     private mutating func endHung(at index: Int, nowMS: Int64) -> [Action] {
         let name = self.name(index)
         let hangMS = self.settings.hangMS
@@ -327,7 +330,7 @@ struct Supervision {
         return actions
     }
 
-    /// After this process did not run for a while, no child is blamed for the silence of that time.
+    /// If this process did not run for a while, does not count that time as the children's silence.
     private mutating func excuseAbsence(nowMS: Int64) {
         guard let deadlineMS = self.nextDeadlineMS,
             nowMS - deadlineMS > Self.longestAbsenceMS
@@ -339,7 +342,7 @@ struct Supervision {
         }
     }
 
-    /// Goes on to the next phase when those that were waited for are gone.
+    /// Begins the next phase when the children have ended that had to end before it.
     private mutating func afterEnding(nowMS: Int64) -> [Action] {
         switch self.phase {
         case .drainingFrontend:

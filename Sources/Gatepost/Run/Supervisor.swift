@@ -4,7 +4,8 @@ import Logging
 import ServiceLog
 import ServiceManager
 
-/// Performs what ``Supervision`` decides: one thread, one poll over signals and the children's output.
+/// Performs the actions of ``Supervision``, on one thread: poll(2) waits for signals and for the
+/// children's output.
 struct Supervisor {
     private var supervision: Supervision
     private var children: [Supervision.ChildID: ChildProcess] = [:]
@@ -15,9 +16,9 @@ struct Supervisor {
     private var exitCode: Int32?
 
     /// - Parameters:
-    ///   - settings: How many workers, how long draining may take.
-    ///   - frontendArguments: What `gatepost-frontend` is called with.
-    ///   - workerArguments: What each `gatepost-worker` is called with.
+    ///   - settings: How many workers there are, and how long draining may take.
+    ///   - frontendArguments: The arguments of `gatepost-frontend`.
+    ///   - workerArguments: The arguments of each `gatepost-worker`.
     init(
         settings: Supervision.Settings,
         frontendArguments: [String],
@@ -33,7 +34,7 @@ struct Supervisor {
         self.signals = signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
     }
 
-    /// Runs until everything has ended.
+    /// Runs until all children have ended.
     ///
     /// - Returns: The exit code.
     mutating func run() -> Int32 {

@@ -1,14 +1,14 @@
 import Configuration
 import JSON
 
-/// The frontends whose sockets lie in a pool's folder, as far as they answer.
+/// The connections to the frontends that have a socket in the pool's folder.
 struct FrontendWatch {
     let folder: String
     let pool: String
     let signals: StopSignals
     /// By the path of the socket.
     private var observers: [String: StatusObserver] = [:]
-    /// Paths about which something has been said that still holds.
+    /// Paths whose current problem has been printed.
     private var reported: Set<String> = []
 
     init(folder: String, pool: String, signals: StopSignals) {
@@ -17,10 +17,10 @@ struct FrontendWatch {
         self.signals = signals
     }
 
-    /// Whether nobody answers.
+    /// Whether no frontend is connected.
     var isEmpty: Bool { self.observers.isEmpty }
 
-    /// Dials whoever is not connected, and says once why one cannot be had.
+    /// Dials the frontends that are not connected, and prints once why that fails.
     mutating func dial() {
         let paths = self.sockets()
         for path in paths where self.observers[path] == nil {
@@ -39,9 +39,9 @@ struct FrontendWatch {
         self.reported.formIntersection(paths)
     }
 
-    /// Waits for the next status of each, and hands it to `show`.
+    /// Waits for the next `status` of each frontend, and calls `show` with it.
     ///
-    /// - Returns: Whether each one that was there still is.
+    /// - Returns: False if a connection was lost.
     mutating func next(show: (JSONValue) -> Void) -> Bool {
         var areAllWell = true
         for path in self.observers.keys.sorted() {
@@ -58,7 +58,7 @@ struct FrontendWatch {
         return areAllWell
     }
 
-    /// Says bye to each and hangs up.
+    /// Says bye to each frontend and closes the connections.
     mutating func end() {
         for observer in self.observers.values { observer.end() }
         self.observers.removeAll()
@@ -69,7 +69,7 @@ struct FrontendWatch {
         StandardError.write("\(path): \(what)")
     }
 
-    /// The sockets of the pool, one a frontend, by name.
+    /// The paths of the pool's sockets, one for each frontend, sorted.
     private func sockets() -> [String] {
         let names = FilePath.names(in: self.folder) ?? []
         return names.filter { $0.hasSuffix(".sock") }.sorted().map { "\(self.folder)/\($0)" }

@@ -1,14 +1,14 @@
 import Glibc
 import JSON
 
-/// A worker that observes `status` and nothing else, over a blocking socket.
+/// A worker that observes only `status`, over a blocking socket.
 struct StatusObserver {
     let path: String
     private let signals: StopSignals
     private let socket: Int32
     private var received: [UInt8] = []
 
-    /// Why nothing can be shown.
+    /// Why there is no status.
     struct Failure: Error, CustomStringConvertible {
         let description: String
     }
@@ -19,7 +19,7 @@ struct StatusObserver {
 
     /// Dials, says hello and reads the welcome.
     ///
-    /// - Throws: ``Failure`` that says what the frontend or the kernel said.
+    /// - Throws: ``Failure`` with the reason that the frontend or the kernel gave.
     init(path: String, pool: String, signals: StopSignals) throws(Failure) {
         self.path = path
         self.signals = signals
@@ -34,7 +34,7 @@ struct StatusObserver {
 
     private mutating func greet(pool: String) throws(Failure) {
         try self.send(
-            // A name of its own: of each name one worker is told.
+            // Of the workers with one name, only one gets a notification: so the name is unique.
             #"{"type":"hello","protocol":[1,1],"pool":"\#(pool)","#
                 + #""worker":{"name":"\#(Self.namePrefix)\#(getpid())","pid":\#(getpid())},"#
                 + #""concurrency":1,"max_frame":\#(Self.maximumFrameOctets),"#
@@ -49,15 +49,15 @@ struct StatusObserver {
         }
     }
 
-    /// Says bye, so that the frontend does not miss a worker, and hangs up.
+    /// Says bye, so that the frontend does not log a lost worker, and closes the connection.
     func end() {
         // A frontend that is gone needs no bye.
         try? self.send(#"{"type":"bye","code":"stopping"}"# + "\n")
         close(self.socket)
     }
 
-    /// The `args` of the next status, without this command among the workers, however often it
-    /// runs; waits for it.
+    /// Waits for the next status, and returns its `args` without the workers that are runs of this
+    /// command.
     mutating func next() throws(Failure) -> JSONValue {
         while true {
             let message = try self.line()

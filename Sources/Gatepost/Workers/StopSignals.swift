@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
 
-/// SIGINT and SIGTERM as something to wait for, so that the frontends are told before this ends.
+/// Waits for SIGINT and SIGTERM, so that the command can say bye to the frontends before it ends.
 struct StopSignals {
     private let descriptor: Int32
 
-    /// Blocks both signals: from here on they end nothing by themselves.
+    /// Blocks both signals: from now on they do not end the process.
     init() {
         var mask = sigset_t()
         sigemptyset(&mask)
@@ -18,9 +18,9 @@ struct StopSignals {
     /// Waits until a signal comes, `other` can be read, or the time is over.
     ///
     /// - Parameters:
-    ///   - other: A descriptor; -1 waits for a signal alone.
-    ///   - seconds: The longest wait; 0 looks without waiting.
-    /// - Returns: Whether a signal has come; it still has when asked again.
+    ///   - other: A descriptor; -1 for none.
+    ///   - seconds: The longest wait; 0 does not wait.
+    /// - Returns: Whether a signal has come, now or before.
     func hasCome(before other: Int32 = -1, seconds: Int) -> Bool {
         var descriptors = [self.descriptor, other].map {
             pollfd(fd: $0, events: Int16(POLLIN), revents: 0)

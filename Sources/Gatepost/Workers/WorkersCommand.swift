@@ -3,9 +3,9 @@ import Configuration
 import Glibc
 import JSON
 
-/// `gatepost workers`: who is in each pool of the frontends that run, and how they do.
+/// `gatepost workers`: shows the workers of each pool of the running frontends, and their state.
 ///
-/// It is an observer like any other: it dials a pool's socket and reads the notification `status`.
+/// It is a worker that only observes: it dials a pool's socket and reads the notification `status`.
 struct WorkersCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "workers",
@@ -45,7 +45,7 @@ struct WorkersCommand: ParsableCommand {
                 if !areAllWell { throw ExitCode(SystemExit.unavailable) }
                 return
             }
-            // Frontends come and go.
+            // Frontends may start and stop meanwhile.
             if signals.hasCome(seconds: watch.isEmpty ? 1 : 0) { return }
             watch.dial()
         }

@@ -1,6 +1,6 @@
 import JSON
 
-/// One status as lines for a person: a line about the frontend, one a pool, one a worker.
+/// Prints a status: a line about the frontend, and one for each pool and each worker.
 struct WorkersTable {
     private(set) var lines: [String] = []
 
@@ -32,13 +32,13 @@ struct WorkersTable {
         self.lines += TextTable.lines(rows)
     }
 
-    /// The hooks that are asked and that no worker serves.
+    /// The hooks at which the pool is asked and that none of its workers serves.
     private static func unserved(_ pool: JSONValue) -> String {
         let hooks = Self.list(pool["unserved"]).map(Self.text)
         return hooks.isEmpty ? "" : ", no worker for \(hooks.joined(separator: " "))"
     }
 
-    /// What a pool is when it does not decide, and what came of it.
+    /// For a shadow or a canary: that it is one, and its counts.
     private static func role(_ pool: JSONValue) -> String {
         if let shadow = pool["shadow"] {
             return " (shadow of \(self.text(shadow["of"])): \(self.text(shadow["agreed"])) agreed,"
@@ -68,7 +68,7 @@ struct WorkersTable {
         ]
     }
 
-    /// Microseconds as people read them.
+    /// A time as text, from microseconds.
     private static func time(_ value: JSONValue?) -> String {
         guard case .int(let microseconds)? = value else { return "-" }
         return microseconds < 10_000 ? "\(microseconds) us" : "\(microseconds / 1_000) ms"
@@ -79,9 +79,7 @@ struct WorkersTable {
         return values
     }
 
-    /// A string or a number, as a terminal may get it.
-    ///
-    /// `-` stands for anything else.
+    /// A string, made safe for a terminal, or a number; `-` for anything else.
     private static func text(_ value: JSONValue?) -> String {
         switch value {
         case .string(let text)?: PrintableText.text(text)
