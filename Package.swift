@@ -79,6 +79,7 @@ let package = Package(
         .target(name: "DNSResolver", dependencies: ["CUnbound", "DomainNames"]),
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
+        .target(name: "PolicyCore", dependencies: ["JSON", "PolicyProtocol", "SMTPCore"]),
         .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
         .target(name: "ServiceLog", dependencies: ["Configuration", logging]),
         .target(
@@ -137,8 +138,8 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Configuration", "JSON", "PolicyPool", "PolicyProtocol", "SMTPCore", "ServiceLog",
-                "ServiceManager", arguments, logging, nioCore, nioPosix, signals,
+                "Configuration", "JSON", "PolicyCore", "PolicyPool", "PolicyProtocol", "SMTPCore",
+                "ServiceLog", "ServiceManager", arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
         .executableTarget(
@@ -163,9 +164,14 @@ let package = Package(
         .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(
+            name: "PolicyCoreTests",
+            dependencies: ["JSON", "PolicyCore", "PolicyProtocol", "SMTPCore"]
+        ),
+        .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "Frontend", "JSON", "PolicyKit", "PolicyKitTesting", "PolicyProtocol", "SMTPCore",
+                "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting", "PolicyProtocol",
+                "SMTPCore",
             ]
         ),
         .testTarget(

@@ -275,7 +275,7 @@ extension FrontendConfiguration {
 
 extension FrontendConfiguration.Pool {
     /// A pool with the defaults of protocol/README.md §8: `data_post` and `queue` may take longer.
-    init(name: String, defaultsFor onFailure: FrontendConfiguration.FailurePolicy) {
+    init(name: String, defaultsFor onFailure: FailurePolicy) {
         self.init(name: name)
         self.policy.onFailure = onFailure
         for hook in [Hook.data_post, .queue] {

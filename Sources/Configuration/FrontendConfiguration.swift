@@ -181,16 +181,6 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case enhancedStatusCodes = "ENHANCEDSTATUSCODES"
     }
 
-    /// What the client gets when a question failed in a pool.
-    package enum FailurePolicy: String, Sendable, CaseIterable {
-        /// 451 4.3.0; at connect 421.
-        case tempfail
-        /// As if every plugin had declined; logged and marked in the trace.
-        case skip
-        /// 554 5.3.0.
-        case reject
-    }
-
     /// `on_failure`, `deadline_ms` and `max_deadline_ms` of one hook of one pool.
     package struct HookPolicy: Sendable, Equatable {
         package var onFailure: FailurePolicy

@@ -4,6 +4,7 @@ import JSON
 import Logging
 import NIOCore
 import NIOPosix
+import PolicyCore
 import PolicyProtocol
 import SMTPCore
 import ServiceLog
@@ -20,7 +21,7 @@ final class FrontendServer {
     private(set) var logger = Logger(label: "frontend")
     let spool: SpoolDirectory
     private(set) var configuration: FrontendConfiguration
-    private(set) var pools: [PolicyPool] = []
+    private(set) var pools: [WorkerPool] = []
     private(set) var routes = PoolRoutes([])
     let controlFiles: ControlFiles
     let evidence: PoisonEvidence
@@ -41,12 +42,10 @@ final class FrontendServer {
     private var dates = DateCache()
     private var startedMS: Int64
     private var sessionsOpened: UInt64 = 0
-    /// Hooks at which some pool is asked; kept here, because every command needs them.
-    private var asked: HookSet = []
-    private var observed: HookSet = []
-    /// Whether any worker needs the header fields, or the trace.
-    private(set) var areHeadersWanted = false
-    private(set) var isTraceWanted = false
+    /// What the workers of all pools together want.
+    let demand = PolicyDemand()
+    /// Storage for a session's list of actions; empty between two events.
+    var spareActions: [PolicySession.Action] = []
 
     private enum State {
         /// Pools are open; the listeners wait for workers.
@@ -93,7 +92,7 @@ final class FrontendServer {
         self.memory = MemoryBudget(octets: configuration.limits.memoryOctets)
         self.startedMS = 0
         self.startedMS = self.nowMS
-        self.pools = configuration.pools.map { PolicyPool(configuration: $0, server: self) }
+        self.pools = configuration.pools.map { WorkerPool(configuration: $0, server: self) }
         self.routes = PoolRoutes(self.pools)
     }
 
@@ -151,7 +150,7 @@ final class FrontendServer {
         }
         if self.ticks.isMultiple(of: 10), self.state == .starting || self.state == .serving {
             for pool in self.pools { pool.checkSocket() }
-            if self.isObserved(.status) { self.tellStatus() }
+            if self.demand.observed.contains(.status) { self.tellStatus() }
         }
         if self.ticks.isMultiple(of: 50) { for pool in self.pools { pool.sweepOutFolder() } }
     }
@@ -196,25 +195,12 @@ final class FrontendServer {
             }
     }
 
-    func isAsked(_ hook: Hook) -> Bool { self.asked.contains(hook) }
-
-    func isObserved(_ hook: Hook) -> Bool { self.observed.contains(hook) }
-
     // MARK: - Listeners
 
     /// A worker became ready or left: the listeners open once every pool that decides has
     /// `minimum_workers`.
     func workersChanged() {
-        self.asked = []
-        self.observed = []
-        for hook in Hook.allCases {
-            if self.pools.contains(where: { $0.isAsked(hook) }) { self.asked.insert(HookSet(hook)) }
-            if self.pools.contains(where: { $0.isObserved(hook) }) {
-                self.observed.insert(HookSet(hook))
-            }
-        }
-        self.areHeadersWanted = self.pools.contains(where: \.needsHeaders)
-        self.isTraceWanted = self.pools.contains(where: \.needsTrace)
+        self.demand.update(self.pools.map(\.profile))
         guard self.state == .starting, self.routes.deciding.allSatisfy(\.hasMinimumWorkers) else {
             return
         }
@@ -298,13 +284,13 @@ final class FrontendServer {
     /// Counts a client's connection.
     ///
     /// - Returns: Why it is refused; then it is not counted.
-    func connectionOpened(from client: PolicyConversation) -> ConnectionLimits.Refusal? {
+    func connectionOpened(from client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
         let refusal =
             self.memory.isUsedUp
             ? .memoryUsedUp : self.limits.sessionOpened(from: client.clientNetwork)
         if let refusal, let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
             var metadata: Logger.Metadata = [
-                "session": "\(client.sessionID)", "client": "\(client.facts.clientIP)",
+                "session": "\(client.sessionID)", "client": "\(client.policy.facts.clientIP)",
                 "limit": "\(refusal.key)",
             ]
             if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
@@ -321,7 +307,7 @@ final class FrontendServer {
 
     func sessionClosed(_ session: SMTPSessionHandler) {
         self.sessions.closed(session)
-        self.limits.sessionClosed(from: session.policy.clientNetwork)
+        self.limits.sessionClosed(from: session.clientNetwork)
     }
 
     // MARK: - Files

@@ -6,6 +6,8 @@ package struct HookSet: OptionSet, Sendable, Hashable {
 
     package init(rawValue: UInt32) { self.rawValue = rawValue }
 
+    package init() { self.rawValue = 0 }
+
     /// The standard library's own is not specialised in other modules: `[]` would take it 700
     /// instructions.
     package init(arrayLiteral elements: HookSet...) {

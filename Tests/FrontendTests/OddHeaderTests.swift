@@ -5,6 +5,7 @@ import SMTPCore
 import Testing
 
 @testable import Frontend
+@testable import PolicyCore
 
 /// Odd headers, and what each part of the product makes of them: one grammar, so all see the same.
 struct OddHeaderTests {

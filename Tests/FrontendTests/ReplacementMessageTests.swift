@@ -1,4 +1,5 @@
 import Glibc
+import PolicyCore
 import Testing
 
 @testable import Frontend
@@ -33,7 +34,7 @@ final class ReplacementMessageTests {
         owner: uid_t = getuid(),
         limit: Int = 100,
         headerLimits: (octets: Int, fields: Int) = (40, 3)
-    ) throws -> ReplacementMessage.Taken {
+    ) throws -> ReplacedMessage {
         try ReplacementMessage.take(
             path,
             folder: self.folder,

@@ -144,7 +144,7 @@ final class SMTPListener {
             client: channel.remoteAddress,
             local: channel.localAddress
         )
-        guard let refusal = server.connectionOpened(from: handler.policy) else {
+        guard let refusal = server.connectionOpened(from: handler) else {
             return handler
         }
         let reply = channel.allocator.buffer(bytes: refusal.reply.wire)

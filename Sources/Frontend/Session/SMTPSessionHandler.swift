@@ -1,14 +1,16 @@
 import Configuration
 import NIOCore
-import PolicyProtocol
+import PolicyCore
+import PolicyPool
 import SMTPCore
 
-/// One SMTP connection: octets to the session machine, its actions to the socket and to policy.
+/// One SMTP connection: performs what the SMTP session and the policy session decide.
 ///
-/// Confined to its event loop. Owns the machine, the octets not yet consumed and the content that is
-/// arriving; decides nothing. While a question is open octets are kept and nothing is parsed ahead
-/// (RFC 2920 §3.2). While the client does not take its replies nothing is read and nothing is parsed.
-/// After ``SessionTurns/steps`` it is the turn of others, and nothing is read until the next one.
+/// Confined to its event loop. Owns both machines, the octets not yet consumed, the content that is
+/// arriving, and the timers; decides nothing. While a question is open octets are kept and nothing is
+/// parsed ahead (RFC 2920 §3.2). While the client does not take its replies nothing is read and nothing
+/// is parsed. After ``SessionTurns/steps`` it is the turn of other sessions, and nothing is read until
+/// the next one.
 ///
 /// A client that is gone may leave a message behind that was complete: then the handler goes on
 /// without a channel until the message is answered, and the session is over after that.
@@ -17,9 +19,15 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     let server: FrontendServer
-    let policy: PolicyConversation
     private let listener: SMTPListener
     var machine: SMTPSession
+    var policy: PolicySession
+    /// The pools of the policy session's route.
+    let pools: [WorkerPool]
+    /// The limits that the session began with.
+    let limits: FrontendConfiguration.Limits
+    let clientAddress: IPAddress?
+    var summary = SessionSummary()
     private(set) var context: ChannelHandlerContext?
     var phase = Phase.greetingHeld
     /// Octets received and not yet consumed.
@@ -28,7 +36,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     private var isReadingPaused = false
     /// Since when more replies than ``waitingReplies`` allows wait for the client; monotonic
     /// milliseconds, `nil` while they do not.
-    private var blockedSinceMS: Int64?
+    private(set) var blockedSinceMS: Int64?
     /// ``parse()`` is on the stack: what is answered meanwhile is flushed by it.
     private(set) var isParsing = false
     /// This session has handled all that one turn allows, and goes on in its next.
@@ -37,23 +45,23 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     private var output = ByteBuffer()
     /// Message content that is not the message's yet.
     var content: [UInt8] = []
-    var isHeaderComplete = false
-    var question: SMTPQuestion?
-    var stage = MessageStage.receivedLine
-    /// Who took the message that is being answered.
-    var decider: PolicyDecision.Decider?
-    var isMailRefused = false
-    /// The sender that MAIL asks about; `nil` but while it is.
-    var proposedSender: EnvelopeAddress?
-    /// Our trace field for the message that is answered now, once somebody wants it.
-    var receivedText: [UInt8]?
-    var previousHello: (verb: String, name: [UInt8])?
+    /// The message of the transaction, once DATA was granted.
+    var message: IncomingMessage?
+    /// The pool that was asked last, and the question's ticket there.
+    var askedPool: WorkerPool?
+    var ticket: PoolTicket = 0
+    /// What shadows of the pool that is asked now were shown.
+    var shadowed: [ShadowQuestion] = []
+    /// What the policy session wants done is being done, and this is to be done after that.
+    var isPerforming = false
+    var moreActions: [PolicySession.Action] = []
+    var hasMoreActions = false
     /// When the client was last heard, when the session began, and when a half-closed connection is
     /// closed at last; monotonic milliseconds.
-    private var lastHeardMS: Int64
-    private let openedMS: Int64
-    private let commandTimeoutMS: Int64
-    private var lingerUntilMS = Int64.max
+    private(set) var lastHeardMS: Int64
+    let openedMS: Int64
+    let commandTimeoutMS: Int64
+    private(set) var lingerUntilMS = Int64.max
     /// The last octets are on their way; they are with the client's socket.
     private var isLastReplySent = false
     private var isLastReplyWritten = false
@@ -93,29 +101,51 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     ) {
         self.server = server
         self.listener = listener
-        self.machine = SMTPSession(configuration: listener.smtpForNewSession(server))
+        self.limits = server.configuration.limits
+        let smtp = listener.smtpForNewSession(server)
+        self.machine = SMTPSession(configuration: smtp)
         self.commandTimeoutMS = listener.commandTimeoutMS(server)
         self.openedMS = server.nowMS
         self.lastHeardMS = self.openedMS
-        self.policy = PolicyConversation(
-            server: server,
+        let started = server.unixMS
+        let facts = SessionFacts(
+            id: server.newSessionID(started),
             listener: listener.configuration.name,
-            client: client,
-            local: local
+            startedMS: started,
+            client: Self.endpoint(client),
+            server: Self.endpoint(local)
+        )
+        self.clientAddress = IPAddress(parsing: facts.clientIP)
+        let route = server.routes.route(session: facts.id)
+        self.pools = route.pools
+        self.policy = PolicySession(
+            facts: facts,
+            route: route.profiles,
+            demand: server.demand,
+            smtp: smtp,
+            maximumDelayMS: self.limits.maximumReplyDelayMS
         )
     }
 
-    var counters: AbuseMeter { self.machine.counters }
+    /// The address as policy sees it: IPv4 in IPv6 is IPv4.
+    private static func endpoint(_ address: SocketAddress?) -> (ip: String, port: Int) {
+        guard let address, let text = address.ipAddress else { return ("0.0.0.0", 0) }
+        return (IPAddress(parsing: text).map { "\($0)" } ?? text, address.port ?? 0)
+    }
 
-    /// Octets of the message that arrives, or came last, as the client sends it.
-    var messageOctets: Int { self.machine.messageOctets }
+    /// Whose sessions are counted together with this one (`max_sessions_per_ip`).
+    var clientNetwork: String {
+        guard let address = self.clientAddress, address.isIPv6 else {
+            return self.policy.facts.clientIP
+        }
+        return "\(address.clientNetwork)"
+    }
 
     /// Octets of memory that this session holds, about.
     var heldOctets: Int {
         let waiting = self.blockedSinceMS == nil ? 0 : Self.waitingReplies.high
         return Self.idleOctets + self.input.storageCapacity + self.output.storageCapacity + waiting
-            + self.content.capacity + (self.policy.message?.heldOctets ?? 0)
-            + (self.policy.transaction?.heldOctets ?? 0)
+            + self.content.capacity + (self.message?.heldOctets ?? 0) + self.policy.heldOctets
     }
 }
 
@@ -127,7 +157,6 @@ extension SMTPSessionHandler: Sendable {}
 extension SMTPSessionHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        self.policy.handler = self
         if context.channel.isActive { self.connected(context) }
     }
 
@@ -135,7 +164,7 @@ extension SMTPSessionHandler {
 
     private func connected(_ context: ChannelHandlerContext) {
         self.server.sessionOpened(self)
-        let client = self.policy.clientAddress
+        let client = self.clientAddress
         let delay = self.listener.greetingDelayMS(for: client, now: self.server.nowMS)
         guard delay > 0 else { return self.greet() }
         context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(delay)) {
@@ -203,23 +232,26 @@ extension SMTPSessionHandler {
 
     /// Content is on its way or complete, and not answered yet.
     private var isMessageOpen: Bool {
-        switch self.question {
-        case .headersEnd, .message: true
-        case nil: self.machine.wait == .content
-        default: false
-        }
+        self.policy.isMessageAsked || self.policy.isIdle && self.machine.wait == .content
     }
 
     /// Client and channel are gone, and no message is open.
-    private func sessionOver() {
+    func sessionOver() {
         guard !self.hasEnded else { return }
         self.hasEnded = true
         self.phase = .closing
         self.input = ByteBuffer()
         self.output = ByteBuffer()
         self.machine.connectionClosed()
-        self.policy.sessionEnded(self.end ?? .client_gone, counters: self.machine.counters)
-        self.server.sessionClosed(self)
+        let duration = self.server.nowMS - self.openedMS
+        self.tell { policy, actions in
+            policy.sessionEnded(
+                self.end ?? .client_gone,
+                reply: self.summary.closingReply,
+                durationMS: duration,
+                &actions
+            )
+        }
     }
 
     /// Puts what arrived behind what is kept; room that was consumed is used again.
@@ -279,7 +311,7 @@ extension SMTPSessionHandler {
             }
             if case .reply(let reply) = step.action, !reply.code.isPositive {
                 let line = input.readableBytesView.prefix(step.consumed)
-                self.policy.commandRefused(reply, line: line)
+                self.commandRefused(reply, line: line)
             }
             self.perform(step.action)
             if steps == SessionTurns.steps { self.endTurn() }
@@ -322,10 +354,10 @@ extension SMTPSessionHandler {
         case .ask(let question): self.ask(question)
         case .reply(let reply): self.send(reply)
         case .resetThenReply(let reply):
-            self.transactionEnded(reply)
+            self.tell { $0.transactionReset(reply, &$1) }
             self.send(reply)
         case .replyThenClose(let reply):
-            self.policy.summary.closed(by: reply)
+            self.summary.closed(by: reply)
             self.send(reply)
             self.close(reply.code.rawValue == 221 ? .quit : .refused)
         case .closed: self.close(.client_gone)
@@ -336,45 +368,30 @@ extension SMTPSessionHandler {
     private func contentArrived() {
         if self.machine.isDiscardingContent {
             self.content.removeAll(keepingCapacity: true)
-            self.policy.message?.discard()
+            self.message?.discard()
             return
         }
-        self.storeContent(isHeaderComplete: self.isHeaderComplete)
-        guard let message = self.policy.message, message.isBehind else { return }
+        self.storeContent()
+        guard let message = self.message, message.isBehind else { return }
         // The disk is slower than the client: take no more until it has caught up.
         self.phase = .waiting
         message.whenWritten {
-            guard self.phase == .waiting, self.question == nil else { return }
+            guard self.phase == .waiting, self.policy.isIdle else { return }
             self.phase = .parsing
             self.parse()
         }
     }
 
-    /// Hands what arrived to the message; its header stays in memory until it is complete.
-    func storeContent(isHeaderComplete: Bool) {
-        let limit = isHeaderComplete ? self.server.configuration.limits.memoryMessageOctets : .max
-        self.policy.message?.append(&self.content, keepingMemoryUpTo: limit)
-    }
-
-    private func transactionEnded(_ reply: SMTPReply) {
-        let decider = self.decider
-        self.decider = nil
-        let reason =
-            switch self.question {
-            case .helo, .ehlo: "hello"
-            case .message: "done"
-            default: self.isHeaderComplete || !reply.code.isPositive ? "done" : "rset"
-            }
-        self.isHeaderComplete = false
-        self.policy.transactionEnded(
-            reason: reason,
-            decider: reply.code.isPositive ? decider : nil,
-            reply: reply
+    /// Hands what arrived to the message.
+    func storeContent() {
+        self.message?.append(
+            &self.content,
+            keepingMemoryUpTo: self.limits.memoryMessageOctets
         )
     }
 
-    private func send(_ reply: SMTPReply) {
-        self.policy.summary.replied(reply)
+    func send(_ reply: SMTPReply) {
+        self.summary.replied(reply)
         // Once the channel has written the earlier replies, only this session refers to the buffer,
         // and its storage is used again.
         if self.output.readableBytes == 0 {
@@ -423,66 +440,7 @@ extension SMTPSessionHandler {
         if self.end == nil { self.end = end }
         guard self.context != nil else { return self.sessionOver() }
         self.lingerUntilMS =
-            self.server.nowMS + self.server.configuration.limits.replyTimeoutMS
+            self.server.nowMS + self.limits.replyTimeoutMS
         self.updateReading()
-    }
-
-    // MARK: Time, and the end that others decide
-
-    /// Looks at this session's timers; `now` is monotonic milliseconds.
-    func timePassed(_ now: Int64) {
-        guard self.phase != .closing else {
-            if now >= self.lingerUntilMS { self.context?.close(promise: nil) }
-            return
-        }
-        let limits = self.server.configuration.limits
-        let isOver = now - self.openedMS >= limits.sessionTimeoutMS
-        if let blocked = self.blockedSinceMS {
-            // A client that takes no replies would not take a 421 either.
-            if isOver || now - blocked >= limits.replyTimeoutMS { self.endNow(.timeout) }
-            return
-        }
-        let silence: Int64? =
-            switch self.machine.wait {
-            case .command: self.commandTimeoutMS
-            case .content: limits.dataTimeoutMS
-            case .answer, .nothing: nil
-            }
-        let isSilent = silence.map { now - self.lastHeardMS >= $0 } ?? false
-        guard isSilent || isOver, self.phase != .greetingHeld else { return }
-        self.end = .timeout
-        self.perform(isOver ? self.machine.sessionTimedOut() : self.machine.timedOut())
-        self.flush()
-    }
-
-    /// The frontend stops: idle sessions end now, a transaction may finish.
-    func shutDown() {
-        guard self.phase != .greetingHeld else { return self.endNow(.shutdown) }
-        self.perform(self.machine.shutdownRequested())
-        self.flush()
-    }
-
-    /// The time for finishing is up: 421, whatever is going on.
-    func shutdownOverdue() {
-        self.end = .shutdown
-        self.policy.cancelQuestion()
-        self.phase = .parsing
-        self.perform(self.machine.shutdownDeadlinePassed())
-        self.flush()
-    }
-
-    /// The frontend is about to stop: 421 in the banner's place.
-    func refuseToStart() {
-        self.end = .shutdown
-        self.phase = .parsing
-        self.perform(self.machine.close(StandardReplies.shuttingDown))
-        self.flush()
-    }
-
-    /// Closes at once; nothing was answered 250 that is not safe.
-    func endNow(_ end: SessionEnd) {
-        self.end = end
-        self.phase = .closing
-        if let context = self.context { context.close(promise: nil) } else { self.sessionOver() }
     }
 }

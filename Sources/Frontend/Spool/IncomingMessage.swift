@@ -19,6 +19,9 @@ final class IncomingMessage {
     /// Why the file could not get a second name.
     private var linkFailure: SystemError?
 
+    /// The header section is complete: from here on octets may go to the file.
+    private var isHeaderComplete = false
+
     init(server: FrontendServer) { self.server = server }
 
     /// How many octets have come so far.
@@ -62,7 +65,7 @@ final class IncomingMessage {
 
     /// Takes all octets out of `content`.
     ///
-    /// They stay in memory until there are more than `limit`.
+    /// They stay in memory until the header is complete and there are more than `limit`.
     func append(_ content: inout [UInt8], keepingMemoryUpTo limit: Int) {
         if self.memory.isEmpty {
             swap(&self.memory, &content)
@@ -70,7 +73,7 @@ final class IncomingMessage {
             self.memory += content
         }
         content.removeAll(keepingCapacity: true)
-        if self.memory.count > limit { self.spill() }
+        if self.isHeaderComplete, self.memory.count > limit { self.spill() }
     }
 
     /// Applies ``HeaderBorder`` to the header section, which ends at `bodyOffset`.
@@ -79,7 +82,8 @@ final class IncomingMessage {
     ///
     /// - Returns: Where the header section ends now.
     func closeHeader(at bodyOffset: Int) -> Int {
-        HeaderBorder.close(&self.memory, bodyOffset: bodyOffset)
+        self.isHeaderComplete = true
+        return HeaderBorder.close(&self.memory, bodyOffset: bodyOffset)
     }
 
     /// The first `count` octets, which must still be in memory.

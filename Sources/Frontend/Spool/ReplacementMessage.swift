@@ -1,4 +1,5 @@
 import Glibc
+import PolicyCore
 import SMTPCore
 
 /// Takes over a message that a worker left in its pool's `out/` folder.
@@ -25,14 +26,6 @@ enum ReplacementMessage {
         case unstable
     }
 
-    /// The copy of a file that was taken.
-    struct Taken: Equatable {
-        /// Octets of the whole message.
-        let size: Int
-        /// The header section.
-        let header: [UInt8]
-    }
-
     /// Copies the file to `destination`, which must not exist.
     ///
     /// `path` is what the worker sent: an absolute path in `folder`, or a name in it. `owner` is
@@ -47,7 +40,7 @@ enum ReplacementMessage {
         limit: Int,
         headerLimits: (octets: Int, fields: Int),
         destination: String
-    ) throws -> Taken {
+    ) throws -> ReplacedMessage {
         let name = try self.name(path, folder: folder)
         let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard directory >= 0 else { throw SystemError("open", folder, errno) }
@@ -114,7 +107,7 @@ enum ReplacementMessage {
         _ size: Int,
         _ headerLimits: (octets: Int, fields: Int),
         to destination: String
-    ) throws -> Taken {
+    ) throws -> ReplacedMessage {
         var head = ReplacementHead(maximumOctets: headerLimits.octets, headerLimits.fields)
         var written = 0
         var lineEnds = LineEndCheck()
@@ -142,7 +135,7 @@ enum ReplacementMessage {
         }
         guard remaining == 0 else { throw Refusal.unstable }
         guard lineEnds.isComplete else { throw Refusal.bareNewline }
-        return Taken(size: written, header: head.header)
+        return ReplacedMessage(size: written, header: head.header)
     }
 }
 

@@ -1,19 +1,8 @@
 import Logging
+import PolicyCore
 import PolicyProtocol
 import SMTPCore
 import ServiceLog
-
-// swift-format-ignore: AlwaysUseLowerCamelCase
-/// How a session ended: the reasons of the `disconnect` notification.
-enum SessionEnd: String {
-    case quit
-    case client_gone
-    case timeout
-    /// We closed it with a refusal.
-    case refused
-    case shutdown
-    case error
-}
 
 /// The log lines about a session: one for the session, one for each of its transactions, and one
 /// for each refusal that is in neither of these.
@@ -21,31 +10,11 @@ enum SessionEnd: String {
 /// A client can cause refusals as fast as it sends, so the number of lines a second is limited;
 /// further lines are counted.
 struct SessionSummary {
-    /// A question that was answered with a refusal.
-    private struct Refusal {
-        let hook: Hook
-        let decision: PolicyDecision
-        let reply: SMTPReply
-    }
-
-    /// How a transaction ended.
-    struct TransactionEnd {
-        /// `rset`, `hello`, `done` (the message was answered), `refused` (MAIL was), or a
-        /// ``SessionEnd``.
-        let reason: String
-        /// The plugin that queued the message; `nil` if the message was not accepted.
-        let decider: PolicyDecision.Decider?
-        /// The last reply of the transaction; `nil` if the client left before it.
-        let reply: SMTPReply?
-        /// The size of the message as the client sent it; `nil` if DATA was not granted.
-        let octets: Int?
-    }
-
     private var lastReply: SMTPReply?
     /// Our reply after which the session was closed; `nil` when the client ended it.
     private(set) var closingReply: SMTPReply?
-    private var lastRefusal: Refusal?
-    private var transactionRefusal: Refusal?
+    private var lastRefusal: PolicySession.Refusal?
+    private var transactionRefusal: PolicySession.Refusal?
     private(set) var skipped: [String] = []
     private var accepted = 0
     private var refused = 0
@@ -68,21 +37,15 @@ struct SessionSummary {
 
     /// Logs a refusal by policy, unless it ends the transaction or the session: then it is in that
     /// line.
-    ///
-    /// `recipient` is RCPT's argument as the client wrote it; `nil` at other hooks.
     mutating func refused(
-        at hook: Hook,
-        _ decision: PolicyDecision,
-        reply: SMTPReply,
-        recipient: [UInt8]?,
+        _ refusal: PolicySession.Refusal,
         in transaction: String?,
         facts: SessionFacts,
         log: (logger: Logger, nowMS: Int64)
     ) {
-        let refusal = Refusal(hook: hook, decision: decision, reply: reply)
         self.lastRefusal = refusal
         self.transactionRefusal = refusal
-        switch hook {
+        switch refusal.hook {
         case .rcpt: self.recipientsRefused += 1
         case .helo, .ehlo, .auth, .vrfy, .help, .noop, .unrecognized_command: break
         case .connect, .mail, .data, .data_headers_end, .received_line, .data_post_headers,
@@ -91,9 +54,9 @@ struct SessionSummary {
             return
         }
         let message: Logger.Message =
-            hook == .rcpt ? "a recipient was refused" : "a command was refused"
+            refusal.hook == .rcpt ? "a recipient was refused" : "a command was refused"
         self.logSparingly(message, transaction, facts, log) { metadata in
-            if let recipient { metadata["recipient"] = .octets(recipient) }
+            if let recipient = refusal.recipient { metadata["recipient"] = .octets(recipient) }
             Self.add(refusal, to: &metadata)
         }
     }
@@ -137,9 +100,11 @@ struct SessionSummary {
     }
 
     /// Logs the end of a transaction, also of one that MAIL asked for and that was refused.
+    ///
+    /// `octets` is the size of the message as the client sent it; `nil` if DATA was not granted.
     mutating func transactionEnded(
-        _ transaction: MailTransaction,
-        _ end: TransactionEnd,
+        _ end: PolicySession.TransactionEnd,
+        octets: Int?,
         facts: SessionFacts,
         logger: Logger
     ) {
@@ -153,18 +118,18 @@ struct SessionSummary {
         guard logger.logLevel <= .info else { return }
         var metadata: Logger.Metadata = [
             "session": .string(facts.id),
-            "transaction": .string(transaction.id),
+            "transaction": .string(end.id),
             "client": .string(facts.clientIP),
             "result": end.decider != nil ? "accepted" : "not accepted",
             "end": .string(end.reason),
-            "recipients": .number(transaction.recipients.count),
-            "sender": .octets(transaction.sender?.address ?? []),
+            "recipients": .number(end.recipients.count),
+            "sender": .octets(end.sender),
         ]
-        if let first = transaction.recipients.first ?? transaction.candidate {
+        if let first = end.recipients.first ?? end.candidate {
             metadata["recipient"] = .octets(first.address.address)
         }
         if recipientsRefused > 0 { metadata["recipients_refused"] = .number(recipientsRefused) }
-        if let octets = end.octets { metadata["octets"] = .number(octets) }
+        if let octets { metadata["octets"] = .number(octets) }
         if !skipped.isEmpty { metadata["skipped"] = "\(skipped.joined(separator: ","))" }
         if let decider = end.decider {
             if let reply = end.reply { metadata["reply"] = Self.line(reply.wire) }
@@ -175,13 +140,13 @@ struct SessionSummary {
             if let refusal, refusal.reply == reply { Self.add(refusal, to: &metadata) }
         }
         logger.info("transaction", metadata: metadata)
-        Self.logMoreRecipients(transaction, facts: facts, logger: logger)
+        Self.logMoreRecipients(end, facts: facts, logger: logger)
     }
 
     /// Logs the recipients after the first, which is in the transaction's line: as many to a line
     /// as one value of a log line can hold.
     private static func logMoreRecipients(
-        _ transaction: MailTransaction,
+        _ end: PolicySession.TransactionEnd,
         facts: SessionFacts,
         logger: Logger
     ) {
@@ -190,13 +155,13 @@ struct SessionSummary {
             guard !addresses.isEmpty else { return }
             let metadata: Logger.Metadata = [
                 "session": .string(facts.id),
-                "transaction": .string(transaction.id),
+                "transaction": .string(end.id),
                 "addresses": .octets(addresses),
             ]
             logger.info("more recipients", metadata: metadata)
             addresses.removeAll(keepingCapacity: true)
         }
-        for recipient in transaction.recipients.dropFirst() {
+        for recipient in end.recipients.dropFirst() {
             let address = recipient.address.address
             if addresses.count + address.count >= LogOctets.maximumCount { log() }
             if !addresses.isEmpty { addresses.append(UInt8(ascii: ",")) }
@@ -245,7 +210,10 @@ struct SessionSummary {
 
     // MARK: - Parts of a line
 
-    private static func add(_ refusal: Refusal, to metadata: inout Logger.Metadata) {
+    private static func add(
+        _ refusal: PolicySession.Refusal,
+        to metadata: inout Logger.Metadata
+    ) {
         metadata["hook"] = "\(refusal.hook.rawValue)"
         switch refusal.decision.outcome {
         case .undecided: metadata["verdict"] = "undecided"

@@ -15,7 +15,7 @@ struct StatusNotice {
     let spool: SpoolDirectory.Usage
 
     /// Writes the whole line.
-    func encode(pools: [PolicyPool], into writer: inout JSONWriter) {
+    func encode(pools: [WorkerPool], into writer: inout JSONWriter) {
         writer.beginObject()
         writer.key("type")
         writer.string("notify")
@@ -53,7 +53,7 @@ struct StatusNotice {
     }
 }
 
-extension PolicyPool {
+extension WorkerPool {
     /// Writes this pool's entry.
     fileprivate func encodeStatus(into writer: inout JSONWriter) {
         let snapshot = self.machine.snapshot(now: self.server.nowNS)

@@ -1,0 +1,65 @@
+import Configuration
+import NIOCore
+import PolicyCore
+import SMTPCore
+
+// MARK: - Time, and the end that others decide
+
+extension SMTPSessionHandler {
+    /// Looks at this session's timers; `now` is monotonic milliseconds.
+    func timePassed(_ now: Int64) {
+        guard self.phase != .closing else {
+            if now >= self.lingerUntilMS { self.context?.close(promise: nil) }
+            return
+        }
+        let limits = self.limits
+        let isOver = now - self.openedMS >= limits.sessionTimeoutMS
+        if let blocked = self.blockedSinceMS {
+            // A client that takes no replies would not take a 421 either.
+            if isOver || now - blocked >= limits.replyTimeoutMS { self.endNow(.timeout) }
+            return
+        }
+        let silence: Int64? =
+            switch self.machine.wait {
+            case .command: self.commandTimeoutMS
+            case .content: limits.dataTimeoutMS
+            case .answer, .nothing: nil
+            }
+        let isSilent = silence.map { now - self.lastHeardMS >= $0 } ?? false
+        guard isSilent || isOver, self.phase != .greetingHeld else { return }
+        self.end = .timeout
+        self.perform(isOver ? self.machine.sessionTimedOut() : self.machine.timedOut())
+        self.flush()
+    }
+
+    /// The frontend stops: idle sessions end now, a transaction may finish.
+    func shutDown() {
+        guard self.phase != .greetingHeld else { return self.endNow(.shutdown) }
+        self.perform(self.machine.shutdownRequested())
+        self.flush()
+    }
+
+    /// The time for finishing is up: 421, whatever is going on.
+    func shutdownOverdue() {
+        self.end = .shutdown
+        self.tell { $0.cancelQuestion(&$1) }
+        self.phase = .parsing
+        self.perform(self.machine.shutdownDeadlinePassed())
+        self.flush()
+    }
+
+    /// The frontend is about to stop: 421 in the banner's place.
+    func refuseToStart() {
+        self.end = .shutdown
+        self.phase = .parsing
+        self.perform(self.machine.close(StandardReplies.shuttingDown))
+        self.flush()
+    }
+
+    /// Closes at once; nothing was answered 250 that is not safe.
+    func endNow(_ end: SessionEnd) {
+        self.end = end
+        self.phase = .closing
+        if let context = self.context { context.close(promise: nil) } else { self.sessionOver() }
+    }
+}

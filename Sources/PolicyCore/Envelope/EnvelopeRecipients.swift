@@ -1,0 +1,99 @@
+/// A recipient under an id that never shifts.
+package struct EnvelopeRecipient: Equatable {
+    package let id: Int
+    package internal(set) var address: EnvelopeAddress
+}
+
+/// The recipients of a transaction, in the order in which they came.
+///
+/// `contains` compares with each of a few, and looks into a set of hashes once there are more: a
+/// transaction of *n* recipients costs O(*n*) comparisons, and a short one no allocation.
+struct EnvelopeRecipients {
+    /// With so many recipients the set of hashes is made.
+    static let fewEntries = 32
+
+    private(set) var entries: [EnvelopeRecipient] = []
+    /// The hashes of all entries, and of some that are gone; empty while there are few.
+    private var hashes: Set<Int> = []
+
+    /// Whether one of the entries is the same mailbox.
+    mutating func contains(_ recipient: EnvelopeRecipient) -> Bool {
+        let address = recipient.address
+        if self.entries.count >= Self.fewEntries {
+            if self.hashes.isEmpty { self.hashes = Set(self.entries.map(\.address.mailboxHash)) }
+            guard self.hashes.contains(address.mailboxHash) else { return false }
+        }
+        return self.entries.contains { $0.address.isSameMailbox(as: address) }
+    }
+
+    /// Adds an entry, whether it is the same as another or not.
+    mutating func append(_ recipient: EnvelopeRecipient) {
+        self.entries.append(recipient)
+        self.keepHash(of: recipient.address)
+    }
+
+    /// False when no entry has that id.
+    mutating func remove(id: Int) -> Bool {
+        guard let index = self.index(ofID: id) else { return false }
+        self.entries.remove(at: index)
+        return true
+    }
+
+    /// False when no entry has that id.
+    mutating func replace(id: Int, with address: EnvelopeAddress) -> Bool {
+        guard let index = self.index(ofID: id) else { return false }
+        self.entries[index].address = address
+        self.keepHash(of: address)
+        return true
+    }
+
+    /// Adds a hash to a set that there is; one in which most hashes are of what is gone is dropped.
+    private mutating func keepHash(of address: EnvelopeAddress) {
+        guard !self.hashes.isEmpty else { return }
+        self.hashes.insert(address.mailboxHash)
+        if self.hashes.count > 2 * max(self.entries.count, Self.fewEntries) {
+            self.hashes.removeAll()
+        }
+    }
+
+    /// The newest first: a worker changes mostly the recipient that it was asked about.
+    private func index(ofID id: Int) -> Int? { self.entries.lastIndex { $0.id == id } }
+
+    /// Of entries that are the same mailbox keeps the first.
+    mutating func dropRepeated() {
+        var kept = Self()
+        for entry in self.entries where !kept.contains(entry) { kept.append(entry) }
+        if kept.entries.count < self.entries.count { self = kept }
+    }
+}
+
+extension EnvelopeAddress {
+    /// Whether both name one mailbox: the same local part, the same domain in any letter case.
+    ///
+    /// The case of a local part counts, but not that of `postmaster` without a domain (RFC 5321
+    /// §2.4, §4.1.1.3).
+    func isSameMailbox(as other: Self) -> Bool {
+        guard let domain = self.domain, let otherDomain = other.domain else {
+            return self.domain == nil && other.domain == nil
+                && Self.isEqualInAnyCase(self.local, other.local)
+        }
+        return self.local == other.local && Self.isEqualInAnyCase(domain, otherDomain)
+    }
+
+    /// The same for all addresses that are the same mailbox.
+    fileprivate var mailboxHash: Int {
+        var hasher = Hasher()
+        for octet in self.domain ?? self.local { hasher.combine(Self.lowerCased(octet)) }
+        if self.domain != nil { hasher.combine(self.local) }
+        return hasher.finalize()
+    }
+
+    private static func isEqualInAnyCase(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        left.count == right.count
+            && zip(left, right).allSatisfy { self.lowerCased($0) == self.lowerCased($1) }
+    }
+
+    private static func lowerCased(_ octet: UInt8) -> UInt8 {
+        0x41...0x5A ~= octet ? octet | 0x20 : octet
+    }
+}

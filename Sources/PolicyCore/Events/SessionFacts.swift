@@ -1,0 +1,139 @@
+import JSON
+import SMTPCore
+
+/// What is known of a session outside a transaction, and its JSON.
+///
+/// Its text is kept until something changes, which all but the counters does rarely: an event then
+/// costs a copy instead of a dozen fields.
+package struct SessionFacts {
+    package let id: String
+    package let listener: String
+    /// Unix milliseconds.
+    let startedMS: Int64
+    package let clientIP: String
+    let clientPort: Int
+    let serverIP: String
+    let serverPort: Int
+    package internal(set) var clientName: String? { didSet { self.fixedOctets = 0 } }
+    /// `HELO` or `EHLO`, and the name that came with it.
+    package internal(set) var hello: (verb: String, name: [UInt8])? {
+        didSet { self.fixedOctets = 0 }
+    }
+    var isRelay = false { didSet { self.fixedOctets = 0 } }
+    package internal(set) var isEarlyTalker = false {
+        didSet { if self.isEarlyTalker != oldValue { self.fixedOctets = 0 } }
+    }
+
+    /// The object as it was written last, and with which counters.
+    private var text = JSONWriter()
+    private var counters = AbuseMeter()
+    /// The octets before `counters`, the last member; 0 when they have to be written again.
+    private var fixedOctets = 0
+
+    /// Addresses are as policy sees them: IPv4 in IPv6 is IPv4.
+    package init(
+        id: String,
+        listener: String,
+        startedMS: Int64,
+        client: (ip: String, port: Int),
+        server: (ip: String, port: Int)
+    ) {
+        self.id = id
+        self.listener = listener
+        self.startedMS = startedMS
+        self.clientIP = client.ip
+        self.clientPort = client.port
+        self.serverIP = server.ip
+        self.serverPort = server.port
+    }
+
+    /// Writes the `session` object of an event.
+    mutating func encode(counters: AbuseMeter, into writer: inout JSONWriter) {
+        if self.fixedOctets == 0 {
+            self.text.removeAll()
+            self.encodeFixedText()
+            self.fixedOctets = self.text.octets.count
+            self.encode(counters)
+        } else if self.counters != counters {
+            self.text.truncate(to: self.fixedOctets)
+            self.encode(counters)
+        }
+        writer.raw(self.text.octets)
+    }
+
+    private mutating func encode(_ counters: AbuseMeter) {
+        self.counters = counters
+        self.text.fragment(#","counters":{"commands":"#)
+        self.text.int(Int64(clamping: counters.commands))
+        self.text.fragment(#","errors":"#)
+        self.text.int(Int64(clamping: counters.errors))
+        self.text.fragment(#","unrecognized":"#)
+        self.text.int(Int64(clamping: counters.unrecognized))
+        self.text.fragment(#","transactions":"#)
+        self.text.int(Int64(clamping: counters.transactions))
+        self.text.fragment(#","rcpt_ok":"#)
+        self.text.int(Int64(clamping: counters.recipientsGranted))
+        self.text.fragment(#","rcpt_denied":"#)
+        self.text.int(Int64(clamping: counters.recipientsRefused))
+        self.text.fragment("}}")
+    }
+
+    private mutating func encodeFixedText() {
+        self.text.beginObject()
+        self.text.key("id")
+        self.text.string(self.id)
+        self.text.key("listener")
+        self.text.string(self.listener)
+        self.text.key("started_ms")
+        self.text.int(self.startedMS)
+        self.text.key("client")
+        Self.encodeEndpoint(
+            self.clientIP,
+            self.clientPort,
+            name: .some(self.clientName),
+            into: &self.text
+        )
+        self.text.key("server")
+        Self.encodeEndpoint(self.serverIP, self.serverPort, name: nil, into: &self.text)
+        self.text.key("proxy")
+        self.text.null()
+        self.text.key("hello")
+        if let hello = self.hello {
+            self.text.beginObject()
+            self.text.key("verb")
+            self.text.string(hello.verb)
+            self.text.key("name")
+            self.text.bytes(hello.name)
+            self.text.endObject()
+        } else {
+            self.text.null()
+        }
+        self.text.key("tls")
+        self.text.null()
+        self.text.key("auth")
+        self.text.null()
+        self.text.key("relay")
+        self.text.bool(self.isRelay)
+        self.text.key("early_talker")
+        self.text.bool(self.isEarlyTalker)
+    }
+
+    /// A `name` of `nil` leaves the member out; `.some(nil)` writes null.
+    private static func encodeEndpoint(
+        _ ip: String,
+        _ port: Int,
+        name: String??,
+        into writer: inout JSONWriter
+    ) {
+        writer.beginObject()
+        writer.key("ip")
+        writer.string(ip)
+        writer.key("port")
+        writer.int(Int64(port))
+        if let name {
+            writer.key("name")
+            if let name { writer.string(name) } else { writer.null() }
+        }
+        writer.endObject()
+    }
+}

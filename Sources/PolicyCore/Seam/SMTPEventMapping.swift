@@ -1,0 +1,215 @@
+import PolicyProtocol
+import SMTPCore
+
+/// The seam: what a policy decision means in SMTP.
+///
+/// The only file that knows both languages. Reply codes are those of protocol/verdicts.md; where a
+/// worker wrote a reply its text and codes are used, else the standard reply of the table below.
+enum SMTPEventMapping {
+    /// What the session machine is told about `hook`.
+    ///
+    /// Reply text beyond ASCII may be sent where `allowsUTF8` is true (RFC 6531 §3.7.4).
+    static func outcome(
+        of decision: PolicyDecision,
+        at hook: Hook,
+        in configuration: SMTPConfiguration,
+        allowsUTF8: Bool
+    ) -> SMTPOutcome {
+        switch decision.outcome {
+        case .undecided: self.undecided(at: hook)
+        case .failed(let policy, _): self.failure(policy, at: hook)
+        case .spoolFailed(let error): .refused(self.reply(to: error))
+        case .verdict(let verdict, let reply):
+            self.outcome(
+                of: verdict,
+                reply: reply,
+                at: hook,
+                in: configuration,
+                allowsUTF8: allowsUTF8
+            )
+        }
+    }
+
+    /// Nobody decided: fine everywhere but where silence must not open a relay or lose a message.
+    private static func undecided(at hook: Hook) -> SMTPOutcome {
+        switch hook {
+        case .rcpt: .refused(StandardReplies.recipientUndecided)
+        case .queue: .refused(StandardReplies.queueUndecided)
+        default: .granted(nil)
+        }
+    }
+
+    /// The answer to a message that somebody took without a word of his own.
+    static func queued(_ id: String) -> SMTPReply {
+        SMTPReply(
+            code: StandardReplies.messageAccepted.code,
+            status: StandardReplies.messageAccepted.status,
+            cause: .none,
+            escaping: Array("Queued as \(id)".utf8)
+        )
+    }
+
+    /// Our disk is full or broken; the message stays with its client.
+    static func reply(to failure: SpoolFailure) -> SMTPReply {
+        failure.isDiskFull ? StandardReplies.spoolFull : StandardReplies.spoolFailed
+    }
+
+    /// Nobody could be asked (protocol/failure.md).
+    private static func failure(
+        _ policy: FailurePolicy,
+        at hook: Hook
+    ) -> SMTPOutcome {
+        switch (policy, hook) {
+        case (.skip, _): self.undecided(at: hook)
+        // A client that leaves, or asks for help, is answered whatever happens.
+        case (_, .quit), (_, .noop), (_, .help): .granted(nil)
+        case (.tempfail, .connect): .refusedThenClose(StandardReplies.policyFailedClosing)
+        case (.reject, .connect): .refusedThenClose(StandardReplies.policyFailedDenied)
+        case (.tempfail, _): .refused(StandardReplies.policyFailed)
+        case (.reject, _): .refused(StandardReplies.policyFailedDenied)
+        }
+    }
+
+    private static func outcome(
+        of verdict: Verdict,
+        reply: PolicyReply?,
+        at hook: Hook,
+        in configuration: SMTPConfiguration,
+        allowsUTF8: Bool
+    ) -> SMTPOutcome {
+        guard let standard = self.standardReply(for: verdict, at: hook) else {
+            let worded = self.granting(reply, at: hook, in: configuration, allowsUTF8: allowsUTF8)
+            let isVerified = hook == .vrfy && verdict == .ok
+            return .granted(worded ?? (isVerified ? StandardReplies.ok : nil))
+        }
+        let worded = reply.flatMap { self.reply($0, basedOn: standard, allowsUTF8: allowsUTF8) }
+        let closes =
+            verdict == .deny_disconnect || verdict == .denysoft_disconnect || hook == .connect
+        if verdict == .done, let worded, worded.code.rawValue < 400 { return .granted(worded) }
+        return closes ? .refusedThenClose(worded ?? standard) : .refused(worded ?? standard)
+    }
+
+    /// The standard refusal; `nil` for a verdict that grants.
+    private static func standardReply(for verdict: Verdict, at hook: Hook) -> SMTPReply? {
+        switch verdict {
+        case .declined, .ok: nil
+        case .deny: self.denied(at: hook)
+        case .denysoft: self.deferred(at: hook)
+        case .deny_disconnect: self.deniedClosing(at: hook)
+        case .denysoft_disconnect: StandardReplies.deferredClosing
+        case .done: self.base(ofDoneAt: hook)
+        }
+    }
+
+    private static func denied(at hook: Hook) -> SMTPReply {
+        switch hook {
+        case .connect: StandardReplies.connectDenied
+        case .helo, .ehlo: StandardReplies.helloDenied
+        case .mail: StandardReplies.mailDenied
+        case .rcpt: StandardReplies.recipientDenied
+        case .queue: StandardReplies.queueDenied
+        case .vrfy: StandardReplies.verifyDenied
+        case .help: StandardReplies.helpDenied
+        case .noop: StandardReplies.noopDenied
+        case .unrecognized_command: StandardReplies.unrecognizedCommand
+        default: StandardReplies.dataDenied
+        }
+    }
+
+    private static func deferred(at hook: Hook) -> SMTPReply {
+        switch hook {
+        case .connect: StandardReplies.connectDeferred
+        case .helo, .ehlo: StandardReplies.helloDeferred
+        case .mail: StandardReplies.mailDeferred
+        case .rcpt: StandardReplies.recipientDeferred
+        case .queue: StandardReplies.queueDeferred
+        case .vrfy: StandardReplies.verifyDeferred
+        case .unrecognized_command: StandardReplies.unrecognizedDeferred
+        default: StandardReplies.dataDeferred
+        }
+    }
+
+    private static func deniedClosing(at hook: Hook) -> SMTPReply {
+        switch hook {
+        case .connect: StandardReplies.connectDenied
+        case .noop: StandardReplies.noopDeniedClosing
+        case .unrecognized_command: StandardReplies.unrecognizedClosing
+        case .data, .data_headers_end, .data_post, .queue: StandardReplies.dataDeniedClosing
+        default: StandardReplies.deniedClosing
+        }
+    }
+
+    /// What `done` starts from; its reply is never missing, protocol/verdicts.md sees to that.
+    private static func base(ofDoneAt hook: Hook) -> SMTPReply {
+        switch hook {
+        case .quit: StandardReplies.closing
+        case .data_post, .queue_pre: StandardReplies.messageAccepted
+        default: StandardReplies.ok
+        }
+    }
+
+    // MARK: - Replies that workers word
+
+    /// A reply of the worker's for a verdict that grants; `nil` uses the standard one.
+    ///
+    /// The greeting and the answers to HELO and EHLO begin with our name, whatever the worker says.
+    private static func granting(
+        _ reply: PolicyReply?,
+        at hook: Hook,
+        in configuration: SMTPConfiguration,
+        allowsUTF8: Bool
+    ) -> SMTPReply? {
+        guard let reply else { return nil }
+        let text = reply.text.map { Array($0.utf8) }
+        let standard: SMTPReply
+        switch hook {
+        case .connect:
+            return text.isEmpty ? nil : .greeting(hostname: configuration.hostname, text: text)
+        case .helo:
+            return .helo(hostname: configuration.hostname, text: text)
+        case .ehlo:
+            return .ehlo(
+                hostname: configuration.hostname,
+                text: text.first ?? [],
+                extensions: configuration.extensions,
+                maximumMessageOctets: configuration.limits.maximumMessageOctets
+            )
+        case .mail: standard = StandardReplies.senderAccepted
+        case .rcpt: standard = StandardReplies.recipientAccepted
+        case .data: standard = StandardReplies.startMailInput
+        case .queue: standard = StandardReplies.messageAccepted
+        case .vrfy, .noop: standard = StandardReplies.ok
+        case .help: standard = StandardReplies.help
+        case .quit: standard = StandardReplies.closing
+        case .unrecognized_command: standard = StandardReplies.unrecognizedCommand
+        case .auth, .data_headers_end, .received_line, .data_post_headers, .data_post, .queue_pre,
+            .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status:
+            return nil
+        }
+        return self.reply(reply, basedOn: standard, allowsUTF8: allowsUTF8)
+    }
+
+    /// - Returns: `nil` when it says nothing of its own, or nothing that can be sent: the standard
+    ///   reply is sent then.
+    private static func reply(
+        _ reply: PolicyReply,
+        basedOn standard: SMTPReply,
+        allowsUTF8: Bool
+    ) -> SMTPReply? {
+        let code = reply.code.flatMap { ReplyCode(rawValue: UInt16(clamping: $0)) } ?? standard.code
+        let status =
+            reply.status.flatMap { EnhancedStatusCode(octets: Array($0.utf8).span) }
+            ?? standard.status
+        let agreeing = status.flatMap { $0.agrees(with: code) ? $0 : nil }
+        guard !reply.text.isEmpty else {
+            let isStandard = code == standard.code && agreeing == standard.status
+            return isStandard ? nil : standard.with(code: code, status: agreeing)
+        }
+        return try? SMTPReply(
+            policy: code,
+            status: agreeing,
+            text: reply.text.map { Array($0.utf8) },
+            allowsUTF8: allowsUTF8
+        )
+    }
+}

@@ -1,0 +1,163 @@
+import PolicyProtocol
+package import SMTPCore
+
+// MARK: - Being answered
+
+extension PolicySession {
+    /// All pools have spoken, or none had to.
+    mutating func decided(
+        _ decision: PolicyDecision,
+        at hook: Hook,
+        _ now: UInt64,
+        _ actions: inout [Action]
+    ) {
+        guard decision.delayMS > 0 else { return self.apply(decision, at: hook, now, &actions) }
+        actions.append(.hold(milliseconds: decision.delayMS))
+        self.decision = decision
+        self.phase = .held(hook)
+    }
+
+    /// The reply was held back for as long as a worker wanted.
+    package mutating func delayPassed(now: UInt64, _ actions: inout [Action]) {
+        guard case .held(let hook) = self.phase else { return }
+        self.apply(self.decision, at: hook, now, &actions)
+    }
+
+    private mutating func apply(
+        _ decision: PolicyDecision,
+        at hook: Hook,
+        _ now: UInt64,
+        _ actions: inout [Action]
+    ) {
+        if hook.isOfMessage {
+            guard let outcome = self.messageHookDecided(decision, at: hook, &actions) else {
+                return self.askMessageHook(hook.nextOfMessage, now, &actions)
+            }
+            return self.answer(outcome, decision, at: hook, &actions)
+        }
+        let outcome = SMTPEventMapping.outcome(
+            of: decision,
+            at: hook,
+            in: self.smtp,
+            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+        )
+        self.settle(outcome, at: hook, &actions)
+        self.answer(outcome, decision, at: hook, &actions)
+    }
+
+    /// A refusal of the frontend's own, without asking a pool.
+    mutating func refuse(_ reply: SMTPReply, at hook: Hook, _ actions: inout [Action]) {
+        let outcome = SMTPOutcome.refused(reply)
+        self.settle(outcome, at: hook, &actions)
+        self.answer(outcome, .undecided, at: hook, &actions)
+    }
+
+    /// What the answer to a command does to the session, before its reply goes out.
+    private mutating func settle(
+        _ outcome: SMTPOutcome,
+        at hook: Hook,
+        _ actions: inout [Action]
+    ) {
+        let isGranted = outcome.isGrant
+        switch self.proposal {
+        case .none: break
+        case .hello(let before): if !isGranted { self.facts.hello = before }
+        case .sender(let sender):
+            // A worker may have replaced the sender already.
+            if !isGranted || !(self.transaction?.hasSender ?? false) {
+                self.transaction?.sender = sender
+            }
+        case .recipient: self.transaction?.candidateAnswered(isGranted: isGranted)
+        }
+        if hook == .data, isGranted {
+            self.content = .arriving
+            actions.append(.beginMessage)
+        }
+    }
+
+    private mutating func answer(
+        _ outcome: SMTPOutcome,
+        _ decision: PolicyDecision,
+        at hook: Hook,
+        _ actions: inout [Action]
+    ) {
+        if let reply = outcome.refusal, !decision.isSilent(at: hook) {
+            var recipient: [UInt8]?
+            if case .recipient(let octets) = self.proposal { recipient = octets }
+            actions.append(
+                .refused(
+                    Refusal(hook: hook, decision: decision, reply: reply, recipient: recipient)
+                )
+            )
+        }
+        self.proposal = .none
+        self.decision = decision
+        self.phase = .answered(hook, isRefusal: !outcome.isGrant)
+        actions.append(.answer(outcome, at: hook))
+    }
+
+    /// SMTP has the outcome and does this with it.
+    package mutating func replied(by action: SMTPAction, _ actions: inout [Action]) {
+        guard case .answered(let hook, let isRefusal) = self.phase else { return }
+        self.phase = .idle
+        let decision = self.decision
+        if decision.isSilent(at: hook), case .reply(let reply) = action {
+            actions.append(.commandUnknown(reply))
+        }
+        let reply = action.sentReply
+        if let reply, !decision.isUndecided, decision.wasAsked, self.demand.isTraceWanted {
+            self.trace.decided(reply)
+            self.questionTrace.decided(reply)
+        }
+        self.notifyDecision(hook, decision, isRefusal: isRefusal, reply: reply, &actions)
+        if hook == .mail, isRefusal {
+            self.endTransaction("refused", decider: nil, reply: reply, &actions)
+        } else if case .resetThenReply(let reply) = action {
+            let isTaken = hook.isOfMessage && !isRefusal && reply.code.isPositive
+            self.endTransaction(
+                hook == .helo || hook == .ehlo ? "hello" : "done",
+                decider: isTaken ? decision.decider : nil,
+                reply: reply,
+                &actions
+            )
+        }
+    }
+
+    /// SMTP ended the transaction by itself: RSET, or a message that is refused without asking.
+    package mutating func transactionReset(_ reply: SMTPReply, _ actions: inout [Action]) {
+        let reason = reply.code.isPositive ? "rset" : "done"
+        self.endTransaction(reason, decider: nil, reply: reply, &actions)
+    }
+
+    /// The client is gone or the frontend stops: nothing waits for the answer any more.
+    package mutating func cancelQuestion(_ actions: inout [Action]) {
+        if case .asking(let question) = self.phase { actions.append(.cancel(pool: question.pool)) }
+        if let question = self.openQuestion, !self.route[question.pool].shadows.isEmpty {
+            actions.append(.shadowsDone(nil))
+        }
+        self.phase = .idle
+        self.proposal = .none
+    }
+}
+
+extension SMTPOutcome {
+    var isGrant: Bool { if case .granted = self { true } else { false } }
+
+    /// The reply that refuses; `nil` for a grant.
+    var refusal: SMTPReply? {
+        switch self {
+        case .granted: nil
+        case .refused(let reply), .refusedThenClose(let reply): reply
+        }
+    }
+}
+
+extension SMTPAction {
+    /// The reply that goes out with this action; `nil` if none does.
+    package var sentReply: SMTPReply? {
+        switch self {
+        case .reply(let reply), .resetThenReply(let reply), .replyThenClose(let reply): reply
+        case .needOctets, .contentAppended, .proceed, .ask, .awaitAnswer, .dropStale, .closed: nil
+        }
+    }
+}

@@ -1,0 +1,177 @@
+import JSON
+package import PolicyProtocol
+import SMTPCore
+
+// MARK: - The hooks of a complete message
+
+/// From the final dot to the reply: `received_line`, `data_post_headers`, `data_post`, `queue_pre` and
+/// `queue`, without the client, and often in one event (protocol/README.md §6).
+extension PolicySession {
+    /// Asks about the hook; `nil`: the last one has been answered.
+    mutating func askMessageHook(_ hook: Hook?, _ now: UInt64, _ actions: inout [Action]) {
+        guard let hook else { return }
+        switch hook {
+        case .received_line:
+            let isWanted = self.demand.asked.contains(hook) || self.demand.observed.contains(hook)
+            let value = isWanted ? self.receivedValue() : []
+            self.ask(hook, now, &actions) { EventArguments.value(value, into: &$0) }
+        case .queue:
+            let id = self.transaction?.id ?? ""
+            self.ask(hook, now, &actions) { EventArguments.queueID(id, into: &$0) }
+        default: self.ask(hook, now, &actions, args: EventArguments.none)
+        }
+    }
+
+    /// - Returns: The outcome of the whole message; `nil` if the next hook is due.
+    mutating func messageHookDecided(
+        _ decision: PolicyDecision,
+        at hook: Hook,
+        _ actions: inout [Action]
+    ) -> SMTPOutcome? {
+        var outcome = SMTPEventMapping.outcome(
+            of: decision,
+            at: hook,
+            in: self.smtp,
+            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+        )
+        if hook == .received_line { self.addReceivedField(decision) }
+        if hook == .queue, case .granted(nil) = outcome, let id = self.transaction?.id {
+            outcome = .granted(SMTPEventMapping.queued(id))
+        }
+        guard case .granted = outcome, !decision.isDone, hook.nextOfMessage != nil else {
+            return outcome
+        }
+        self.notifyDecision(hook, decision, isRefusal: false, reply: nil, &actions)
+        return nil
+    }
+
+    /// The value of our trace field, made once a message.
+    private mutating func receivedValue() -> [UInt8] {
+        if let value = self.receivedText { return value }
+        let recipients = self.transaction?.recipients ?? []
+        let field = ReceivedField(
+            helloName: self.facts.hello?.name ?? [],
+            clientName: self.facts.clientName,
+            clientAddress: self.facts.clientIP,
+            hostname: self.smtp.hostname,
+            protocolName: self.transaction?.isSMTPUTF8 ?? false
+                ? "UTF8SMTP" : self.facts.hello?.verb == "HELO" ? "SMTP" : "ESMTP",
+            transactionID: self.transaction?.id ?? self.facts.id,
+            recipient: recipients.count == 1 ? recipients[0].address.address : nil,
+            date: self.date
+        )
+        let value = field.value()
+        self.receivedText = value
+        return value
+    }
+
+    /// Puts our trace field on top, or what policy wants in its place.
+    private mutating func addReceivedField(_ decision: PolicyDecision) {
+        guard self.demand.areHeadersWanted else { return }
+        let value: [UInt8]
+        if case .verdict(.ok, let reply?) = decision.outcome {
+            value = Array(" \(reply.text.joined(separator: "\r\n\t"))".utf8)
+        } else {
+            value = self.receivedValue()
+        }
+        self.transaction?.withHeaders {
+            $0.add(name: Array("Received".utf8), value: value, atTop: true)
+        }
+    }
+}
+
+extension Hook {
+    /// One of the hooks of a complete message.
+    var isOfMessage: Bool {
+        switch self {
+        case .received_line, .data_post_headers, .data_post, .queue_pre, .queue: true
+        case .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .data_headers_end, .queue_post,
+            .reset_transaction, .quit, .disconnect, .vrfy, .help, .noop, .unrecognized_command, .ok,
+            .deny, .status:
+            false
+        }
+    }
+
+    /// The hook of a complete message that comes after this one; `nil` after the last, and for any
+    /// other hook.
+    var nextOfMessage: Hook? {
+        switch self {
+        case .received_line: .data_post_headers
+        case .data_post_headers: .data_post
+        case .data_post: .queue_pre
+        case .queue_pre: .queue
+        case .queue: nil
+        case .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .data_headers_end, .queue_post,
+            .reset_transaction, .quit, .disconnect, .vrfy, .help, .noop, .unrecognized_command, .ok,
+            .deny, .status:
+            nil
+        }
+    }
+}
+
+// MARK: - Going ahead
+
+extension PolicySession {
+    /// The hooks that a worker of the pool may go on to when it declines `hook`: those of the complete
+    /// message, as long as no other pool has a part in any of them (protocol/README.md §6).
+    func hooksAhead(of hook: Hook, in pool: PoolProfile) -> HookSet {
+        let following = hook.following
+        guard !following.isEmpty, !pool.wants.ahead.isEmpty, pool.shadows.isEmpty,
+            !self.demand.isTraceWanted, !self.demand.observed.contains(.ok),
+            self.isAlone(pool, at: hook)
+        else { return HookSet() }
+        let onFailure = pool.failurePolicy(at: hook)
+        var ahead = HookSet()
+        for next in following {
+            guard self.isAlone(pool, at: next) else { break }
+            guard pool.isAsked(next) else { continue }
+            // If such an event fails before `queue`, it is not always known at which hook: so all of
+            // them share one failure policy. `queue` is announced before it begins.
+            guard pool.wants.ahead.contains(next),
+                next == .queue || pool.failurePolicy(at: next) == onFailure
+            else { break }
+            ahead.insert(HookSet(next))
+        }
+        return ahead
+    }
+
+    /// Whether no other pool is asked or told of `hook`.
+    private func isAlone(_ pool: PoolProfile, at hook: Hook) -> Bool {
+        !self.demand.observed.contains(hook)
+            && self.route.allSatisfy { other in
+                other === pool || !other.isAsked(hook) && !other.isShadowed(at: hook)
+            }
+    }
+
+    /// The worker has declined up to `hook` and begins with that.
+    ///
+    /// - Returns: False, and nothing has changed, when the event did not name it as ahead.
+    package mutating func wentAhead(to hook: Hook) -> Bool {
+        guard case .asking(var question) = self.phase, question.ahead.contains(hook) else {
+            return false
+        }
+        // No worker observes `ok` while hooks go ahead, so there is nothing to tell.
+        var nothing: [Action] = []
+        while question.hook != hook {
+            guard self.messageHookDecided(.undecided, at: question.hook, &nothing) == nil,
+                let next = question.hook.nextOfMessage
+            else { break }
+            question.hook = next
+        }
+        question.hook = hook
+        question.ahead = question.ahead.intersection(HookSet(after: hook))
+        self.phase = .asking(question)
+        self.writeArguments(at: hook)
+        return true
+    }
+
+    /// The `args` of a hook that was ahead.
+    private mutating func writeArguments(at hook: Hook) {
+        self.arguments.removeAll()
+        self.arguments.beginObject()
+        if hook == .queue {
+            EventArguments.queueID(self.transaction?.id ?? "", into: &self.arguments)
+        }
+        self.arguments.endObject()
+    }
+}

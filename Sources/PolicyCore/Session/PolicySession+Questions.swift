@@ -1,0 +1,115 @@
+import JSON
+import PolicyProtocol
+package import SMTPCore
+
+// MARK: - Questions of SMTP
+
+extension PolicySession {
+    /// SMTP asks, and parses nothing until it is answered.
+    ///
+    /// For `headersEnd` and `message` tell `headerRead` and `messageRead` before. `now` is monotonic
+    /// nanoseconds; where `isMemoryUsedUp` is true no transaction begins.
+    package mutating func asked(
+        _ question: SMTPQuestion,
+        now: UInt64,
+        isMemoryUsedUp: Bool = false,
+        _ actions: inout [Action]
+    ) {
+        switch question {
+        case .connect: self.ask(.connect, now, &actions, args: EventArguments.none)
+        case .helo(let name): self.askHello("HELO", .helo, name, now, &actions)
+        case .ehlo(let name): self.askHello("EHLO", .ehlo, name, now, &actions)
+        case .mail(let path, let parameters):
+            let sender = EnvelopeAddress(path, parameters.all)
+            self.transactionProposed(isSMTPUTF8: parameters.isSMTPUTF8)
+            self.proposal = .sender(sender)
+            guard !isMemoryUsedUp else {
+                return self.refuse(StandardReplies.memoryUsedUp, at: .mail, &actions)
+            }
+            self.ask(.mail, now, &actions) { EventArguments.sender(sender, into: &$0) }
+        case .rcpt(let path, let parameters):
+            self.askRecipient(EnvelopeAddress(path, parameters), now, &actions)
+        case .data: self.ask(.data, now, &actions, args: EventArguments.none)
+        case .headersEnd: self.askHeadersEnd(now, &actions)
+        case .message: self.askMessageHook(.received_line, now, &actions)
+        case .vrfy(let argument):
+            self.ask(.vrfy, now, &actions) { EventArguments.argument(argument, into: &$0) }
+        case .help(let argument):
+            self.ask(.help, now, &actions) { EventArguments.argument(argument, into: &$0) }
+        case .noop(let argument):
+            self.ask(.noop, now, &actions) { EventArguments.argument(argument, into: &$0) }
+        case .quit: self.ask(.quit, now, &actions, args: EventArguments.none)
+        case .unrecognized(let command, let line):
+            self.ask(.unrecognized_command, now, &actions) {
+                EventArguments.unrecognized(command: command, line: line, into: &$0)
+            }
+        }
+    }
+
+    private mutating func askHello(
+        _ verb: String,
+        _ hook: Hook,
+        _ name: [UInt8],
+        _ now: UInt64,
+        _ actions: inout [Action]
+    ) {
+        self.proposal = .hello(before: self.facts.hello)
+        self.facts.hello = (verb, name)
+        self.ask(hook, now, &actions) { EventArguments.name(name, into: &$0) }
+    }
+
+    private mutating func askRecipient(
+        _ address: EnvelopeAddress,
+        _ now: UInt64,
+        _ actions: inout [Action]
+    ) {
+        self.transaction?.propose(address)
+        self.proposal = .recipient(address.address)
+        guard let candidate = self.transaction?.candidate else {
+            return self.decided(.undecided, at: .rcpt, now, &actions)
+        }
+        self.ask(.rcpt, now, &actions) { EventArguments.recipient(candidate, into: &$0) }
+    }
+
+    private mutating func askHeadersEnd(_ now: UInt64, _ actions: inout [Action]) {
+        guard self.fitsHeaderAtQueue else {
+            return self.refuse(StandardReplies.headerTooBig, at: .data_headers_end, &actions)
+        }
+        self.ask(.data_headers_end, now, &actions, args: EventArguments.none)
+    }
+
+    /// Tells observers of `hook`, then asks every pool in turn about it.
+    ///
+    /// `args` writes the members of the `args` object; it is not called when no worker listens.
+    mutating func ask(
+        _ hook: Hook,
+        _ now: UInt64,
+        _ actions: inout [Action],
+        args: (inout JSONWriter) -> Void
+    ) {
+        if self.demand.observed.contains(hook) { self.notify(hook, &actions, args: args) }
+        guard self.demand.asked.contains(hook) else {
+            return self.decided(.undecided, at: hook, now, &actions)
+        }
+        self.arguments.removeAll()
+        self.arguments.beginObject()
+        args(&self.arguments)
+        self.arguments.endObject()
+        self.questionCount += 1
+        self.writeKey()
+        if self.demand.isTraceWanted { self.questionTrace = PolicyTrace() }
+        self.askNextPool(Question(hook: hook, writtenHook: hook, askedNS: now), now, &actions)
+    }
+
+    /// `TRANSACTION.qN`, or `SESSION.qN` where there is no transaction.
+    private mutating func writeKey() {
+        self.key.removeAll(keepingCapacity: true)
+        self.key.append(contentsOf: (self.transaction?.id ?? self.facts.id).utf8)
+        self.key.append(UInt8(ascii: "."))
+        self.key.append(UInt8(ascii: "q"))
+        self.key.appendDecimal(self.questionCount)
+    }
+
+    /// The client sent octets before it had the reply that it had to wait for (RFC 5321 §4.3.1).
+    package mutating func clientTalkedEarly() { self.facts.isEarlyTalker = true }
+}

@@ -1,0 +1,142 @@
+package import PolicyProtocol
+import SMTPCore
+
+// MARK: - Judge, edit, commit
+
+extension PolicySession {
+    /// Checks a verdict against this session and, if it holds, applies its notes and actions.
+    ///
+    /// What needs a replacement message is applied once that has been taken over.
+    ///
+    /// - Parameters:
+    ///   - verdict: What the worker answered.
+    ///   - recipientCount: How many recipients the envelope has now, if the verdict changed them: for
+    ///     the session machine.
+    /// - Returns: What is wrong with it; nothing has been applied then.
+    package mutating func judge(
+        _ verdict: PolicyVerdict,
+        recipientCount: inout Int?
+    ) -> ProtocolViolation? {
+        guard case .asking(let asked) = self.phase else { return nil }
+        let hook = verdict.hook ?? asked.writtenHook
+        // What cannot be asked twice is begun by a `progress` that says so.
+        guard hook == asked.hook || hook != .queue && self.wentAhead(to: hook) else {
+            return ProtocolViolation(.hook_not_reached, hook.rawValue)
+        }
+        let violation = verdict.violation(
+            for: hook,
+            hasTransaction: self.isInTransaction,
+            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+        )
+        if let violation { return violation }
+        guard verdict.hasEffects, case .asking(let question) = self.phase else { return nil }
+        var edit = self.newEdit(at: hook)
+        if let violation = edit.apply(verdict) { return violation }
+        guard edit.replacementPath == nil else {
+            self.phase = .judged(question, edit)
+            return nil
+        }
+        self.phase = .asking(self.commit(edit, question, &recipientCount))
+        return nil
+    }
+
+    /// A copy of the session's state for a verdict's notes and actions.
+    package func newEdit(at hook: Hook) -> PolicyEdit {
+        PolicyEdit(
+            notes: self.notes,
+            transaction: self.transaction,
+            hook: hook,
+            maximumRecipients: self.smtp.limits.maximumRecipients,
+            maximumDelayMS: self.maximumDelayMS
+        )
+    }
+
+    /// - Returns: The question, with the delay that the verdict asked for.
+    private mutating func commit(
+        _ edit: PolicyEdit,
+        _ question: Question,
+        _ recipientCount: inout Int?
+    ) -> Question {
+        self.notes = edit.notes
+        if self.isInTransaction { self.transaction = edit.transaction }
+        if let relay = edit.isRelay { self.facts.isRelay = relay }
+        if let name = edit.clientName { self.facts.clientName = name }
+        if edit.changesRecipients { recipientCount = self.transaction?.recipients.count }
+        var question = question
+        question.delayMS += edit.delayMS
+        return question
+    }
+}
+
+// MARK: - Replacement messages
+
+extension PolicySession {
+    /// What became of the file that a worker left.
+    package enum Replacement: Equatable {
+        case taken(ReplacedMessage)
+        /// It is not what a worker may leave; why, for the log.
+        case refused(String)
+        /// The frontend's own disk or descriptors failed.
+        case failed(SpoolFailure)
+    }
+
+    /// - Returns: Whether the copy is the message now; if not, it is to be removed.
+    package mutating func replacementTaken(
+        _ replacement: Replacement,
+        now: UInt64,
+        _ actions: inout [Action]
+    ) -> Bool {
+        guard case .replacing(let question, var edit, let outcome) = self.phase else {
+            return false
+        }
+        switch replacement {
+        case .taken(let message):
+            if let violation = edit.messageReplaced(by: message) {
+                self.refuseReplacement("\(violation)", edit, outcome, question, now, &actions)
+                return false
+            }
+            var recipientCount: Int?
+            let committed = self.commit(edit, question, &recipientCount)
+            if let count = recipientCount { actions.append(.recipientsChanged(count: count)) }
+            self.readyPools.removeAll(keepingCapacity: true)
+            self.apply(outcome, committed, now, &actions)
+            return true
+        case .refused(let reason):
+            let violation = "file_refused: \(reason)"
+            self.refuseReplacement(violation, edit, outcome, question, now, &actions)
+            return false
+        case .failed(let failure):
+            // What the worker put in its place is not there, and the message as it came is not what
+            // policy wants. The message stays with its client; the failure policy is not asked.
+            if !self.route[question.pool].shadows.isEmpty {
+                actions.append(.shadowsDone(.failed(reason: "message_lost", worker: nil)))
+            }
+            self.messageLost(failure, question, now, &actions)
+            return false
+        }
+    }
+
+    /// The worker left a file that is not taken, or cannot have what follows it done: its verdict is
+    /// invalid as a whole.
+    private mutating func refuseReplacement(
+        _ violation: String,
+        _ edit: PolicyEdit,
+        _ outcome: PoolOutcome,
+        _ question: Question,
+        _ now: UInt64,
+        _ actions: inout [Action]
+    ) {
+        guard case .answered(let verdict, let worker) = outcome else { return }
+        let refusal = ReplacementRefusal(
+            pool: question.pool,
+            hook: question.hook,
+            worker: worker,
+            plugin: verdict.plugin,
+            path: edit.replacementPath ?? "",
+            violation: violation
+        )
+        actions.append(.replacementRefused(refusal))
+        let failure = PoolOutcome.failed(reason: "invalid_verdict", worker: worker)
+        self.apply(failure, question, now, &actions)
+    }
+}
