@@ -4,16 +4,14 @@ import PackageDescription
 /// Plugins that need nothing but PolicyKit: one word a plugin, its folder under Sources/Plugins.
 let standardPlugins = [
     "BadMailFrom", "BadRcptTo", "CountUnrecognizedCommands", "EarlyTalker", "Headers", "HostsAllow",
-    "Loop", "QueueDiscard", "QuitFortune", "RcptOK", "Relay", "SessionLog",
+    "Loop", "QueueDiscard", "QuitFortune", "RcptOK", "Relay", "SessionLog", "SpamAssassin",
 ]
 
 /// Plugins that ask the DNS, through libunbound.
 let dnsPlugins = ["ResolvableFromhost"]
 
-/// Plugins that talk to another server over a socket of their own, or write files: NIO.
-///
-/// The last folder is what they share.
-let networkPlugins = ["SpamAssassin", "QueueSMTPForward", "QueueMaildir", "NetworkSupport"]
+/// Plugins that talk SMTP to another server, or have threads of their own: NIO.
+let networkPlugins = ["QueueSMTPForward", "QueueMaildir"]
 
 func pluginTarget(
     _ name: String,

@@ -23,7 +23,7 @@ private final class FakeHop: Sendable {
         var messages: [[UInt8]] = []
     }
 
-    let server: FakeTCPServer
+    let server: TestServer
     private let record: RecordBox
 
     private final class RecordBox: Sendable {
@@ -33,14 +33,14 @@ private final class FakeHop: Sendable {
     init(_ rules: Rules = Rules()) throws {
         let box = RecordBox()
         self.record = box
-        self.server = try FakeTCPServer { Self.serve($0, rules, box) }
+        self.server = try TestServer { Self.serve($0, rules, box) }
     }
 
     var commands: [String] { self.record.value.withLock { $0.commands } }
     var messages: [[UInt8]] { self.record.value.withLock { $0.messages } }
 
     private static func serve(
-        _ connection: FakeTCPServer.Connection,
+        _ connection: TestServer.Connection,
         _ rules: Rules,
         _ box: RecordBox
     ) {
@@ -95,7 +95,10 @@ final class TakenMessages: Sendable {
         try await self.session(hop.server.address, arguments)
     }
 
-    private func session(_ address: String, _ arguments: String = "") async throws -> TestSession {
+    private func session(
+        _ address: some CustomStringConvertible,
+        _ arguments: String = ""
+    ) async throws -> TestSession {
         let session = try await TestSession(
             [QueueSMTPForward.self, AcceptAnyone.self],
             plugins: "accept_anyone\nqueue/smtp-forward \(address) \(arguments)",
@@ -172,7 +175,7 @@ final class TakenMessages: Sendable {
 
     @Test func `a kept connection that says 421 to MAIL is replaced`() async throws {
         let counter = Mutex(0)
-        let server = try FakeTCPServer { connection in
+        let server = try TestServer { connection in
             connection.write("220 hop\r\n")
             var isFirst = true
             while let line = connection.readLine() {
@@ -261,8 +264,8 @@ final class TakenMessages: Sendable {
         _ limit: Int,
         _ refused: String? = nil,
         _ taken: TakenMessages
-    ) throws -> FakeTCPServer {
-        try FakeTCPServer { connection in
+    ) throws -> TestServer {
+        try TestServer { connection in
             connection.write("220 hop\r\n")
             var recipients: [String] = []
             while let line = connection.readLine() {
@@ -373,7 +376,7 @@ final class TakenMessages: Sendable {
     }
 
     @Test func `a hop that cannot be reached or breaks off is a temporary failure`() async throws {
-        let closed = try FakeTCPServer { _ in }
+        let closed = try TestServer { _ in }
         closed.stop()
         let session = try await self.session("127.0.0.1:1", "connect_timeout 1")
         let unreachable = try await session.message(Self.message, at: .queue)
@@ -406,7 +409,7 @@ final class TakenMessages: Sendable {
     }
 
     @Test func `a silent hop costs the time allowed and no more`() async throws {
-        let silent = try FakeTCPServer { $0.waitForEnd() }
+        let silent = try TestServer { $0.waitForEnd() }
         defer { silent.stop() }
         let session = try await self.session(silent.address, "timeout 1")
         let answer = try await session.message(Self.message, at: .queue)
@@ -415,7 +418,7 @@ final class TakenMessages: Sendable {
     }
 
     @Test func `a hop that refuses in the middle of the content is heard`() async throws {
-        let server = try FakeTCPServer { connection in
+        let server = try TestServer { connection in
             connection.write("220 hop\r\n")
             while let line = connection.readLine() {
                 switch line.prefix(4) {
@@ -461,13 +464,13 @@ private struct AcceptAnyone: RcptHook {
         defer { hop.server.stop() }
         let folder = try ScratchFolder()
         try folder.write(Array("body\r\n".utf8), "spool")
-        let address = try #require(HostAndPort.read(hop.server.address, defaultPort: 25))
+        let address = try #require(ServerAddress.hostAndPort("\(hop.server.address)"))
         var limits = SMTPConnectionPool.Limits()
         limits.connections = 3
-        let next = SMTPNextHop(
+        let next = try SMTPNextHop(
             loop: MultiThreadedEventLoopGroup.singleton.any(),
             host: address.host,
-            port: address.port,
+            port: #require(address.port),
             limits: limits,
             machine: SMTPClientMachine(name: "mx.example", deliversPartially: false)
         )
@@ -507,15 +510,15 @@ private struct AcceptAnyone: RcptHook {
     }
 
     @Test func `a message that finds no free connection in time is deferred`() async throws {
-        let silent = try FakeTCPServer { $0.waitForEnd() }
+        let silent = try TestServer { $0.waitForEnd() }
         defer { silent.stop() }
-        let address = try #require(HostAndPort.read(silent.address, defaultPort: 25))
+        let address = try #require(ServerAddress.hostAndPort("\(silent.address)"))
         var limits = SMTPConnectionPool.Limits()
         limits.connections = 1
-        let next = SMTPNextHop(
+        let next = try SMTPNextHop(
             loop: MultiThreadedEventLoopGroup.singleton.any(),
             host: address.host,
-            port: address.port,
+            port: #require(address.port),
             limits: limits,
             machine: SMTPClientMachine(name: "mx.example", deliversPartially: false)
         )

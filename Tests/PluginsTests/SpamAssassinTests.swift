@@ -3,7 +3,7 @@ import PolicyKitTesting
 import Synchronization
 import Testing
 
-@testable import NetworkPlugins
+@testable import StandardPlugins
 
 @Suite struct SpamdReplyTests {
     private static let header = """
@@ -136,8 +136,8 @@ import Testing
         _ reply: String,
         _ requests: Requests = Requests(),
         unixPath: String? = nil
-    ) throws -> FakeTCPServer {
-        try FakeTCPServer(unixPath: unixPath) { connection in
+    ) throws -> TestServer {
+        try TestServer(unixPath: unixPath) { connection in
             let request = Self.readRequest(connection)
             requests.list.withLock { $0.append(request) }
             connection.write(reply)
@@ -147,7 +147,7 @@ import Testing
     /// Reads all of a request: a socket that is closed with octets unread resets the connection, and
     /// the reply may be lost.
     private static func readRequest(
-        _ connection: FakeTCPServer.Connection
+        _ connection: TestServer.Connection
     ) -> (head: [String], body: String) {
         var head: [String] = []
         while let line = connection.readLine(), line != "\r\n" { head.append(line) }
@@ -157,7 +157,10 @@ import Testing
         return (head, String(decoding: connection.read(length), as: UTF8.self))
     }
 
-    private func session(_ address: String, _ arguments: String = "") async throws -> TestSession {
+    private func session(
+        _ address: some CustomStringConvertible,
+        _ arguments: String = ""
+    ) async throws -> TestSession {
         let session = try await TestSession(
             [SpamAssassin.self, AcceptEveryone.self],
             plugins: "accept_everyone\nspamassassin spamd_socket \(address) \(arguments)"
@@ -346,7 +349,7 @@ import Testing
         }
         for _ in 0..<25 {
             let reply = Array("SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9 / 5\r\n\r\n".utf8) + header()
-            let spamd = try FakeTCPServer { connection in
+            let spamd = try TestServer { connection in
                 _ = Self.readRequest(connection)
                 connection.write(reply)
             }
@@ -401,7 +404,7 @@ import Testing
     }
 
     @Test func `trouble with spamd is an error, never a verdict`() async throws {
-        let scripts: [@Sendable (FakeTCPServer.Connection) -> Void] = [
+        let scripts: [@Sendable (TestServer.Connection) -> Void] = [
             { _ in },
             { $0.write("hello\r\n") },
             { $0.write("SPAMD/1.1 0 EX_OK\r\nSpam: Tr") },
@@ -412,7 +415,7 @@ import Testing
             },
         ]
         for script in scripts {
-            let spamd = try FakeTCPServer(script)
+            let spamd = try TestServer(script)
             defer { spamd.stop() }
             let session = try await self.session(spamd.address, "reject 5")
             await #expect(throws: TestFailure.self) { try await session.message(Self.message) }
@@ -424,7 +427,7 @@ import Testing
     }
 
     @Test func `a silent spamd costs the event's time and no more`() async throws {
-        let spamd = try FakeTCPServer { $0.waitForEnd() }
+        let spamd = try TestServer { $0.waitForEnd() }
         defer { spamd.stop() }
         let session = try await self.session(spamd.address)
         session.deadline = .milliseconds(700)

@@ -148,7 +148,7 @@ package struct QueueSMTPForward: QueueHook {
 extension ArgumentType<(String, Int?)> {
     fileprivate static var host: Self {
         Self("a host name or an address, with a port if need be") { word in
-            HostAndPort.read(word, defaultPort: 0).map { ($0.host, $0.port == 0 ? nil : $0.port) }
+            ServerAddress.hostAndPort(word)
         }
     }
 }

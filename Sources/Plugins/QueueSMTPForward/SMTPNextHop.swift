@@ -126,23 +126,23 @@ struct SMTPNextHop: Sendable {
             lease.handler.value.begin(envelope, until: deadline)
         }.get()
         if case .outcome(let outcome) = begun { return outcome }
-        var content = SMTPContent(message)
-        while true {
-            let before = content
-            let (piece, after) = try await withBlockingThread {
-                var content = before
-                return (try content.next(), content)
+        var stuffer = DotStuffer()
+        var piece: [UInt8] = []
+        try stuffer.append(message.header.span, to: &piece)
+        for try await chunk in message.body {
+            if piece.count >= MessageBody.chunkOctets {
+                do {
+                    try await lease.channel.writeAndFlush(ByteBuffer(bytes: piece)).get()
+                } catch {
+                    return try await self.end(lease, [])  // says why
+                }
+                piece.removeAll(keepingCapacity: true)
             }
-            content = after
-            if content.isFinished || !lease.channel.isActive {
-                return try await self.end(lease, content.isFinished ? piece : [])
-            }
-            do {
-                try await lease.channel.writeAndFlush(ByteBuffer(bytes: piece)).get()
-            } catch {
-                return try await self.end(lease, [])  // says why
-            }
+            guard lease.channel.isActive else { return try await self.end(lease, []) }
+            try stuffer.append(chunk.span, to: &piece)
         }
+        try stuffer.finish(&piece)
+        return try await self.end(lease, piece)
     }
 
     private func end(
@@ -169,8 +169,15 @@ struct SMTPNextHop: Sendable {
             if envelope.isSMTPUTF8, message.header.contains(where: { $0 > 0x7F }) { return .header }
         }
         guard envelope.is8BitMIME, !capabilities.has8BitMIME else { return nil }
-        let isNeeded = try await withBlockingThread { try SMTPContent.has8BitOctets(message) }
-        return isNeeded ? .content : nil
+        return try await Self.has8BitOctets(message) ? .content : nil
+    }
+
+    private static func has8BitOctets(_ message: Message) async throws -> Bool {
+        if message.header.contains(where: { $0 > 0x7F }) { return true }
+        for try await chunk in message.body where chunk.contains(where: { $0 > 0x7F }) {
+            return true
+        }
+        return false
     }
 
     private func lease(

@@ -1,5 +1,4 @@
 import Glibc
-import NIOCore
 package import PolicyKit
 
 /// Asks spamd about a message: adds what it says to the header, marks the subject, refuses.
@@ -31,7 +30,7 @@ package struct SpamAssassin: DataPostHook {
     private let user: String
     private let scansRelayClients: Bool
     private let sizeLimit: Int
-    private let client: SpamdClient
+    private let spamd: ServerClient
 
     package init(configuration: PluginConfiguration) throws {
         let reject = configuration.argument("reject", as: .threshold)
@@ -65,11 +64,10 @@ package struct SpamAssassin: DataPostHook {
             as: .integer(in: 1...33_554_432),
             default: 500_000
         )
-        self.client = SpamdClient(
-            loop: configuration.shared.eventLoop,
-            address: configuration.argument(
+        self.spamd = configuration.client(
+            to: configuration.argument(
                 "spamd_socket",
-                as: .spamdAddress,
+                as: .serverAddress(defaultPort: 783),
                 default: .tcp(host: "localhost", port: 783)
             )
         )
@@ -99,12 +97,14 @@ package struct SpamAssassin: DataPostHook {
         let request = try await SpamdRequest(
             user: user,
             sender: event.transaction.sender.address.octets,
-            message: message
+            message: message,
+            limit: self.sizeLimit
         ).encoded()
-        let octets = try await self.client.ask(
+        let octets = try await self.spamd.exchange(
             request,
+            until: .close,
             limit: 2 * message.header.count + 262_144,  // the header comes back, and the report
-            time: max(.zero, min(Self.totalTime, event.remainingTime - Self.margin))
+            within: min(Self.totalTime, event.remainingTime - Self.margin)
         )
         let reply = try SpamdReply(octets)
         return self.answer(reply, user: user, header, event)
@@ -222,11 +222,5 @@ extension ArgumentType<String> {
 
     fileprivate static var userName: Self {
         Self("a user's name, printable ASCII") { UserName($0) == nil ? nil : $0 }
-    }
-}
-
-extension ArgumentType<SpamdAddress> {
-    fileprivate static var spamdAddress: Self {
-        Self("a path that begins with /, or HOST:PORT") { SpamdAddress($0) }
     }
 }

@@ -200,19 +200,11 @@ struct SpamdLines {
     }
 }
 
-/// Why a message could not be scanned.
+/// Why a reply says nothing about the message.
 struct SpamdError: Error, Equatable, CustomStringConvertible {
     enum Code: Sendable {
-        /// No connection in time.
-        case unreachable
-        /// The total time is over.
-        case timedOut
-        /// The connection ended in the middle of the reply.
-        case closed
         /// Not the reply of a spamd.
         case malformed
-        /// The reply is longer than it may be.
-        case tooLong
         /// spamd reports an error.
         case refused
     }

@@ -1,5 +1,3 @@
-import Glibc
-import NIOCore
 import PolicyKit
 
 /// A message as spamd wants to see it.
@@ -10,22 +8,21 @@ struct SpamdRequest: Sendable {
     let user: String
     let sender: [UInt8]
     let message: Message
+    /// The most octets of the message.
+    let limit: Int
 
-    /// Reads the body, on a thread that may wait, and puts the request together.
-    func encoded() async throws -> ByteBuffer {
-        let message = self.message
-        let body = try await withBlockingThread {
-            try SpoolFile.read(message.path, from: message.bodyOffset, to: message.fileSize)
-        }
+    /// Reads the message and puts the request together.
+    func encoded() async throws -> [UInt8] {
+        let message = try await self.message.bytes(limit: self.limit)
         let envelope = Array("X-Envelope-From: <".utf8) + self.sender + Array(">\r\n".utf8)
-        let length = envelope.count + message.header.count + body.count
-        var request = ByteBuffer()
-        request.reserveCapacity(length + 256)
-        request.writeString("HEADERS SPAMC/1.4\r\nContent-length: \(length)\r\n")
-        request.writeString("User: \(self.user)\r\n\r\n")
-        request.writeBytes(envelope)
-        request.writeBytes(message.header)
-        request.writeBytes(body)
-        return request
+        let length = envelope.count + message.count
+        let head = """
+            HEADERS SPAMC/1.4\r
+            Content-length: \(length)\r
+            User: \(self.user)\r
+            \r
+
+            """
+        return Array(head.utf8) + envelope + message
     }
 }

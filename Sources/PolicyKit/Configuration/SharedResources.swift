@@ -1,13 +1,13 @@
 package import Configuration
 public import Logging
-public import NIOCore
+package import NIOCore
 
-/// What all plugins of a worker share: its loop, its folders, its control files.
+/// What all plugins of a worker share: its log, its folders, its control files.
 public struct SharedResources: Sendable {
     /// The worker's one event loop.
     ///
     /// Plugins run on it and must not block it; clients that use it need no hop between threads.
-    public let eventLoop: any EventLoop
+    package let eventLoop: any EventLoop
     /// The worker's logger.
     public let logger: Logger
 

@@ -1,14 +1,26 @@
 import Glibc
+public import PolicyKit
 import Synchronization
 
-/// A server on loopback for tests: one thread a connection, each runs a script that may block.
-final class FakeTCPServer: Sendable {
+/// A server on loopback for tests: what a plugin's client talks to.
+///
+/// ```swift
+/// let server = try TestServer { connection in
+///     while let line = connection.readLine() { connection.write("you said \(line)") }
+/// }
+/// defer { server.stop() }
+/// let session = try await TestSession([Echo.self], plugins: "echo \(server.address)")
+/// ```
+///
+/// Each connection has a thread that runs the script, which may block. The connection is closed when
+/// the script returns.
+public final class TestServer: Sendable {
     /// One client, as a script sees it.
     ///
     /// Confined to the script's thread.
-    final class Connection {
+    public final class Connection {
         /// Which connection this is, from 1.
-        let number: Int
+        public let number: Int
         private let descriptor: CInt
         private var unread: [UInt8] = []
         /// What of ``unread`` was read.
@@ -20,7 +32,7 @@ final class FakeTCPServer: Sendable {
         }
 
         /// The next line with its end; `nil` at the end of the connection.
-        func readLine() -> String? {
+        public func readLine() -> String? {
             self.readLineOctets().map { String(decoding: $0, as: UTF8.self) }
         }
 
@@ -37,15 +49,15 @@ final class FakeTCPServer: Sendable {
         }
 
         /// So many octets, or fewer at the end of the connection.
-        func read(_ count: Int) -> [UInt8] {
+        public func read(_ count: Int) -> [UInt8] {
             while self.unread.count - self.position < count, self.receive() {}
             let octets = Array(self.unread[self.position...].prefix(count))
             self.position += octets.count
             return octets
         }
 
-        /// Everything up to the line with the dot, the dot included.
-        func readContent() -> [UInt8] {
+        /// Everything up to the line with only a dot, and that line: what follows DATA in SMTP.
+        public func readContent() -> [UInt8] {
             var content: [UInt8] = []
             while let line = self.readLineOctets() {
                 content += line
@@ -54,9 +66,11 @@ final class FakeTCPServer: Sendable {
             return content
         }
 
-        func write(_ text: String) { self.write(Array(text.utf8)) }
+        /// Sends the UTF-8 of a text.
+        public func write(_ text: String) { self.write(Array(text.utf8)) }
 
-        func write(_ octets: [UInt8]) {
+        /// Sends octets; nothing if the client has closed.
+        public func write(_ octets: [UInt8]) {
             var rest = octets[...]
             while !rest.isEmpty {
                 let count = rest.withUnsafeBytes {
@@ -68,7 +82,7 @@ final class FakeTCPServer: Sendable {
         }
 
         /// Waits until the client closes.
-        func waitForEnd() { while self.receive() { self.position = self.unread.count } }
+        public func waitForEnd() { while self.receive() { self.position = self.unread.count } }
 
         private func receive() -> Bool {
             var buffer = [UInt8](repeating: 0, count: 65_536)
@@ -81,14 +95,22 @@ final class FakeTCPServer: Sendable {
         }
     }
 
-    /// For `config/plugins`: a path, or `127.0.0.1:PORT`.
-    let address: String
+    /// Where it listens; in a text as a line of `config/plugins` names it.
+    public let address: ServerAddress
     private let descriptor: CInt
     private let script: @Sendable (Connection) -> Void
     private let counter = Mutex(0)
 
-    /// Listens at `unixPath`, or on TCP if that is `nil`.
-    init(unixPath: String? = nil, _ script: @escaping @Sendable (Connection) -> Void) throws {
+    /// Listens.
+    ///
+    /// - Parameters:
+    ///   - unixPath: The path of a Unix socket, 107 octets at most; `nil`: a free port of 127.0.0.1.
+    ///   - script: What each connection does.
+    /// - Throws: ``TestServerError`` if it cannot listen there.
+    public init(
+        unixPath: String? = nil,
+        _ script: @escaping @Sendable (Connection) -> Void
+    ) throws {
         self.script = script
         let family = unixPath == nil ? AF_INET : AF_UNIX
         let descriptor = socket(family, Int32(SOCK_STREAM.rawValue), 0)
@@ -99,7 +121,9 @@ final class FakeTCPServer: Sendable {
             length = withUnsafeMutableBytes(of: &storage) { storage in
                 let name = storage.assumingMemoryBound(to: sockaddr_un.self)
                 name[0].sun_family = sa_family_t(AF_UNIX)
-                withUnsafeMutableBytes(of: &name[0].sun_path) { $0.copyBytes(from: unixPath.utf8) }
+                withUnsafeMutableBytes(of: &name[0].sun_path) {
+                    $0.copyBytes(from: unixPath.utf8.prefix($0.count - 1))
+                }
                 return socklen_t(MemoryLayout<sockaddr_un>.size)
             }
         } else {
@@ -120,15 +144,21 @@ final class FakeTCPServer: Sendable {
                 }
             }
         }
-        guard let port else { throw FakeServerError.cannotListen }
-        self.address = unixPath ?? "127.0.0.1:\(port)"
+        guard let port else {
+            let code = errno
+            close(descriptor)
+            throw TestServerError(code: code)
+        }
+        self.address =
+            unixPath.map { .unix(path: $0) } ?? .tcp(host: "127.0.0.1", port: Int(port))
         Self.onThread { self.accept() }
     }
 
-    /// Connections so far.
-    var connections: Int { self.counter.withLock { $0 } }
+    /// How many connections there were so far.
+    public var connections: Int { self.counter.withLock { $0 } }
 
-    func stop() { shutdown(self.descriptor, Int32(SHUT_RDWR)) }
+    /// Accepts no more connections.
+    public func stop() { shutdown(self.descriptor, Int32(SHUT_RDWR)) }
 
     private func accept() {
         while true {
@@ -166,4 +196,10 @@ final class FakeTCPServer: Sendable {
         )
         pthread_detach(thread)
     }
+}
+
+/// A server for tests cannot listen.
+public struct TestServerError: Error {
+    /// `errno`.
+    public let code: Int32
 }
