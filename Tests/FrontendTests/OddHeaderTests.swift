@@ -123,18 +123,22 @@ struct OddHeaderTests {
         let wire = Array((text + ".\r\n").utf8)
         var results: [[[UInt8]]] = []
         for step in [wire.count, 1] {
-            var scanner = SMTPDataScanner(limits: SMTPLimits(), bareNewline: .reject)
+            var meter = SMTPContentMeter(limits: SMTPLimits(), bareNewline: .reject)
             var (content, buffer, isEnded) = ([UInt8](), [UInt8](), false)
             for start in stride(from: 0, to: wire.count, by: step) {
                 buffer += wire[start..<min(start + step, wire.count)]
                 while !isEnded {
-                    let progress = scanner.scan(buffer.span, appendingTo: &content)
-                    buffer.removeFirst(progress.consumed)
-                    isEnded = progress.progress == .ended
-                    if progress.progress == .needsOctets { break }
+                    let step = SMTPDotFraming.read(
+                        buffer.span,
+                        into: &meter,
+                        appendingTo: &content
+                    )
+                    buffer.removeFirst(step.consumed)
+                    isEnded = step.progress == .ended
+                    if step.progress == .needsOctets { break }
                 }
             }
-            let bodyOffset = HeaderBorder.close(&content, bodyOffset: scanner.bodyOffset)
+            let bodyOffset = HeaderBorder.close(&content, bodyOffset: meter.bodyOffset)
             results.append([Array(content[..<bodyOffset]), Array(content[bodyOffset...])])
         }
         #expect(results[0] == results[1])

@@ -80,12 +80,13 @@ extension Loop {
             let message = Array("Subject: x\r\n\r\n\(text).\r\n".utf8)
             var content: [UInt8] = []
             for _ in 0..<rounds {
-                var scanner = SMTPDataScanner(limits: SMTPLimits(), bareNewline: .reject)
+                var meter = SMTPContentMeter(limits: SMTPLimits(), bareNewline: .reject)
                 content.removeAll(keepingCapacity: true)
                 var start = 0
                 while start < message.count {
                     let rest = message.span.extracting(start...)
-                    start += scanner.scan(rest, appendingTo: &content).consumed
+                    let step = SMTPDotFraming.read(rest, into: &meter, appendingTo: &content)
+                    start += step.consumed
                 }
             }
         },

@@ -4,60 +4,47 @@ extension SMTPPhase {
     /// What an answer means for the session; the counters are its own to move.
     enum AnswerAction: Equatable {
         /// A command was granted; the reply is policy's, or else the standard one.
-        case granted(OpenQuestion, SMTPReply?, endsTransaction: Bool)
+        case granted(CommandQuestion, SMTPReply?, endsTransaction: Bool)
         /// A command was refused.
-        case refused(OpenQuestion, SMTPReply, endsTransaction: Bool)
+        case refused(CommandQuestion, SMTPReply, endsTransaction: Bool)
         /// The session is over.
         case close(SMTPReply)
         case proceed
-        case askMessage(SMTPMessageFacts)
+        case askMessage
         /// The message was answered: the transaction is over.
         case messageAnswered(SMTPReply)
         case dropStale
     }
 
     /// Applies what policy decided.
-    ///
-    /// The configuration says how content is read, should this be the grant of DATA.
-    mutating func answered(
-        _ outcome: SMTPOutcome,
-        configuration: SMTPConfiguration
-    ) -> AnswerAction {
+    mutating func answered(_ outcome: SMTPOutcome) -> AnswerAction {
         switch consume self {
-        case .asking(let question, let stage):
+        case .asking(.command(let question, let stage)):
             let answer = question.answered(outcome, at: stage)
             switch answer.next {
-            case .ready(let stage):
-                self = .ready(stage)
-                return answer.action
-
-            case .receiving(let transaction):
-                self = .receiving(Reception(transaction, configuration))
-                return answer.action
-
-            case .closed:
-                self = .closed
-                return answer.action
+            case .commands(let stage): self = .listening(.commands(stage))
+            case .content(let transaction): self = .listening(.content(Reception(transaction)))
+            case .closed: self = .closed
             }
+            return answer.action
 
-        case .askingOnContent(.headersEnd(let isComplete), var reception):
+        case .asking(.content(.headersEnd(let isComplete), var reception)):
             switch outcome.settled {
             case .granted where isComplete:
-                let facts = reception.facts
-                self = .askingOnContent(.message, reception)
-                return .askMessage(facts)
+                self = .asking(.content(.message, reception))
+                return .askMessage
 
             case .granted:
-                self = .receiving(reception)
+                self = .listening(.content(reception))
                 return .proceed
 
             case .refused(let reply) where isComplete:
-                self = .ready(.greeted)
+                self = .listening(.commands(.greeted))
                 return .messageAnswered(reply)
 
             case .refused(let reply):
                 reception.refusal = reply
-                self = .receiving(reception)
+                self = .listening(.content(reception))
                 return .proceed
 
             case .refusedThenClose(let reply):
@@ -65,14 +52,14 @@ extension SMTPPhase {
                 return .close(reply)
             }
 
-        case .askingOnContent(.message, _):
+        case .asking(.content(.message, _)):
             switch outcome.settled {
             case .granted(let reply):
-                self = .ready(.greeted)
+                self = .listening(.commands(.greeted))
                 return .messageAnswered(reply ?? StandardReplies.messageAccepted)
 
             case .refused(let reply):
-                self = .ready(.greeted)
+                self = .listening(.commands(.greeted))
                 return .messageAnswered(reply)
 
             case .refusedThenClose(let reply):
@@ -80,16 +67,12 @@ extension SMTPPhase {
                 return .close(reply)
             }
 
+        case .listening(let input):
+            self = .listening(input)
+            return .dropStale
+
         case .unopened:
             self = .unopened
-            return .dropStale
-
-        case .ready(let stage):
-            self = .ready(stage)
-            return .dropStale
-
-        case .receiving(let reception):
-            self = .receiving(reception)
             return .dropStale
 
         case .closed:
@@ -101,15 +84,16 @@ extension SMTPPhase {
 
 // MARK: - What the answer to a command leads to
 
-extension SMTPPhase.OpenQuestion {
+extension SMTPPhase.CommandQuestion {
     /// Where a command leads, without the content that it may begin.
     enum Next: Equatable {
-        case ready(SMTPPhase.Stage)
-        case receiving(SMTPTransaction)
+        case commands(SMTPPhase.Stage)
+        case content(SMTPTransaction)
         case closed
     }
 
-    typealias Answer = (next: Next, action: SMTPPhase.AnswerAction)
+    typealias Action = SMTPPhase.AnswerAction
+    typealias Answer = (next: Next, action: Action)
 
     func answered(_ outcome: SMTPOutcome, at stage: SMTPPhase.Stage) -> Answer {
         switch outcome.settled {
@@ -122,30 +106,30 @@ extension SMTPPhase.OpenQuestion {
     private func granted(_ reply: SMTPReply?, at stage: SMTPPhase.Stage) -> Answer {
         switch self {
         case .helo, .ehlo:
-            let endsTransaction = stage.isInTransaction
-            return (.ready(.greeted), .granted(self, reply, endsTransaction: endsTransaction))
+            let action = Action.granted(self, reply, endsTransaction: stage.isInTransaction)
+            return (.commands(.greeted), action)
 
         case .mail(let isSMTPUTF8):
             let transaction = SMTPTransaction(isSMTPUTF8: isSMTPUTF8)
-            return (
-                .ready(.inTransaction(transaction)), .granted(self, reply, endsTransaction: false)
-            )
+            let action = Action.granted(self, reply, endsTransaction: false)
+            return (.commands(.inTransaction(transaction)), action)
 
         case .rcpt:
-            return (.ready(stage.recipientGranted), .granted(self, reply, endsTransaction: false))
+            let action = Action.granted(self, reply, endsTransaction: false)
+            return (.commands(stage.recipientGranted), action)
 
         case .data:
             // DATA is asked about inside a transaction only; without one there is nothing to read.
             guard case .inTransaction(let transaction) = stage else {
                 return (.closed, .close(StandardReplies.internalError))
             }
-            return (.receiving(transaction), .granted(self, reply, endsTransaction: false))
+            return (.content(transaction), .granted(self, reply, endsTransaction: false))
 
         case .quit:
             return (.closed, .close(reply ?? StandardReplies.closing))
 
         case .connect, .vrfy, .help, .noop, .unrecognized:
-            return (.ready(stage), .granted(self, reply, endsTransaction: false))
+            return (.commands(stage), .granted(self, reply, endsTransaction: false))
         }
     }
 
@@ -156,13 +140,14 @@ extension SMTPPhase.OpenQuestion {
             return (.closed, .close(reply))
 
         case .data(hasEarlyContent: false):
-            return (.ready(.greeted), .refused(self, reply, endsTransaction: true))
+            return (.commands(.greeted), .refused(self, reply, endsTransaction: true))
 
         case .rcpt:
-            return (.ready(stage.recipientRefused), .refused(self, reply, endsTransaction: false))
+            let action = Action.refused(self, reply, endsTransaction: false)
+            return (.commands(stage.recipientRefused), action)
 
         case .helo, .ehlo, .mail, .vrfy, .help, .noop, .unrecognized:
-            return (.ready(stage), .refused(self, reply, endsTransaction: false))
+            return (.commands(stage), .refused(self, reply, endsTransaction: false))
         }
     }
 }

@@ -1,99 +1,74 @@
-// MARK: - Content arrived
+// MARK: - Content was read
 
 extension SMTPPhase {
     enum ContentAction: Equatable {
-        case needOctets
-        case contentAppended
         case proceed
-        case askHeadersEnd(bodyOffset: Int)
-        case askMessage(SMTPMessageFacts)
+        case askHeadersEnd
+        case askMessage
         /// The message is over and refused; the transaction with it.
         case refuse(SMTPReply)
         /// No content is expected now.
         case unexpected
     }
 
-    /// `messageOctets` becomes the number of the message's octets so far, kept or not.
-    mutating func contentArrived(
-        _ octets: borrowing Span<UInt8>,
-        appendingTo content: inout [UInt8],
-        messageOctets: inout Int
-    ) -> (action: ContentAction, consumed: Int) {
+    /// The end of the header, or of the message, was read.
+    mutating func contentRead(_ end: ContentEnd, _ faults: SMTPContentFaults) -> ContentAction {
         switch consume self {
-        case .receiving(var reception):
-            let before = content.count
-            let step = reception.scanner.scan(octets, appendingTo: &content)
-            messageOctets = reception.scanner.messageOctets
-            if reception.refusal != nil, content.count > before {
-                content.removeLast(content.count - before)
-            }
-            switch step.progress {
-            case .needsOctets:
-                self = .receiving(reception)
-                return (content.count > before ? .contentAppended : .needOctets, step.consumed)
-
-            case .headerEnded:
-                let isWanted = !reception.isHeaderDone && !reception.isDiscarding
+        case .listening(.content(var reception)):
+            switch end {
+            case .header:
+                let isWanted =
+                    !reception.isHeaderDone && reception.refusal == nil && faults.isEmpty
                 reception.isHeaderDone = true
                 guard isWanted else {
-                    self = .receiving(reception)
-                    return (.proceed, step.consumed)
+                    self = .listening(.content(reception))
+                    return .proceed
                 }
-                let bodyOffset = reception.scanner.bodyOffset
-                self = .askingOnContent(.headersEnd(isComplete: false), reception)
-                return (.askHeadersEnd(bodyOffset: bodyOffset), step.consumed)
+                self = .asking(.content(.headersEnd(isComplete: false), reception))
+                return .askHeadersEnd
 
-            case .ended:
-                if let reply = reception.finalRefusal {
-                    self = .ready(.greeted)
-                    return (.refuse(reply), step.consumed)
+            case .message:
+                if let reply = reception.finalRefusal(faults) {
+                    self = .listening(.commands(.greeted))
+                    return .refuse(reply)
                 }
                 guard reception.isHeaderDone else {
                     reception.isHeaderDone = true
-                    let bodyOffset = reception.scanner.bodyOffset
-                    self = .askingOnContent(.headersEnd(isComplete: true), reception)
-                    return (.askHeadersEnd(bodyOffset: bodyOffset), step.consumed)
+                    self = .asking(.content(.headersEnd(isComplete: true), reception))
+                    return .askHeadersEnd
                 }
-                let facts = reception.facts
-                self = .askingOnContent(.message, reception)
-                return (.askMessage(facts), step.consumed)
+                self = .asking(.content(.message, reception))
+                return .askMessage
             }
+
+        case .listening(let input):
+            self = .listening(input)
+            return .unexpected
+
+        case .asking(let question):
+            self = .asking(question)
+            return .unexpected
 
         case .unopened:
             self = .unopened
-            return (.unexpected, 0)
-
-        case .ready(let stage):
-            self = .ready(stage)
-            return (.unexpected, 0)
-
-        case .asking(let question, let stage):
-            self = .asking(question, stage)
-            return (.unexpected, 0)
-
-        case .askingOnContent(let question, let reception):
-            self = .askingOnContent(question, reception)
-            return (.unexpected, 0)
+            return .unexpected
 
         case .closed:
             self = .closed
-            return (.unexpected, 0)
+            return .unexpected
         }
+    }
+
+    /// What ended where reading stopped.
+    enum ContentEnd {
+        case header
+        case message
     }
 }
 
 extension SMTPPhase.Reception {
-    var facts: SMTPMessageFacts {
-        SMTPMessageFacts(
-            octets: self.scanner.messageOctets,
-            bodyOffset: self.scanner.bodyOffset,
-            hops: self.scanner.hops
-        )
-    }
-
-    /// The reply to the final dot of a message that was not kept; `nil` if it was.
-    var finalRefusal: SMTPReply? {
-        let faults = self.scanner.faults
+    /// The reply to the end of a message that was not kept; `nil` if it was.
+    func finalRefusal(_ faults: SMTPContentFaults) -> SMTPReply? {
         if faults.isEmpty { return self.refusal }
         if faults.contains(.bareLineFeed) || faults.contains(.bareCarriageReturn) {
             return StandardReplies.bareNewlineInMessage

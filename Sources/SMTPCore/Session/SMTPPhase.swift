@@ -1,18 +1,31 @@
-/// Where the dialogue stands, and what is known there.
+/// Where the dialogue stands, in two dimensions: what the client sends next, and whose turn it is.
 ///
-/// Each case carries only what exists in it. Every event consumes the phase and puts one back.
+///     the client sends   its turn             policy's turn
+///     commands           .commands(Stage)     .command(CommandQuestion, Stage)
+///     content            .content(Reception)  .content(ContentQuestion, Reception)
+///
+/// Each case carries only what exists in it. An event that has no meaning in a phase leaves it as it
+/// is.
 enum SMTPPhase: ~Copyable {
     /// The connection is not yet told of.
     case unopened
-    /// Waiting for a command.
-    case ready(Stage)
-    /// Policy is asked about a command; octets that arrive meanwhile are kept, not parsed.
-    case asking(OpenQuestion, Stage)
-    /// Message content arrives.
-    case receiving(Reception)
-    /// Policy is asked about the content; the rest of it waits.
-    case askingOnContent(ContentQuestion, Reception)
+    /// It is the client's turn.
+    case listening(Input)
+    /// It is policy's turn; octets that arrive meanwhile are kept, not parsed.
+    case asking(Question)
     case closed
+
+    /// What the client sends next.
+    enum Input {
+        case commands(Stage)
+        case content(Reception)
+    }
+
+    /// What policy is asked, with what its answer is applied to.
+    enum Question {
+        case command(CommandQuestion, Stage)
+        case content(ContentQuestion, Reception)
+    }
 
     /// How far the dialogue has come.
     enum Stage: Equatable {
@@ -32,7 +45,7 @@ enum SMTPPhase: ~Copyable {
     }
 
     /// The command that policy is asked about, with what its grant will need.
-    enum OpenQuestion: Equatable {
+    enum CommandQuestion: Equatable {
         case connect
         case helo
         case ehlo
@@ -64,24 +77,18 @@ enum SMTPPhase: ~Copyable {
     }
 
     /// A message on its way in.
+    ///
+    /// What is measured of it is the session's ``SMTPContentMeter``.
     struct Reception {
         let transaction: SMTPTransaction
-        var scanner: SMTPDataScanner
         /// The refusal that policy gave at the end of the header; the rest is read and dropped.
         var refusal: SMTPReply?
         /// Whether the end of the header was asked about, or is past asking.
         var isHeaderDone = false
 
-        init(_ transaction: SMTPTransaction, _ configuration: SMTPConfiguration) {
+        init(_ transaction: SMTPTransaction) {
             self.transaction = transaction
-            self.scanner = SMTPDataScanner(
-                limits: configuration.limits,
-                bareNewline: configuration.bareNewline
-            )
         }
-
-        /// Nothing more of the message is kept.
-        var isDiscarding: Bool { self.refusal != nil || !self.scanner.faults.isEmpty }
     }
 }
 
@@ -91,10 +98,8 @@ extension SMTPPhase {
     /// The stage before whatever is going on, or `nil` if the session is over or has not begun.
     var stage: Stage? {
         switch self {
-        case .ready(let stage): stage
-        case .asking(_, let stage): stage
-        case .receiving(let reception): .inTransaction(reception.transaction)
-        case .askingOnContent(_, let reception): .inTransaction(reception.transaction)
+        case .listening(let input): input.stage
+        case .asking(let question): question.stage
         case .unopened: nil
         case .closed: nil
         }
@@ -102,23 +107,97 @@ extension SMTPPhase {
 
     var wait: SMTPWait {
         switch self {
-        case .ready: .command
-        case .receiving: .content
+        case .listening(let input): input.wait
         case .asking: .answer
-        case .askingOnContent: .answer
         case .unopened: .nothing
         case .closed: .nothing
         }
     }
 
-    var isDiscarding: Bool {
+    /// The message on its way in, or `nil` if there is none.
+    var reception: Reception? {
         switch self {
-        case .receiving(let reception): reception.isDiscarding
-        case .askingOnContent(_, let reception): reception.isDiscarding
-        case .unopened: false
-        case .ready: false
-        case .asking: false
-        case .closed: false
+        case .listening(let input): input.reception
+        case .asking(let question): question.reception
+        case .unopened: nil
+        case .closed: nil
+        }
+    }
+}
+
+extension SMTPPhase.Input {
+    var stage: SMTPPhase.Stage {
+        switch self {
+        case .commands(let stage): stage
+        case .content(let reception): .inTransaction(reception.transaction)
+        }
+    }
+
+    var wait: SMTPWait {
+        switch self {
+        case .commands: .command
+        case .content: .content
+        }
+    }
+
+    var reception: SMTPPhase.Reception? {
+        switch self {
+        case .commands: nil
+        case .content(let reception): reception
+        }
+    }
+
+    /// The stage in which a command may be checked; `nil` if none may.
+    var commandStage: SMTPPhase.Stage? {
+        switch self {
+        case .commands(let stage): stage
+        case .content: nil
+        }
+    }
+
+    mutating func stageChanged(to stage: SMTPPhase.Stage) {
+        switch self {
+        case .commands: self = .commands(stage)
+        case .content: break
+        }
+    }
+}
+
+extension SMTPPhase.Question {
+    var stage: SMTPPhase.Stage {
+        switch self {
+        case .command(_, let stage): stage
+        case .content(_, let reception): .inTransaction(reception.transaction)
+        }
+    }
+
+    var reception: SMTPPhase.Reception? {
+        switch self {
+        case .command: nil
+        case .content(_, let reception): reception
+        }
+    }
+
+    mutating func stageChanged(to stage: SMTPPhase.Stage) {
+        switch self {
+        case .command(let question, _): self = .command(question, stage)
+        case .content: break
+        }
+    }
+
+    /// Octets arrived while this is asked.
+    ///
+    /// `true` if the client had to wait for the reply.
+    mutating func octetsArrivedEarly() -> Bool {
+        switch self {
+        case .command(.data, let stage):
+            self = .command(.data(hasEarlyContent: true), stage)
+            return true
+        case .command(let question, _):
+            return question.isLastInGroup
+        case .content:
+            // Content goes on, and behind the final dot the next group may (RFC 2920 §3.1).
+            return false
         }
     }
 }
@@ -132,31 +211,16 @@ extension SMTPPhase {
     }
 
     mutating func connectionOpened() -> OpenAction {
-        switch consume self {
-        case .unopened:
-            self = .asking(.connect, .connected)
-            return .ask
-
-        case .ready(let stage):
-            self = .ready(stage)
-            return .dropStale
-
-        case .asking(let question, let stage):
-            self = .asking(question, stage)
-            return .dropStale
-
-        case .receiving(let reception):
-            self = .receiving(reception)
-            return .dropStale
-
-        case .askingOnContent(let question, let reception):
-            self = .askingOnContent(question, reception)
-            return .dropStale
-
-        case .closed:
-            self = .closed
-            return .dropStale
-        }
+        let isUnopened =
+            switch self {
+            case .unopened: true
+            case .listening: false
+            case .asking: false
+            case .closed: false
+            }
+        guard isUnopened else { return .dropStale }
+        self = .asking(.command(.connect, .connected))
+        return .ask
     }
 
     /// The session is over, whatever was going on.
@@ -166,10 +230,8 @@ extension SMTPPhase {
         let wasOpen =
             switch self {
             case .unopened: true
-            case .ready: true
+            case .listening: true
             case .asking: true
-            case .receiving: true
-            case .askingOnContent: true
             case .closed: false
             }
         self = .closed
@@ -183,90 +245,57 @@ extension SMTPPhase {
     /// Policy is asked.
     ///
     /// `false`, and nothing changes, unless a command was being waited for.
-    mutating func commandChecked(_ question: OpenQuestion) -> Bool {
-        switch consume self {
-        case .ready(let stage):
-            self = .asking(question, stage)
-            return true
-
-        case .unopened:
-            self = .unopened
-            return false
-
-        case .asking(let open, let stage):
-            self = .asking(open, stage)
-            return false
-
-        case .receiving(let reception):
-            self = .receiving(reception)
-            return false
-
-        case .askingOnContent(let open, let reception):
-            self = .askingOnContent(open, reception)
-            return false
-
-        case .closed:
-            self = .closed
-            return false
-        }
+    mutating func commandChecked(_ question: CommandQuestion) -> Bool {
+        let stage: Stage? =
+            switch self {
+            case .listening(let input): input.commandStage
+            case .asking: nil
+            case .unopened: nil
+            case .closed: nil
+            }
+        guard let stage else { return false }
+        self = .asking(.command(question, stage))
+        return true
     }
 
     /// The stage changes without a question (RSET), or by what a worker did to the recipients.
-    mutating func stageChanged(to newStage: Stage) {
+    ///
+    /// It stays as it is while content arrives or is asked about.
+    mutating func stageChanged(to stage: Stage) {
         switch consume self {
-        case .ready:
-            self = .ready(newStage)
+        case .listening(var input):
+            input.stageChanged(to: stage)
+            self = .listening(input)
 
-        case .asking(let question, _):
-            self = .asking(question, newStage)
+        case .asking(var question):
+            question.stageChanged(to: stage)
+            self = .asking(question)
 
         case .unopened:
             self = .unopened
-
-        case .receiving(let reception):
-            self = .receiving(reception)
-
-        case .askingOnContent(let question, let reception):
-            self = .askingOnContent(question, reception)
 
         case .closed:
             self = .closed
         }
     }
 
-    /// Octets arrived while a question is open.
+    /// Octets arrived and were not read.
     ///
     /// `true` if the client had to wait for the reply.
     mutating func octetsArrivedEarly() -> Bool {
         switch consume self {
-        case .asking(.data, let stage):
-            self = .asking(.data(hasEarlyContent: true), stage)
-            return true
+        case .asking(var question):
+            let isEarly = question.octetsArrivedEarly()
+            self = .asking(question)
+            return isEarly
 
-        case .asking(let question, let stage):
-            self = .asking(question, stage)
-            return question.isLastInGroup
-
-        case .askingOnContent(.message, let reception):
-            // After the final dot a client may go on with the next group (RFC 2920 §3.1).
-            self = .askingOnContent(.message, reception)
-            return false
-
-        case .askingOnContent(let question, let reception):
-            self = .askingOnContent(question, reception)
+        case .listening(let input):
+            self = .listening(input)
             return false
 
         case .unopened:
             self = .unopened
             return true
-
-        case .ready(let stage):
-            self = .ready(stage)
-            return false
-
-        case .receiving(let reception):
-            self = .receiving(reception)
-            return false
 
         case .closed:
             self = .closed

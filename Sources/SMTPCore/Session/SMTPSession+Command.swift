@@ -165,10 +165,10 @@ extension SMTPSession {
 
     /// A command passed its check: policy is asked.
     mutating func ask(
-        _ open: SMTPPhase.OpenQuestion,
+        _ open: SMTPPhase.CommandQuestion,
         _ question: SMTPQuestion
     ) -> SMTPAction {
-        // A command is checked in the phase `ready` alone.
+        // A command is checked only while commands are read.
         guard self.phase.commandChecked(open) else {
             return self.close(StandardReplies.internalError)
         }

@@ -3,7 +3,7 @@ extension SMTPSession {
     ///
     /// - Note: RFC 5321 §4.1.1.1, §4.1.4.
     mutating func checkHello(
-        _ open: SMTPPhase.OpenQuestion,
+        _ open: SMTPPhase.CommandQuestion,
         _ command: Command,
         _ octets: borrowing Span<UInt8>
     ) -> SMTPAction {

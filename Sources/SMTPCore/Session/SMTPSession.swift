@@ -36,15 +36,17 @@ package struct SMTPSession: ~Copyable {
     /// The number of the question that is open, or was last; the first is 1.
     package internal(set) var questionID: UInt64 = 0
 
-    /// Octets so far of the message that arrives, or of the one that came last, kept or not:
-    /// transparency and the final dot do not count.
-    package private(set) var messageOctets = 0
+    /// The message that arrives, or the one that came last; each grant of DATA begins a new one.
+    ///
+    /// It stands beside the phase, for it outlives a run of content.
+    private var contentMeter: SMTPContentMeter
 
     private var isShuttingDown = false
 
     package init(configuration: SMTPConfiguration) {
         self.configuration = configuration
         self.lineScanner = Self.newLineScanner(configuration)
+        self.contentMeter = Self.newContentMeter(configuration)
     }
 
     static func newLineScanner(_ configuration: SMTPConfiguration) -> SMTPLineScanner {
@@ -52,6 +54,10 @@ package struct SMTPSession: ~Copyable {
             maximumLineOctets: SMTPLimits.mailLineOctets,
             takesBareLineFeed: configuration.commandOptions.contains(.bareLineFeed)
         )
+    }
+
+    private static func newContentMeter(_ configuration: SMTPConfiguration) -> SMTPContentMeter {
+        SMTPContentMeter(limits: configuration.limits, bareNewline: configuration.bareNewline)
     }
 
     /// The counters of this session so far.
@@ -63,8 +69,15 @@ package struct SMTPSession: ~Copyable {
     /// Whether a transaction is open: MAIL was granted and nothing ended it.
     package var isInTransaction: Bool { self.phase.stage?.isInTransaction ?? false }
 
+    /// Octets so far of the message that arrives, or of the one that came last, kept or not:
+    /// transparency and the final dot do not count.
+    package var messageOctets: Int { self.contentMeter.messageOctets }
+
     /// Whether the message on its way is refused already, so that its content can be let go.
-    package var isDiscardingContent: Bool { self.phase.isDiscarding }
+    package var isDiscardingContent: Bool {
+        guard let reception = self.phase.reception else { return false }
+        return reception.refusal != nil || !self.contentMeter.faults.isEmpty
+    }
 }
 
 // MARK: - Octets
@@ -111,22 +124,36 @@ extension SMTPSession {
         in octets: borrowing Span<UInt8>,
         content: inout [UInt8]
     ) -> Step {
-        let step = self.phase.contentArrived(
-            octets,
-            appendingTo: &content,
-            messageOctets: &self.messageOctets
-        )
+        let isRefused = self.phase.reception?.refusal != nil
+        let before = content.count
+        let step = SMTPDotFraming.read(octets, into: &self.contentMeter, appendingTo: &content)
+        if isRefused { content.removeLast(content.count - before) }
         let action: SMTPAction
-        switch step.action {
-        case .needOctets: action = .needOctets
-        case .contentAppended: action = .contentAppended
-        case .proceed: action = .proceed
-        case .askHeadersEnd(let offset): action = self.asked(.headersEnd(bodyOffset: offset))
-        case .askMessage(let facts): action = self.asked(.message(facts))
-        case .refuse(let reply): action = .resetThenReply(reply)
-        case .unexpected: action = .awaitAnswer
+        switch step.progress {
+        case .needsOctets: action = content.count > before ? .contentAppended : .needOctets
+        case .headerEnded: action = self.contentRead(.header)
+        case .ended: action = self.contentRead(.message)
         }
         return Step(action: action, consumed: step.consumed)
+    }
+
+    private mutating func contentRead(_ end: SMTPPhase.ContentEnd) -> SMTPAction {
+        switch self.phase.contentRead(end, self.contentMeter.faults) {
+        case .proceed: .proceed
+        case .askHeadersEnd: self.asked(.headersEnd(bodyOffset: self.contentMeter.bodyOffset))
+        case .askMessage: self.askedMessage()
+        case .refuse(let reply): .resetThenReply(reply)
+        case .unexpected: .awaitAnswer
+        }
+    }
+
+    private mutating func askedMessage() -> SMTPAction {
+        let facts = SMTPMessageFacts(
+            octets: self.contentMeter.messageOctets,
+            bodyOffset: self.contentMeter.bodyOffset,
+            hops: self.contentMeter.hops
+        )
+        return self.asked(.message(facts))
     }
 
     /// Octets arrived and were not given to `next`, because a question is open.
@@ -160,7 +187,7 @@ extension SMTPSession {
         to questionID: UInt64? = nil
     ) -> SMTPAction {
         if let questionID, questionID != self.questionID { return .dropStale }
-        switch self.phase.answered(outcome, configuration: self.configuration) {
+        switch self.phase.answered(outcome) {
         case .granted(let question, let reply, let endsTransaction):
             return self.granted(question, reply, endsTransaction: endsTransaction)
         case .refused(let question, let reply, let endsTransaction):
@@ -169,8 +196,8 @@ extension SMTPSession {
             return .replyThenClose(reply)
         case .proceed:
             return .proceed
-        case .askMessage(let facts):
-            return self.asked(.message(facts))
+        case .askMessage:
+            return self.askedMessage()
         case .messageAnswered(let reply):
             return .resetThenReply(reply)
         case .dropStale:
@@ -233,7 +260,7 @@ extension SMTPSession {
 
 extension SMTPSession {
     private mutating func granted(
-        _ question: SMTPPhase.OpenQuestion,
+        _ question: SMTPPhase.CommandQuestion,
         _ reply: SMTPReply?,
         endsTransaction: Bool
     ) -> SMTPAction {
@@ -250,7 +277,7 @@ extension SMTPSession {
             standard = StandardReplies.recipientAccepted
         case .data:
             self.meter.messageBegun()
-            self.messageOctets = 0
+            self.contentMeter = Self.newContentMeter(self.configuration)
             guard let reply, reply.code.rawValue == 354 else {
                 return .reply(StandardReplies.startMailInput)
             }
@@ -269,7 +296,7 @@ extension SMTPSession {
     }
 
     private mutating func refused(
-        _ question: SMTPPhase.OpenQuestion,
+        _ question: SMTPPhase.CommandQuestion,
         _ reply: SMTPReply,
         endsTransaction: Bool
     ) -> SMTPAction {

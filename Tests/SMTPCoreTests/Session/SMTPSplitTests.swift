@@ -198,8 +198,8 @@ struct SMTPSessionFuzzTests {
     }
 }
 
-/// The data scanner against the literal definition of the end of data.
-struct SMTPDataScannerFuzzTests {
+/// Dot framing against the literal definition of the end of data.
+struct SMTPDotFramingFuzzTests {
     @Test(arguments: [BareNewlineRule.reject, .normalize])
     func `random content ends at the first CRLF dot CRLF and is kept exactly`(
         rule: BareNewlineRule
@@ -212,9 +212,9 @@ struct SMTPDataScannerFuzzTests {
             let wire = octets(text + "\r\n.\r\n")
             var limits = SMTPLimits()
             limits.maximumReceived = 0
-            let whole = SMTPDataScannerTests.read([wire], limits, rule)
-            let single = SMTPDataScannerTests.read(wire.map { [$0] }, limits, rule)
-            let end = SMTPDataScannerTests.trueEnd(of: wire)
+            let whole = SMTPDotFramingTests.read([wire], limits, rule)
+            let single = SMTPDotFramingTests.read(wire.map { [$0] }, limits, rule)
+            let end = SMTPDotFramingTests.trueEnd(of: wire)
             if whole != single || whole.consumed != end || !whole.hasEnded {
                 Issue.record("\(wire): \(whole)")
             }

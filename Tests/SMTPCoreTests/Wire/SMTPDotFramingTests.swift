@@ -2,7 +2,7 @@ import Testing
 
 @testable import SMTPCore
 
-struct SMTPDataScannerTests {
+struct SMTPDotFramingTests {
     struct Outcome: Equatable {
         var content: [UInt8]?
         var consumed = 0
@@ -284,14 +284,14 @@ struct SMTPDataScannerTests {
         _ limits: SMTPLimits,
         _ rule: BareNewlineRule
     ) -> Outcome {
-        var scanner = SMTPDataScanner(limits: limits, bareNewline: rule)
+        var meter = SMTPContentMeter(limits: limits, bareNewline: rule)
         var outcome = Outcome()
         var content: [UInt8] = []
         var buffer: [UInt8] = []
         pieces: for piece in pieces {
             buffer += piece
             while true {
-                let step = scanner.scan(buffer.span, appendingTo: &content)
+                let step = SMTPDotFraming.read(buffer.span, into: &meter, appendingTo: &content)
                 buffer.removeFirst(step.consumed)
                 outcome.consumed += step.consumed
                 switch step.progress {
@@ -307,11 +307,11 @@ struct SMTPDataScannerTests {
             }
         }
         #expect(content.count <= limits.maximumMessageOctets)
-        outcome.faults = scanner.faults
-        outcome.content = scanner.faults.isEmpty ? content : nil
-        outcome.messageOctets = scanner.messageOctets
-        outcome.bodyOffset = scanner.bodyOffset
-        outcome.hops = scanner.hops
+        outcome.faults = meter.faults
+        outcome.content = meter.faults.isEmpty ? content : nil
+        outcome.messageOctets = meter.messageOctets
+        outcome.bodyOffset = meter.bodyOffset
+        outcome.hops = meter.hops
         return outcome
     }
 }
