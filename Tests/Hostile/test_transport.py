@@ -34,13 +34,14 @@ def verdict(event: Message, verdict: str = "ok", **fields: object) -> bytes:
     "octets", [b"", b'{"type":"hello"', HELLO], ids=["1-silence", "2-half", "2-no-newline"]
 )
 def test_no_hello_in_time(scene: Scene, octets: bytes) -> None:
-    """Closed after 5 s, and never counted as a ready worker."""
+    """Rejected after 5 s, and never counted as a ready worker."""
     worker = scene.attacker()
     worker.octets(octets)
     with scene.victim() as client:
         client.command("VRFY alice", 252)
     began = time.monotonic()
-    worker.closed(8)
+    (said,) = worker.closed(8)
+    assert (said["type"], said["code"]) == ("reject", "bad_hello")
     assert time.monotonic() - began > 3
 
 

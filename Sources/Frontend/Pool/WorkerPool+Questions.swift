@@ -261,6 +261,7 @@ extension WorkerPool {
 
     private func close(_ worker: WorkerID, _ reason: PoolAction.CloseReason) {
         guard let connection = self.connections[worker] else { return }
+        if reason == .handshake { return self.reject(connection, "bad_hello", "no hello in time") }
         self.log(.warning, "a worker is closed", connection, ["reason": "\(reason.rawValue)"])
         FrontendLine.bye(code: reason.rawValue, message: "", into: &connection.output)
         self.lose(connection)
