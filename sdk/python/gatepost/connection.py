@@ -15,10 +15,18 @@ from .wire import LARGEST, FrameDecoder, ProtocolError, encode_line, parse_line
 #: What a worker may get after its welcome.
 _TYPES = {"event", "notify", "cancel", "ping", "pong", "drain", "bye"}
 _OURS = {"hello", "verdict", "error", "progress"}
+#: The longest line that every side takes, and the longest that a frontend takes before its welcome.
+SMALLEST_FRAME = 65_536
+#: The longest text for people, in characters.
+LONGEST_TEXT = 1024
 
 
 def _integer(value: Any, lowest: int) -> bool:
     return type(value) is int and lowest <= value <= LARGEST
+
+
+def _for_people(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")[:LONGEST_TEXT]
 
 
 class Connection:
@@ -33,7 +41,8 @@ class Connection:
         self._outgoing = bytearray(encode_line({"type": "hello", **hello}))
         self._drain_sent = False
         self._drain_received = False
-        self._peer_max_frame = 65_536
+        self._peer_max_frame = SMALLEST_FRAME
+        self._concurrency: int = hello["concurrency"]
         #: The frontend's `welcome`; None before.
         self.welcome: Optional[Dict[str, Any]] = None
         #: The frontend's `reject`, if that was its answer.
@@ -102,7 +111,7 @@ class Connection:
             notes = event._notes_patch(verdict)
             event._take(verdict.actions)
             actions = event.actions
-            if event.trace:
+            if verdict.word != "declined" and event.trace:
                 message["plugin"] = event.trace[-1]["plugin"]
             reply = verdict.reply
             if reply:
@@ -111,13 +120,14 @@ class Connection:
                 message["notes"] = notes
             if actions:
                 message["actions"] = actions
-            if len(event.trace) > 1:
+            if event.trace:
                 message["trace"] = event.trace
             line = encode_line(message, check=bool(reply or notes or actions))
             if len(line) > self._peer_max_frame:
                 raise ValueError(f"the verdict has {len(line)} octets, the frontend takes {self._peer_max_frame}")
         except (ProtocolError, TypeError, ValueError, RecursionError) as error:
-            return self.fail(event, "invalid_verdict", True, str(error))
+            plugin = event.trace[-1]["plugin"] if event.trace else None
+            return self.fail(event, "invalid_verdict", True, str(error), plugin)
         del self._outstanding[event.id]
         self._outgoing += line
         self._leave_if_done()
@@ -149,7 +159,7 @@ class Connection:
         if plugin:
             error["plugin"] = plugin
         if message:
-            error["message"] = message.encode("utf-8", "replace").decode("utf-8")[:1024]
+            error["message"] = _for_people(message)
         self._put(error)
 
     def _close(self, code: str, message: str = "") -> None:
@@ -158,7 +168,7 @@ class Connection:
             self.close_reason = f"{code}: {message}" if message else code
             bye: Dict[str, Any] = {"type": "bye", "code": code}
             if message:
-                bye["message"] = message.encode("utf-8", "replace").decode("utf-8")[:1024]
+                bye["message"] = _for_people(message)
             self._put(bye)
 
     def _leave_if_done(self) -> None:
@@ -201,10 +211,12 @@ class Connection:
 
     def _handshake(self, kind: Any, message: Dict[str, Any]) -> None:
         if kind == "welcome":
-            if message.get("protocol") != 1 or not _integer(message.get("max_frame"), 65_536):
+            if message.get("protocol") != 1 or not _integer(message.get("max_frame"), SMALLEST_FRAME):
                 raise ProtocolError("bad_message", "welcome without protocol 1 or max_frame")
             self.welcome = message
             self._peer_max_frame = message["max_frame"]
+            if _integer(message.get("concurrency"), 0):
+                self._concurrency = message["concurrency"]
             if isinstance(message.get("spool"), str):
                 self._out_folder = os.path.join(message["spool"], "out", self._pool)
         elif kind == "reject":
@@ -224,6 +236,9 @@ class Connection:
         id: int = message["id"]
         if id in self._outstanding:
             raise ProtocolError("bad_message", f"the id {id} twice")
+        if len(self._outstanding) >= self._concurrency:
+            self._error(id, "overloaded", False, f"more than {self._concurrency} events")
+            return None
         if message["hook"] not in self._hooks:
             self._error(id, "not_subscribed", False, message["hook"])
             return None

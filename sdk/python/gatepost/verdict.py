@@ -8,6 +8,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 WORDS = ("declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done")
 
+#: Lines of a reply, and octets of a line of it.
+MOST_LINES = 20
+LONGEST_LINE = 500
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -28,13 +32,13 @@ class Verdict:
     def __post_init__(self) -> None:
         if self.word not in WORDS:
             raise ValueError(f"{self.word!r} is no verdict")
-        if len(self.text) > 20:
-            raise ValueError("a reply has at most 20 lines")
+        if len(self.text) > MOST_LINES:
+            raise ValueError(f"a reply has at most {MOST_LINES} lines")
         for line in self.text:
             if _CONTROL.search(line):
                 raise ValueError(f"a control character in the reply {line!r}")
-            if len(line.encode("utf-8")) > 500:
-                raise ValueError("a line of a reply has at most 500 octets")
+            if len(line.encode("utf-8")) > LONGEST_LINE:
+                raise ValueError(f"a line of a reply has at most {LONGEST_LINE} octets")
 
     @property
     def reply(self) -> Optional[Dict[str, Any]]:

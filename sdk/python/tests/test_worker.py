@@ -374,15 +374,38 @@ def test_a_thread_that_never_began_is_handed_back_untouched(folder):
         return ok()
 
     async def body():
-        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
-            peer = await (await frontend.accept()).welcome()
-            peer.send(event(1), event(2))
+        sockets = [os.path.join(folder, name) for name in ("mx1.sock", "mx2.sock")]  # which share the worker's threads
+        async with Frontend(sockets[0]) as one, Frontend(sockets[1]) as other:
+            first = await (await one.accept()).welcome()
+            second = await (await other.accept()).welcome()
+            first.send(event(1))
             await asyncio.get_running_loop().run_in_executor(None, running.wait, PATIENCE)
-            peer.send({"type": "cancel", "id": 2, "reason": "deadline"})
-            answer = await peer.next()
+            second.send(event(2), {"type": "cancel", "id": 2, "reason": "deadline"})
+            answer = await second.next()
             assert (answer["id"], answer["code"], answer["started"]) == (2, "cancelled", False)
             go.set()
-            assert (await peer.next())["id"] == 1
+            assert (await first.next())["id"] == 1
+
+    scenario(worker, body)
+
+
+def test_an_answer_names_the_plugin_that_decided_or_failed_and_traces_each(folder):
+    worker = make(folder)
+
+    @worker.rcpt
+    def first(event):
+        return None if event.id == 1 else deny() if event.id == 2 else ok(actions=[{"op": "\ud800"}])
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1), event(2), event(3))
+            answers = {answer["id"]: answer for answer in [await peer.next(), await peer.next(), await peer.next()]}
+            assert "plugin" not in answers[1] and answers[2]["plugin"] == "first"
+            for id, word in ((1, "declined"), (2, "deny")):
+                (entry,) = answers[id]["trace"]
+                assert (entry["plugin"], entry["verdict"], answers[id]["verdict"]) == ("first", word, word)
+            assert (answers[3]["code"], answers[3]["plugin"]) == ("invalid_verdict", "first")
 
     scenario(worker, body)
 
