@@ -28,7 +28,7 @@ exec env LD_PRELOAD={shim} valgrind --quiet --tool=callgrind --callgrind-out-fil
 def measure(name: str, messages: int, folder: Path) -> dict[str, Counter[str]]:
     """Of each role of a system: function → instructions of so many messages, once all is warm.
 
-    `folder` takes the programs under callgrind, and what it writes.
+    `folder` gets the programs under callgrind, and the files that it writes.
     """
     binaries = harness.BINARIES
     _wrap(binaries, folder)

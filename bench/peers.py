@@ -39,7 +39,7 @@ def wait_for(
     greets: bool = True,
     seconds: float = 20,
 ) -> None:
-    """Returns once somebody accepts at `where`, a port or a socket's path, and says something if it
+    """Returns once a server accepts at `where`, a port or a socket's path, and says something if it
     `greets`; raises when the process ends or time is up."""
     family = socket.AF_INET if isinstance(where, int) else socket.AF_UNIX
     address = ("127.0.0.1", where) if isinstance(where, int) else str(where)
@@ -53,7 +53,7 @@ def wait_for(
         if process is not None and process.poll() is not None:
             raise RuntimeError(f"ended with {process.returncode} before it listened at {where}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"nobody listens at {where}")
+            raise RuntimeError(f"no server listens at {where}")
         time.sleep(0.02)
 
 
@@ -68,7 +68,7 @@ def end(process: subprocess.Popen) -> None:
 
 @contextlib.contextmanager
 def smtp_sink(path: pathlib.Path | None = None):
-    """Postfix's smtp-sink: C, in memory, asks nobody. At a Unix socket if there is a `path`."""
+    """Postfix's smtp-sink: C, in memory, no policy. At a Unix socket if there is a `path`."""
     where = path or free_port()
     process = subprocess.Popen(
         ["smtp-sink", "-u", "nobody", f"unix:{path}" if path else f"127.0.0.1:{where}", "1024"],

@@ -80,7 +80,7 @@ def gatepost(
     spool: str = peers.DISK,
     limits: dict[str, int] | None = None,
 ) -> Iterator[System]:
-    """A frontend and its workers; logs only what is wrong, as every system here.
+    """A frontend and its workers; logs only errors, as every system here.
 
     `worker` is a program of ours, or what starts another one; `spool` is where a folder for the spool is
     made. Mail lies on `peers.DISK`, as with every other system.
@@ -164,6 +164,6 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
     ),
     "qpsmtpd-prefork": lambda: peer("qpsmtpd-prefork", peers.qpsmtpd_prefork),
 }
-#: Runs without an option: what the project promises, and what it is held against.
+#: The runs without an option: what the project promises, and the systems that it is compared with.
 DEFAULT = ("smtp-sink", "gatepost-two-hooks", "gatepost-every-hook", "gatepost-maildir")
 __all__ = ["BINARIES", "DEFAULT", "SYSTEMS", "System"]

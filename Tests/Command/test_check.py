@@ -1,4 +1,4 @@
-"""`gatepost check`: all mistakes at once, else who is asked what, in which order."""
+"""`gatepost check` prints all mistakes, or else which plugins are asked, in which order."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ def test_the_order_of_asking_is_printed(installation):
     (installation.config / "rcpthosts").write_text("example.com\n")
     worker_says(installation, "connect relay earlytalker\nrcpt rcpt_ok\nqueue queue/maildir\n")
     done = installation.check()
-    # Whether another program has port 2525 is this machine's affair.
+    # Another program on this machine may have port 2525.
     warnings = [line for line in done.stderr.splitlines() if "listener[0].address" not in line]
     assert done.returncode == 0 and warnings == []
     lines = done.stdout.splitlines()

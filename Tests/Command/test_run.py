@@ -1,4 +1,4 @@
-"""What `gatepost run` promises: it starts, restarts, stops in order, and leaves nobody behind."""
+"""`gatepost run` starts and restarts its programs, stops them in order, and leaves none behind."""
 
 import json
 import os
@@ -231,7 +231,7 @@ def test_two_frontends_with_ids_of_their_own_share_a_folder(installation):
     assert "gatepost-mx2.pid" in installation.errors()
 
 
-@pytest.mark.parametrize("what", ["link", "second name", "folder anybody can write", "foreign"])
+@pytest.mark.parametrize("what", ["link", "second name", "folder all can write", "foreign"])
 def test_a_process_file_that_another_user_could_have_made_is_refused(installation, what):
     folder = installation.folder / "var/run"
     folder.mkdir(parents=True)

@@ -48,7 +48,7 @@ private final class ManualClock: Sendable {
         return self.files.snapshot(startedMS: self.clock.now).lines(name)?.map(\.text)
     }
 
-    @Test func `blank lines and comments go, what is left is trimmed`() {
+    @Test func `blank lines and comments are skipped, other lines are trimmed`() {
         self.folder.write("f", "\u{feff}# c\n\n  a b \t\r\n\t# d\nx # y\n  \nlast")
         #expect(self.texts("f") == ["a b", "x # y", "last"])
         let lines = self.files.snapshot().lines("f")
@@ -75,7 +75,7 @@ private final class ManualClock: Sendable {
         #expect(next.first("f") == "new")
     }
 
-    @Test func `a session keeps what was there when it began, whoever is asked`() async throws {
+    @Test func `a session keeps the lists of its beginning, in every worker`() async throws {
         let files = ControlFiles(directories: [self.folder.path]) { _ in }
         self.folder.write("f", "old\n")
         #expect(files.snapshot().first("f") == "old")

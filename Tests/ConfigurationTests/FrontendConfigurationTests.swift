@@ -198,7 +198,7 @@ import Testing
         )
     }
 
-    @Test func `what is no TOML names its line`() {
+    @Test func `a file that is no TOML is refused with its line`() {
         let found = self.problems("id = \"mx1\"\nhostname = \n")
         #expect(found.count == 1)
         #expect(found.first?.hasPrefix("config/frontend.toml:2: is not TOML: ") == true)
@@ -234,7 +234,7 @@ import Testing
         #expect(self.problems("").count == 1)
     }
 
-    @Test func `what is not in this version is refused and not ignored`() {
+    @Test func `settings that this version does not have are refused and not ignored`() {
         let found = self.problems(
             """
             compat = "qpsmtpd"

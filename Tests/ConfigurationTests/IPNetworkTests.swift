@@ -19,7 +19,7 @@ import Testing
         ":", ":::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "g::", "+1::",
         "1:2:3:4:5:6:7:8::", "[::1]", "::1%eth0", "1.2.3.4::", "::1.2.3", "fe80::1/64",
     ])
-    func `what is no literal is refused`(text: String) {
+    func `text that is no address literal is refused`(text: String) {
         #expect(IPAddress(parsing: text) == nil)
     }
 }
@@ -55,7 +55,7 @@ import Testing
         "2001:db8::/129", "192.168.1", "192.168..", ".", "1.2.3.4.", "256.", "example.org",
         "192.0.2.0/255.0.255.0", "2001:db8::/255.255.0.0", "1:2:3:4:5:6:7:8:",
     ])
-    func `what is no network is refused`(text: String) {
+    func `text that is no network is refused`(text: String) {
         #expect(IPNetwork(parsing: text) == nil)
     }
 
@@ -76,7 +76,7 @@ import Testing
         "", ":", ":25", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:25",
         "[127.0.0.1]:25", "mx.example.org:25", "127.0.0.1:+25", "[::1]25",
     ])
-    func `what is no listener's address is refused`(text: String) {
+    func `text that is no listener's address is refused`(text: String) {
         #expect(ListenAddress(parsing: text) == nil)
     }
 

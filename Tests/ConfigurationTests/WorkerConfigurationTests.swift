@@ -93,7 +93,7 @@ import Testing
     }
 
     @Test(arguments: ["sqlite:", "redis://", "redis://:1/x", "redis://h:x/0", "redis://h/x", "x"])
-    func `what is no store is refused`(url: String) {
+    func `a URL that is no store is refused`(url: String) {
         #expect(throws: ConfigurationErrors.self) {
             try self.load("[store]\nurl = \"\(url)\"\n")
         }

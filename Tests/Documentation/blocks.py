@@ -1,4 +1,4 @@
-"""The fenced blocks of the documents, and what is to be done with each.
+"""The fenced blocks of the documents, and how each is tested.
 
 The words after the three backticks say it:
 

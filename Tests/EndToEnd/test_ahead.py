@@ -49,7 +49,7 @@ def begins(worker: RawWorker, event: Message, hook: str) -> None:
 
 
 def test_one_event_for_all_hooks(gatepost: Gatepost) -> None:
-    """What one event names is answered once, and what was passed counts as declined."""
+    """One event that names several hooks is answered once; the hooks that it passed count as declined."""
     worker = served(gatepost)
     with gatepost.connect() as client:
         event = sent(client, worker)
@@ -75,7 +75,7 @@ def test_deny_has_what_was_asked_at_a_hook_that_came_ahead(gatepost: Gatepost) -
 
 
 def test_a_worker_may_stop_anywhere(gatepost: Gatepost) -> None:
-    """What it has not reached it is asked, in an event of its own."""
+    """At hooks that the worker has not reached, it is asked in an event of its own."""
     worker = served(gatepost)
     with gatepost.connect() as client:
         first = sent(client, worker)
@@ -90,7 +90,7 @@ def test_a_worker_may_stop_anywhere(gatepost: Gatepost) -> None:
 
 
 def test_effects_are_there_in_the_next_event(gatepost: Gatepost) -> None:
-    """A header that is added where the worker stopped stands in what it is asked then."""
+    """A header field that the worker adds when it stops is in the next event."""
     worker = served(gatepost, {**HOOKS, "queue": {"needs": ["headers"]}})
     with gatepost.connect() as client:
         event = sent(client, worker)
@@ -149,7 +149,7 @@ def test_a_worker_that_dies_before_queue_is_replaced(gatepost: Gatepost) -> None
 
 
 def test_a_worker_that_dies_at_queue_is_not(gatepost: Gatepost) -> None:
-    """It may have stored the message: nobody else is asked, and the client keeps it."""
+    """The worker may have stored the message: no other is asked, and the client keeps the message."""
     worker = served(gatepost)
     with gatepost.connect() as client:
         event = sent(client, worker)
@@ -208,7 +208,8 @@ def test_who_does_not_say_ahead_gets_one_hook_at_a_time(gatepost: Gatepost) -> N
 def test_nothing_is_ahead_where_somebody_else_would_miss_it(
     gatepost: Gatepost, hooks: dict[str, Message], fields: Message
 ) -> None:
-    """Another kind of worker, one that does not go ahead, observers, and those who read the trace."""
+    """An event names no hooks ahead if the pool has a worker of another name that asks, does not go ahead,
+    observes, or needs the trace."""
     worker = served(gatepost)
     second = gatepost.raw_worker()
     second.hello(hooks, worker={"name": "other"}, concurrency=0, **fields)

@@ -141,7 +141,7 @@ def test_spam_below_the_threshold_is_marked(
 def test_spamd_gone_is_a_failure_and_no_verdict(
     make_gatepost: Callable[..., Gatepost], unbound: Unbound
 ) -> None:
-    """Nobody listens: 451 by the failure policy, never an unscanned message."""
+    """No spamd listens: 451 by the failure policy, never an unscanned message."""
     alone = Article(make_gatepost(), free_port(), unbound.port)
     reply, client = alone.send(HAM)
     assert (reply.code, reply.status) == (451, "4.3.0"), client.describe(str(reply))

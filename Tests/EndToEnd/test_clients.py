@@ -30,7 +30,7 @@ def empty_maildir(serving: Gatepost) -> Iterator[None]:
 
 
 def run(*argv: object, input: bytes = b"") -> str:
-    """Runs a client that must succeed; returns what it said."""
+    """Runs a client that must succeed; returns its output."""
     if shutil.which(str(argv[0])) is None:
         pytest.fail(f"{argv[0]} is not installed")
     done = subprocess.run(
@@ -49,7 +49,7 @@ def test_swaks(serving: Gatepost) -> None:
         input=MESSAGE_LF,
     )
     assert "250 2.0.0" in said
-    # swaks takes the line `.` of its input for what it is, text, and puts an empty line at the end.
+    # swaks sends a line `.` of its input as text, and adds an empty line at the end.
     assert serving.maildir.only().original == MESSAGE + b"\r\n"
 
 

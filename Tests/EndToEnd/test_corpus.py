@@ -118,7 +118,7 @@ def test_25_mb(serving: Gatepost) -> None:
 
 @pytest.mark.parametrize("name", ["no-crlf-before-the-dot", "dot-without-crlf"])
 def test_without_a_final_line_end(serving: Gatepost, name: str) -> None:
-    """The CRLF before the dot belongs to the message (RFC 5321 §4.1.1.4), whoever wrote it."""
+    """The CRLF before the final dot belongs to the message (RFC 5321 §4.1.1.4)."""
     serving.maildir.clear()
     message = b"Subject: x\r\n\r\nno line end" + (b"\r\n." if name.startswith("dot") else b"")
     with serving.connect() as client:

@@ -76,7 +76,7 @@ def test_a_second_sigterm_ends_at_once(gatepost: Gatepost) -> None:
 
 
 def test_a_worker_drains(gatepost: Gatepost) -> None:
-    """SIGTERM to a worker: what it holds is answered, what comes goes elsewhere, exit 0."""
+    """SIGTERM to a worker: it answers the events that it holds, new ones go to others, exit 0."""
     frontend = gatepost.frontend(ready=False)
     first = gatepost.worker()
     second = gatepost.worker()
@@ -94,7 +94,7 @@ def test_a_worker_drains(gatepost: Gatepost) -> None:
 
 
 def test_sighup_keeps_sessions(gatepost: Gatepost) -> None:
-    """A reload changes the limits of the next session and drops nobody."""
+    """A reload changes the limits of the next session and closes no session."""
     frontend, _ = gatepost.run()
     with gatepost.connect() as before:
         before.ehlo()
@@ -192,7 +192,7 @@ def test_workers_are_drained_in_the_end(gatepost: Gatepost) -> None:
         assert frontend.is_running
         worker.send({"type": "drain", "reason": "shutdown"})
         worker.send({"type": "bye", "code": "drained"})
-        assert worker.closed() == [], "one drain, and no bye to who said it"
+        assert worker.closed() == [], "one drain, and no bye after the worker's own"
         leaving.send({"type": "bye", "code": "drained"})
         assert leaving.closed() == [], "no second drain"
         assert frontend.exit_code(5) == 0
@@ -211,7 +211,7 @@ def test_a_worker_that_does_not_drain_holds_nobody(gatepost: Gatepost) -> None:
 
 @pytest.mark.parametrize("name", ["default", "nobody"])
 def test_sockets_of_systemd_go_by_name(gatepost: Gatepost, name: str) -> None:
-    """The listener whose name is the socket's FileDescriptorName takes it; who is nobody's is closed."""
+    """The listener whose name is the socket's FileDescriptorName takes it; another socket is closed."""
     gatepost.listener["name"] = "default"
     gatepost.write_frontend_toml()
     passed = socket.create_server(("127.0.0.1", 0))

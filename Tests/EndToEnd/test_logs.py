@@ -1,4 +1,4 @@
-"""Logs: one line a session, one a transaction, that name who decided what."""
+"""Logs: one line for each session and each transaction, with the pool, worker and plugin that decided."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from test_workers_command import workers
 
 
 def test_no_worker_ever(gatepost: Gatepost) -> None:
-    """`connect` fails by the policy of the pool that nobody serves: 421, after the grace."""
+    """`connect` fails by the policy of the pool without workers: 421, after the grace."""
     gatepost.pool["grace_ms"] = 300
     gatepost.frontend()
     began = time.monotonic()
@@ -87,7 +87,7 @@ def test_workers_stop_and_start_in_the_middle_of_a_session(gatepost: Gatepost) -
 def test_the_failure_policy_is_the_operators(
     gatepost: Gatepost, policy: str, mail: tuple[int, str], rcpt: tuple[int, str]
 ) -> None:
-    """And `skip` at rcpt is 450, for nobody decided: no failure makes an open relay."""
+    """`skip` at rcpt gives 450, because no plugin decided: no failure makes an open relay."""
     gatepost.pool.update(grace_ms=100, on_failure=policy)
     frontend = gatepost.frontend()
     worker = gatepost.python_worker(["mail", "rcpt"], accepting())
@@ -129,7 +129,7 @@ def test_one_hook_has_its_own_policy(gatepost: Gatepost) -> None:
 
 @pytest.mark.parametrize(("command", "code"), [("NOOP", 250), ("HELP", 214), ("QUIT", 221)])
 def test_what_needs_no_policy_is_answered_anyway(gatepost: Gatepost, command: str, code: int) -> None:
-    """Nobody is kept from leaving, or waits for help, because a worker is gone."""
+    """NOOP, HELP and QUIT are answered also when the worker is gone."""
     gatepost.pool["grace_ms"] = 100
     gatepost.frontend()
     worker = gatepost.python_worker(["noop", "help", "quit"], accepting())

@@ -111,7 +111,7 @@ def test_it_is_listed_shown_and_forgotten(
     assert (folder / f"{id}.eml").read_bytes() == MESSAGE
     assert all(path.stat().st_mode & 0o077 == 0 for path in [folder, *folder.iterdir()])
 
-    # The plugin is mended, but its question is still refused: nobody said so.
+    # The plugin is mended, but the operator has not said `forget`: the question is still refused.
     workers.is_mended = True
     send(gatepost, 451)
     forgotten = poison(gatepost.config, "forget", id)

@@ -175,7 +175,7 @@ def test_nobody_waits_for_a_drain(gatepost: Gatepost) -> None:
     attempts = collections.Counter(event["attempt"] for worker in everybody for event in worker.events)
     assert set(attempts) == {1}, attempts
     assert attempts[1] == sum(client.count for client in clients)
-    # To wait for an event of somebody else and then for one's own would be two seconds.
+    # To wait for another session's event and then for its own would be two seconds.
     assert max(client.slowest for client in clients) < 1.9 * EVENT_SECONDS
     assert "policy failed" not in frontend.log() and "was lost" not in frontend.log()
     for worker in serving:

@@ -178,7 +178,7 @@ def test_what_is_kept_for_a_silent_one_is_bounded(shadowed: Gatepost) -> None:
         spool = Path(shadowed.frontend_toml["spool_directory"]) / "mx1"
         assert len(list(spool.glob("m*"))) == 3
         assert frontend.resident_octets() < resident + (16 << 20) + EXTRA_OCTETS
-        # It dies: what it held fails or waits, and after its deadline nothing is kept.
+        # The shadow dies: its questions fail or wait, and after their deadline none is kept.
         shadow.close()
         wait_until(lambda: not list(spool.glob("m*")), 15, "an empty spool")
         with shadowed.python_worker(hooks, accepting(), pool="next"):
@@ -274,7 +274,7 @@ def test_a_canary_takes_its_part_of_whole_sessions(gatepost: Gatepost, percent: 
         client.join(60)
     seen = [{event["session"]["id"] for event in side.events} for side in sides]
     if percent:
-        # Nobody is in both, and each session's three events went the same way.
+        # No session is in both, and each session's three events went to one pool.
         assert not seen[0] & seen[1]
         assert all(len(side.events) == 3 * len(sessions) for side, sessions in zip(sides, seen))
         # Five standard deviations of a binomial distribution.

@@ -1,4 +1,4 @@
-"""`needs: ["trace"]`: what every plugin answered, and what the client got, for those who ask."""
+"""`needs: ["trace"]`: what every plugin answered, and what the client got."""
 
 from __future__ import annotations
 

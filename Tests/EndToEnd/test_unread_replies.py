@@ -48,7 +48,7 @@ def test_a_client_that_never_reads_costs_no_memory(gatepost: Gatepost, command: 
 def test_every_reply_arrives_when_the_client_reads_at_last(
     gatepost: Gatepost, ends: bool
 ) -> None:
-    """Octet for octet what was asked, and none of it makes the client an early talker."""
+    """The client gets each reply, octet for octet, and does not count as an early talker."""
     gatepost.limits(max_commands_without_message=0)
     frontend, _ = gatepost.run()
     with gatepost.connect() as client:

@@ -197,7 +197,7 @@ def _owner_of(connection: socket.socket, gatepost: Gatepost):
             for program in gatepost.programs:
                 if program.is_running and inode in program.descriptors():
                     return program
-    raise AssertionError("nobody owns the connection")
+    raise AssertionError("no process owns the connection")
 
 
 class Stalling:

@@ -1,4 +1,4 @@
-"""`gatepost workers`: who is there, in which version, and how they do."""
+"""`gatepost workers` shows the connected workers, their versions and their states."""
 
 from __future__ import annotations
 

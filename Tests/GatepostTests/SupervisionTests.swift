@@ -55,7 +55,7 @@ import Testing
         #expect(pauses.dropFirst(8).allSatisfy { $0 == 5_000 })
     }
 
-    @Test mutating func `who lived long is started again at once`() {
+    @Test mutating func `a child that lived long is started again at once`() {
         self.becomeReady()
         _ = self.supervision.childEnded(2, .killed(signal: 9), nowMS: 0)
         _ = self.supervision.timePassed(nowMS: 50)
@@ -110,7 +110,7 @@ import Testing
         )
     }
 
-    @Test mutating func `who does not drain in time is killed`() {
+    @Test mutating func `a child that does not drain in time is killed`() {
         self.becomeReady()
         _ = self.supervision.terminationRequested(nowMS: 0)
         #expect(self.supervision.nextDeadlineMS == 1_000)
@@ -175,7 +175,7 @@ import Testing
         #expect(!started.contains { if case .spawn(_, .worker(1)) = $0 { true } else { false } })
     }
 
-    @Test mutating func `what is unknown is ignored`() {
+    @Test mutating func `events of unknown children are ignored`() {
         self.becomeReady()
         #expect(self.supervision.childEnded(99, .exited(0), nowMS: 0) == [])
         #expect(self.supervision.readyReceived(99, line: "ready") == [])

@@ -130,7 +130,7 @@ class Scene:
         assert self.frontend.is_running, f"the frontend is gone{self.frontend.tail()}"
 
     def log(self) -> str:
-        """What was logged since the stage was set."""
+        """The log since the scene began."""
         return self.frontend.log()[self.log_position :]
 
     def logged(self, pattern: str, seconds: float = 3) -> str:

@@ -52,7 +52,7 @@ def test_33_a_flood_of_progress(scene: Scene) -> None:
 @proves("duplicate_answer")
 @pytest.mark.parametrize("second", ["ok", "deny"])
 def test_34_two_answers(scene: Scene, second: str) -> None:
-    """The first counts, the second is counted and dropped; nothing closes."""
+    """The first answer is used, the second is counted and dropped; no connection closes."""
     worker, client, event = scene.asked()
     with client:
         worker.answer(event, "ok", reply={"text": ["first"]})
@@ -65,7 +65,7 @@ def test_34_two_answers(scene: Scene, second: str) -> None:
 
 @proves("unknown_id")
 def test_35_an_answer_to_nothing(scene: Scene) -> None:
-    """Ids never issued change nothing."""
+    """An answer with an id that was never sent changes nothing."""
     worker, client, event = scene.asked()
     with client:
         for id in (event["id"] + 1, event["id"] + 1_000_000, 2**53 - 1):
@@ -95,7 +95,7 @@ def test_35_an_answer_too_late(scene: Scene) -> None:
 
 @proves("unknown_id")
 def test_35_an_answer_for_another_connection(scene: Scene) -> None:
-    """Ids belong to a connection; nobody answers for somebody else."""
+    """Ids belong to a connection: a worker cannot answer an event of another one."""
     holder, client, event = scene.asked()
     liar = scene.worker(["noop"], worker={"name": "liar"})
     with client:
@@ -190,7 +190,7 @@ INVALID: dict[str, tuple[str, Message]] = {
 @proves(*{id for violation, _ in INVALID.values() for id in violation.split("|")})
 @pytest.mark.parametrize("name", INVALID)
 def test_invalid_verdicts(scene: Scene, name: str) -> None:
-    """Invalid as a whole: policy; the connection lives; the author finds it."""
+    """The whole verdict is invalid: the failure policy applies, the connection stays, the log says why."""
     violation, members = INVALID[name]
     worker, client, event = scene.asked()
     with client:
@@ -226,7 +226,7 @@ def test_37_malformed_errors(scene: Scene, name: str) -> None:
 
 @proves("not_started")
 def test_37_not_started(scene: Scene) -> None:
-    """`started: false` is asked elsewhere; with nobody else, it fails by policy."""
+    """After `started: false` another worker is asked; if there is none, the question fails by policy."""
     worker, client, event = scene.asked()
     with client:
         busy = {"type": "error", "code": "busy", "started": False}
@@ -270,7 +270,7 @@ def test_35_the_client_leaves(scene: Scene) -> None:
 
 @proves("verdict_not_allowed", "reply_missing", "reply_not_allowed")
 def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
-    """`done` where it would pretend to grant, a refusal where there is nothing to refuse."""
+    """Verdicts that a hook does not allow, and replies that are missing or not allowed."""
     worker = scene.worker(["helo", "vrfy", "noop", "quit"], concurrency=10)
     with scene.victim(hello=False) as client:
         client.expect(220)
@@ -316,7 +316,7 @@ def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
     ids=["header-at-rcpt", "unknown-recipient", "value"],
 )
 def test_39_all_or_nothing(set_stage: Callable[..., Scene], actions: list[Message]) -> None:
-    """One bad action, and none of them is applied, nor a note."""
+    """If one action is bad, no action and no note of the verdict is applied."""
     scene = set_stage(on_failure="skip")
     scene.probe.end()
     scene.probe = type(scene.probe)(scene.gatepost)

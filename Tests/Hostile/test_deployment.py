@@ -34,7 +34,7 @@ def refuses(gatepost: Gatepost, *codes: int) -> str:
 
 @proves("socket_stale")
 def test_61_a_stale_socket(gatepost: Gatepost) -> None:
-    """Nobody answers there, so it is replaced."""
+    """No process listens on the socket that is there, so it is replaced."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,7 +48,7 @@ def test_61_a_stale_socket(gatepost: Gatepost) -> None:
 
 @proves("socket_taken")
 def test_61_a_live_socket_is_not_stolen(gatepost: Gatepost) -> None:
-    """Somebody answers there: the frontend does not start and does not unlink."""
+    """A process listens on the socket: the frontend does not start and does not unlink it."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as alive:
@@ -64,7 +64,7 @@ def test_61_a_live_socket_is_not_stolen(gatepost: Gatepost) -> None:
 @proves("socket_foreign")
 @pytest.mark.parametrize("what", ["file", "folder", "symlink", "symlink-to-socket"])
 def test_62_something_else_lies_there(gatepost: Gatepost, what: str) -> None:
-    """It is named and left alone."""
+    """What is no socket is named in the error and not removed."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     target = gatepost.folder / "target"
@@ -94,7 +94,7 @@ def test_62_something_else_lies_there(gatepost: Gatepost, what: str) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of another user")
 @pytest.mark.parametrize("what", ["socket", "folder", "lock"])
 def test_62_it_belongs_to_another_user(gatepost: Gatepost, what: str) -> None:
-    """What another user made is named and left alone, and nobody is asked there."""
+    """It is named in the error and not touched, and the frontend does not start."""
     path = gatepost.socket()
     path.parent.mkdir(parents=True)
     if what == "socket":
@@ -116,7 +116,7 @@ def test_62_it_belongs_to_another_user(gatepost: Gatepost, what: str) -> None:
 
 @proves("socket_foreign")
 def test_62_the_lock_is_a_link(gatepost: Gatepost) -> None:
-    """A link in the lock's place is not followed."""
+    """A link in place of the lock is not followed."""
     path = gatepost.socket().parents[2] / "mx1.lock"
     path.parent.mkdir(parents=True)
     target = gatepost.folder / "target"
@@ -127,7 +127,7 @@ def test_62_the_lock_is_a_link(gatepost: Gatepost) -> None:
 
 
 def test_62_a_folder_that_anybody_can_write(gatepost: Gatepost) -> None:
-    """Where everybody can put a socket, nobody is asked."""
+    """If every user can make a socket in the folder, the frontend does not start."""
     folder = gatepost.socket().parent
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -137,7 +137,7 @@ def test_62_a_folder_that_anybody_can_write(gatepost: Gatepost) -> None:
 
 @proves("socket_foreign")
 def test_63_a_path_too_long(gatepost: Gatepost) -> None:
-    """Found when the configuration is read."""
+    """The mistake is found when the configuration is read."""
     gatepost.frontend_toml["runtime_directory"] = str(gatepost.folder / ("d" * 100))
     log = refuses(gatepost, 78)
     assert "107" in log and "runtime_directory" in log, log
@@ -145,7 +145,7 @@ def test_63_a_path_too_long(gatepost: Gatepost) -> None:
 
 @proves("socket_removed")
 def test_64_a_socket_that_was_deleted(scene: Scene) -> None:
-    """Noticed; connections go on."""
+    """The frontend makes it again or says so in the log; open connections go on."""
     worker = scene.worker(["vrfy"])
     scene.gatepost.socket("hostile").unlink()
     with scene.victim() as client:
@@ -160,9 +160,9 @@ def test_64_a_socket_that_was_deleted(scene: Scene) -> None:
 
 
 @proves("user_denied")
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_65_another_user(set_stage: Callable[..., Scene]) -> None:
-    """Even through a socket that everybody can open: `reject user_denied`."""
+    """Even if every user may open the socket: `reject user_denied`."""
     scene = set_stage(socket_mode="0666")
     path = scene.gatepost.socket("hostile")
     for folder in (path.parent, *path.parent.parents):
@@ -224,7 +224,7 @@ def test_66_two_frontends_share_workers(gatepost: Gatepost) -> None:
 
 
 def test_68_different_plugins_in_one_pool(scene: Scene) -> None:
-    """A hook goes to the workers that named it; a pool of two kinds is still one pool."""
+    """A hook goes to the workers that registered it, also if workers of one pool differ."""
     one = scene.gatepost.python_worker(["vrfy"], pool="hostile", worker={"name": "one"})
     two = scene.gatepost.python_worker(["noop", "vrfy"], pool="hostile", worker={"name": "two"})
     with scene.victim() as client:
@@ -240,7 +240,7 @@ def test_68_different_plugins_in_one_pool(scene: Scene) -> None:
 
 
 def test_70_drain_under_load(set_stage: Callable[..., Scene]) -> None:
-    """Workers come and drain while sessions run: no failure, no delay, no second try."""
+    """Workers connect and drain while sessions run: no failure, no delay, no second attempt."""
     scene = set_stage(grace_ms=0)
     attempts: list[int] = []
 
@@ -401,7 +401,7 @@ def test_71_a_worker_fills_the_disk(gatepost: Gatepost) -> None:
 
 @proves("out_full")
 def test_71_what_workers_leave_is_removed_at_start(gatepost: Gatepost) -> None:
-    """Files, links and folders that nobody can name any more; where links lead stays."""
+    """Files, links and folders that no verdict can name any more are removed; the targets of links stay."""
     out = gatepost.folder / "spool" / "mx1" / "out"
     target = gatepost.folder / "target"
     target.mkdir()
@@ -419,7 +419,7 @@ def test_71_what_workers_leave_is_removed_at_start(gatepost: Gatepost) -> None:
 
 @proves("out_full")
 def test_71_what_the_last_worker_left_is_removed(gatepost: Gatepost) -> None:
-    """Once no worker is there, nobody waits for the longest deadline."""
+    """Once no worker is connected, files are removed without waiting for the longest deadline."""
     gatepost.frontend()
     out = gatepost.folder / "spool" / "mx1" / "out" / "policy"
     worker = gatepost.python_worker(["rcpt"], accepting())

@@ -26,7 +26,7 @@ REJECTS = {"bad_hello", "protocol_unsupported", "pool_unknown"}
 
 
 def transcripts() -> list[Path]:
-    """Those of the frontend's side that need nothing but SMTP and time that does not pass."""
+    """The transcripts of the frontend's side that need only SMTP, and in which no time passes."""
     found = []
     for path in sorted(GOLDEN.glob("*.ndjson")):
         text = path.read_text("utf-8")
@@ -97,7 +97,7 @@ class Replay:
                 self.worker.expect(other)
 
     def _event(self, message: Message) -> None:
-        """Has a session ask for this; what is asked on the way there is granted."""
+        """Lets a session ask at this hook; the questions before it are granted."""
         self.sessions[message["id"]] = Session(self.server, message["hook"])
         while True:
             event = self.worker.event()

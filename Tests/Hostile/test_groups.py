@@ -1,4 +1,4 @@
-"""Pools with a `group` of their own: whose their folders are, and who reads their messages."""
+"""Pools with a `group` of their own: who owns their folders, and which workers can read their messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def readable(path: Path, group: int) -> bool:
 @pytest.fixture
 def grouped(gatepost: Gatepost) -> Gatepost:
     if os.getuid() != 0:
-        pytest.skip("only root can be somebody else")
+        pytest.skip("only root can become another user")
     gatepost.folder.chmod(0o711)
     gatepost.frontend_toml["pool"] = [
         {"name": name, "minimum_workers": 0, "on_failure": "skip", "grace_ms": 0}
@@ -121,7 +121,7 @@ def test_the_folders_of_a_group(grouped: Gatepost) -> None:
 
 @proves("message_lost")
 def test_a_message_that_a_group_cannot_have(grouped: Gatepost) -> None:
-    """A message that cannot be given to a pool's workers stays with its client."""
+    """A message is not accepted if its file cannot get a name in the pool's folder."""
     grouped.frontend()
     worker = grouped.python_worker(["rcpt", "queue"], accepting())
     reader = grouped.python_worker({"data_post": {"needs": ["message"]}}, pool="games")

@@ -240,7 +240,7 @@ def test_46_too_many_recipients(set_stage: Callable[..., Scene], gatepost) -> No
 
 @proves("no_recipients")
 def test_46_no_recipient_left(attack) -> None:
-    """A message without recipients is no message; who wants that, denies it."""
+    """A verdict may not remove the last recipient; a worker that wants that can deny the message."""
     run = attack("data_post", needs=["recipients"])
     event = run.up_to()
     (recipient,) = event["transaction"]["recipients"]
@@ -371,7 +371,7 @@ def test_47_replacements(attack, name: str) -> None:
 
 
 def test_47_a_good_replacement(attack) -> None:
-    """And what is queued is a copy: changing the file afterwards changes nothing."""
+    """The queued message is a copy: a later change of the worker's file has no effect."""
     run = attack("data_post")
     event = run.up_to()
     out = Path(run.scene.gatepost.frontend_toml["spool_directory"]) / "mx1" / "out" / "hostile"

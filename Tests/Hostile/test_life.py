@@ -22,7 +22,7 @@ from scene import SLACK_OCTETS, Scene, failed_by_policy
 @proves("worker_lost", "answered_then_lost")
 @pytest.mark.parametrize("when", ["before-hello", "before-answer", "within-answer", "after-answer"])
 def test_51_a_death(scene: Scene, when: str) -> None:
-    """A complete line counts, anything less is asked again or fails; one reply in any case."""
+    """A complete line is used; after less, the question is asked again or fails; the client gets one reply."""
     if when == "before-hello":
         scene.attacker().reset()
         with scene.victim() as client:
@@ -45,7 +45,7 @@ def test_51_a_death(scene: Scene, when: str) -> None:
 
 @proves("poison")
 def test_52_poison(set_stage: Callable[..., Scene]) -> None:
-    """What two workers died of kills no third; its evidence is on disk."""
+    """A message that killed two workers kills no third; its copy is on disk."""
     scene = set_stage(grace_ms=1_500, deadline_ms=3_000, max_deadline_ms=3_000)
     deaths: list[Message] = []
     lock = threading.Lock()
@@ -69,7 +69,7 @@ def test_52_poison(set_stage: Callable[..., Scene]) -> None:
         assert len(deaths) == 2, f"{len(deaths)} workers died"
         assert deaths[0]["attempt"] == 1 and deaths[1]["attempt"] == 2
         client.command("VRFY alice", 252)
-        # The client tries again: the fingerprint is remembered, so nobody else dies.
+        # The client tries again: the fingerprint is remembered, so no further worker dies.
         client.send(b"VRFY poison\r\n")
         failed_by_policy(client)
         assert len(deaths) == 2, "the same event killed again"
@@ -109,7 +109,7 @@ def test_52_what_hangs_two_workers(set_stage: Callable[..., Scene]) -> None:
 @proves("poison")
 @pytest.mark.parametrize("hook", ["connect", "ehlo", "vrfy"])
 def test_52_innocents_are_no_poison(set_stage: Callable[..., Scene], hook: str) -> None:
-    """Workers die twice, each with another event of the same kind: nobody is refused for that."""
+    """Workers die twice, each with another question at the same hook: no client is refused for that."""
     scene = set_stage(grace_ms=2_000, deadline_ms=3_000, max_deadline_ms=3_000, hooks={})
     scene.probe.end()
     scene.probe = type(scene.probe)(scene.gatepost)
@@ -187,7 +187,7 @@ def test_52_poison_is_retried_alone(set_stage: Callable[..., Scene]) -> None:
 
 @proves("no_worker")
 def test_53_all_workers_die_and_one_returns(set_stage: Callable[..., Scene]) -> None:
-    """Policy at once after the grace, a banner all the time, well again with one worker."""
+    """After the grace the failure policy applies at once, clients get a greeting, one worker suffices again."""
     scene = set_stage()
     workers = [scene.worker(["vrfy"]) for _ in range(4)]
     clients = [scene.victim() for _ in range(12)]
@@ -223,7 +223,7 @@ def test_53_a_worker_that_leaves_in_peace(scene: Scene) -> None:
 
 @proves("queue_lost")
 def test_51_a_death_at_queue(scene: Scene) -> None:
-    """It may have taken the message: nobody else is asked, the client tries again."""
+    """The worker may have stored the message: no other is asked, and the client tries again."""
     scene.probe.end()
     scene.probe = type(scene.probe)(scene.gatepost)
     one = scene.worker(["queue"], worker={"name": "one"})
@@ -270,7 +270,7 @@ def test_53_the_queue_is_bounded(set_stage: Callable[..., Scene]) -> None:
 
 @proves("breaker_open")
 def test_53_the_breaker(set_stage: Callable[..., Scene]) -> None:
-    """More than half of 20 events got no answer: policy at once, and now and then a try; then well again."""
+    """More than half of 20 questions got no answer: the policy applies at once, until a trial is answered."""
     scene = set_stage(deadline_ms=1_000, max_deadline_ms=1_000)
     workers = [
         scene.gatepost.python_worker(
@@ -324,7 +324,7 @@ def test_53_an_answer_opens_no_breaker(set_stage: Callable[..., Scene], answer: 
 
 @proves("event_too_large")
 def test_72_an_event_too_large(set_stage: Callable[..., Scene], gatepost: Gatepost) -> None:
-    """Headers, then recipients are left out, and that is said; what is still too large fails."""
+    """Headers, then recipients are left out of a large event, which says so; if it is still too large, it fails."""
     gatepost.limits(max_recipients=5_000)
     scene = set_stage()
     scene.probe.end()
@@ -383,7 +383,7 @@ def test_21_a_slow_observer_delays_nobody(scene: Scene) -> None:
 
 @proves("quarantined")
 def test_54_a_crash_loop(scene: Scene) -> None:
-    """Hello and away, as fast as it can: quarantined with backoff, the log stays readable."""
+    """A worker that says hello and dies, without a pause: it is quarantined, and the log stays short."""
     until = time.monotonic() + 2.5
     welcomes = rejects = 0
     while time.monotonic() < until:
@@ -428,7 +428,7 @@ def test_54_three_failures_in_a_row_are_a_quarantine(set_stage: Callable[..., Sc
     good.close()
 
 
-#: A worker of its own process: says hello, reads until an event comes, then does what it is told.
+#: A worker in a process of its own: says hello, reads until an event comes, then runs the code given.
 MAD_WORKER = r"""
 import os, socket, sys, time
 path, act = sys.argv[1:]
@@ -459,7 +459,7 @@ time.sleep(30)
 
 @pytest.mark.parametrize("act", ["fork-bomb", "memory-bomb", "spin"])
 def test_55_56_58_a_worker_process_that_goes_mad(scene: Scene, act: str) -> None:
-    """What a worker does to itself is its supervisor's affair; deadlines hold."""
+    """A worker that forks, fills its memory or spins: its events fail by their deadlines, as any others."""
     log = scene.gatepost.folder / "mad.log"
     argv: list[str | Path] = [sys.executable, "-c", MAD_WORKER]
     mad = Program("mad", [*argv, scene.gatepost.socket("hostile"), act], log)
@@ -476,7 +476,7 @@ def test_55_56_58_a_worker_process_that_goes_mad(scene: Scene, act: str) -> None
 
 
 def test_57_stopped_and_continued(scene: Scene) -> None:
-    """It answers everything late: dropped; after that it is as good as any."""
+    """Late answers are dropped; afterwards the worker is used as any other."""
     # Two, because three failures in a row would be a quarantine.
     worker = scene.worker(["vrfy"], concurrency=2)
     clients = [scene.victim() for _ in range(2)]

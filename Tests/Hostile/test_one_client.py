@@ -18,7 +18,7 @@ from harness.smtp import Dialogue
 from scene import SLACK_OCTETS, Scene
 from test_one_worker import SECONDS, watched
 
-#: Clients that flood share the frontend's processor with those that do well; those that stall take memory only.
+#: Flooding clients use the processor that the good clients need; stalling clients only use memory.
 FLOODING = 8
 STALLING = 40
 
@@ -52,7 +52,7 @@ class Kind:
 
 
 KINDS = {
-    # 64 KiB of replies wait, and what was read before they did.
+    # 64 KiB of replies wait, and the octets that were read before.
     "unread_replies": Kind(greeted, b"EHLO crowd.example\r\n" * 10, 512 << 10, is_reading=False),
     "noop": Kind(greeted, b"NOOP\r\n" * 100, 512 << 10, lines=100),
     # Each has more commands waiting, in the frontend and in its socket, than many turns handle.

@@ -1,4 +1,4 @@
-"""One plugin traps, hangs, exits or leaks: what other clients notice, and how soon all is well again.
+"""One plugin traps, hangs, exits or leaks: what other clients notice, and how soon mail flows again.
 
 The worker is Tests/FaultyWorker, whose plugin does what the sender's local part says.
 """

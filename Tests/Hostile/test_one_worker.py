@@ -60,7 +60,7 @@ def dies(worker: RawWorker) -> None:
 
 
 def garbage(worker: RawWorker) -> None:
-    """Answers each event with what is no line of the protocol."""
+    """Answers each event with a line that is no message of the protocol."""
     worker.event(seconds=0.2)
     worker.octets(b"\xff\xfe{{{\n")
 

@@ -1,4 +1,4 @@
-"""`status`, once a second to those who observe it: by the schema, and true."""
+"""`status` comes once a second to its observers; it follows the schema and is true."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Stage:
         fresh.replace(self.orders)
 
     def send(self) -> tuple[int, str]:
-        """The reply to a message, in a session that goes on; what was queued is in `queued`."""
+        """The reply to a message, in a session that goes on; messages that were queued are in `queued`."""
         with self.server.connect() as client:
             client.ehlo()
             client.envelope()
@@ -94,7 +94,7 @@ def stage(gatepost: Gatepost, library: Path) -> Iterator[Stage]:
     stage = Stage(gatepost, library)
     yield stage
     stage.fail("none", "none", 1, 0)
-    assert stage.send() == (250, "2.0.0"), "well again"
+    assert stage.send() == (250, "2.0.0"), "mail is accepted again"
     stage.worker.close()
 
 

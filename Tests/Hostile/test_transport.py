@@ -47,7 +47,7 @@ def test_no_hello_in_time(scene: Scene, octets: bytes) -> None:
 
 @proves("handshake_timeout")
 def test_3_slow_hellos(scene: Scene) -> None:
-    """The time is for the whole hello, and so many at once harm nobody."""
+    """The time is for the whole hello, and many such connections at once disturb no session."""
     workers = [scene.attacker() for _ in range(40)]
     began = time.monotonic()
     opened = set(range(len(workers)))
@@ -333,7 +333,7 @@ def test_broken_lines(scene: Scene, name: str) -> None:
 
 @proves("frame_cut")
 def test_11_a_verdict_without_its_line_end(scene: Scene) -> None:
-    """A line without LF before EOF is no message: what is cut may be a prefix."""
+    """A line without LF before EOF is no message: it may be the beginning of another one."""
     worker, client, event = scene.asked()
     with client:
         worker.octets(verdict(event))
@@ -343,7 +343,7 @@ def test_11_a_verdict_without_its_line_end(scene: Scene) -> None:
 
 @pytest.mark.parametrize("name", ["keys", "notes"])
 def test_15_very_many_keys(scene: Scene, name: str) -> None:
-    """A frame full of keys is read in time that nobody notices, or refused."""
+    """A frame full of keys is read in a short time, or refused."""
     worker, client, event = scene.asked()
     members = ",".join(f'"k{n}":0' for n in range(9_000 if IS_DEBUG else 90_000))
     line = verdict(event)[:-1]
@@ -395,7 +395,7 @@ def test_21_a_full_socket(scene: Scene) -> None:
 @proves("slow_reader")
 @pytest.mark.parametrize("concurrency", [1, 0], ids=["worker", "observer"])
 def test_21_pings_and_never_reads(scene: Scene, concurrency: int) -> None:
-    """What is answered to a worker that does not read is bounded, and then it is closed."""
+    """The answers that wait for a worker that does not read are bounded; then it is closed."""
     hooks: dict[str, Message] = {"vrfy": {}} if concurrency else {"vrfy": {"observe": True}}
     worker = scene.worker(hooks, concurrency=concurrency)
     pings = b'{"type":"ping","n":1}\n' * 5_000
@@ -491,7 +491,7 @@ def test_24_both_sides_write(scene: Scene) -> None:
 @proves("worker_lost")
 @pytest.mark.parametrize("how", ["shut-write", "shut-read", "reset", "shut-both"])
 def test_25_half_closed(scene: Scene, how: str) -> None:
-    """All of these are EOF; what was asked goes elsewhere or fails by policy."""
+    """All of these count as EOF; the questions go to another worker or fail by policy."""
     worker, client, _ = scene.asked()
     with client:
         if how == "reset":
@@ -509,7 +509,7 @@ def test_25_half_closed(scene: Scene, how: str) -> None:
 
 @proves("worker_lost")
 def test_25_a_write_fails_while_its_lines_are_read(scene: Scene) -> None:
-    """A write that fails has the frontend read what is left, in the middle of an earlier line."""
+    """When a write fails, the frontend reads the remaining lines while it still handles an earlier one."""
     worker = scene.worker(["noop", "vrfy"], concurrency=1)
     with scene.victim() as first, scene.victim() as second:
         # Events of this size are sent at once instead of at the end of the loop's turn.

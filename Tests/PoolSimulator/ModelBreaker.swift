@@ -39,7 +39,7 @@ struct ModelBreaker {
         if isTrial { self = ModelBreaker() }
     }
 
-    /// A trial found nobody to be sent to, or no room to wait: the next event tries.
+    /// The trial could not be sent, because no worker serves its hook or the queue is full.
     mutating func trialWasRefused(now: UInt64) {
         if self.nextTrialNS != nil { self.nextTrialNS = now }
     }

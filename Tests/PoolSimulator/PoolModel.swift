@@ -10,7 +10,7 @@ struct ModelWorker {
 
     struct Held {
         let eventID: Int64
-        /// `nil` once nobody waits any more.
+        /// `nil` once no session waits for the answer.
         var ticket: PoolTicket?
         let fingerprint: UInt64
         var deadlineNS: UInt64
@@ -51,37 +51,39 @@ struct ModelTicket {
     var deadlineNS: UInt64
     var latestDeadlineNS: UInt64
     var attempts = 0
-    /// It was sent, or held back at the last moment: younger ones may have been sent in the meantime.
+    /// It was sent, or held back because of a full socket: newer tickets may have been sent
+    /// meanwhile.
     var hasHadItsTurn = false
-    /// A worker died with it, or one ended with its like and nothing else.
+    /// A worker died while it held it, or died or hung while it held nothing but one with its
+    /// fingerprint.
     var isSuspect = false
-    /// A worker ended with it and nothing else, and that was the second with its like that nobody
-    /// answered in between.
+    /// Two workers died or hung while they held nothing but a question with its fingerprint, and no
+    /// answer came in between.
     var isPoison = false
-    /// The machine knows its fingerprint, because there was an occasion to ask for it.
+    /// The machine has asked for its fingerprint.
     var isKnown = false
     var losses = 0
-    /// What the breaker, as the model has it, said to it.
+    /// What the model's breaker answered when it was submitted.
     var admission = ModelBreaker.Admission.admitted
-    /// A worker that may have begun it was lost, and would not know it again.
+    /// A worker that may have begun it was lost, and did not say `idempotent`.
     var mustNotBeSentAgain = false
-    /// The last worker handed it back unbegun.
+    /// The last worker handed it back (`started: false`).
     var handedBackBy: WorkerID?
-    /// Where it is; `nil` while it waits.
+    /// The worker that holds it; `nil` while it waits.
     var worker: WorkerID?
-    /// Who that is, as its identity says.
+    /// The identity of that worker.
     var identity = ""
-    /// Failures for which the simulator itself gave cause.
+    /// The failures for which the simulator gave a reason.
     var mayFail: Set<PoolFailure> = []
 }
 
-/// What is remembered of a question with which workers died or hung while they had nothing else.
+/// Workers that died or hung while they held nothing but questions with one fingerprint.
 struct ModelSuspicion {
     var deaths: Int
     var untilNS: UInt64
 }
 
-/// How the world behaves for a while; weights out of 1,000 steps.
+/// How the world behaves for a while; weights are steps out of 1,000.
 struct Weather {
     var submit = 374
     var answer = 360
@@ -94,28 +96,28 @@ struct Weather {
     var lose = 4
     var drain = 3
     var block = 6
-    /// What is left is time.
+    /// In the other steps, time passes.
     var isLong = false
     var workers = 8
     var hungOneIn = 100
 
     static let all: [Weather] = [
         Weather(),
-        // More is asked than answered.
+        // More questions than answers.
         Weather(submit: 480, answer: 300),
-        // Workers die like flies.
+        // Many workers die.
         Weather(submit: 300, answer: 200, connect: 150, lose: 100, workers: 6),
-        // Nearly all of what is answered is wrong.
+        // Nearly all answers are bad.
         Weather(submit: 300, answer: 30, badAnswer: 300, connect: 40),
         // A rolling update without end.
         Weather(submit: 350, answer: 300, handBack: 40, connect: 90, drain: 60, workers: 12),
-        // They hang, and nobody reads.
+        // Workers hang, and do not read.
         Weather(submit: 200, answer: 60, block: 60, isLong: true, hungOneIn: 3),
-        // Clients come and go.
+        // Clients connect and leave.
         Weather(submit: 400, answer: 100, cancel: 300),
-        // Nobody is there, or one.
+        // One worker, or none.
         Weather(submit: 300, answer: 250, connect: 15, lose: 30, isLong: true, workers: 1),
-        // A crowd.
+        // Forty workers.
         Weather(submit: 440, answer: 430, connect: 30, lose: 1, workers: 40),
     ]
 }

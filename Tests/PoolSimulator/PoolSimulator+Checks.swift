@@ -1,9 +1,9 @@
 import PolicyPool
 
-// MARK: - What the machine says is done, and held against the model
+// MARK: - Performs the machine's actions, and compares them with the model
 
 extension PoolSimulator {
-    /// Does what the machine wants; some of it has consequences at once.
+    /// Performs the machine's actions; some of them change the world at once.
     mutating func perform() throws(Violation) {
         var next = 0
         while next < self.actions.count {
@@ -63,7 +63,7 @@ extension PoolSimulator {
         guard var slot = self.tickets[ticket] else {
             return try self.check(false, "\(ticket) is sent and is over")
         }
-        // Lost between the decision and the act: the machine has placed it elsewhere.
+        // The worker was lost meanwhile; the machine has sent the question to another.
         guard let index = self.workers.firstIndex(where: { $0.id == id }) else {
             return try self.check(false, "\(ticket) is sent to \(id), which is gone")
         }
@@ -98,7 +98,7 @@ extension PoolSimulator {
                 "\(ticket) goes back to \(id), which handed it back"
             )
         }
-        // All would be too many to look at.
+        // To compare all tickets would take too long.
         if !slot.hasHadItsTurn, !slot.isSuspect, ticket % 8 == 0 {
             let isFirst = self.tickets.allSatisfy { other, waiting in
                 other >= ticket || waiting.worker != nil || waiting.hasHadItsTurn
@@ -128,7 +128,7 @@ extension PoolSimulator {
             return self.holdBack(ticket, at: index, eventID)
         }
         guard self.random.once(in: 5_000) else { return }
-        // It does not fit what the worker reads.
+        // The event is larger than the worker's `max_frame`.
         self.note("could not send \(ticket)")
         self.tickets[ticket]?.mayFail = [.event_too_large]
         self.workers[index].held.removeLast()
@@ -140,7 +140,7 @@ extension PoolSimulator {
         )
     }
 
-    /// The worker's socket is full by now: the event is not written, and the worker said so before.
+    /// The worker's socket is full: the event is not written.
     private mutating func holdBack(_ ticket: PoolTicket, at index: Int, _ eventID: Int64) {
         let id = self.workers[index].id
         self.note("held back \(ticket)")
@@ -212,23 +212,24 @@ extension PoolSimulator {
         )
         self.workers[index].pingedNS = self.now
         self.counts.pinged += 1
-        // Now and then a pong takes its time.
+        // Sometimes a pong comes late.
         if !worker.isHung, !self.random.once(in: 50) { self.hear(index) }
     }
 
-    /// Something comes from the worker.
+    /// The worker writes something.
     mutating func hear(_ index: Int) {
         self.workers[index].heardNS = self.now
         self.workers[index].pingedNS = nil
         self.machine.workerHeard(self.workers[index].id, now: self.now)
     }
 
-    /// Whether it owes an answer for so long that it is to be closed.
+    /// Whether the worker holds an event whose deadline passed so long ago that it must be closed.
     func isOverdue(_ worker: ModelWorker) -> Bool {
         worker.held.contains { $0.deadlineNS + self.settings.zombieNS <= self.now }
     }
 
-    /// Whether it has not answered `ping` for so long that it is to be closed, and has nothing to do.
+    /// Whether the worker holds no event and has not answered `ping` for so long that it must be
+    /// closed.
     func isSilent(_ worker: ModelWorker) -> Bool {
         guard let pinged = worker.pingedNS, self.now >= pinged,
             self.now - pinged >= self.settings.zombieNS
@@ -259,7 +260,7 @@ extension PoolSimulator {
         self.counts.closed[reason, default: 0] += 1
         self.workers[index].isToBeClosed = true
         self.workers[index].isZombie = reason == .zombie
-        // The owner closes at once, or some time later.
+        // The owner closes the connection at once, or later.
         if !self.random.once(in: 10) { self.lose(index, isDeath: false) }
     }
 }
@@ -318,7 +319,7 @@ extension PoolSimulator {
         }
     }
 
-    /// Who is quarantined in this step leaves somebody behind who serves.
+    /// A worker that is quarantined in this step was not the last one.
     private mutating func checkQuarantine() throws(Violation) {
         for index in self.workers.indices {
             let worker = self.workers[index]
@@ -342,7 +343,7 @@ extension PoolSimulator {
         if let wrong { try self.check(false, wrong) }
     }
 
-    /// What never happened in a long run is missing.
+    /// In a long run, everything that can happen must happen.
     func checkAllHappened() throws(Violation) {
         for failure in PoolFailure.allCases {
             try self.check(self.counts.failed[failure] != nil, "nothing ever failed for \(failure)")
@@ -351,7 +352,7 @@ extension PoolSimulator {
         {
             try self.check(
                 self.counts.closed[reason] != nil,
-                "nobody was ever closed for \(reason)"
+                "no worker was ever closed for \(reason)"
             )
         }
     }
@@ -359,7 +360,7 @@ extension PoolSimulator {
     /// Tickets that wait for a worker.
     private var waiting: Int { self.tickets.values.count { $0.worker == nil } }
 
-    /// What a kind of worker names is asked, also when none of it is there any more.
+    /// The pool is asked at the hooks that workers of a name registered, also when they are gone.
     private mutating func checkNamed() throws(Violation) {
         var present = [[HookMask]](repeating: [], count: Self.kinds)
         for worker in self.workers where self.names(worker) {
@@ -371,7 +372,7 @@ extension PoolSimulator {
                 self.namedForSure[kind] = HookMask(present[kind])
                 self.presentNS[kind] = self.now
             } else if self.present[kind].count > 1, self.named[kind] != nil {
-                // They left in one step, and which was the last is not known: that one's hooks stay.
+                // Several left in one step, and the model does not know whose hooks were the last.
                 let all = self.present[kind]
                 self.namedForSure[kind] = all.dropFirst().reduce(all[0]) { $0.intersection($1) }
             }
@@ -391,7 +392,7 @@ extension PoolSimulator {
         }
     }
 
-    /// The operator's word that those who are there are all.
+    /// The operator says that workers which are gone will not return.
     mutating func forgetHooks() {
         self.noteServed()
         self.note("forget hooks")
@@ -419,7 +420,7 @@ extension PoolSimulator {
         try self.check(self.machine.openTickets == 0, "the machine has tickets of its own")
         let snapshot = self.machine.snapshot(now: self.now)
         try self.check(snapshot.queued == 0 && snapshot.outstanding == 0, "something is left")
-        try self.check(snapshot.workers.isEmpty, "somebody is left")
+        try self.check(snapshot.workers.isEmpty, "a worker is left")
         let outcomes =
             self.counts.answered + self.counts.cancelled + self.counts.passedOver
             + self.counts.failed.values.reduce(0, +)
@@ -427,7 +428,7 @@ extension PoolSimulator {
             outcomes == self.counts.submitted,
             "\(self.counts.submitted) questions had \(outcomes) outcomes"
         )
-        // Now and then all begins anew: no worker was ever there, nobody is known.
+        // Sometimes the machine is made anew: then no worker was ever ready.
         guard self.random.once(in: 3) else { return }
         self.machine = PoolMachine(settings: self.settings, now: self.now)
         self.tickedNS = self.now

@@ -4,7 +4,7 @@ import PolicyPool
 
 extension PoolSimulator {
     mutating func oneStep() throws(Violation) {
-        // Time does not wait for the owner's next tick.
+        // Time passes between two ticks of the owner.
         if self.random.once(in: 16) { self.now += UInt64(self.random.below(20_000)) * 1_000 }
         var dice = self.random.below(1_000)
         func isUp(to weight: Int) -> Bool {
@@ -32,7 +32,7 @@ extension PoolSimulator {
     private mutating func submit() {
         let hook = UInt8(self.random.below(Self.hooks))
         guard self.machine.isAsked(hook) else { return }
-        // A few questions come again and again.
+        // Some questions come many times.
         let fingerprint = UInt64(self.random.below(500))
         if self.machine.remembersPoison, self.machine.isPoison(fingerprint, now: self.now) {
             self.counts.refused += 1
@@ -124,7 +124,7 @@ extension PoolSimulator {
         }
     }
 
-    /// Whatever is wrong with an answer, it counts against neither pool nor worker.
+    /// An answer, even a bad one, counts neither against the pool nor against the worker.
     private mutating func noteAnswer(_ ticket: PoolTicket, _ index: Int) {
         self.breaker.answered(isTrial: self.tickets[ticket]?.admission == .trial)
         self.quarantine.isBack(self.workers[index].hello.identity)
@@ -164,7 +164,7 @@ extension PoolSimulator {
         self.machine.progressed(on: worker.id, eventID: held.eventID, extendNS: extend)
     }
 
-    /// The worker goes on to a hook that comes after the one it was asked.
+    /// The worker goes ahead to a later hook.
     private mutating func goAhead(_ worker: ModelWorker, _ eventID: Int64, _ ticket: PoolTicket?) {
         let hook = UInt8(self.random.below(Self.hooks))
         let from = ticket.flatMap { self.tickets[$0]?.hook } ?? 0
@@ -183,7 +183,7 @@ extension PoolSimulator {
         self.machine.wentAhead(on: worker.id, eventID: eventID, to: hook, now: self.now)
     }
 
-    /// Answers that nobody waits for: they must change nothing.
+    /// Answers for which no session waits: they must change nothing.
     private mutating func stale() throws(Violation) {
         let open = self.machine.openTickets
         let before = self.machine.stale
@@ -320,7 +320,7 @@ extension PoolSimulator {
         }
     }
 
-    /// The connection ends, by whoever's hand.
+    /// The connection ends.
     mutating func lose(_ index: Int, isDeath: Bool) {
         self.noteServed()
         let worker = self.workers.remove(at: index)
@@ -363,7 +363,7 @@ extension PoolSimulator {
         )
     }
 
-    /// So many workers ended with this question and nothing else, as far as that is remembered.
+    /// How many workers are remembered that died or hung while they held nothing but this question.
     func deaths(of fingerprint: UInt64) -> Int {
         guard let suspicion = self.suspicions[fingerprint], suspicion.untilNS > self.now else {
             return 0
@@ -380,7 +380,7 @@ extension PoolSimulator {
         self.suspicions[held.fingerprint] = ModelSuspicion(deaths: deaths, untilNS: until)
     }
 
-    /// An answer clears a question of the suspicion that it had when it was asked.
+    /// An answer: the question is no longer a suspect.
     private mutating func survived(_ held: ModelWorker.Held) {
         let isKnown = held.ticket.map { self.tickets[$0]?.isKnown ?? false } ?? true
         guard isKnown, !self.isPoison(held.fingerprint) else { return }
@@ -417,7 +417,7 @@ extension PoolSimulator {
     // MARK: - Time
 
     private mutating func passTime() throws(Violation) {
-        // Drained workers that are done leave.
+        // A draining worker that holds no event leaves.
         if let index = self.workers.firstIndex(where: { $0.phase == .draining && $0.held.isEmpty })
         {
             self.lose(index, isDeath: false)
@@ -438,7 +438,7 @@ extension PoolSimulator {
         self.now += nanoseconds
         self.noteServed()
         self.note("tick")
-        // The owner did not run: what was said meanwhile has not been read.
+        // The owner did not run, so it has not read what workers wrote meanwhile.
         if self.now - self.tickedNS > Self.second {
             for index in self.workers.indices where self.workers[index].pingedNS != nil {
                 self.workers[index].pingedNS? += self.now - self.tickedNS
@@ -468,7 +468,7 @@ extension PoolSimulator {
         }
     }
 
-    /// Remembers when each hook was last served, for the grace.
+    /// Remembers when each hook was last served: the grace begins then.
     mutating func noteServed() {
         for hook in 0..<Self.hooks where self.isServed(UInt8(hook)) {
             self.servedUntilNS[hook] = self.now
@@ -478,12 +478,12 @@ extension PoolSimulator {
         }
     }
 
-    /// Whether its kind is there because of it: a worker that only observes names nothing.
+    /// Whether the worker counts for its name: an observer registers no hook.
     func names(_ worker: ModelWorker) -> Bool {
         !worker.hello.asked.isEmpty && self.machine.isReady(worker.id)
     }
 
-    /// Whether somebody serves the hook; those in quarantine only finish what they have.
+    /// Whether a worker serves the hook; one in quarantine only answers the events that it holds.
     func isServed(_ hook: UInt8, besides other: WorkerID? = nil) -> Bool {
         self.workers.contains {
             $0.phase == .ready && !$0.isToBeClosed && $0.id != other && $0.hello.concurrency > 0

@@ -1,17 +1,17 @@
 package import PolicyPool
 
-/// Plays sessions and workers against a pool machine, at random but the same for the same seed.
+/// Plays sessions and workers against a pool machine: at random, but the same for the same seed.
 ///
-/// It keeps a model of its own and holds each action of the machine against it; after each step it
-/// looks for what must never be. The first violation ends the run.
+/// It compares each action of the machine with a model of its own, and after each step it checks
+/// the invariants. The first violation ends the run.
 package struct PoolSimulator: ~Copyable {
-    /// What must never be, and was.
+    /// A rule that the machine broke.
     package struct Violation: Error {
         package let step: Int
         package let rule: String
     }
 
-    /// What happened, to see that everything did.
+    /// How often each thing happened, to check that everything did.
     package struct Counts: Equatable {
         package var submitted = 0
         package var sent = 0
@@ -41,11 +41,11 @@ package struct PoolSimulator: ~Copyable {
     static let millisecond: UInt64 = 1_000_000
     static let second: UInt64 = 1_000_000_000
 
-    /// In so many steps, all that can happen does.
+    /// In this many steps, everything that can happen happens.
     static let stepsForAll = 1_000_000
 
     let seed: UInt64
-    /// From this step on, what happens is kept in ``trace``.
+    /// From this step on, lines are kept in ``trace``.
     let traceFrom: Int
     var random: Randomness
     var machine: PoolMachine
@@ -55,33 +55,35 @@ package struct PoolSimulator: ~Copyable {
     var weather = Weather()
     var workers: [ModelWorker] = []
     var tickets: [PoolTicket: ModelTicket] = [:]
-    /// The keys of `tickets`, to choose from; those that are gone are met and dropped.
+    /// The keys of `tickets`, to choose one at random; keys of ended tickets are dropped when
+    /// chosen.
     var candidates: [PoolTicket] = []
     var lastTicket: PoolTicket = 0
     var lastWorker: WorkerID = 0
     var actions: [PoolAction] = []
-    /// Workers whose sockets became full while these are done: what was decided before is held back.
+    /// Workers whose sockets became full while `actions` are performed: further events are held
+    /// back.
     var filled: Set<WorkerID> = []
     /// By fingerprint.
     var suspicions: [UInt64: ModelSuspicion] = [:]
     var breaker = ModelBreaker()
-    /// When the machine was last told that time passed.
+    /// The time of the machine's last `timePassed`.
     var tickedNS: UInt64 = 1_000
-    /// The step submits this ticket.
+    /// The ticket that this step submits.
     var submitting: PoolTicket?
-    /// Hooks that each kind of worker named when it was last there.
+    /// The hooks that workers of each name registered when one was last ready.
     var named = [HookMask?](repeating: nil, count: PoolSimulator.kinds)
-    /// Of these, those that are known for certain.
+    /// The part of `named` that is certain.
     var namedForSure = [HookMask](repeating: [], count: PoolSimulator.kinds)
-    /// What each ready worker of a kind named when the last step ended.
+    /// What each ready worker of a name had registered when the last step ended.
     var present = [[HookMask]](repeating: [], count: PoolSimulator.kinds)
-    /// When a worker of a kind was last ready.
+    /// When a worker of each name was last ready.
     var presentNS = [UInt64](repeating: 0, count: PoolSimulator.kinds)
     /// When a hook may have lost its last worker.
     var servedUntilNS = [UInt64](repeating: 0, count: PoolSimulator.hooks)
     /// Workers that were ready when the step began.
     var readyBefore = 0
-    /// Of those, how many were quarantined in the step.
+    /// How many of them were quarantined in the step.
     var quarantinedNow = 0
     var quarantine = ModelQuarantine()
     /// The ticket of the action `poison`, whose failure must follow.
@@ -113,10 +115,10 @@ package struct PoolSimulator: ~Copyable {
         self.machine = PoolMachine(settings: settings, now: self.now)
     }
 
-    /// What happened last.
+    /// The last lines.
     package var trace: [String] { self.log.lines }
 
-    /// Runs so many steps, and in the end lets everything come to rest.
+    /// Runs `steps` steps, then lets everything come to rest.
     package mutating func run(steps: Int) throws(Violation) {
         while self.step < steps {
             self.step += 1
@@ -148,7 +150,7 @@ package struct PoolSimulator: ~Copyable {
     }
 }
 
-/// Apart from the simulator, so that one can note while it changes.
+/// A class, so that a line can be added while the simulator is being changed.
 final class TraceLog {
     var lines: [String] = []
 }

@@ -7,8 +7,8 @@ import Testing
 @Suite struct LineWriterTests {
     /// Both ends of a pipe.
     ///
-    /// They stay open: a writer's thread lives as long as the process, and would write what it still
-    /// holds to the file that gets the descriptor's number next.
+    /// They stay open: a writer's thread lives as long as the process, and would write what it
+    /// still holds to the file that gets the descriptor's number next.
     private struct Pipe {
         let reader: Int32
         let writer: Int32
@@ -37,11 +37,11 @@ import Testing
         for number in 0..<1_000 { #expect(pipe.nextLine() == "line \(number)") }
     }
 
-    @Test func `a reader that does not read delays no line, and is told how many it missed`() {
+    @Test func `a reader that stops reading delays no caller, and gets a count of dropped lines`() {
         let pipe = Pipe()
         let writer = LineWriter(descriptor: pipe.writer, maximumOctets: 10_000)
         writer.sayDropped { Array("dropped \($0)\n".utf8) }
-        // More than the pipe and the buffer hold, and nobody reads: were a write to wait, the test
+        // More than the pipe and the buffer hold, and no reader reads: if a write waited, the test
         // would never get behind this loop.
         let total = 100_000
         for number in 0..<total { writer.write(Self.line(number)) }
@@ -65,7 +65,7 @@ import Testing
         #expect(pipe.nextLine() == "line \(total)")
     }
 
-    @Test func `flush ends at its limit when nobody reads, and at once when all is written`() {
+    @Test func `flush ends at its limit if no reader reads, and at once when all is written`() {
         let pipe = Pipe()
         let writer = LineWriter(descriptor: pipe.writer)
         writer.flush(withinMS: .max)  // nothing was ever written

@@ -1,8 +1,8 @@
-// Answers every hook and does nothing else: what it costs to ask.
+// Answers at every hook and does nothing else, to measure what a question costs.
 
 import PolicyKit
 
-/// Subscribes to every hook; says ok where somebody has to, and declines elsewhere.
+/// Registers every hook; says ok where mail needs it, and declines elsewhere.
 struct Everything: ConnectHook, HeloHook, EhloHook, MailHook, RcptHook, DataHook,
     DataHeadersEndHook, ReceivedLineHook, DataPostHeadersHook, DataPostHook, QueuePreHook,
     QueueHook,

@@ -5,8 +5,8 @@ import SMTPCore
 
 /// What the small loops cost, one at a time: `micro-bench [word of a name]`.
 ///
-/// Prints nanoseconds (the best of seven series, for the machine is never quiet) and allocations, which
-/// do not depend on the machine.
+/// Prints nanoseconds (the best of seven series, for the machine is never quiet) and allocations,
+/// which do not depend on the machine.
 @main
 enum MicroBench {
     static func main() {
@@ -61,7 +61,7 @@ private struct Loop: Sendable {
     static let all = Self.smtp + Self.frames + Self.verdicts + Self.events
 }
 
-/// Keeps the compiler from leaving out what nobody looks at.
+/// Keeps the compiler from removing a computation whose result is not used.
 @inline(never)
 private func use<Value>(_ value: borrowing Value) {}
 

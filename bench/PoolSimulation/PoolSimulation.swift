@@ -4,7 +4,8 @@ import PoolSimulator
 
 /// Runs the simulation of a pool of workers: `pool-simulation [--steps N] [--seed N]`.
 ///
-/// Prints what happened; on a violation its seed, its step and what came before, and exits with 1.
+/// Prints the counts. On a violation it prints the seed, the step and the steps before, and exits
+/// with 1.
 @main
 enum PoolSimulation {
     static func main() {
@@ -43,7 +44,7 @@ enum PoolSimulation {
         return options
     }
 
-    /// Plays it again, and writes down the last steps.
+    /// Plays the seed again and prints the last steps.
     private static func explain(
         _ violation: PoolSimulator.Violation,
         _ options: (steps: Int, seed: UInt64)

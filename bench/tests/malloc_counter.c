@@ -1,5 +1,5 @@
 // Counts allocations of the program it is preloaded into: two 64-bit numbers, calls and octets, in the file
-// $GATEPOST_COUNTS/PID, which anybody can read while the program runs.
+// $GATEPOST_COUNTS/PID, which can be read while the program runs.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

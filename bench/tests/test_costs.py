@@ -1,7 +1,7 @@
 """What a message costs in allocations and instructions, held against bench/limits.json.
 
 Unlike time, that is the same on every machine and under every load, so a slowdown is seen when it is
-made. Whoever needs more raises the limit in the commit that needs it and says why; whoever needs a
+made. A commit that needs more raises the limit and says why; a commit that needs a
 fifth less lowers it, or the next slowdown hides in the gap.
 """
 

@@ -26,7 +26,7 @@ IS_DEBUG = "debug" in BINARIES.parts
 
 #: How many times longer programs may take that were built with a sanitizer.
 SLOWNESS = float(os.environ.get("GATEPOST_SLOWNESS", "1"))
-#: Added to limits of memory: the address sanitizer keeps a part of what was freed.
+#: Added to limits of memory: the address sanitizer keeps freed memory for a while.
 EXTRA_OCTETS = int(os.environ.get("GATEPOST_EXTRA_OCTETS", "0"))
 
 #: The shortest configuration that delivers.
@@ -200,14 +200,14 @@ class Gatepost:
                 problems.append(f"{program.name} ended {how} with {code}{program.tail()}")
         if not problems and self.programs:
             problems += [f"left behind: {path}" for path in self.sockets() + self.spool_files()]
-            # A worker that is killed leaves what it was writing in the Maildir's tmp, as Maildir has it.
+            # A worker that is killed leaves the file that it was writing in the Maildir's tmp.
             if all(program.expects_exit is not None for program in self.programs):
                 problems += [f"left behind: {path}" for path in self.maildir.unfinished()]
         if problems:
             raise AssertionError("\n".join(problems))
 
     def remove(self, keep: bool = False) -> None:
-        """Ends what is left, by force, and deletes the folder unless `keep`."""
+        """Kills the programs that still run, and deletes the folder unless `keep`."""
         for program in self.programs:
             with contextlib.suppress(OSError):
                 program.signal(signal.SIGCONT)

@@ -69,7 +69,7 @@ class Maildir:
             return []
 
     def unfinished(self) -> list[Path]:
-        """What lies in `tmp`: nothing, once nobody delivers."""
+        """The files in `tmp`; there are none while no delivery is under way."""
         try:
             return sorted((self.path / "tmp").iterdir())
         except FileNotFoundError:
@@ -82,7 +82,7 @@ class Maildir:
         return [Delivered(path, path.read_bytes()) for path in self.files()]
 
     def only(self) -> Delivered:
-        """The one message in it; whoever got a 250 finds it, so there is nothing to wait for."""
+        """The one message in it. It is there as soon as the client got 250, so this does not wait."""
         messages = self.messages()
         if len(messages) != 1:
             raise AssertionError(f"{len(messages)} messages in {self.path}, not one")

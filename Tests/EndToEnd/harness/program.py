@@ -146,7 +146,7 @@ class Program:
             return ""
 
     def tail(self, lines: int = 25) -> str:
-        """The end of the log, as an appendix to a message; of a program that crashed, what it said of that."""
+        """The end of the log, to append to a message; if the program crashed, its message about that."""
         log = self.log().splitlines()
         last = log[-lines:]
         for number, line in enumerate(log):

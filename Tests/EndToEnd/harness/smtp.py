@@ -84,7 +84,7 @@ class Dialogue:
         self.socket.close()
 
     def reset(self) -> None:
-        """Closes so that the server sees a reset: nobody is there to read a reply."""
+        """Closes so that the server sees a reset, as if the client had died."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 

@@ -1,6 +1,6 @@
 """Many SMTP sessions at once, every message with a token of its own, every reply remembered.
 
-One selector loop: cheap enough that the client is not what is measured.
+It is one selector loop, cheap enough that the server is measured and not the client.
 """
 
 from __future__ import annotations

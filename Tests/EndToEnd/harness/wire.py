@@ -31,7 +31,7 @@ class WorkerClosed(AssertionError):
 
 
 class RawWorker:
-    """One connection to a pool's socket; says and reads what it is told to, nothing by itself."""
+    """One connection to a pool's socket; it sends and reads nothing by itself."""
 
     def __init__(self, path: Path, seconds: float = 10) -> None:
         self.path = path
@@ -116,7 +116,7 @@ class RawWorker:
         return message
 
     def closed(self, seconds: float = 10) -> list[Message]:
-        """Asserts that the frontend closes; returns what it said before."""
+        """Asserts that the frontend closes; returns the messages before it."""
         deadline = time.monotonic() + seconds
         said: list[Message] = []
         while True:
@@ -130,7 +130,7 @@ class RawWorker:
         return bool(select.select([self.socket], [], [], seconds)[0])
 
     def is_open(self, seconds: float = 0.2) -> bool:
-        """True if the frontend has not closed; keeps what it says."""
+        """True if the frontend has not closed; keeps the messages that it sends."""
         self.socket.settimeout(seconds)
         try:
             octets = self.socket.recv(1 << 20)
@@ -148,7 +148,7 @@ class RawWorker:
         self.socket.close()
 
     def reset(self) -> None:
-        """Closes with what is unread and unsent thrown away (SO_LINGER 0)."""
+        """Closes and drops all unread and unsent octets (SO_LINGER 0)."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -190,7 +190,7 @@ def _connected(path: Path, seconds: float) -> socket.socket:
             connection.close()
             return None
 
-    return wait_until(dial, seconds, f"somebody listening at {path}")
+    return wait_until(dial, seconds, f"a frontend listening at {path}")
 
 
 def _short(octets: bytes) -> str:
