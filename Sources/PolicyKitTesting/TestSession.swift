@@ -26,10 +26,18 @@ public final class TestSession {
     public var relay = false
     /// Whether the client spoke too early.
     public var isEarlyTalker = false
+    /// The time of the session and of ``store``.
+    public let clock: TestClock
+    /// What the plugins store: `configuration.store(named: NAME)` is the entries whose keys begin with
+    /// `NAME/`.
+    public let store: MemoryStore
     /// The time, in Unix milliseconds.
     ///
     /// Nothing but the test moves it.
-    public var nowMilliseconds: Int64 = 1_732_322_669_123
+    public var nowMilliseconds: Int64 {
+        get { self.clock.nowMilliseconds }
+        set { self.clock.nowMilliseconds = newValue }
+    }
     /// How long a plugin may take.
     public var deadline = Duration.seconds(10)
     /// The header fields of the message, as plugins so far left them.
@@ -76,12 +84,16 @@ public final class TestSession {
         var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .trace
         self.logger = logger
+        let clock = TestClock()
+        self.clock = clock
+        self.store = MemoryStore { clock.nowMilliseconds }
         let configuration = try WorkerConfiguration.load(directory: self.folder.path + "/config")
         let shared = SharedResources(
             eventLoop: MultiThreadedEventLoopGroup.singleton.any(),
             logger: logger,
             configuration: configuration,
-            controlFiles: ControlFiles(directories: configuration.controlDirectories) { _ in }
+            controlFiles: ControlFiles(directories: configuration.controlDirectories) { _ in },
+            store: self.store
         )
         self.plugins = try LoadedPlugins(
             PluginsFile.load(directories: configuration.controlDirectories).lines,

@@ -14,17 +14,21 @@ public struct SharedResources: Sendable {
     /// `config/worker.toml`, with the resolver and the store that plugins share.
     package let configuration: WorkerConfiguration
     package let controlFiles: ControlFiles
+    /// What ``PluginConfiguration/store(named:)`` hands out in parts.
+    package let store: any Store
 
     package init(
         eventLoop: any EventLoop,
         logger: Logger,
         configuration: WorkerConfiguration,
-        controlFiles: ControlFiles
+        controlFiles: ControlFiles,
+        store: any Store = MemoryStore { System.nowMilliseconds }
     ) {
         self.eventLoop = eventLoop
         self.logger = logger
         self.configuration = configuration
         self.controlFiles = controlFiles
+        self.store = store
     }
 
     /// The folder that holds the configuration folder: relative paths begin here.

@@ -1,0 +1,43 @@
+/// A part of a store: its keys begin with a prefix that whoever uses it does not see.
+struct PrefixedStore: Store {
+    let store: any Store
+    let prefix: Bytes
+
+    func get(_ key: Bytes) async throws -> Bytes? {
+        try await self.store.get(self.full(key))
+    }
+
+    func set(_ key: Bytes, to value: Bytes, expiresIn lifetime: Duration?) async throws {
+        try await self.store.set(self.full(key), to: value, expiresIn: lifetime)
+    }
+
+    func add(_ amount: Int64, to key: Bytes, expiresIn lifetime: Duration?) async throws -> Int64 {
+        try await self.store.add(amount, to: self.full(key), expiresIn: lifetime)
+    }
+
+    func delete(_ key: Bytes) async throws -> Bool {
+        try await self.store.delete(self.full(key))
+    }
+
+    func scan(prefix: Bytes, limit: Int) async throws -> [StoreEntry] {
+        try await self.store.scan(prefix: self.full(prefix), limit: limit).map { entry in
+            let key = entry.key.octets.dropFirst(self.prefix.octets.count)
+            return StoreEntry(key: Bytes(octets: Array(key)), value: entry.value)
+        }
+    }
+
+    private func full(_ key: Bytes) -> Bytes { Bytes(octets: self.prefix.octets + key.octets) }
+}
+
+extension PluginConfiguration {
+    /// The worker's store, the part with this name.
+    ///
+    /// Plugins that give the same name share what they store; without a name it is the plugin's own,
+    /// shared by all lines of `config/plugins` that name it.
+    ///
+    /// - Note: There is only a store in memory yet: what it holds ends with the worker, and no other
+    ///   worker sees it.
+    public func store(named name: String? = nil) -> any Store {
+        PrefixedStore(store: self.shared.store, prefix: Bytes("\(name ?? self.name)/"))
+    }
+}

@@ -1,0 +1,120 @@
+/// What outlives a session: counters, lists, what was seen before.
+///
+/// ```swift
+/// self.store = configuration.store()                                  // in the initialiser
+/// …
+/// let key = Bytes("tries \(event.session.client.ip)")
+/// let tries = try await self.store.add(1, to: key, expiresIn: .seconds(3_600))
+/// if tries > 20 { return .denysoft("Too many messages, try again later") }
+/// ```
+///
+/// Keys and values are octets. A key has at most ``StoreLimits/keyOctets`` and a value at most
+/// ``StoreLimits/valueOctets``. Each call is atomic: of two that come at once, one sees all of what the
+/// other did, or nothing of it. An entry that has expired is not there any more.
+///
+/// A driver must be safe from any task and must pass the checks of `StoreCheck` in PolicyKitTesting.
+public protocol Store: Sendable {
+    /// The value of a key; `nil` if there is none.
+    ///
+    /// - Throws: ``StoreError``.
+    func get(_ key: Bytes) async throws -> Bytes?
+
+    /// Sets the value of a key, whatever it was.
+    ///
+    /// `lifetime` is counted from now; with `nil` the entry does not expire. A time that is not
+    /// positive leaves no entry.
+    ///
+    /// - Throws: ``StoreError``.
+    func set(_ key: Bytes, to value: Bytes, expiresIn lifetime: Duration?) async throws
+
+    /// Adds to a counter, and returns what it then is.
+    ///
+    /// A counter that is not there begins at 0 and expires after `lifetime`, counted from now. One that
+    /// is there keeps the time at which it expires, so that a window of time has an end however often
+    /// something is counted. ``get(_:)`` reads a counter as decimal digits, and ``set(_:to:expiresIn:)``
+    /// can write one so.
+    ///
+    /// - Throws: ``StoreError``; with `.notCounter` if the value is no number, or the sum is none that
+    ///   an `Int64` holds. The value is then as it was.
+    func add(_ amount: Int64, to key: Bytes, expiresIn lifetime: Duration?) async throws -> Int64
+
+    /// Removes a key, and returns whether it was there.
+    ///
+    /// - Throws: ``StoreError``.
+    @discardableResult
+    func delete(_ key: Bytes) async throws -> Bool
+
+    /// Entries whose keys begin with `prefix`, in no certain order, `limit` at most.
+    ///
+    /// An entry that is set or removed while the store looks may be missing or not.
+    ///
+    /// - Throws: ``StoreError``.
+    func scan(prefix: Bytes, limit: Int) async throws -> [StoreEntry]
+}
+
+/// A key and its value.
+public struct StoreEntry: Sendable, Hashable {
+    /// The key.
+    public var key: Bytes
+    /// Its value.
+    public var value: Bytes
+
+    /// An entry.
+    public init(key: Bytes, value: Bytes) {
+        self.key = key
+        self.value = value
+    }
+}
+
+/// What every driver of a ``Store`` holds.
+public enum StoreLimits {
+    /// The most octets of a key, that of the store's own prefix included.
+    public static let keyOctets = 1_024
+    /// The most octets of a value.
+    public static let valueOctets = 65_536
+}
+
+/// Why a store did not do what it was asked.
+public struct StoreError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kinds of failure.
+    public enum Code: Sendable, Hashable {
+        /// The key or the value is longer than ``StoreLimits`` allow.
+        case tooLong
+        /// The value is no number to add to, or the sum is too large for one.
+        case notCounter
+        /// There is no room for another entry.
+        case full
+        /// The store does not answer, or answers nonsense.
+        case unavailable
+    }
+
+    /// The kind of failure.
+    public let code: Code
+    /// What happened, for the log.
+    public let detail: String
+
+    /// A failure of this kind.
+    public init(_ code: Code, _ detail: String) {
+        self.code = code
+        self.detail = detail
+    }
+
+    /// The kind, then the detail.
+    public var description: String { "store \(self.code): \(self.detail)" }
+}
+
+extension StoreLimits {
+    /// Looks whether a key, and a value if there is one, may be stored.
+    ///
+    /// Every driver calls this first.
+    ///
+    /// - Throws: ``StoreError`` with `.tooLong`.
+    public static func check(_ key: Bytes, _ value: Bytes? = nil) throws(StoreError) {
+        guard key.octets.count <= self.keyOctets else {
+            throw StoreError(.tooLong, "a key of \(key.octets.count) octets")
+        }
+        if let value, value.octets.count > self.valueOctets {
+            throw StoreError(.tooLong, "a value of \(value.octets.count) octets")
+        }
+    }
+}
