@@ -188,7 +188,7 @@ extension SMTPConfiguration {
         return SMTPConfiguration(
             hostname: octets("mx.example.org"),
             limits: limits,
-            extensions: extensions,
+            extensions: { _ in extensions },
             bareNewline: bareNewline,
             pathOptions: pathOptions,
             commandOptions: commandOptions

@@ -27,11 +27,12 @@ extension SMTPConfiguration {
         limits.maximumNoops = configuration.limits.maximumNoops
         limits.maximumCommandsWithoutMessage = configuration.limits.maximumCommandsWithoutMessage
         limits.maximumRefusedRecipients = configuration.limits.maximumRefusedRecipients
+        let extensions = SMTPExtensions(listener.extensions)
         self.init(
             hostname: Array(configuration.hostname.utf8),
             greetingText: control.first("smtpgreeting").map { Array($0.utf8) },
             limits: limits,
-            extensions: SMTPExtensions(listener.extensions),
+            extensions: { _ in extensions },
             bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
             pathOptions: PathGrammar.Options(listener),
             commandOptions: SMTPCommandOptions(listener)

@@ -152,7 +152,8 @@ enum SMTPEventMapping {
 
     /// A reply of the worker's for a verdict that grants; `nil` uses the standard one.
     ///
-    /// The greeting and the answers to HELO and EHLO begin with our name, whatever the worker says.
+    /// The greeting and the answers to HELO and EHLO begin with our name, whatever the worker says. Of
+    /// the answer to EHLO the SMTP session keeps the first line, and adds the keywords.
     private static func granting(
         _ reply: PolicyReply?,
         at hook: Hook,
@@ -165,15 +166,8 @@ enum SMTPEventMapping {
         switch hook {
         case .connect:
             return text.isEmpty ? nil : .greeting(hostname: configuration.hostname, text: text)
-        case .helo:
+        case .helo, .ehlo:
             return .helo(hostname: configuration.hostname, text: text)
-        case .ehlo:
-            return .ehlo(
-                hostname: configuration.hostname,
-                text: text.first ?? [],
-                extensions: configuration.extensions,
-                maximumMessageOctets: configuration.limits.maximumMessageOctets
-            )
         case .mail: standard = StandardReplies.senderAccepted
         case .rcpt: standard = StandardReplies.recipientAccepted
         case .data: standard = StandardReplies.startMailInput

@@ -1,4 +1,4 @@
-/// The service extensions that a listener offers.
+/// The service extensions that EHLO offers.
 package struct SMTPExtensions: OptionSet, Sendable {
     package let rawValue: UInt16
 
@@ -11,7 +11,6 @@ package struct SMTPExtensions: OptionSet, Sendable {
     package static let eightBitMIME = Self(rawValue: 1 << 2)  // RFC 6152
     package static let smtpUTF8 = Self(rawValue: 1 << 3)  // RFC 6531
     package static let enhancedStatusCodes = Self(rawValue: 1 << 4)  // RFC 2034
-    package static let help = Self(rawValue: 1 << 5)  // RFC 5321 §4.1.1.8
 
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
@@ -31,7 +30,29 @@ package struct SMTPExtensions: OptionSet, Sendable {
         if self.contains(.enhancedStatusCodes) {
             lines.append([UInt8]("ENHANCEDSTATUSCODES".utf8))
         }
-        if self.contains(.help) { lines.append([UInt8]("HELP".utf8)) }
         return lines
     }
+}
+
+/// What a session has become, as far as EHLO's keywords depend on it.
+package struct SMTPSecurity: Hashable, Sendable {
+    /// The connection is encrypted (RFC 3207 §4.2: STARTTLS is not offered again).
+    package var isEncrypted = false
+    /// The client said who it is (RFC 4954 §4: AUTH is not taken again).
+    package var isAuthenticated = false
+
+    package init() {}
+
+    init(isEncrypted: Bool, isAuthenticated: Bool) {
+        self.isEncrypted = isEncrypted
+        self.isAuthenticated = isAuthenticated
+    }
+
+    /// Every state that there is, in the order of ``index``.
+    static let all: [Self] = [false, true].flatMap { isAuthenticated in
+        [false, true].map { Self(isEncrypted: $0, isAuthenticated: isAuthenticated) }
+    }
+
+    /// 0 to 3.
+    var index: Int { (self.isEncrypted ? 1 : 0) + (self.isAuthenticated ? 2 : 0) }
 }

@@ -70,9 +70,13 @@ extension SMTPReply {
     ///
     /// `status` is that of the class of `code`; `nil` sends none.
     package func with(code: ReplyCode, status: EnhancedStatusCode?) -> SMTPReply {
+        SMTPReply(code: code, status: status, cause: self.cause, lines: self.lines)
+    }
+
+    /// The text of each line, without its codes.
+    private var lines: [ArraySlice<UInt8>] {
         let skipped = 4 + (self.status.map { "\($0) ".utf8.count } ?? 0)
-        let lines = self.wire.split(separator: .lineFeed).map { $0.dropFirst(skipped).dropLast() }
-        return SMTPReply(code: code, status: status, cause: self.cause, lines: lines)
+        return self.wire.split(separator: .lineFeed).map { $0.dropFirst(skipped).dropLast() }
     }
 
     private static func isUTF8(_ line: ArraySlice<UInt8>) -> Bool {
@@ -147,6 +151,12 @@ extension SMTPReply {
         let first = Array(words.prefix(SMTPReplyEncoder.room(status: 0)))
         let keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
         return self.naming(ReplyCode(known: 250), [first] + keywords)
+    }
+
+    /// The first line of this reply, then the keywords of EHLO.
+    func with(_ extensions: SMTPExtensions, maximumMessageOctets: Int) -> SMTPReply {
+        let keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
+        return Self.naming(ReplyCode(known: 250), self.lines.prefix(1).map(Array.init) + keywords)
     }
 
     /// The words of `text`; the first is `hostname`, which RFC 5321 §4.2 wants there.

@@ -5,7 +5,6 @@ package final class SMTPConfiguration: Sendable {
     /// `me`: the first word of the greeting and of the answers to HELO and EHLO.
     package let hostname: [UInt8]
     package let limits: SMTPLimits
-    package let extensions: SMTPExtensions
     package let bareNewline: BareNewlineRule
     package let pathOptions: PathGrammar.Options
     package let commandOptions: SMTPCommandOptions
@@ -13,35 +12,65 @@ package final class SMTPConfiguration: Sendable {
     package let greeting: SMTPReply
     /// 250 to HELO.
     package let heloReply: SMTPReply
-    /// 250 to EHLO, with the extensions.
-    package let ehloReply: SMTPReply
+    /// What EHLO offers, by ``SMTPSecurity/index``.
+    private let offers: [Offer]
+
+    private struct Offer {
+        let extensions: SMTPExtensions
+        /// 250 to EHLO, with the extensions.
+        let reply: SMTPReply
+    }
 
     /// Encodes what names the host.
     ///
     /// `hostname` is `me`, as it stands in the greeting; `greetingText` is the control file
-    /// `smtpgreeting`, or `nil`.
+    /// `smtpgreeting`, or `nil`. `extensions` says what EHLO offers to a session in a state; it is asked
+    /// once for each state.
     package init(
         hostname: [UInt8],
         greetingText: [UInt8]? = nil,
         limits: SMTPLimits = SMTPLimits(),
-        extensions: SMTPExtensions = .standard,
+        extensions: (SMTPSecurity) -> SMTPExtensions = { _ in .standard },
         bareNewline: BareNewlineRule = .reject,
         pathOptions: PathGrammar.Options = [],
         commandOptions: SMTPCommandOptions = []
     ) {
         self.hostname = hostname
         self.limits = limits
-        self.extensions = extensions
         self.bareNewline = bareNewline
         self.pathOptions = pathOptions
         self.commandOptions = commandOptions
         self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
         self.heloReply = .helo(hostname: hostname)
-        self.ehloReply = .ehlo(
-            hostname: hostname,
-            extensions: extensions,
-            maximumMessageOctets: limits.maximumMessageOctets
-        )
+        var offers: [Offer] = []
+        for security in SMTPSecurity.all {
+            let extensions = extensions(security)
+            if let same = offers.first(where: { $0.extensions == extensions }) {
+                offers.append(same)
+                continue
+            }
+            let reply = SMTPReply.ehlo(
+                hostname: hostname,
+                extensions: extensions,
+                maximumMessageOctets: limits.maximumMessageOctets
+            )
+            offers.append(Offer(extensions: extensions, reply: reply))
+        }
+        self.offers = offers
+    }
+
+    /// What EHLO offers to a session in this state, and MAIL's parameters are held against.
+    package func extensions(in security: SMTPSecurity) -> SMTPExtensions {
+        self.offers[security.index].extensions
+    }
+
+    /// 250 to EHLO from a session in this state.
+    ///
+    /// `worded` is a reply of policy's: of it the first line stays, and the keywords are ours.
+    package func ehloReply(in security: SMTPSecurity, worded: SMTPReply? = nil) -> SMTPReply {
+        let offer = self.offers[security.index]
+        guard let worded else { return offer.reply }
+        return worded.with(offer.extensions, maximumMessageOctets: self.limits.maximumMessageOctets)
     }
 }
 

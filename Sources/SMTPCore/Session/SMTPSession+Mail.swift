@@ -48,7 +48,7 @@ extension SMTPSession {
             parameters = try ParameterGrammar.mail(
                 in: octets,
                 pathEnd..<end,
-                offered: self.configuration.extensions,
+                offered: self.configuration.extensions(in: self.security),
                 takesAuth: self.configuration.commandOptions.contains(.authParameter)
             )
         } catch {

@@ -41,6 +41,9 @@ package struct SMTPSession: ~Copyable {
     /// It stands beside the phase, for it outlives a run of content.
     private var contentMeter: SMTPContentMeter
 
+    /// What EHLO's keywords and MAIL's parameters depend on.
+    package internal(set) var security = SMTPSecurity()
+
     private var isShuttingDown = false
 
     package init(configuration: SMTPConfiguration) {
@@ -268,7 +271,9 @@ extension SMTPSession {
         switch question {
         case .connect: standard = self.configuration.greeting
         case .helo: standard = self.configuration.heloReply
-        case .ehlo: standard = self.configuration.ehloReply
+        case .ehlo:
+            let ehlo = self.configuration.ehloReply(in: self.security, worded: reply)
+            return endsTransaction ? .resetThenReply(ehlo) : .reply(ehlo)
         case .mail:
             self.meter.transactionBegun()
             standard = StandardReplies.senderAccepted

@@ -115,10 +115,10 @@ struct SMTPReplyTests {
         let ehlo = SMTPReply.ehlo(
             hostname: host,
             text: long,
-            extensions: .help,
+            extensions: .size,
             maximumMessageOctets: 7
         )
-        #expect(ehlo.wire == octets("250-mx ") + long[..<503] + octets("\r\n250 HELP\r\n"))
+        #expect(ehlo.wire == octets("250-mx ") + long[..<503] + octets("\r\n250 SIZE 7\r\n"))
     }
 
     @Test func `a reply keeps its text with other codes`() {
@@ -131,7 +131,7 @@ struct SMTPReplyTests {
     @Test func `keywords are offered in one order`() {
         let reply = SMTPReply.ehlo(
             hostname: octets("mx"),
-            extensions: [.help, .standard],
+            extensions: .standard,
             maximumMessageOctets: 7
         )
         #expect(
@@ -141,8 +141,7 @@ struct SMTPReplyTests {
                 250-SIZE 7\r
                 250-8BITMIME\r
                 250-SMTPUTF8\r
-                250-ENHANCEDSTATUSCODES\r
-                250 HELP\r
+                250 ENHANCEDSTATUSCODES\r
 
                 """
         )
