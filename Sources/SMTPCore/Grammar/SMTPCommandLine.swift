@@ -27,7 +27,7 @@ package struct SMTPCommandLine: Equatable, Sendable {
     private static func verb(_ octets: borrowing Span<UInt8>, count: Int) -> SMTPVerb? {
         guard count == 4 || count == 8 else { return nil }
         guard let verb = SMTPVerb(foldingCase: self.word(octets, at: 0)) else { return nil }
-        if verb == .star {
+        if verb == .starttls {
             // "TTLS" folded, the second half of STARTTLS.
             return count == 8 && self.word(octets, at: 4) & 0xDFDF_DFDF == 0x5454_4C53 ? verb : nil
         }

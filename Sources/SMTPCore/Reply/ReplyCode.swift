@@ -16,9 +16,6 @@ package struct ReplyCode: RawRepresentable, Hashable, Sendable {
     /// 2yz and 3yz: the command was accepted.
     package var isPositive: Bool { self.rawValue < 400 }
 
-    /// 4yz: the client may try again.
-    package var isTransient: Bool { (400..<500).contains(self.rawValue) }
-
     /// 5yz: the client must not send the same again.
     package var isPermanent: Bool { self.rawValue >= 500 }
 

@@ -129,7 +129,7 @@ extension SMTPSession {
         case .expn: return self.refuse(StandardReplies.expnNotImplemented)
         case .help: return self.ask(.help, .help(octets.octets(command.line.argument)))
         case .quit: return self.checkQuit(command)
-        case .star: return self.refuse(StandardReplies.startTLSNotOffered)
+        case .starttls: return self.refuse(StandardReplies.startTLSNotOffered)
         case .auth: return self.refuse(StandardReplies.authNotOffered)
         case .bdat:
             // The chunk follows at once and must not be read as commands. RFC 3030 §2.
