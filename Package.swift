@@ -127,6 +127,11 @@ let package = Package(
             dependencies: ["AllocationCount", "JSON", "PolicyProtocol", "SMTPCore"],
             path: "bench/Micro"
         ),
+        .target(
+            name: "SessionPlay",
+            dependencies: ["JSON", "PolicyCore", "PolicyProtocol", "SMTPCore"],
+            path: "Tests/SessionPlay"
+        ),
         .target(name: "PoolSimulator", dependencies: ["PolicyPool"], path: "Tests/PoolSimulator"),
         .executableTarget(
             name: "PoolSimulation",
@@ -163,7 +168,7 @@ let package = Package(
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(
             name: "PolicyCoreTests",
-            dependencies: ["JSON", "PolicyCore", "PolicyProtocol", "SMTPCore"]
+            dependencies: ["JSON", "PolicyCore", "PolicyProtocol", "SMTPCore", "SessionPlay"]
         ),
         .testTarget(
             name: "FrontendTests",

@@ -19,6 +19,34 @@ package struct WorkerHello: Sendable, Equatable {
         package var needs: EventNeeds = []
         package var isObserver = false
         package var isIdempotent = false
+
+        package init(
+            needs: EventNeeds = EventNeeds(),
+            isObserver: Bool = false,
+            isIdempotent: Bool = false
+        ) {
+            self.needs = needs
+            self.isObserver = isObserver
+            self.isIdempotent = isIdempotent
+        }
+    }
+
+    package init(
+        pool: String,
+        name: String,
+        instance: String,
+        version: String,
+        pid: Int64,
+        concurrency: Int,
+        maximumFrameOctets: Int
+    ) {
+        self.pool = pool
+        self.name = name
+        self.instance = instance
+        self.version = version
+        self.pid = pid
+        self.concurrency = concurrency
+        self.maximumFrameOctets = maximumFrameOctets
     }
 }
 

@@ -166,7 +166,7 @@ extension PolicySession {
             writer.key("args")
             writer.raw(args)
             writer.key("notes")
-            writer.raw(self.notes.text(hasTransaction: self.isInTransaction))
+            writer.raw(self.notesText)
             if !elided.isEmpty {
                 writer.key("elided")
                 writer.beginArray()

@@ -22,7 +22,7 @@ package struct PolicySession: ~Copyable {
     package internal(set) var facts: SessionFacts
     /// What policy sees between MAIL and the end of the message; `nil` outside of that.
     var transaction: MailTransaction?
-    package internal(set) var notes = PolicyNotes()
+    var notes = PolicyNotes()
     var trace = PolicyTrace()
     /// The part of the trace that belongs to the last question.
     var questionTrace = PolicyTrace()
@@ -135,6 +135,12 @@ package struct PolicySession: ~Copyable {
 
     /// The place in the route of the pool that is asked now; `nil` between questions.
     package var openPool: Int? { self.openQuestion?.pool }
+
+    /// How many recipients the envelope has.
+    package var recipientCount: Int { self.transaction?.recipients.count ?? 0 }
+
+    /// The `notes` object of an event.
+    package var notesText: [UInt8] { self.notes.text(hasTransaction: self.isInTransaction) }
 
     /// Whether the final dot was seen, so that workers may be told of the message.
     package var isMessageComplete: Bool { self.content == .complete }

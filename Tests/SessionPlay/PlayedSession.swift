@@ -1,0 +1,306 @@
+import JSON
+package import PolicyCore
+package import PolicyProtocol
+package import SMTPCore
+
+/// One session without sockets: an SMTP session and a policy session, and the octets, replies, files
+/// and delays between them, as the frontend's handler performs them.
+///
+/// What a pool, a disk or a clock would do is left to the test: ``wait`` says what is due.
+package final class PlayedSession {
+    /// What has to happen before the session goes on.
+    package enum Wait: Equatable {
+        /// The client's next octets.
+        case client
+        /// The pool at this place of the route is asked.
+        case pool(Int, Hook)
+        /// The message is to be written for that pool.
+        case store(Int)
+        /// A worker's file is to be taken over.
+        case replacement(path: String, pool: Int)
+        /// A reply is held back for so many milliseconds.
+        case delay(Int64)
+        /// Nothing: the session is over.
+        case over
+    }
+
+    private var smtp: SMTPSession
+    private var policy: PolicySession
+    private var input: [UInt8] = []
+    private var content: [UInt8] = []
+    /// The message that arrives, or arrived last.
+    package private(set) var message: [UInt8] = []
+    private var bodyOffset = 0
+    package private(set) var wait = Wait.client
+    private var isPerforming = false
+    private var actions: [PolicySession.Action] = []
+    private var isClientGone = false
+    private var isParsing = false
+    /// Monotonic nanoseconds; the test moves them.
+    package var now: UInt64 = 0
+    package var isMemoryUsedUp = false
+
+    /// All replies, in their order.
+    package private(set) var replies: [SMTPReply] = []
+    /// All actions of the policy session, in their order.
+    package private(set) var performed: [PolicySession.Action] = []
+    /// Notifications that observers would get.
+    package private(set) var told: [(hook: Hook, args: [UInt8])] = []
+    /// Questions of the SMTP session so far.
+    package private(set) var questions = 0
+    /// How many recipients the SMTP session was told of last.
+    package private(set) var recipientCount: Int?
+
+    package init(_ session: consuming PolicySession, smtp: SMTPConfiguration) {
+        self.policy = session
+        self.smtp = SMTPSession(configuration: smtp)
+    }
+
+    package var isOver: Bool { self.wait == .over }
+
+    package var counters: AbuseMeter { self.smtp.counters }
+
+    /// The hook that is asked about; `nil` between questions.
+    package var openHook: Hook? { self.policy.openHook }
+
+    /// No question is open.
+    package var isIdle: Bool { self.policy.isIdle }
+
+    /// The `notes` object of events, and how many recipients the envelope has.
+    package var notes: [UInt8] { self.policy.notesText }
+    package var envelopeCount: Int { self.policy.recipientCount }
+
+    // MARK: - The client
+
+    package func connect() { self.perform(self.smtp.connectionOpened()) }
+
+    /// The client sends octets.
+    package func receive(_ octets: [UInt8]) {
+        guard !self.isOver else { return }
+        self.input += octets
+        if self.wait == .client { self.parse() } else { self.smtp.octetsArrivedEarly() }
+    }
+
+    /// The client sends lines.
+    package func send(_ lines: String...) {
+        for line in lines { self.receive(Array("\(line)\r\n".utf8)) }
+    }
+
+    /// The client closes its connection.
+    ///
+    /// A message that was complete is answered first, as the handler does it.
+    package func leave() {
+        guard !self.isOver else { return }
+        self.isClientGone = true
+        let isContentDue = self.policy.isIdle && self.smtp.wait == .content
+        if self.wait == .client, !isContentDue {
+            self.parse()
+        } else if !self.policy.isMessageAsked {
+            self.end(.client_gone)
+        }
+    }
+
+    /// The frontend has no more time for this session.
+    package func shutDown() {
+        guard !self.isOver else { return }
+        self.tell { $0.cancelQuestion(&$1) }
+        self.wait = .client
+        self.perform(self.smtp.shutdownDeadlinePassed())
+    }
+
+    // MARK: - Pools, disk and clock
+
+    /// The open question as the worker would read it; `nil` if it does not fit.
+    package func event(
+        needs: EventNeeds = [],
+        maximumOctets: Int = 1_048_576,
+        isSuspect: ((UInt64) -> Bool)? = nil
+    ) -> [UInt8]? {
+        var writer = JSONWriter()
+        let isWritten = self.policy.writeEvent(
+            EventHead(id: 1, attempt: 1, deadlineMS: 1_000),
+            to: EventAddressee(needs: needs, maximumFrameOctets: maximumOctets),
+            EventSurroundings(counters: self.smtp.counters, messagePath: "/spool/m"),
+            isSuspect: isSuspect,
+            into: &writer
+        )
+        return isWritten ? writer.octets : nil
+    }
+
+    /// The pool that is asked answers.
+    ///
+    /// - Returns: What is wrong with the verdict; then the question is open still.
+    @discardableResult
+    package func answer(_ verdict: PolicyVerdict, worker: String = "w") -> ProtocolViolation? {
+        guard case .pool = self.wait else { return nil }
+        var recipientCount: Int?
+        if let violation = self.policy.judge(verdict, recipientCount: &recipientCount) {
+            return violation
+        }
+        if let recipientCount { self.recipientsChanged(recipientCount) }
+        self.poolDone(.answered(verdict, worker: WorkerLabel(name: worker, connection: 1)))
+        return nil
+    }
+
+    @discardableResult
+    package func answer(_ verdict: Verdict) -> ProtocolViolation? {
+        self.answer(PolicyVerdict(id: 1, verdict: verdict))
+    }
+
+    /// The worker that has the question begins with a hook that was ahead; false if it was not.
+    package func goAhead(to hook: Hook) -> Bool { self.policy.wentAhead(to: hook) }
+
+    /// The pool that is asked is done with the question in another way.
+    package func poolDone(_ outcome: PoolOutcome) {
+        guard case .pool = self.wait else { return }
+        self.wait = .client
+        let now = self.now
+        self.tell { $0.poolDone(outcome, peerUserID: 0, now: now, &$1) }
+    }
+
+    /// The message is in its file, or could not be written.
+    package func stored(_ failure: SpoolFailure? = nil) {
+        guard case .store = self.wait else { return }
+        self.wait = .client
+        let now = self.now
+        self.tell { $0.messageStored(failure, now: now, &$1) }
+    }
+
+    /// - Returns: Whether the file is the message now.
+    @discardableResult
+    package func replaced(_ replacement: PolicySession.Replacement) -> Bool {
+        guard case .replacement = self.wait else { return false }
+        self.wait = .client
+        let now = self.now
+        return self.tell { $0.replacementTaken(replacement, now: now, &$1) }
+    }
+
+    package func delayPassed() {
+        guard case .delay = self.wait else { return }
+        self.wait = .client
+        let now = self.now
+        self.tell { $0.delayPassed(now: now, &$1) }
+    }
+
+    // MARK: - Performing
+
+    private func parse() {
+        guard !self.isParsing else { return }
+        self.isParsing = true
+        defer { self.isParsing = false }
+        while self.wait == .client {
+            if self.isClientGone, self.smtp.wait == .command { return self.end(.client_gone) }
+            let step = self.smtp.next(in: self.input.span, content: &self.content)
+            self.input.removeFirst(step.consumed)
+            guard step.action != .needOctets else {
+                if self.isClientGone { self.end(.client_gone) }
+                return
+            }
+            self.perform(step.action)
+        }
+    }
+
+    private func perform(_ action: SMTPAction) {
+        switch action {
+        case .needOctets, .proceed, .awaitAnswer, .dropStale: break
+        case .contentAppended:
+            self.message += self.content
+            self.content.removeAll()
+        case .ask(let question): self.ask(question)
+        case .reply(let reply): self.replies.append(reply)
+        case .resetThenReply(let reply):
+            self.tell { $0.transactionReset(reply, &$1) }
+            self.replies.append(reply)
+        case .replyThenClose(let reply):
+            self.replies.append(reply)
+            self.end(reply.code.rawValue == 221 ? .quit : .refused, reply: reply)
+        case .closed: self.end(.client_gone)
+        }
+    }
+
+    private func ask(_ question: SMTPQuestion) {
+        self.questions += 1
+        if !self.input.isEmpty { self.smtp.octetsArrivedEarly() }
+        if self.smtp.isEarlyTalker { self.policy.clientTalkedEarly() }
+        self.message += self.content
+        self.content.removeAll()
+        switch question {
+        case .headersEnd(let offset):
+            self.bodyOffset = HeaderBorder.close(&self.message, bodyOffset: offset)
+            self.policy.headerRead(
+                Array(self.message.prefix(self.bodyOffset)),
+                bodyOffset: self.bodyOffset,
+                size: self.message.count
+            )
+        case .message:
+            self.policy.messageRead(size: self.message.count, date: [], failure: nil)
+        case .connect, .helo, .ehlo, .mail, .rcpt, .data, .vrfy, .help, .noop, .quit,
+            .unrecognized:
+            break
+        }
+        let (now, isMemoryUsedUp) = (self.now, self.isMemoryUsedUp)
+        self.tell { $0.asked(question, now: now, isMemoryUsedUp: isMemoryUsedUp, &$1) }
+    }
+
+    @discardableResult
+    private func tell<Result>(
+        _ event: (inout PolicySession, inout [PolicySession.Action]) -> Result
+    ) -> Result {
+        let result = event(&self.policy, &self.actions)
+        guard !self.isPerforming else { return result }
+        self.isPerforming = true
+        while !self.actions.isEmpty {
+            let action = self.actions.removeFirst()
+            self.performed.append(action)
+            self.perform(action)
+        }
+        self.isPerforming = false
+        if self.wait == .client { self.parse() }
+        return result
+    }
+
+    private func perform(_ action: PolicySession.Action) {
+        switch action {
+        case .submit(let pool, let hook): self.wait = .pool(pool, hook)
+        case .storeMessage(let pool): self.wait = .store(pool)
+        case .takeReplacement(let path, let pool, _):
+            self.wait = .replacement(path: path, pool: pool)
+        case .hold(let milliseconds):
+            self.wait = .delay(milliseconds)
+            if self.isClientGone { self.delayPassed() }
+        case .beginMessage: self.message = []
+        case .recipientsChanged(let count): self.recipientsChanged(count)
+        case .answer(let outcome, _):
+            self.wait = .client
+            let action = self.smtp.answered(outcome)
+            self.tell { $0.replied(by: action, &$1) }
+            if case .resetThenReply(let reply) = action {
+                self.replies.append(reply)
+            } else {
+                self.perform(action)
+            }
+        case .notify(let hook, let args): self.told.append((hook, args))
+        case .transactionOver: self.policy.forgetTransaction()
+        case .sessionOver: self.wait = .over
+        case .cancel, .showShadows, .shadowsDone, .replacementRefused, .messageLost, .skipped,
+            .refused, .commandUnknown:
+            break
+        }
+    }
+
+    private func recipientsChanged(_ count: Int) {
+        self.recipientCount = count
+        self.smtp.recipientsChanged(count: count)
+    }
+
+    private func end(_ end: SessionEnd, reply: SMTPReply? = nil) {
+        guard !self.isOver else { return }
+        self.wait = .over
+        self.smtp.connectionClosed()
+        self.tell { $0.sessionEnded(end, reply: reply, durationMS: 1, &$1) }
+        self.wait = .over
+    }
+}
+
+@available(*, unavailable)
+extension PlayedSession: Sendable {}

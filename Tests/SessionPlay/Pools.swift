@@ -1,0 +1,80 @@
+package import PolicyCore
+package import PolicyProtocol
+package import SMTPCore
+
+/// The pools of a played session: what their workers registered, and their failure policies.
+package final class PlayedPools {
+    package let profiles: [PoolProfile]
+    package let demand = PolicyDemand()
+
+    /// Pools with these names, whose workers register nothing yet.
+    package init(_ names: [String] = ["default"]) {
+        self.profiles = names.map { PoolProfile(name: $0) }
+    }
+
+    /// All hooks that can be asked in this version.
+    package static let askedHooks = Hook.allCases.filter { !$0.isNotification && $0 != .auth }
+
+    /// A worker of the pool registers hooks, instead of what was registered before.
+    ///
+    /// `observed` are hooks that it is only told of.
+    package func register(
+        _ pool: Int = 0,
+        asked: [Hook] = PlayedPools.askedHooks,
+        observed: [Hook] = [],
+        needs: [Hook: EventNeeds] = [:],
+        goesAhead: Bool = false,
+        maximumFrameOctets: Int = 1_048_576
+    ) {
+        var hello = WorkerHello(
+            pool: self.profiles[pool].name,
+            name: "w",
+            instance: "1",
+            version: "1",
+            pid: 1,
+            concurrency: 1,
+            maximumFrameOctets: maximumFrameOctets
+        )
+        hello.goesAhead = goesAhead
+        for hook in asked {
+            hello.hooks[hook] = WorkerHello.HookRequest(needs: needs[hook] ?? [])
+        }
+        for hook in observed {
+            hello.hooks[hook] = WorkerHello.HookRequest(
+                needs: needs[hook] ?? [],
+                isObserver: !hook.isNotification
+            )
+        }
+        let mask = asked.reduce(into: HookSet()) { $0.insert(HookSet($1)) }
+        self.profiles[pool].update(PoolWants([hello], asked: mask), hasReadyWorker: true)
+        self.demand.update(self.profiles)
+    }
+
+    /// A session whose questions go to these pools, or to those at `route`.
+    package func session(
+        _ smtp: SMTPConfiguration,
+        route: [Int]? = nil,
+        maximumDelayMS: Int64 = 10_000
+    ) -> PlayedSession {
+        let facts = SessionFacts(
+            id: "S",
+            listener: "mx",
+            startedMS: 0,
+            client: ("192.0.2.1", 1),
+            server: ("192.0.2.2", 25)
+        )
+        return PlayedSession(
+            PolicySession(
+                facts: facts,
+                route: route.map { $0.map { self.profiles[$0] } } ?? self.profiles,
+                demand: self.demand,
+                smtp: smtp,
+                maximumDelayMS: maximumDelayMS
+            ),
+            smtp: smtp
+        )
+    }
+}
+
+@available(*, unavailable)
+extension PlayedPools: Sendable {}
