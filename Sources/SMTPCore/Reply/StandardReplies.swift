@@ -56,6 +56,8 @@ package enum StandardReplies {
 
     /// RFC 5321 §4.5.3.1.9.
     package static let commandLineTooLong = reply(500, (5, 5, 2), .lineTooLong, "Line too long")
+    /// RFC 4954 §4, §6.
+    static let responseTooLong = reply(500, (5, 5, 6), .lineTooLong, "Response too long")
     /// RFC 5321 §2.3.8, §4.1.
     package static let bareLineFeedInCommand = reply(
         500,

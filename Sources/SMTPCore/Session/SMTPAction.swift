@@ -68,7 +68,7 @@ package enum SMTPOutcome: Equatable, Sendable {
 
 /// Whose turn it is, and so which timer runs.
 package enum SMTPWait: Equatable, Sendable {
-    /// The client's next command. RFC 5321 §4.5.3.2.7: five minutes.
+    /// The client's next command, or its response to a challenge. RFC 5321 §4.5.3.2.7: five minutes.
     case command
     /// The next block of message content. RFC 5321 §4.5.3.2.5: three minutes.
     case content

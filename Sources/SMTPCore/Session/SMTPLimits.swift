@@ -13,7 +13,12 @@ package struct SMTPLimits: Equatable, Sendable {
     /// (SMTPUTF8, 10).
     package static let mailLineOctets = 512 + 26 + 17 + 10
 
-    /// Octets of an overlong command line that are read and dropped before the session is closed.
+    /// Octets of a line that answers a challenge, CRLF included.
+    ///
+    /// RFC 4954 §4.
+    static let responseLineOctets = 12_288
+
+    /// Octets of an overlong line that are read and dropped before the session is closed.
     package static let discardedLineOctets = 65_536
 
     /// Octets of a local-part: what a path leaves beside its brackets, the "@" and a domain of one.

@@ -2,6 +2,7 @@
 ///
 ///     the client sends   its turn             policy's turn
 ///     commands           .commands(Stage)     .command(CommandQuestion, Stage)
+///     a line             .line(Stage)         .command, once the dialogue is complete
 ///     content            .content(Reception)  .content(ContentQuestion, Reception)
 ///
 /// Each case carries only what exists in it. An event that has no meaning in a phase leaves it as it
@@ -18,6 +19,8 @@ enum SMTPPhase: ~Copyable {
     /// What the client sends next.
     enum Input {
         case commands(Stage)
+        /// A line of a dialogue, which is no command; the stage is that of the command that began it.
+        case line(Stage)
         case content(Reception)
     }
 
@@ -114,6 +117,26 @@ extension SMTPPhase {
         }
     }
 
+    /// The stage in which a command may be checked; `nil` while none may.
+    var commandStage: Stage? {
+        switch self {
+        case .listening(let input): input.commandStage
+        case .asking: nil
+        case .unopened: nil
+        case .closed: nil
+        }
+    }
+
+    /// The stage before a dialogue whose next line is read; `nil` if there is none.
+    var dialogueStage: Stage? {
+        switch self {
+        case .listening(let input): input.dialogueStage
+        case .asking: nil
+        case .unopened: nil
+        case .closed: nil
+        }
+    }
+
     /// The message on its way in, or `nil` if there is none.
     var reception: Reception? {
         switch self {
@@ -128,21 +151,21 @@ extension SMTPPhase {
 extension SMTPPhase.Input {
     var stage: SMTPPhase.Stage {
         switch self {
-        case .commands(let stage): stage
+        case .commands(let stage), .line(let stage): stage
         case .content(let reception): .inTransaction(reception.transaction)
         }
     }
 
     var wait: SMTPWait {
         switch self {
-        case .commands: .command
+        case .commands, .line: .command
         case .content: .content
         }
     }
 
     var reception: SMTPPhase.Reception? {
         switch self {
-        case .commands: nil
+        case .commands, .line: nil
         case .content(let reception): reception
         }
     }
@@ -151,13 +174,22 @@ extension SMTPPhase.Input {
     var commandStage: SMTPPhase.Stage? {
         switch self {
         case .commands(let stage): stage
-        case .content: nil
+        case .line, .content: nil
+        }
+    }
+
+    /// The stage before a dialogue; `nil` if none goes on.
+    var dialogueStage: SMTPPhase.Stage? {
+        switch self {
+        case .line(let stage): stage
+        case .commands, .content: nil
         }
     }
 
     mutating func stageChanged(to stage: SMTPPhase.Stage) {
         switch self {
         case .commands: self = .commands(stage)
+        case .line: self = .line(stage)
         case .content: break
         }
     }
@@ -246,14 +278,7 @@ extension SMTPPhase {
     ///
     /// `false`, and nothing changes, unless a command was being waited for.
     mutating func commandChecked(_ question: CommandQuestion) -> Bool {
-        let stage: Stage? =
-            switch self {
-            case .listening(let input): input.commandStage
-            case .asking: nil
-            case .unopened: nil
-            case .closed: nil
-            }
-        guard let stage else { return false }
+        guard let stage = self.commandStage else { return false }
         self = .asking(.command(question, stage))
         return true
     }

@@ -1,10 +1,10 @@
 // MARK: - Lines
 
 extension SMTPSession {
-    /// Reads the next command line and checks it.
+    /// Reads the next line: a command, which is checked, or the response to a challenge.
     ///
-    /// While a question is open, or content arrives, there is no next command.
-    mutating func nextCommand(in octets: borrowing Span<UInt8>) -> Step {
+    /// While a question is open, or content arrives, there is no next line.
+    mutating func nextLine(in octets: borrowing Span<UInt8>) -> Step {
         if self.discardedLineOctets != nil { return self.discardLine(octets) }
         let count: Int?
         do {
@@ -14,6 +14,11 @@ extension SMTPSession {
         }
         guard let count else { return Step(action: .needOctets, consumed: 0) }
         let consumed = count + self.lineScanner.lineEndOctets
+        guard self.dialogue == nil else {
+            // A response has to wait for its challenge.
+            if octets.count > consumed { self.isEarlyTalker = true }
+            return Step(action: self.responseArrived(octets, count: count), consumed: consumed)
+        }
         let line = SMTPCommandLine(in: octets, count: count)
         if let verb = line.verb, verb.isLastInGroup, octets.count > consumed {
             self.isEarlyTalker = true
@@ -85,6 +90,9 @@ extension SMTPSession {
     /// The line that was too long has ended: its one answer.
     private mutating func discarded(upTo end: Int) -> Step {
         self.discardedLineOctets = nil
+        guard self.dialogue == nil else {
+            return Step(action: self.responseTooLong(), consumed: end)
+        }
         self.meter.commandReceived(nil)
         return Step(action: self.refuse(StandardReplies.commandLineTooLong), consumed: end)
     }

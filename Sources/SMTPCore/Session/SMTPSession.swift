@@ -23,6 +23,9 @@ package struct SMTPSession: ~Copyable {
     /// Octets dropped so far of a command line that is too long.
     var discardedLineOctets: Int?
 
+    /// The dialogue whose next line is read; `nil` while there is none.
+    var dialogue: (any SMTPLineDialogue)?
+
     /// What the client has done so far.
     var meter = AbuseMeter()
 
@@ -52,9 +55,12 @@ package struct SMTPSession: ~Copyable {
         self.contentMeter = Self.newContentMeter(configuration)
     }
 
-    static func newLineScanner(_ configuration: SMTPConfiguration) -> SMTPLineScanner {
+    static func newLineScanner(
+        _ configuration: SMTPConfiguration,
+        maximumLineOctets: Int = SMTPLimits.mailLineOctets
+    ) -> SMTPLineScanner {
         SMTPLineScanner(
-            maximumLineOctets: SMTPLimits.mailLineOctets,
+            maximumLineOctets: maximumLineOctets,
             takesBareLineFeed: configuration.commandOptions.contains(.bareLineFeed)
         )
     }
@@ -93,7 +99,7 @@ extension SMTPSession {
         package let consumed: Int
     }
 
-    /// Reads one command, or a run of message content.
+    /// Reads one line, or a run of message content.
     ///
     /// - Parameters:
     ///   - octets: Everything received and not yet consumed, oldest first.
@@ -110,7 +116,7 @@ extension SMTPSession {
             if self.isShuttingDown, !self.isInTransaction {
                 return Step(action: self.close(StandardReplies.shuttingDown), consumed: 0)
             }
-            return self.nextCommand(in: octets)
+            return self.nextLine(in: octets)
 
         case .content:
             return self.nextContent(in: octets, content: &content)

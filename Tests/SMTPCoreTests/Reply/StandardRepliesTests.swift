@@ -10,6 +10,7 @@ struct StandardRepliesTests {
         StandardReplies.startMailInput, StandardReplies.messageAccepted, StandardReplies.help,
         StandardReplies.cannotVerify, StandardReplies.closing, StandardReplies.commandLineTooLong,
         StandardReplies.bareLineFeedInCommand, StandardReplies.bareCarriageReturnInCommand,
+        StandardReplies.responseTooLong,
         StandardReplies.nulInCommand, StandardReplies.unrecognizedCommand,
         StandardReplies.expnNotImplemented, StandardReplies.startTLSNotOffered,
         StandardReplies.authNotOffered, StandardReplies.bdatNotOffered, StandardReplies.helloFirst,
