@@ -148,6 +148,8 @@ extension SMTPOutcome {
         switch self {
         case .granted: nil
         case .refused(let reply), .refusedThenClose(let reply): reply
+        // No verdict names replies recipient by recipient yet.
+        case .answeredEach: nil
         }
     }
 }

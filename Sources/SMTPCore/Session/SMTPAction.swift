@@ -64,6 +64,11 @@ package enum SMTPOutcome: Equatable, Sendable {
     /// Refuse with this reply; a 421 or 521 closes as well.
     case refused(SMTPReply)
     case refusedThenClose(SMTPReply)
+    /// The answer to a message where each recipient has its own: a reply for each, in the order of RCPT.
+    ///
+    /// Answers `message` alone, and has one reply at least; anything else closes the session. RFC 2033
+    /// §4.2 (LMTP).
+    case answeredEach([SMTPReply])
 }
 
 /// Whose turn it is, and so which timer runs.

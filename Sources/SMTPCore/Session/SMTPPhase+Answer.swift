@@ -13,6 +13,8 @@ extension SMTPPhase {
         case askMessage
         /// The message was answered: the transaction is over.
         case messageAnswered(SMTPReply)
+        /// The same, with a reply for each recipient.
+        case messageAnsweredEach([SMTPReply])
         case dropStale
     }
 
@@ -50,6 +52,10 @@ extension SMTPPhase {
             case .refusedThenClose(let reply):
                 self = .closed
                 return .close(reply)
+
+            case .answeredEach:
+                self = .closed
+                return .close(StandardReplies.internalError)
             }
 
         case .asking(.content(.message, _)):
@@ -65,6 +71,10 @@ extension SMTPPhase {
             case .refusedThenClose(let reply):
                 self = .closed
                 return .close(reply)
+
+            case .answeredEach(let replies):
+                self = .listening(.commands(.greeted))
+                return .messageAnsweredEach(replies)
             }
 
         case .listening(let input):
@@ -100,6 +110,7 @@ extension SMTPPhase.CommandQuestion {
         case .granted(let reply): self.granted(reply, at: stage)
         case .refused(let reply): self.refused(reply, at: stage)
         case .refusedThenClose(let reply): (.closed, .close(reply))
+        case .answeredEach: (.closed, .close(StandardReplies.internalError))
         }
     }
 
@@ -173,7 +184,7 @@ extension SMTPOutcome {
         case .granted(let reply?) where reply.code.closes: .refusedThenClose(reply)
         case .granted(let reply?) where !reply.code.isPositive: .refused(reply)
         case .refused(let reply) where reply.code.closes: .refusedThenClose(reply)
-        case .granted, .refused, .refusedThenClose: self
+        case .granted, .refused, .refusedThenClose, .answeredEach: self
         }
     }
 }

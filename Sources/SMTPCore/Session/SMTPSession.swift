@@ -47,6 +47,9 @@ package struct SMTPSession: ~Copyable {
     /// What EHLO's keywords and MAIL's parameters depend on.
     package internal(set) var security = SMTPSecurity()
 
+    /// Replies to the last message that are sent before the next command is read, the last one first.
+    private var repliesLeft: [SMTPReply] = []
+
     private var isShuttingDown = false
 
     package init(configuration: SMTPConfiguration) {
@@ -113,6 +116,9 @@ extension SMTPSession {
     ) -> Step {
         switch self.phase.wait {
         case .command:
+            if let reply = self.repliesLeft.popLast() {
+                return Step(action: .reply(reply), consumed: 0)
+            }
             if self.isShuttingDown, !self.isInTransaction {
                 return Step(action: self.close(StandardReplies.shuttingDown), consumed: 0)
             }
@@ -209,6 +215,12 @@ extension SMTPSession {
             return self.askedMessage()
         case .messageAnswered(let reply):
             return .resetThenReply(reply)
+        case .messageAnsweredEach(let replies):
+            self.repliesLeft = replies.reversed()
+            guard let first = self.repliesLeft.popLast() else {
+                return self.close(StandardReplies.internalError)
+            }
+            return .resetThenReply(first)
         case .dropStale:
             return .dropStale
         }

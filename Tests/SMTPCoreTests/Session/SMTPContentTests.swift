@@ -99,6 +99,62 @@ struct SMTPContentTests {
         if !closes { #expect(driver.code(of: "MAIL FROM:<a@b>") == 250) }
     }
 
+    /// A stub of LMTP: the final dot has a reply for each recipient (RFC 2033 §4.2).
+    @Test(arguments: [1, 2, 3])
+    func `a message may have a reply for each recipient`(recipients: Int) {
+        let replies = [
+            StandardReplies.messageAccepted, StandardReplies.recipientDeferred,
+            StandardReplies.recipientDenied,
+        ].prefix(recipients)
+        for pieces in splits(octets("a: b\r\n\r\nbody\r\n.\r\nNOOP\r\n")) {
+            let driver = SessionDriver.greeted {
+                if case .message = $0 { .answeredEach(Array(replies)) } else { .granted(nil) }
+            }
+            driver.beginTransaction(recipients: recipients)
+            driver.send("DATA\r\n")
+            driver.events = []
+            for piece in pieces { driver.send(piece) }
+            #expect(driver.replies == replies + [StandardReplies.ok])
+            #expect(driver.events.filter { $0 == .reset }.count == 1)
+            #expect(driver.code(of: "MAIL FROM:<a@b>") == 250)
+        }
+    }
+
+    @Test func `the replies of a message come before those that end the session`() {
+        let replies = [StandardReplies.messageAccepted, StandardReplies.recipientDeferred]
+        let driver = SessionDriver.greeted {
+            if case .message = $0 { nil } else { .granted(nil) }
+        }
+        driver.beginContent()
+        driver.send("a: b\r\n\r\n.\r\n")
+        driver.tell { $0.shutdownRequested() }
+        driver.decide(.answeredEach(replies))
+        #expect(driver.replies == replies + [StandardReplies.shuttingDown])
+    }
+
+    @Test(arguments: ["MAIL FROM:<a@b>\r\n", "\r\nNOOP\r\n"])
+    func `nothing but a message has a reply for each recipient`(text: String) {
+        let driver = SessionDriver.greeted { _ in .answeredEach([StandardReplies.ok]) }
+        driver.send(text)
+        #expect(driver.replies == [StandardReplies.internalError])
+        #expect(driver.isClosed)
+    }
+
+    @Test(arguments: [SMTPOutcome.answeredEach([]), .answeredEach([StandardReplies.ok])])
+    func `neither has the end of a header, nor has a message no reply`(outcome: SMTPOutcome) {
+        let driver = SessionDriver.greeted {
+            switch $0 {
+            case .message: outcome
+            case .headersEnd: outcome == .answeredEach([]) ? .granted(nil) : outcome
+            default: .granted(nil)
+            }
+        }
+        driver.beginContent()
+        driver.send("a: b\r\n\r\n.\r\n")
+        #expect(driver.replies == [StandardReplies.internalError])
+        #expect(driver.isClosed)
+    }
+
     static let refused: [(String, String, SMTPReply)] = [
         ("bare LF", "a: b\r\n\r\nbo\ndy\r\n", StandardReplies.bareNewlineInMessage),
         ("bare CR", "a: b\r\n\r\nbo\rdy\r\n", StandardReplies.bareNewlineInMessage),
