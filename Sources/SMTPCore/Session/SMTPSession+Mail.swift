@@ -28,26 +28,12 @@ extension SMTPSession {
         _ argument: Range<Int>,
         _ octets: borrowing Span<UInt8>
     ) throws(SMTPRefusal) -> (path: ReversePath, parameters: MailParameters) {
-        let end = argument.upperBound
-        guard octets.hasPrefix("FROM:", at: argument.lowerBound, before: end) else {
-            throw SMTPRefusal(StandardReplies.mailSyntax)
-        }
-        let path: ReversePath
-        let pathEnd: Int
-        do {
-            let read = try self.readPath(octets, at: argument.lowerBound + 5, before: end)
-            path = try ReversePath(octets, read.content)
-            pathEnd = read.end
-        } catch {
-            throw SMTPRefusal(
-                error == .tooLong ? StandardReplies.senderTooLong : StandardReplies.badSender
-            )
-        }
+        let (path, pathEnd) = try self.readPath(of: ReversePath.self, argument, octets)
         let parameters: MailParameters
         do {
             parameters = try ParameterGrammar.mail(
                 in: octets,
-                pathEnd..<end,
+                pathEnd..<argument.upperBound,
                 offered: self.configuration.extensions(in: self.security),
                 takesAuth: self.configuration.commandOptions.contains(.authParameter)
             )
@@ -63,41 +49,5 @@ extension SMTPSession {
             throw SMTPRefusal(StandardReplies.senderNeedsUTF8)
         }
         return (path, parameters)
-    }
-
-    /// Reads a path behind the colon of FROM: or TO:, which must end the line or precede a space.
-    func readPath(
-        _ octets: borrowing Span<UInt8>,
-        at start: Int,
-        before end: Int
-    ) throws(PathError) -> (content: PathGrammar.Content, end: Int) {
-        var start = start
-        let options = self.configuration.pathOptions
-        if options.contains(.spaceAfterColon) {
-            while start < end, octets[start].isBlank { start += 1 }
-        }
-        let path = try PathGrammar.path(in: octets, at: start, before: end, options: options)
-        guard path.end == end || octets[path.end] == .space else { throw .syntax }
-        return path
-    }
-}
-
-/// A reply of ours as the reason why parsing ended.
-struct SMTPRefusal: Error {
-    let reply: SMTPReply
-
-    init(_ reply: SMTPReply) {
-        self.reply = reply
-    }
-}
-
-extension ParameterError {
-    var reply: SMTPReply {
-        switch self {
-        case .syntax: StandardReplies.badParameter
-        case .unknown: StandardReplies.unknownParameter
-        case .repeated: StandardReplies.repeatedParameter
-        case .tooBig: StandardReplies.messageTooBig
-        }
     }
 }

@@ -1,8 +1,8 @@
 extension SMTPSession {
     /// RCPT: names a recipient.
     ///
-    /// One too many is refused for now, and is no error: the client sends the rest in another
-    /// transaction (RFC 5321 §4.5.3.1.10).
+    /// A recipient over the limit is refused for now, and is no error: the client sends to the others in
+    /// another transaction (RFC 5321 §4.5.3.1.10).
     ///
     /// - Note: RFC 5321 §4.1.1.3; RFC 6531 §3.5.
     mutating func checkRecipient(
@@ -35,23 +35,9 @@ extension SMTPSession {
         _ argument: Range<Int>,
         _ octets: borrowing Span<UInt8>
     ) throws(SMTPRefusal) -> (path: ForwardPath, parameters: SMTPParameters) {
-        let end = argument.upperBound
-        guard octets.hasPrefix("TO:", at: argument.lowerBound, before: end) else {
-            throw SMTPRefusal(StandardReplies.recipientSyntax)
-        }
-        let path: ForwardPath
-        let pathEnd: Int
+        let (path, pathEnd) = try self.readPath(of: ForwardPath.self, argument, octets)
         do {
-            let read = try self.readPath(octets, at: argument.lowerBound + 3, before: end)
-            path = try ForwardPath(octets, read.content)
-            pathEnd = read.end
-        } catch {
-            throw SMTPRefusal(
-                error == .tooLong ? StandardReplies.recipientTooLong : StandardReplies.badRecipient
-            )
-        }
-        do {
-            return (path, try ParameterGrammar.recipient(in: octets, pathEnd..<end))
+            return (path, try ParameterGrammar.recipient(in: octets, pathEnd..<argument.upperBound))
         } catch {
             throw SMTPRefusal(error.reply)
         }
