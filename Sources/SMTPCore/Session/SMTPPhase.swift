@@ -255,6 +255,15 @@ extension SMTPPhase {
         return .ask
     }
 
+    /// Another client is behind the connection: it is asked about, and begins anew.
+    ///
+    /// `false`, and nothing changes, unless a command was being waited for outside a transaction.
+    mutating func clientReplaced() -> Bool {
+        guard let stage = self.commandStage, !stage.isInTransaction else { return false }
+        self = .asking(.command(.connect, .connected))
+        return true
+    }
+
     /// The session is over, whatever was going on.
     ///
     /// `false` if it was before.

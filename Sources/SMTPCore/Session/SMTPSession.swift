@@ -190,6 +190,15 @@ extension SMTPSession {
         }
     }
 
+    /// A proxy named another client: policy is asked about it, and the dialogue begins again with the
+    /// greeting.
+    ///
+    /// Stale unless a command is waited for outside a transaction. No address is told: the session has
+    /// none. A client that is named before the greeting needs no event, `connectionOpened` is told then.
+    mutating func clientReplaced() -> SMTPAction {
+        self.phase.clientReplaced() ? self.asked(.connect) : .dropStale
+    }
+
     /// Policy answered the open question.
     ///
     /// - Parameters:

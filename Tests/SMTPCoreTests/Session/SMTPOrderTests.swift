@@ -140,4 +140,39 @@ struct SMTPOrderTests {
         driver.send("BDAT 20 LAST\r\nMAIL FROM:<x@y>\r\n")
         #expect(driver.events == [.said(StandardReplies.bdatNotOffered), .closed])
     }
+    /// A stub of XCLIENT: a proxy names the client that it speaks for.
+    @Test(arguments: [true, false])
+    func `another client is asked about and has to greet`(isGranted: Bool) {
+        let driver = SessionDriver.greeted { _ in
+            isGranted ? .granted(nil) : .refused(StandardReplies.connectDenied)
+        }
+        driver.tell { $0.clientReplaced() }
+        #expect(driver.questions == [.connect])
+        #expect(driver.codes() == [isGranted ? 220 : 554])
+        #expect(driver.isClosed != isGranted)
+        if isGranted {
+            #expect(driver.code(of: "MAIL FROM:<>") == 503)
+            #expect(driver.code(of: "EHLO x") == 250)
+            #expect(driver.code(of: "MAIL FROM:<>") == 250)
+        }
+    }
+
+    @Test func `a client is replaced between commands alone, outside a transaction`() {
+        let unopened = SessionDriver()
+        unopened.tell { $0.clientReplaced() }
+        #expect(unopened.events.isEmpty)
+
+        let driver = SessionDriver.greeted()
+        driver.beginTransaction()
+        driver.tell { $0.clientReplaced() }
+        #expect(driver.questions.isEmpty)
+        driver.send("DATA\r\n")
+        driver.tell { $0.clientReplaced() }
+        #expect(driver.codes() == [354])
+        driver.answer = { _ in nil }
+        driver.send("a: b\r\n\r\n.\r\n")
+        driver.events = []
+        driver.tell { $0.clientReplaced() }
+        #expect(driver.events.isEmpty)
+    }
 }
