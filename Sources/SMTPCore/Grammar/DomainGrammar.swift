@@ -4,7 +4,7 @@
 enum DomainGrammar {
     /// The end of the domain that begins at `start`, or `nil` if none does.
     ///
-    /// How long it may be in all is the caller's to check. A trailing dot, where `options` take one,
+    /// The caller checks the length of the whole. A trailing dot, where `options` take one,
     /// is not part of it: the dot stands at the offset returned.
     static func end(
         in octets: borrowing Span<UInt8>,

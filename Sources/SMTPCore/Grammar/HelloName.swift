@@ -1,11 +1,11 @@
 /// The name that a client gives at HELO or EHLO.
 ///
-/// What it is worth is policy's to say; here only what could harm is refused: an empty name, white
-/// space, control octets, and more than 255 octets.
+/// Policy judges the name. Here only a harmful one is refused: an empty name, white space, control
+/// octets, and more than 255 octets.
 ///
 /// - Note: RFC 5321 §4.1.1.1, §4.5.3.1.2.
 enum HelloName {
-    /// The name of a client that says more words behind it; these are dropped.
+    /// The first word of a name with several; the others are dropped.
     static func firstWord(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
         var end = range.lowerBound
         while end < range.upperBound, !octets[end].isBlank { end += 1 }

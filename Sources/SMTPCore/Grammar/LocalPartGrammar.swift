@@ -5,7 +5,7 @@
 enum LocalPartGrammar {
     /// The end of the local-part that begins at `start`, or `nil` if none does.
     ///
-    /// The longest there is: what must follow is the caller's to check.
+    /// The longest possible one; the caller checks what follows it.
     static func end(
         in octets: borrowing Span<UInt8>,
         at start: Int,

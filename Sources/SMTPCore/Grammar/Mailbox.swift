@@ -28,7 +28,7 @@ package struct Mailbox: Hashable, Sendable {
     /// As written; a literal with its brackets.
     package var domain: ArraySlice<UInt8> { self.octets[(self.localPartCount + 1)...] }
 
-    /// The local-part without quotes and backslashes: what compares.
+    /// The local-part without quotes and backslashes, to compare it.
     ///
     /// `"joe"` and `joe` name the same mailbox (RFC 5321 §4.1.2).
     package var canonicalLocalPart: [UInt8] {

@@ -77,7 +77,7 @@ package enum PathGrammar {
         return (.mailbox(bounds), bounds.next + 1)
     }
 
-    /// Reads the mailbox that begins at `start`; what follows it is the caller's to check.
+    /// Reads the mailbox that begins at `start`; the caller checks what follows it.
     static func mailbox(
         in octets: borrowing Span<UInt8>,
         at start: Int,

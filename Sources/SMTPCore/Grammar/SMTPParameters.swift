@@ -81,7 +81,7 @@ enum ParameterGrammar {
                 guard next.value == nil else { throw .syntax }
                 parameters.isSMTPUTF8 = true
             } else if octets.equals("AUTH", in: next.keyword), takesAuth {
-                // Who the client says wrote the message (RFC 4954 §5): shown to policy, not believed.
+                // The client names the author of the message (RFC 4954 §5): shown to policy, not relied on.
                 guard !hasAuth else { throw .repeated }
                 guard next.value != nil else { throw .syntax }
                 hasAuth = true

@@ -1,14 +1,14 @@
 /// What a session has done so far: the counters of its snapshots, and which of them went too far.
 ///
-/// Only what the client did wrong counts as an error; a policy's refusal does not, so that a list
-/// with many dead addresses is not cut off. What costs us work and brings no message has limits
-/// that are counted in a row: they start again with each message, or each recipient granted.
+/// Only the client's own mistakes count as errors. A refusal by policy does not, so that a list with
+/// many dead addresses is not cut off. Commands that bring no message have limits too: their counts
+/// start again with each message, or with each recipient granted.
 package struct AbuseMeter: Equatable, Sendable {
     /// Command lines read, whatever came of them.
     private(set) package var commands: UInt64 = 0
     /// Replies 5yz of our own: syntax, order, limits.
     private(set) package var errors: UInt64 = 0
-    /// Unrecognised commands, empty lines included; STARTTLS and AUTH never are.
+    /// Unrecognised commands, empty lines included; STARTTLS and AUTH do not count.
     private(set) package var unrecognized: UInt64 = 0
     /// Transactions begun: each MAIL that was granted.
     private(set) package var transactions: UInt64 = 0
@@ -22,7 +22,7 @@ package struct AbuseMeter: Equatable, Sendable {
     private(set) package var messages: UInt64 = 0
     /// Commands since the last DATA that was granted, RCPT aside.
     private(set) package var commandsWithoutMessage: UInt64 = 0
-    /// RCPTs since the last one that was granted, whoever refused them.
+    /// RCPTs since the last one that was granted, refused by policy or by us.
     private(set) package var recipientsRefusedInARow: UInt64 = 0
 
     package init() {}

@@ -24,7 +24,7 @@ package enum SMTPAction: Equatable, Sendable {
 
 /// A question to policy, with all that is new in it.
 package enum SMTPQuestion: Equatable, Sendable {
-    /// Somebody connected.
+    /// A client connected.
     case connect
     case helo(name: [UInt8])
     case ehlo(name: [UInt8])
@@ -79,6 +79,6 @@ package enum SMTPWait: Equatable, Sendable {
     case content
     /// Policy's answer; the client is not to blame, and no timer of the session runs.
     case answer
-    /// Nobody's: the session is over, or has not begun.
+    /// Nothing: the session is over, or has not begun.
     case nothing
 }

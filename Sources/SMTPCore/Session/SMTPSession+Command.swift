@@ -38,7 +38,7 @@ extension SMTPSession {
     ) -> Step {
         switch error {
         case .bareLineFeed:
-            // No two servers agree on where such a client's commands end.
+            // Servers disagree on where such a line ends, so nothing behind it is read.
             return Step(
                 action: self.close(StandardReplies.bareLineFeedInCommand),
                 consumed: octets.count
@@ -87,7 +87,7 @@ extension SMTPSession {
         return Step(action: .needOctets, consumed: index)
     }
 
-    /// The line that was too long has ended: its one answer.
+    /// A line that was too long has ended: it gets one reply.
     private mutating func discarded(upTo end: Int) -> Step {
         self.discardedLineOctets = nil
         guard self.dialogue == nil else {
@@ -146,7 +146,7 @@ extension SMTPSession {
         }
     }
 
-    /// The reply to a client that sends and sends and brings no message.
+    /// The reply to one command too many without a message; `nil` if it is within the limits.
     private func refusalOfOneMore(_ verb: SMTPVerb?) -> SMTPReply? {
         let limits = self.configuration.limits
         switch verb {

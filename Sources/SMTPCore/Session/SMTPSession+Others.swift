@@ -1,6 +1,6 @@
-// RSET, NOOP, VRFY, QUIT, and what we do not know.
+// RSET, NOOP, VRFY, QUIT, and unrecognised commands.
 extension SMTPSession {
-    /// RSET: ends the transaction, asks nobody.
+    /// RSET: ends the transaction; policy is not asked.
     ///
     /// - Note: RFC 5321 §4.1.1.5.
     mutating func checkReset(_ command: Command) -> SMTPAction {
@@ -25,7 +25,7 @@ extension SMTPSession {
         return self.ask(.noop, .noop(octets.octets(command.line.argument)))
     }
 
-    /// VRFY: policy may know.
+    /// VRFY: policy is asked whether the address exists.
     ///
     /// - Note: RFC 5321 §3.5, §4.1.1.6.
     mutating func checkVerify(
@@ -48,7 +48,7 @@ extension SMTPSession {
         return self.ask(.quit, .quit)
     }
 
-    /// A command that we do not know, an empty line among them: policy may.
+    /// An unrecognised command, or an empty line: policy is asked about it.
     mutating func checkUnrecognized(
         _ command: Command,
         _ octets: borrowing Span<UInt8>

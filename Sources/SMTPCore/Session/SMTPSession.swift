@@ -7,11 +7,10 @@
 /// is parsed meanwhile, however much the client pipelined. **Proceed**: `answered` applies what
 /// policy decided, and cannot refuse any more.
 ///
-/// It owns the state of the dialogue, of which the phase says what exists when; the frontend owns
-/// the envelope, the content and the octets not yet consumed. It is the one place that decides
-/// where a command ends and where a message does.
+/// It owns the state of the dialogue; the frontend owns the envelope, the content and the octets not
+/// yet consumed. It is the one place that decides where a command ends and where a message does.
 ///
-/// Confined to whoever runs the connection. A call costs no allocation but the octets that a
+/// Only the connection that owns it calls it. A call costs no allocation but the octets that a
 /// question keeps.
 ///
 /// - Note: RFC 5321 §3 and §4; RFC 2920 (pipelining); `SMTPLimits` has every maximum.
@@ -235,7 +234,7 @@ extension SMTPSession {
         }
     }
 
-    /// A worker's actions changed the envelope: so many recipients stand now.
+    /// A worker's actions changed the envelope: it has `count` recipients now.
     ///
     /// While `rcpt` is asked about, the recipient in question does not count: tell this before
     /// `answered`, which adds it.

@@ -1,6 +1,6 @@
-/// A mail transaction, from the granted MAIL to its end; nothing in it outlives it.
+/// A mail transaction, from the granted MAIL to its end.
 ///
-/// - Note: RFC 5321 §3.3. Addresses are the frontend's: it was asked about them.
+/// - Note: RFC 5321 §3.3. The frontend keeps the addresses.
 package struct SMTPTransaction: Equatable, Sendable {
     /// MAIL said SMTPUTF8: addresses beyond ASCII may follow.
     package let isSMTPUTF8: Bool

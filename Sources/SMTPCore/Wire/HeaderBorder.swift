@@ -1,14 +1,14 @@
 /// The border between header section and body: the same for us and for every reader of the mail.
 package enum HeaderBorder {
-    /// What makes a field of the first line of a mailbox file.
+    /// Put before the first line of a mailbox file, it makes that line a field.
     private static let mailboxLineName = Array("X-Mailbox-Line: ".utf8)
 
     /// Mends the start of a message so that the section ends where ``HeaderGrammar`` says.
     ///
-    /// Header fields are put above and below those that came. So a body that does not begin with an
-    /// empty line gets one (RFC 5322 §2.1): its first line could read as a field, or, beginning with
-    /// white space, as going on with the last field, which may be our Received. And a first line
-    /// `From …`, where some readers end the header and others do not, becomes a field's value.
+    /// Fields are added above and below those that came. So a body that does not begin with an empty
+    /// line gets one (RFC 5322 §2.1): else its first line could be read as a field, or, if it begins with
+    /// white space, as a continuation of the last field, which may be our Received. A first line `From …`
+    /// becomes the value of a field: some readers end the header there, and others do not.
     ///
     /// - Parameters:
     ///   - octets: The start of the message, up to the octet that ended the section at least.

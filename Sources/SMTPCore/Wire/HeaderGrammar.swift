@@ -1,15 +1,14 @@
 /// The header section of a message: where it ends, and how it is cut into fields.
 ///
-/// The one grammar of the product: the scanner of what arrives, the list that policy sees, and the
-/// files that take a message's place are all read by it, so that none of them sees a field that
-/// another does not.
+/// The whole product reads headers by it: messages that arrive, the list that policy sees, and files
+/// that replace a message. So none of them sees a field that another does not.
 ///
 /// - A field is a name (33 to 126 without the colon), white space if any (obsolete, RFC 5322 §4.5), a
 ///   colon, and its value. Lines that start with white space go on with the field before.
-/// - The section ends at the first line that is neither: the empty line, a line without a colon, a
-///   name with another octet (a byte-order mark, 8-bit text, white space inside it).
-/// - One line is none and does not end it: a first line `From …`, which mailbox files put before a
-///   message. ``HeaderBorder`` makes a field of it.
+/// - The section ends at the first other line: the empty line, a line without a colon, a name with
+///   another octet (a byte-order mark, 8-bit text, white space inside it).
+/// - A first line `From …`, which mailbox files put before a message, is no field and does not end the
+///   section. ``HeaderBorder`` makes a field of it.
 package enum HeaderGrammar {
     /// Where the parts of a field stand.
     package struct Field: Equatable, Sendable {

@@ -24,7 +24,7 @@ package struct SMTPContentMeter: Sendable {
     private let bareNewline: BareNewlineRule
     private let limits: SMTPLimits
 
-    /// CRs that were taken and stand for nothing yet: what follows them says what they are.
+    /// CRs that were read and not stored: the octet behind them decides what they are.
     private var heldReturns = 0
     /// Octets of the current line, without its CRLF and the dot of transparency.
     private var lineOctets = 0
