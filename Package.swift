@@ -4,11 +4,9 @@ import PackageDescription
 /// Plugins that need nothing but PolicyKit: one word a plugin, its folder under Sources/Plugins.
 let standardPlugins = [
     "BadMailFrom", "BadRcptTo", "CountUnrecognizedCommands", "EarlyTalker", "Headers", "HostsAllow",
-    "Loop", "QueueDiscard", "QuitFortune", "RcptOK", "Relay", "SessionLog", "SpamAssassin",
+    "Loop", "QueueDiscard", "QuitFortune", "RcptOK", "Relay", "ResolvableFromhost", "SessionLog",
+    "SpamAssassin",
 ]
-
-/// Plugins that ask the DNS, through libunbound.
-let dnsPlugins = ["ResolvableFromhost"]
 
 /// Plugins that talk SMTP to another server, or have threads of their own: NIO.
 let networkPlugins = ["QueueSMTPForward", "QueueMaildir"]
@@ -18,7 +16,7 @@ func pluginTarget(
     folders: [String],
     dependencies: [Target.Dependency]
 ) -> Target {
-    let all = standardPlugins + dnsPlugins + networkPlugins
+    let all = standardPlugins + networkPlugins
     return .target(
         name: name,
         dependencies: ["PolicyKit"] + dependencies,
@@ -73,17 +71,19 @@ let package = Package(
         .target(name: "ServiceManager", dependencies: ["CLinux"]),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
+        .target(name: "Addresses"),
         .target(name: "DomainNames"),
-        .target(name: "DNSResolver", dependencies: ["CUnbound", "DomainNames"]),
+        .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
         .target(name: "PolicyCore", dependencies: ["JSON", "PolicyProtocol", "SMTPCore"]),
-        .target(name: "Configuration", dependencies: ["PolicyProtocol", "TOMLKit"]),
+        .target(name: "Configuration", dependencies: ["Addresses", "PolicyProtocol", "TOMLKit"]),
         .target(name: "ServiceLog", dependencies: ["Configuration", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
-                "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "ServiceManager",
+                "Addresses", "Configuration", "DNSResolver", "DomainNames", "JSON",
+                "PolicyProtocol", "ServiceLog", "ServiceManager",
                 arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
@@ -95,12 +95,7 @@ let package = Package(
         pluginTarget(
             "StandardPlugins",
             folders: standardPlugins,
-            dependencies: ["Configuration", "DomainNames", "Patterns"]
-        ),
-        pluginTarget(
-            "DNSPlugins",
-            folders: dnsPlugins,
-            dependencies: ["Configuration", "DNSResolver"]
+            dependencies: ["DomainNames", "Patterns"]
         ),
         pluginTarget(
             "NetworkPlugins",
@@ -109,7 +104,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "PolicyWorker",
-            dependencies: ["PolicyKit", "StandardPlugins", "DNSPlugins", "NetworkPlugins"]
+            dependencies: ["PolicyKit", "StandardPlugins", "NetworkPlugins"]
         ),
         .executableTarget(
             name: "BenchWorker",
@@ -187,7 +182,7 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "DNSPlugins", "NetworkPlugins", "DNSResolver",
+                "StandardPlugins", "NetworkPlugins", "Addresses", "DNSResolver", "DomainNames",
                 "PolicyKit", "PolicyKitTesting", nioCore, nioPosix,
             ]
         ),

@@ -1,3 +1,5 @@
+@_exported public import Addresses
+
 /// Everything that `config/worker.toml` says, checked, with defaults filled in and paths absolute.
 ///
 /// `runtime_directory`, `control_directories`, `log_level` and `log_format` default to what

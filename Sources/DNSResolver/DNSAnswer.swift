@@ -1,11 +1,21 @@
+public import Addresses
+public import DomainNames
+
 /// The record types that plugins ask for.
-package enum DNSRecordType: Int32, Sendable, CaseIterable {
+public enum DNSRecordType: Int32, Sendable, CaseIterable {
+    /// An IPv4 address.
     case a = 1
+    /// The name of a server of a zone.
     case ns = 2
+    /// The name that an alias stands for.
     case cname = 5
+    /// The name of an address, asked for by ``DomainNames/DNSName/init(reversing:under:)``.
     case ptr = 12
+    /// A host that takes mail for a domain.
     case mx = 15
+    /// Text, as SPF, DKIM and DMARC use it.
     case txt = 16
+    /// An IPv6 address.
     case aaaa = 28
 }
 
@@ -13,7 +23,7 @@ package enum DNSRecordType: Int32, Sendable, CaseIterable {
 ///
 /// The four cases are kept apart because mail depends on it: a name that does not exist may be
 /// refused for good, a name that nobody could look up must not be.
-package enum DNSAnswer: Sendable, Equatable {
+public enum DNSAnswer: Sendable, Equatable {
     /// At least one record of the type asked for.
     case records([DNSRecord])
     /// The name does not exist (RFC 2308 §2.1).
@@ -25,7 +35,7 @@ package enum DNSAnswer: Sendable, Equatable {
 }
 
 /// Why there is no answer.
-package enum DNSFailure: Error, Sendable, Equatable {
+public enum DNSFailure: Error, Sendable, Equatable {
     /// The query's time is up.
     case timedOut
     /// The resolver answered SERVFAIL, REFUSED or another code that is not an answer.
@@ -45,18 +55,20 @@ package enum DNSFailure: Error, Sendable, Equatable {
 }
 
 /// One record's data, checked and copied out of the library's memory.
-package enum DNSRecord: Sendable, Equatable {
-    case a(DNSAddress)
-    case aaaa(DNSAddress)
+public enum DNSRecord: Sendable, Equatable {
+    /// The data of an A or AAAA record; an IPv4-mapped IPv6 address is the IPv4 address.
+    case address(IPAddress)
+    /// A host that takes mail; the least preference first. The root is a null MX (RFC 7505 §3).
     case mx(preference: UInt16, exchange: DNSName)
     /// The exchange of this MX record is no host name (a space, a control octet, …).
     case mxUnusable(preference: UInt16)
+    /// The name in an NS, CNAME or PTR record.
     case name(DNSName)
     /// The strings of a TXT record, joined, octets as they came.
     case text([UInt8])
 
     /// The most records taken from one answer.
-    package static let maximumCount = 512
+    public static let maximumCount = 512
 
     /// Reads record data as it stands on the wire, names uncompressed.
     ///
@@ -65,10 +77,10 @@ package enum DNSRecord: Sendable, Equatable {
         switch type {
         case .a:
             guard data.count == 4 else { return nil }
-            self = .a(DNSAddress(octets: data))
+            self = .address(IPAddress(ipv4: data.reduce(0) { $0 << 8 | UInt32($1) }))
         case .aaaa:
             guard data.count == 16 else { return nil }
-            self = .aaaa(DNSAddress(octets: data))
+            self = .address(IPAddress(ipv6: data.reduce(0) { $0 << 8 | UInt128($1) }))
         case .mx:
             guard data.count >= 3 else { return nil }
             let preference = UInt16(data[0]) << 8 | UInt16(data[1])
@@ -98,9 +110,4 @@ package enum DNSRecord: Sendable, Equatable {
         }
         return joined
     }
-}
-
-/// An IP address as a record holds it: 4 or 16 octets, network order.
-package struct DNSAddress: Sendable, Hashable {
-    package let octets: [UInt8]
 }

@@ -1,4 +1,5 @@
 import CUnbound
+import DomainNames
 
 /// Where and how to ask.
 package struct DNSConfiguration: Sendable, Hashable {
@@ -30,7 +31,7 @@ package struct DNSSetupError: Error, Sendable, CustomStringConvertible {
 
 /// The one owner of a libunbound context; freed with it.
 ///
-/// Not thread-safe by intention: every call is made by the thread that runs ``DNSResolver``, so
+/// Not thread-safe by intention: every call is made by the thread that runs ``UnboundResolver``, so
 /// that a query's result cannot cross its cancellation. The library does the work on a thread of
 /// its own and tells us through ``descriptor``.
 struct UnboundContext: ~Copyable {

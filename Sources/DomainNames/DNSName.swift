@@ -5,30 +5,31 @@
 /// are not ASCII are turned into A-labels (RFC 5891 §4.4); see ``Punycode``.
 ///
 /// - Note: RFC 1035 §2.3.4 (63 octets a label, 255 on the wire, so 253 as text), RFC 5321 §2.3.5.
-package struct DNSName: Sendable, Hashable, CustomStringConvertible {
+public struct DNSName: Sendable, Hashable, CustomStringConvertible {
     /// The longest name as text.
-    package static let maximumOctets = 253
+    public static let maximumOctets = 253
     /// The longest label.
-    package static let maximumLabelOctets = 63
+    public static let maximumLabelOctets = 63
 
     /// The name as text; the root is `.`.
-    package let text: String
+    public let text: String
 
     /// The name of the DNS root, which a null MX points to (RFC 7505 §3).
-    package static let root = DNSName(verified: ".")
+    public static let root = DNSName(verified: ".")
 
     private init(verified text: String) { self.text = text }
 
-    package var description: String { self.text }
+    /// The name as text.
+    public var description: String { self.text }
 
     /// Whether this is the root itself.
-    package var isRoot: Bool { self.text == "." }
+    public var isRoot: Bool { self.text == "." }
 
     /// Reads a domain as it stands in an address; one trailing dot is dropped.
     ///
     /// - Returns: `nil` if it is not a name that the DNS could hold for a mail domain: an empty or
     ///   overlong label, an octet that is neither LDH, underscore nor part of valid UTF-8.
-    package init?(octets: [UInt8]) {
+    public init?(octets: [UInt8]) {
         guard !octets.isEmpty, octets.count <= Self.maximumOctets * 4 else { return nil }
         var labels = octets.split(separator: 0x2E, omittingEmptySubsequences: false)
         if labels.count > 1, labels.last?.isEmpty == true { labels.removeLast() }
@@ -44,7 +45,7 @@ package struct DNSName: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Reads a domain from text.
-    package init?(_ text: String) { self.init(octets: Array(text.utf8)) }
+    public init?(_ text: String) { self.init(octets: Array(text.utf8)) }
 
     /// Reads an uncompressed name from record data.
     ///

@@ -4,3 +4,11 @@
 @_exported public import JSON
 @_exported public import Logging
 @_exported public import PolicyProtocol
+
+@_exported public import struct Addresses.IPAddress
+@_exported public import struct Addresses.IPNetwork
+@_exported public import enum DNSResolver.DNSAnswer
+@_exported public import enum DNSResolver.DNSFailure
+@_exported public import enum DNSResolver.DNSRecord
+@_exported public import enum DNSResolver.DNSRecordType
+@_exported public import struct DomainNames.DNSName

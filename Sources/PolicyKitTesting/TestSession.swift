@@ -71,11 +71,14 @@ public final class TestSession {
     ///   - types: The plugins that the lines may name.
     ///   - lines: The content of `config/plugins`.
     ///   - files: The control files: name and content.
+    ///   - resolver: What answers the plugins' questions to the DNS, mostly a ``TestResolver``; `nil`:
+    ///     the servers of `worker.toml` among the files.
     /// - Throws: Everything that is wrong in lines and files.
     public init(
         _ types: [any Plugin.Type],
         plugins lines: String,
-        files: [String: String] = [:]
+        files: [String: String] = [:],
+        resolver: (any NameResolver)? = nil
     ) async throws {
         self.folder = try TestFolder()
         for (name, content) in files.merging(["plugins": lines], uniquingKeysWith: { $1 }) {
@@ -93,7 +96,8 @@ public final class TestSession {
             logger: logger,
             configuration: configuration,
             controlFiles: ControlFiles(directories: configuration.controlDirectories) { _ in },
-            store: self.store
+            store: self.store,
+            resolver: resolver
         )
         self.plugins = try LoadedPlugins(
             PluginsFile.load(directories: configuration.controlDirectories).lines,

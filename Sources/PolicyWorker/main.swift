@@ -1,4 +1,3 @@
-import DNSPlugins
 import NetworkPlugins
 import PolicyKit
 import StandardPlugins

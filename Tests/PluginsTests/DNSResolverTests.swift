@@ -1,7 +1,33 @@
+import Addresses
 import DNSResolver
+import DomainNames
 import Testing
 
 @Suite struct DNSNameTests {
+    @Test(arguments: [
+        ("192.0.2.1", "dnsbl.example", "1.2.0.192.dnsbl.example"),
+        ("192.0.2.1", nil, "1.2.0.192.in-addr.arpa"),
+        (
+            "2001:db8::567:89ab", nil,
+            "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
+        ),
+    ])
+    func `an address backwards is a name`(
+        address: String,
+        zone: String?,
+        name: String
+    ) throws {
+        let address = try #require(IPAddress(parsing: address))
+        #expect(DNSName(reversing: address, under: zone.flatMap { DNSName($0) })?.text == name)
+    }
+
+    @Test func `an address backwards under a zone that is too long is no name`() throws {
+        let address = try #require(IPAddress(parsing: "2001:db8::1"))
+        let label = String(repeating: "a", count: 63)
+        let zone = try #require(DNSName("\(label).\(label).\(label)"))
+        #expect(DNSName(reversing: address, under: zone) == nil)
+    }
+
     @Test(arguments: [
         ("Example.ORG", "example.org"), ("example.org.", "example.org"), ("a", "a"),
         ("_dmarc.example.org", "_dmarc.example.org"),
@@ -60,8 +86,8 @@ import Testing
         _ server: FakeDNSServer,
         timeout: Duration = .seconds(20),
         outstanding: Int = 100
-    ) throws -> DNSResolver {
-        try DNSResolver(
+    ) throws -> UnboundResolver {
+        try UnboundResolver(
             DNSConfiguration(
                 servers: [server.address],
                 timeout: timeout,
@@ -205,11 +231,13 @@ import Testing
         "", "dns.example", "127.0.0.1:", "127.0.0.1:x", "[::1", "[::1]x", "1.2.3.4 5",
     ])
     func `a server that is no address is an error at start`(server: String) {
-        #expect(throws: DNSSetupError.self) { try DNSResolver(DNSConfiguration(servers: [server])) }
+        #expect(throws: DNSSetupError.self) {
+            try UnboundResolver(DNSConfiguration(servers: [server]))
+        }
     }
 
     @Test(arguments: ["127.0.0.1", "127.0.0.1:5353", "::1", "[::1]:53", "[::1]"])
     func `addresses with and without a port are servers`(server: String) throws {
-        try DNSResolver(DNSConfiguration(servers: [server])).shutdown()
+        try UnboundResolver(DNSConfiguration(servers: [server])).shutdown()
     }
 }

@@ -1,6 +1,6 @@
-import DNSPlugins
 import PolicyKit
 import PolicyKitTesting
+import StandardPlugins
 import Testing
 
 @Suite struct ResolvableFromhostTests {
@@ -54,6 +54,28 @@ import Testing
 
     private static let result = NoteKey<String>("resolvable_fromhost", in: .transaction)
     private static let host = NoteKey<String>("resolvable_fromhost_host", in: .transaction)
+
+    @Test func `a resolver for tests stands in for the DNS`() async throws {
+        let resolver = TestResolver { name, type in
+            switch (name, type) {
+            case ("example.net", .mx): .records([.mx(20, "b.example"), .mx(10, "a.example")])
+            case ("a.example", .a): .records([.address("192.0.2.1")])
+            case ("a.example", .aaaa): .nodata
+            case ("slow.example", _): .failure(.timedOut)
+            default: .nxdomain
+            }
+        }
+        let session = try await TestSession(
+            [ResolvableFromhost.self],
+            plugins: "resolvable_fromhost",
+            resolver: resolver
+        )
+        #expect(try await session.mail(from: "bob@Example.NET") == .declined)
+        #expect(resolver.questions.first == .init(name: "example.net", type: .mx))
+        #expect(Set(resolver.questions.dropFirst().map(\.name)) == ["a.example"])
+        #expect(try await session.mail(from: "bob@slow.example").reply?.code == 451)
+        #expect(try await session.mail(from: "bob@absent.example").reply?.code == 450)
+    }
 
     @Test(arguments: [
         ("bob@mx.test", "mx"), ("bob@MX.test", "mx"), ("bob@six.test", "mx"), ("bob@a.test", "a"),

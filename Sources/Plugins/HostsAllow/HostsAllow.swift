@@ -1,8 +1,5 @@
 package import PolicyKit
 
-import struct Configuration.IPAddress
-import struct Configuration.IPNetwork
-
 /// Refuses or admits clients by their address, as `hosts_allow` says.
 ///
 /// See README.md.

@@ -1,8 +1,5 @@
 package import PolicyKit
 
-import struct Configuration.IPAddress
-import struct Configuration.IPNetwork
-
 /// Decides which clients may relay.
 ///
 /// See README.md.

@@ -1,5 +1,4 @@
-import Configuration
-import DNSResolver
+import PolicyKit
 
 /// What is known about where mail for a sender's domain would go.
 enum FromhostResult: Sendable, Equatable {
@@ -23,7 +22,7 @@ struct FromhostSearch: Sendable {
     /// The most MX hosts whose addresses are asked for, best preference first.
     static let maximumExchanges = 20
 
-    let resolver: DNSResolver
+    let resolver: any NameResolver
     let invalidNetworks: [IPNetwork]
     let deadline: ContinuousClock.Instant
 
@@ -106,28 +105,20 @@ struct FromhostSearch: Sendable {
     private func look(up name: DNSName, _ type: DNSRecordType) async -> Finding {
         switch await self.resolver.query(name, type, deadline: self.deadline) {
         case .records(let records):
-            records.contains { IPAddress($0).map { self.isValid($0) } ?? false }
+            self.hasValidAddress(records)
                 ? .good(name.text) : .bad
         case .nodata, .nxdomain: .bad
         case .failure: .unknown
         }
     }
 
+    private func hasValidAddress(_ records: [DNSRecord]) -> Bool {
+        records.contains { record in
+            if case .address(let address) = record { self.isValid(address) } else { false }
+        }
+    }
+
     private func isValid(_ address: IPAddress) -> Bool {
         !self.invalidNetworks.contains { $0.contains(address) }
-    }
-}
-
-extension IPAddress {
-    /// The address of an A or AAAA record.
-    init?(_ record: DNSRecord) {
-        switch record {
-        case .a(let address):
-            self.init(ipv4: address.octets.reduce(0) { $0 << 8 | UInt32($1) })
-        case .aaaa(let address):
-            self.init(ipv6: address.octets.reduce(0) { $0 << 8 | UInt128($1) })
-        default:
-            return nil
-        }
     }
 }

@@ -1,5 +1,3 @@
-import Configuration
-import DNSResolver
 package import PolicyKit
 
 /// Refuses a sender whose domain could not get an answer: no MX, no address, or a null MX.
@@ -16,7 +14,7 @@ package struct ResolvableFromhost: MailHook {
 
     private let refusal: Refusal
     private let invalidNetworks: ControlFile<[IPNetwork]>
-    private let resolver: DNSResolver
+    private let resolver: any NameResolver
 
     package init(configuration: PluginConfiguration) throws {
         self.refusal = configuration.refusal(.reject, .temp)
@@ -27,9 +25,7 @@ package struct ResolvableFromhost: MailHook {
             }
             return network
         }
-        self.resolver = try DNSResolver.shared(
-            DNSConfiguration(configuration.shared.configuration.dns)
-        )
+        self.resolver = try configuration.resolver()
     }
 
     package func mail(_ event: MailEvent) async throws -> Answer {
@@ -117,14 +113,4 @@ extension NoteKey<String> {
     static let resolvableFromhost = NoteKey("resolvable_fromhost", in: .transaction)
     /// The sender's domain.
     static let resolvableFromhostHost = NoteKey("resolvable_fromhost_host", in: .transaction)
-}
-
-extension DNSConfiguration {
-    /// What `config/worker.toml` says under `[dns]`.
-    init(_ dns: WorkerConfiguration.DNS) {
-        self.init(
-            servers: dns.servers.map { "[\($0.host)]:\($0.port)" },
-            timeout: .milliseconds(dns.timeoutMS)
-        )
-    }
 }

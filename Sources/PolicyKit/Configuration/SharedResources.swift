@@ -16,19 +16,23 @@ public struct SharedResources: Sendable {
     package let controlFiles: ControlFiles
     /// What ``PluginConfiguration/store(named:)`` hands out in parts.
     package let store: any Store
+    /// What ``PluginConfiguration/resolver()`` hands out in tests; `nil`: the one of `[dns]`.
+    package let resolver: (any NameResolver)?
 
     package init(
         eventLoop: any EventLoop,
         logger: Logger,
         configuration: WorkerConfiguration,
         controlFiles: ControlFiles,
-        store: any Store = MemoryStore { System.nowMilliseconds }
+        store: any Store = MemoryStore { System.nowMilliseconds },
+        resolver: (any NameResolver)? = nil
     ) {
         self.eventLoop = eventLoop
         self.logger = logger
         self.configuration = configuration
         self.controlFiles = controlFiles
         self.store = store
+        self.resolver = resolver
     }
 
     /// The folder that holds the configuration folder: relative paths begin here.

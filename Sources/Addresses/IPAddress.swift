@@ -2,24 +2,27 @@
 ///
 /// An IPv4-mapped address (`::ffff:192.0.2.1`, RFC 4291 §2.5.5.2) is read as the IPv4 address, so
 /// that a client cannot evade a list by connecting over IPv6.
-package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
+public struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     /// The address's bits, an IPv4 address in the lowest 32.
     let bits: UInt128
-    package let isIPv6: Bool
+    /// Whether it is an IPv6 address and not IPv4.
+    public let isIPv6: Bool
 
     /// How `::ffff:a.b.c.d` is read.
-    package enum MappedAddress: Sendable {
+    public enum MappedAddress: Sendable {
+        /// It is the IPv4 address.
         case unwrap
+        /// It stays an IPv6 address.
         case keep
     }
 
     /// An IPv4 address, most significant octet first.
-    package init(ipv4 bits: UInt32) {
+    public init(ipv4 bits: UInt32) {
         self.init(bits: UInt128(bits), isIPv6: false)
     }
 
     /// An IPv6 address, most significant octet first; an IPv4-mapped one becomes IPv4.
-    package init(ipv6 bits: UInt128) {
+    public init(ipv6 bits: UInt128) {
         self.init(ipv6: bits, mapped: .unwrap)
     }
 
@@ -39,7 +42,7 @@ package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
     /// Reads a literal: `192.0.2.1` or `2001:db8::1`, without brackets, prefix or zone.
     ///
     /// - Returns: `nil` if it is anything else; `010.0.0.1` is refused, some read it as octal.
-    package init?(parsing text: String, mapped: MappedAddress = .unwrap) {
+    public init?(parsing text: String, mapped: MappedAddress = .unwrap) {
         if text.utf8.contains(UInt8(ascii: ":")) {
             guard let bits = Self.ipv6Bits(text[...]) else { return nil }
             self.init(ipv6: bits, mapped: mapped)
@@ -49,14 +52,21 @@ package struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// The octets, most significant first: 4 or 16.
+    public var octets: [UInt8] {
+        stride(from: self.isIPv6 ? 120 : 24, through: 0, by: -8).map {
+            UInt8(truncatingIfNeeded: self.bits >> UInt128($0))
+        }
+    }
+
     /// The block of addresses that belongs to one client: an IPv4 address itself, the /64 of an
     /// IPv6 address (RFC 4291 §2.5.1).
-    package var clientNetwork: IPAddress {
+    public var clientNetwork: IPAddress {
         self.isIPv6 ? IPAddress(bits: (self.bits >> 64) << 64, isIPv6: true) : self
     }
 
     /// RFC 5952 for IPv6: lower case, the longest run of zeros shortened.
-    package var description: String {
+    public var description: String {
         guard self.isIPv6 else {
             return stride(from: 24, through: 0, by: -8)
                 .map { String((self.bits >> UInt128($0)) & 0xff) }

@@ -5,17 +5,18 @@
 ///   ignored
 /// - `192.0.2.`, `2001:db8:`: a block cut where an octet (or a group) ends; the dot (or colon) at the
 ///   end is what makes it a block, so that `192.168.1` cannot mean 192.168.10.x by accident
-package struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
+public struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
     private let bits: UInt128
     private let mask: UInt128
-    package let isIPv6: Bool
-    /// 0 … 32 or 0 … 128.
-    package let prefixLength: Int
+    /// Whether it is a block of IPv6 addresses and not of IPv4.
+    public let isIPv6: Bool
+    /// How many bits all addresses share: 0 … 32 or 0 … 128.
+    public let prefixLength: Int
 
     /// The block of the first `prefixLength` bits of `address`.
     ///
     /// - Returns: `nil` if the address has fewer bits.
-    package init?(_ address: IPAddress, prefixLength: Int) {
+    public init?(_ address: IPAddress, prefixLength: Int) {
         let width = address.isIPv6 ? 128 : 32
         guard (0...width).contains(prefixLength) else { return nil }
         let all = address.isIPv6 ? UInt128.max : UInt128(UInt32.max)
@@ -28,7 +29,7 @@ package struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
     /// Reads one of the forms above.
     ///
     /// - Returns: `nil` if it is none of them.
-    package init?(parsing text: String) {
+    public init?(parsing text: String) {
         if let slash = text.firstIndex(of: "/") {
             let length = text[text.index(after: slash)...]
             guard let address = IPAddress(parsing: String(text[..<slash]), mapped: .keep),
@@ -89,12 +90,12 @@ package struct IPNetwork: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Whether `address` lies in the block; an address of the other family never does.
-    package func contains(_ address: IPAddress) -> Bool {
+    public func contains(_ address: IPAddress) -> Bool {
         address.isIPv6 == self.isIPv6 && address.bits & self.mask == self.bits
     }
 
-    /// `192.0.2.0/24`.
-    package var description: String {
+    /// The block as `192.0.2.0/24`.
+    public var description: String {
         let address =
             self.isIPv6
             ? IPAddress(ipv6: self.bits) : IPAddress(ipv4: UInt32(truncatingIfNeeded: self.bits))

@@ -1,4 +1,4 @@
-@_exported public import DomainNames
+package import DomainNames
 import Glibc
 import Synchronization
 
@@ -12,7 +12,7 @@ import Synchronization
 ///
 /// Safe from any task or thread. Ends with ``shutdown()`` or when the last reference goes; what
 /// is under way then is answered `.failure(.closed)`.
-package final class DNSResolver: Sendable {
+package final class UnboundResolver: Sendable {
     private let inbox: ResolverInbox
     private let timeout: Duration
     private let lastID = Atomic<UInt64>(0)
@@ -36,17 +36,17 @@ package final class DNSResolver: Sendable {
     /// It lives as long as somebody keeps it; nobody may shut it down.
     package static func shared(
         _ configuration: DNSConfiguration
-    ) throws(DNSSetupError) -> DNSResolver {
+    ) throws(DNSSetupError) -> UnboundResolver {
         try Self.resolvers.withLock { resolvers throws(DNSSetupError) in
             if let resolver = resolvers[configuration]?.resolver { return resolver }
-            let resolver = try DNSResolver(configuration)
+            let resolver = try UnboundResolver(configuration)
             resolvers[configuration] = Weak(resolver: resolver)
             return resolver
         }
     }
 
     private struct Weak {
-        weak var resolver: DNSResolver?
+        weak var resolver: UnboundResolver?
     }
 
     private static let resolvers = Mutex<[DNSConfiguration: Weak]>([:])
