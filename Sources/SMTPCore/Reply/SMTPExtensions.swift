@@ -41,13 +41,6 @@ package struct SMTPSecurity: Hashable, Sendable {
     /// The client said who it is (RFC 4954 §4: AUTH is not taken again).
     package var isAuthenticated = false
 
-    package init() {}
-
-    init(isEncrypted: Bool, isAuthenticated: Bool) {
-        self.isEncrypted = isEncrypted
-        self.isAuthenticated = isAuthenticated
-    }
-
     /// Every state that there is, in the order of ``index``.
     static let all: [Self] = [false, true].flatMap { isAuthenticated in
         [false, true].map { Self(isEncrypted: $0, isAuthenticated: isAuthenticated) }

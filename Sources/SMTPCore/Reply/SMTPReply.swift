@@ -135,26 +135,13 @@ extension SMTPReply {
         return self.naming(ReplyCode(known: 250), [first] + text.dropFirst())
     }
 
-    /// The answer to EHLO: the host's name and the `text` of a worker on the first line, then a
-    /// keyword a line, always in the same order.
+    /// The answer to EHLO: the first line of this answer to HELO, then a keyword a line, always in the
+    /// same order.
     ///
-    /// The first line is cut where it would go on in the next: that one would be read as a keyword.
+    /// What did not fit into the first line is dropped: the next one would be read as a keyword.
     ///
     /// - Note: RFC 5321 §4.1.1.1.
-    package static func ehlo(
-        hostname: [UInt8],
-        text: [UInt8] = [],
-        extensions: SMTPExtensions,
-        maximumMessageOctets: Int
-    ) -> SMTPReply {
-        let words = self.words(of: text, after: hostname).joined(separator: [.space])
-        let first = Array(words.prefix(SMTPReplyEncoder.room(status: 0)))
-        let keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
-        return self.naming(ReplyCode(known: 250), [first] + keywords)
-    }
-
-    /// The first line of this reply, then the keywords of EHLO.
-    func with(_ extensions: SMTPExtensions, maximumMessageOctets: Int) -> SMTPReply {
+    func offering(_ extensions: SMTPExtensions, maximumMessageOctets: Int) -> SMTPReply {
         let keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
         return Self.naming(ReplyCode(known: 250), self.lines.prefix(1).map(Array.init) + keywords)
     }

@@ -49,9 +49,8 @@ package final class SMTPConfiguration: Sendable {
                 offers.append(same)
                 continue
             }
-            let reply = SMTPReply.ehlo(
-                hostname: hostname,
-                extensions: extensions,
+            let reply = self.heloReply.offering(
+                extensions,
                 maximumMessageOctets: limits.maximumMessageOctets
             )
             offers.append(Offer(extensions: extensions, reply: reply))
@@ -60,17 +59,20 @@ package final class SMTPConfiguration: Sendable {
     }
 
     /// What EHLO offers to a session in this state, and MAIL's parameters are held against.
-    package func extensions(in security: SMTPSecurity) -> SMTPExtensions {
+    func extensions(in security: SMTPSecurity) -> SMTPExtensions {
         self.offers[security.index].extensions
     }
 
     /// 250 to EHLO from a session in this state.
     ///
-    /// `worded` is a reply of policy's: of it the first line stays, and the keywords are ours.
-    package func ehloReply(in security: SMTPSecurity, worded: SMTPReply? = nil) -> SMTPReply {
+    /// `worded` is an answer to HELO that policy worded: its first line takes the place of ours.
+    func ehloReply(in security: SMTPSecurity, worded: SMTPReply? = nil) -> SMTPReply {
         let offer = self.offers[security.index]
         guard let worded else { return offer.reply }
-        return worded.with(offer.extensions, maximumMessageOctets: self.limits.maximumMessageOctets)
+        return worded.offering(
+            offer.extensions,
+            maximumMessageOctets: self.limits.maximumMessageOctets
+        )
     }
 }
 

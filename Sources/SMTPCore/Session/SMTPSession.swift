@@ -44,7 +44,7 @@ package struct SMTPSession: ~Copyable {
     private var contentMeter: SMTPContentMeter
 
     /// What EHLO's keywords and MAIL's parameters depend on.
-    package internal(set) var security = SMTPSecurity()
+    var security = SMTPSecurity()
 
     /// Replies to the last message that are sent before the next command is read, the last one first.
     private var repliesLeft: [SMTPReply] = []

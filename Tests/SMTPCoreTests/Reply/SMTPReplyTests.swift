@@ -112,12 +112,8 @@ struct SMTPReplyTests {
         let helo = SMTPReply.helo(hostname: host, text: [octets("mx Hi"), octets("there")])
         #expect(helo.wire == octets("250-mx Hi\r\n250 there\r\n"))
         let long = [UInt8](repeating: UInt8(ascii: "x"), count: 600)
-        let ehlo = SMTPReply.ehlo(
-            hostname: host,
-            text: long,
-            extensions: .size,
-            maximumMessageOctets: 7
-        )
+        let ehlo = SMTPReply.helo(hostname: host, text: [long, octets("STARTTLS")])
+            .offering(.size, maximumMessageOctets: 7)
         #expect(ehlo.wire == octets("250-mx ") + long[..<503] + octets("\r\n250 SIZE 7\r\n"))
     }
 
@@ -129,11 +125,8 @@ struct SMTPReplyTests {
     }
 
     @Test func `keywords are offered in one order`() {
-        let reply = SMTPReply.ehlo(
-            hostname: octets("mx"),
-            extensions: .standard,
-            maximumMessageOctets: 7
-        )
+        let reply = SMTPReply.helo(hostname: octets("mx"))
+            .offering(.standard, maximumMessageOctets: 7)
         #expect(
             String(decoding: reply.wire, as: UTF8.self) == """
                 250-mx\r
@@ -145,14 +138,12 @@ struct SMTPReplyTests {
 
                 """
         )
-        let none = SMTPReply.ehlo(hostname: octets("mx"), extensions: [], maximumMessageOctets: 7)
+        let none = SMTPReply.helo(hostname: octets("mx"))
+            .offering([], maximumMessageOctets: 7)
         #expect(none.wire == octets("250 mx\r\n"))
         // RFC 6531 §3.1: not without 8BITMIME.
-        let alone = SMTPReply.ehlo(
-            hostname: octets("mx"),
-            extensions: .smtpUTF8,
-            maximumMessageOctets: 7
-        )
+        let alone = SMTPReply.helo(hostname: octets("mx"))
+            .offering(.smtpUTF8, maximumMessageOctets: 7)
         #expect(alone.wire == octets("250 mx\r\n"))
     }
 
