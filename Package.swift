@@ -68,7 +68,7 @@ let package = Package(
             providers: [.apt(["libpcre2-dev"])]
         ),
         .systemLibrary(name: "CLinux"),
-        .target(name: "ServiceManager", dependencies: ["CLinux"]),
+        .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "Addresses"),
@@ -77,13 +77,16 @@ let package = Package(
         .target(name: "PolicyPool"),
         .target(name: "SMTPCore"),
         .target(name: "PolicyCore", dependencies: ["JSON", "PolicyProtocol", "SMTPCore"]),
-        .target(name: "Configuration", dependencies: ["Addresses", "PolicyProtocol", "TOMLKit"]),
+        .target(
+            name: "Configuration",
+            dependencies: ["Addresses", "PolicyProtocol", "System", "TOMLKit"]
+        ),
         .target(name: "ServiceLog", dependencies: ["Configuration", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
                 "Addresses", "Configuration", "DNSResolver", "DomainNames", "JSON",
-                "PolicyProtocol", "ServiceLog", "ServiceManager",
+                "PolicyProtocol", "ServiceLog", "System",
                 arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
@@ -137,13 +140,13 @@ let package = Package(
             name: "Frontend",
             dependencies: [
                 "Configuration", "JSON", "PolicyCore", "PolicyPool", "PolicyProtocol", "SMTPCore",
-                "ServiceLog", "ServiceManager", arguments, logging, nioCore, nioPosix, signals,
+                "ServiceLog", "System", arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "ServiceManager",
+                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "System",
                 arguments, logging,
             ]
         ),
@@ -159,7 +162,7 @@ let package = Package(
             name: "ServiceLogTests",
             dependencies: ["Configuration", "JSON", "ServiceLog", logging]
         ),
-        .testTarget(name: "ServiceManagerTests", dependencies: ["ServiceManager"]),
+        .testTarget(name: "SystemTests", dependencies: ["System"]),
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(
             name: "PolicyCoreTests",
@@ -169,7 +172,7 @@ let package = Package(
             name: "FrontendTests",
             dependencies: [
                 "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting", "PolicyProtocol",
-                "SMTPCore",
+                "SMTPCore", "System",
             ]
         ),
         .testTarget(

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 extension FrontendConfiguration {
     /// Reads and checks `<directory>/frontend.toml`; without that file all values are defaults.
@@ -109,7 +110,7 @@ extension FrontendConfiguration {
     private func checkSockets(_ reader: TOMLReader) {
         for (index, pool) in self.pools.enumerated() {
             let path = "\(self.runtimeDirectory)/pools/\(pool.name)/\(self.id).sock"
-            guard path.utf8.count > 107 else { continue }
+            guard path.utf8.count > UnixSocketAddress.maximumPathOctets else { continue }
             reader.report(
                 "pool[\(index)].name",
                 "its socket \(path) has \(path.utf8.count) octets, a socket's path may have 107",

@@ -5,7 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLog
-import ServiceManager
+import System
 import UnixSignals
 
 /// `gatepost-frontend`: listens, speaks SMTP, asks the policy pools.
@@ -96,10 +96,3 @@ struct FrontendCommand: AsyncParsableCommand {
 
 extension LogLevel: ExpressibleByArgument {}
 extension LogFormat: ExpressibleByArgument {}
-
-/// Exit codes, from sysexits(3).
-enum ExitStatus {
-    static let usage: Int32 = 64
-    static let unavailable: Int32 = 69
-    static let configuration: Int32 = 78
-}

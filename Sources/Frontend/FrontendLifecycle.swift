@@ -4,7 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLog
-import ServiceManager
+import System
 import UnixSignals
 
 /// What the process does around the event loop, from the start to the last log line.

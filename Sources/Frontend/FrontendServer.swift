@@ -8,7 +8,7 @@ import PolicyCore
 import PolicyProtocol
 import SMTPCore
 import ServiceLog
-import ServiceManager
+import System
 
 /// The frontend: its listeners, sessions and pools, all on one event loop.
 ///
@@ -124,11 +124,7 @@ final class FrontendServer {
     /// Monotonic milliseconds.
     var nowMS: Int64 { Int64(clamping: self.nowNS / 1_000_000) }
     /// Unix milliseconds.
-    var unixMS: Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
+    var unixMS: Int64 { UnixTime.milliseconds }
 
     /// The current time as a Received field has it.
     func date() -> [UInt8] { self.dates.text(Int(self.unixMS / 1_000)) }

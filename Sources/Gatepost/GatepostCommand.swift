@@ -1,6 +1,6 @@
 import ArgumentParser
 import Configuration
-import ServiceManager
+import System
 
 /// `gatepost`: the command for operators.
 @main
@@ -26,12 +26,4 @@ struct GatepostCommand: ParsableCommand {
             Self.exit(withError: error)
         }
     }
-}
-
-/// The exit codes that Gatepost's programs use, from sysexits.h.
-enum SystemExit {
-    static let usage: Int32 = 64
-    static let unavailable: Int32 = 69
-    static let software: Int32 = 70
-    static let configuration: Int32 = 78
 }

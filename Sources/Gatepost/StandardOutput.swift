@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// Writes whole lines to standard output, unbuffered, because a program may wait for them in a
 /// pipe.
@@ -13,12 +14,6 @@ enum StandardError {
 
 private enum Line {
     static func write(_ line: String, to descriptor: Int32) {
-        var rest = Array("\(line)\n".utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return }
-            rest = rest.dropFirst(count)
-        }
+        _ = DescriptorCalls.write(Array("\(line)\n".utf8), to: descriptor)
     }
 }

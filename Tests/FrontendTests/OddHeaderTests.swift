@@ -2,6 +2,7 @@ import Glibc
 import PolicyKit
 import PolicyKitTesting
 import SMTPCore
+import System
 import Testing
 
 @testable import Frontend

@@ -1,5 +1,6 @@
 import Glibc
 import PolicyCore
+import System
 import Testing
 
 @testable import Frontend

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import System
 
 /// One entry of a control file: a line without its surrounding white space that is no comment.
 package struct ControlLine: Sendable, Equatable {
@@ -152,11 +153,7 @@ package final class ControlFiles: Sendable {
         self.onError = onError
     }
 
-    private static let clockMS: @Sendable () -> Int64 = {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
-    }
+    private static let clockMS: @Sendable () -> Int64 = { UnixTime.milliseconds }
 
     /// The files as they were when the session began.
     ///

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// What identifies a file's content without reading it; equal stamps mean unchanged.
 struct FileStamp: Equatable, Sendable {
@@ -73,18 +74,9 @@ enum FileOctets {
         guard let stamp = FileStamp(descriptor: descriptor) else { throw Failure() }
         guard stamp.isRegular else { throw Failure(code: EINVAL, reason: "is not a plain file") }
         var octets: [UInt8] = []
-        let step = 65_536
         while true {
-            var count = 0
-            let chunk = [UInt8](unsafeUninitializedCapacity: step) { buffer, initialized in
-                count = Glibc.read(descriptor, buffer.baseAddress, step)
-                initialized = max(0, count)
-            }
-            if count == 0 { return (octets, stamp) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw Failure()
-            }
+            guard let chunk = DescriptorCalls.read(descriptor) else { throw Failure() }
+            guard !chunk.isEmpty else { return (octets, stamp) }
             octets += chunk
             guard octets.count <= Self.maximumOctets else {
                 throw Failure(code: EFBIG, reason: "is longer than \(Self.maximumOctets) octets")

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLog
+import System
 
 /// A listening socket that goes on listening however accept(2) fails.
 ///

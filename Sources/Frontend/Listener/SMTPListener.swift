@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import SMTPCore
+import System
 
 /// One `[[listener]]`: its socket, its greeting delay, its SMTP settings.
 ///

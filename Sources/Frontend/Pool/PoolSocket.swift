@@ -1,14 +1,11 @@
 import Glibc
-import ServiceManager
+import System
 
 /// The place of a pool's Unix socket: taken by one frontend, never stolen from another.
 ///
 /// A lock on `<runtime_directory>/<frontend id>.lock` says who owns the id; a socket file found
 /// under the lock is stale, and still is only removed when nobody answers on it.
 struct PoolSocketPlace {
-    /// Longest path that fits `sockaddr_un`, without its NUL.
-    static let maximumPathOctets = 107
-
     let path: String
 
     init(runtimeDirectory: String, pool: String, frontendID: String) {
@@ -20,7 +17,7 @@ struct PoolSocketPlace {
     /// - Throws: ``SystemError`` when the path is too long, is no socket, or a process answers on it;
     ///   ``UnsafePlace`` when the folder or the socket is another user's.
     func prepare() throws {
-        guard self.path.utf8.count <= Self.maximumPathOctets else {
+        guard self.path.utf8.count <= UnixSocketAddress.maximumPathOctets else {
             throw SystemError("bind (at most 107 octets fit)", self.path, ENAMETOOLONG)
         }
         try Self.makeFolders(above: self.path)
@@ -52,15 +49,8 @@ struct PoolSocketPlace {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
         guard descriptor >= 0 else { throw SystemError("make a socket for", self.path, errno) }
         defer { close(descriptor) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: self.path.utf8) }
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        return result == 0 || errno == EAGAIN
+        guard let address = UnixSocketAddress(self.path) else { return false }
+        return address.connect(descriptor) == 0 || errno == EAGAIN
     }
 
     /// Makes the folders above `path`, 0755; those that are there stay as they are.

@@ -8,6 +8,7 @@ import PolicyCore
 import PolicyPool
 import PolicyProtocol
 import ServiceLog
+import System
 
 /// One pool of workers: performs what its machine decides.
 ///

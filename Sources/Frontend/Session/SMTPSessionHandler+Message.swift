@@ -5,6 +5,7 @@ import NIOPosix
 import PolicyCore
 import PolicyProtocol
 import SMTPCore
+import System
 
 // MARK: - What arrives
 

@@ -4,6 +4,7 @@ import Logging
 import PolicyCore
 import PolicyProtocol
 import SMTPCore
+import System
 
 /// A question as a shadow of its pool gets it: copied when the pool is asked, so that the session
 /// neither waits for the shadow nor notices it.

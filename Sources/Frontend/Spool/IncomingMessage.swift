@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import SMTPCore
+import System
 
 /// The message that is arriving or has arrived.
 ///

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import System
 
 /// The files in which ``PoisonEvidence`` keeps one poisoned question.
 enum PoisonFiles {
@@ -63,12 +64,7 @@ enum PoisonFiles {
         unlink(path)
         var copy: Int32 = -1
         defer { if copy >= 0 { close(copy) } }
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = chunk.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { return }
-            let octets = Array(chunk[..<count])
+        while let octets = DescriptorCalls.read(source), !octets.isEmpty {
             guard
                 let next = try? SpoolFileCalls.append(octets, to: copy, path: path, mode: 0o600)
             else { return }

@@ -1,6 +1,7 @@
 import Glibc
 import PolicyCore
 import SMTPCore
+import System
 
 /// Takes over a message that a worker left in its pool's `out/` folder.
 ///
@@ -114,24 +115,20 @@ enum ReplacementMessage {
         var descriptor: Int32 = -1
         defer { if descriptor >= 0 { close(descriptor) } }
         var remaining = size
-        var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
-            let count = chunk.withUnsafeMutableBytes { read(source, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else {
+            guard let octets = DescriptorCalls.read(source) else {
                 throw SystemError("read the replacement for", destination, errno)
             }
-            guard count <= remaining else { throw Refusal.unstable }
-            remaining -= count
-            let octets = Array(chunk[..<count])
+            guard octets.count <= remaining else { throw Refusal.unstable }
+            remaining -= octets.count
             guard lineEnds.accepts(octets) else { throw Refusal.bareNewline }
             // Empty until the header section is complete.
-            let ready = count > 0 ? try head.read(octets) : head.finish()
+            let ready = octets.isEmpty ? head.finish() : try head.read(octets)
             written += ready.count
-            if !ready.isEmpty || count == 0 && descriptor < 0 {
+            if !ready.isEmpty || octets.isEmpty && descriptor < 0 {
                 descriptor = try SpoolFileCalls.append(ready, to: descriptor, path: destination)
             }
-            guard count > 0 else { break }
+            guard !octets.isEmpty else { break }
         }
         guard remaining == 0 else { throw Refusal.unstable }
         guard lineEnds.isComplete else { throw Refusal.bareNewline }

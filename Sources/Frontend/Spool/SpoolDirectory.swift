@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import System
 
 /// The folder that holds the messages of one frontend until they are answered.
 ///
@@ -141,23 +142,5 @@ struct SpoolDirectory: Sendable {
         guard lstat(path, &facts) == 0 else { throw SystemError("stat", path, errno) }
         guard facts.st_mode & S_IFMT == S_IFDIR else { throw SystemError("open", path, ENOTDIR) }
         guard access(path, W_OK | X_OK) == 0 else { throw SystemError("write to", path, errno) }
-    }
-}
-
-/// A system call that failed: its name, its file, and `errno`.
-struct SystemError: Error, Equatable, CustomStringConvertible {
-    let call: String
-    let subject: String
-    /// The `errno` of the failure.
-    let code: Int32
-
-    init(_ call: String, _ subject: String, _ code: Int32) {
-        self.call = call
-        self.subject = subject
-        self.code = code
-    }
-
-    var description: String {
-        "cannot \(self.call) \(self.subject): \(String(cString: strerror(self.code)))"
     }
 }

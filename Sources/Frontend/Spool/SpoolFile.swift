@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import NIOPosix
+import System
 
 /// The spool file of one message; the thread pool writes it, never the event loop.
 ///
@@ -135,22 +136,11 @@ enum SpoolFileCalls {
             descriptor = open(path, flags, mode)
             guard descriptor >= 0 else { throw SystemError("create", path, errno) }
         }
-        var failure: SystemError?
-        octets.withUnsafeBytes { buffer in
-            var offset = 0
-            while offset < buffer.count {
-                let rest = UnsafeRawBufferPointer(rebasing: buffer[offset...])
-                let count = write(descriptor, rest.baseAddress, rest.count)
-                if count < 0 && errno == EINTR { continue }
-                guard count > 0 else {
-                    failure = SystemError("write", path, count == 0 ? ENOSPC : errno)
-                    return
-                }
-                offset += count
-            }
+        let code = DescriptorCalls.write(octets, to: descriptor)
+        guard code == 0 else {
+            close(descriptor)
+            throw SystemError("write", path, code)
         }
-        guard let failure else { return descriptor }
-        close(descriptor)
-        throw failure
+        return descriptor
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Glibc
 import PolicyProtocol
+import System
 
 /// `gatepost check`: prints all mistakes of a configuration; if there are none, which plugins are
 /// asked at which hook, in which order.
@@ -24,7 +25,7 @@ struct CheckCommand: ParsableCommand {
             for line in lines { StandardError.write(FilePath.relativized(line)) }
             let count = lines.count == 1 ? "1 problem" : "\(lines.count) problems"
             StandardError.write("gatepost check: \(count)")
-            throw ExitCode(SystemExit.configuration)
+            throw ExitCode(ExitStatus.configuration)
         }
         guard let found = report.take() else { return }
         for line in CheckListing(report: found, served: plugins.served).lines {
@@ -93,7 +94,7 @@ struct WorkerCheck {
         }
         guard code == 0 else { return ([], [String(cString: strerror(code))], -1) }
         var status: Int32 = 0
-        while waitpid(processID, &status, 0) < 0, errno == EINTR {}
+        _ = retrying { waitpid(processID, &status, 0) }
         let exit = status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
         return (Self.lines(out), Self.lines(err), exit)
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Configuration
+import System
 
 /// `gatepost poison`: lists and shows the poisoned questions, and lets one be asked again.
 struct PoisonCommand: ParsableCommand {
@@ -99,7 +100,7 @@ struct PoisonPlace: ParsableArguments {
             for problem in error.errors {
                 StandardError.write(FilePath.relativized(problem.description))
             }
-            throw ExitCode(SystemExit.configuration)
+            throw ExitCode(ExitStatus.configuration)
         }
     }
 
@@ -123,6 +124,6 @@ struct PoisonPlace: ParsableArguments {
 
     static func failed(_ error: PoisonFolder.Failure) -> ExitCode {
         StandardError.write("gatepost poison: \(error)")
-        return ExitCode(SystemExit.unavailable)
+        return ExitCode(ExitStatus.unavailable)
     }
 }

@@ -1,6 +1,7 @@
 import Configuration
 import Glibc
 import JSON
+import System
 
 /// `<spool_directory>/poison`, where a frontend keeps poisoned questions.
 struct PoisonFolder {
@@ -81,13 +82,12 @@ struct PoisonFolder {
 
     private static func octets(of descriptor: Int32, _ path: String) throws(Failure) -> [UInt8] {
         var octets: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
-            let count = chunk.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw .system("read", path, errno) }
-            guard count > 0 else { return octets }
-            octets += chunk[..<count]
+            guard let chunk = DescriptorCalls.read(descriptor) else {
+                throw .system("read", path, errno)
+            }
+            guard !chunk.isEmpty else { return octets }
+            octets += chunk
         }
     }
 }

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import ServiceManager
+import System
 
 /// One running program: its process, and the pipes from its standard output and its event loop.
 struct ChildProcess {

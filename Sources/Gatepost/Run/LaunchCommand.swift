@@ -1,6 +1,7 @@
 import ArgumentParser
 import CLinux
 import Glibc
+import System
 
 /// Becomes another program, which the kernel kills when the parent dies.
 ///
@@ -24,14 +25,14 @@ struct LaunchCommand: ParsableCommand {
 
     func run() throws {
         let words = self.command.first == "--" ? Array(self.command.dropFirst()) : self.command
-        guard let program = words.first else { throw ExitCode(SystemExit.usage) }
+        guard let program = words.first else { throw ExitCode(ExitStatus.usage) }
         guard gatepost_die_with_parent(SIGKILL) == 0, getppid() == self.parent else {
-            throw ExitCode(SystemExit.software)
+            throw ExitCode(ExitStatus.software)
         }
         _ = gatepost_close_on_exec(UInt32(ChildProcess.heartbeatDescriptor) + 1)
         CStrings.withPointers(words) { argv in _ = execv(program, argv) }
         let reason = String(cString: strerror(errno))
         StandardError.write("gatepost: \(program): \(reason)")
-        throw ExitCode(SystemExit.unavailable)
+        throw ExitCode(ExitStatus.unavailable)
     }
 }

@@ -1,6 +1,6 @@
 import Configuration
 import Glibc
-import ServiceManager
+import System
 
 /// `<runtime_directory>/gatepost.pid`: holds the process id of `gatepost run`.
 ///

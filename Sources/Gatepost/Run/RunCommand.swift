@@ -1,7 +1,7 @@
 import ArgumentParser
 import Configuration
 import ServiceLog
-import ServiceManager
+import System
 
 /// `gatepost run`: starts a frontend and its workers on one machine and keeps them running.
 struct RunCommand: ParsableCommand {
@@ -36,14 +36,14 @@ struct RunCommand: ParsableCommand {
     func run() throws {
         for program in [Program.frontend, .worker] where !program.isInstalled {
             StandardError.write("gatepost: \(program.path) is not there; build or install it")
-            throw ExitCode(SystemExit.unavailable)
+            throw ExitCode(ExitStatus.unavailable)
         }
         let (configuration, problems) = ConfigurationReport.load(directory: self.config)
         guard let configuration, problems.isEmpty else {
             for problem in problems {
                 StandardError.write(FilePath.relativized(problem.description))
             }
-            throw ExitCode(SystemExit.configuration)
+            throw ExitCode(ExitStatus.configuration)
         }
         ServiceLog.bootstrap(
             program: "gatepost",
@@ -81,7 +81,7 @@ struct RunCommand: ParsableCommand {
             case .failed:
                 ServiceLog.complain("gatepost: \(key): \(error); name a folder this user may write")
             }
-            throw ExitCode(SystemExit.unavailable)
+            throw ExitCode(ExitStatus.unavailable)
         }
     }
 }

@@ -1,3 +1,5 @@
+import System
+
 /// Keeps a frontend and its workers running.
 ///
 /// Pure: the ``Supervisor`` tells it what happened, and performs the actions that it answers. A
@@ -288,7 +290,7 @@ struct Supervision {
 
     /// Whether only the operator can help: wrong usage, an address in use, wrong configuration.
     private static func isHopeless(_ code: Int32) -> Bool {
-        [SystemExit.usage, SystemExit.unavailable, SystemExit.configuration].contains(code)
+        [ExitStatus.usage, ExitStatus.unavailable, ExitStatus.configuration].contains(code)
     }
 
     private mutating func spawn(at index: Int, nowMS: Int64) -> Action {

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Logging
 import ServiceLog
-import ServiceManager
+import System
 
 /// Performs the actions of ``Supervision``, on one thread: poll(2) waits for signals and for the
 /// children's output.

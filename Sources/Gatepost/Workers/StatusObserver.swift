@@ -1,5 +1,6 @@
 import Glibc
 import JSON
+import System
 
 /// A worker that observes only `status`, over a blocking socket.
 struct StatusObserver {
@@ -107,22 +108,11 @@ struct StatusObserver {
         let size = socklen_t(MemoryLayout<timeval>.size)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let octets = Array(path.utf8)
-        let fits = withUnsafeMutableBytes(of: &address.sun_path) { place in
-            guard octets.count < place.count else { return false }
-            place.copyBytes(from: octets)
-            return true
+        guard let address = UnixSocketAddress(path) else {
+            close(descriptor)
+            throw self.failure("connect", ENAMETOOLONG)
         }
-        let code =
-            fits
-            ? withUnsafePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            } : -1
-        guard code == 0 else {
+        guard address.connect(descriptor) == 0 else {
             let failure = self.failure("connect")
             close(descriptor)
             throw failure
@@ -130,20 +120,13 @@ struct StatusObserver {
         return descriptor
     }
 
-    private static func failure(_ call: String) -> Failure {
-        Failure(description: "cannot \(call): \(String(cString: strerror(errno)))")
+    private static func failure(_ call: String, _ code: Int32 = errno) -> Failure {
+        Failure(description: "cannot \(call): \(String(cString: strerror(code)))")
     }
 
     private func send(_ text: String) throws(Failure) {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes {
-                Glibc.send(self.socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Self.failure("write") }
-            rest = rest.dropFirst(count)
-        }
+        let code = DescriptorCalls.send(Array(text.utf8), to: self.socket)
+        guard code == 0 else { throw Self.failure("write", code) }
     }
 
     private mutating func line() throws(Failure) -> JSONValue {
@@ -160,14 +143,11 @@ struct StatusObserver {
             guard !self.signals.hasCome(before: self.socket, seconds: Self.timeoutSeconds) else {
                 throw Failure(description: "ended by a signal")
             }
-            var chunk = [UInt8](repeating: 0, count: 65_536)
-            let count = recv(self.socket, &chunk, chunk.count, 0)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw Self.failure("read") }
-            guard count > 0, self.received.count < Self.maximumFrameOctets else {
+            guard let chunk = DescriptorCalls.read(self.socket) else { throw Self.failure("read") }
+            guard !chunk.isEmpty, self.received.count < Self.maximumFrameOctets else {
                 throw Failure(description: "the frontend closed the connection")
             }
-            self.received += chunk[..<count]
+            self.received += chunk
         }
     }
 }

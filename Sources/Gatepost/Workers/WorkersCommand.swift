@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Glibc
 import JSON
+import System
 
 /// `gatepost workers`: shows the workers of each pool of the running frontends, and their state.
 ///
@@ -37,12 +38,12 @@ struct WorkersCommand: ParsableCommand {
             StandardError.write(
                 "gatepost workers: no frontend answers in \(folder); is it running?"
             )
-            throw ExitCode(SystemExit.unavailable)
+            throw ExitCode(ExitStatus.unavailable)
         }
         while true {
             let areAllWell = watch.next { self.show($0) }
             guard self.watch else {
-                if !areAllWell { throw ExitCode(SystemExit.unavailable) }
+                if !areAllWell { throw ExitCode(ExitStatus.unavailable) }
                 return
             }
             // Frontends may start and stop meanwhile.
@@ -56,7 +57,7 @@ struct WorkersCommand: ParsableCommand {
             return try FrontendConfiguration.load(directory: self.config)
         } catch {
             for problem in error.errors { StandardError.write(problem.description) }
-            throw ExitCode(SystemExit.configuration)
+            throw ExitCode(ExitStatus.configuration)
         }
     }
 

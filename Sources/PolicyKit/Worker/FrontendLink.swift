@@ -1,7 +1,7 @@
 import Logging
 import NIOCore
 import NIOPosix
-import ServiceManager
+import System
 
 /// One frontend's socket: dials it, and dials again for ever.
 ///

@@ -4,8 +4,8 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLog
-import ServiceManager
 import Synchronization
+import System
 import UnixSignals
 
 /// The steps of a worker's life, from its command line to its exit code.

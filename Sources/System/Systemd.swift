@@ -76,23 +76,12 @@ package enum Systemd {
     ///   - waits: Whether to wait while systemd's socket is full; otherwise the notification is
     ///     dropped.
     package static func notify(_ state: String, waits: Bool = true) {
-        guard let path = self.notifyAddress, !path.isEmpty else { return }
+        guard let address = self.notifyAddress.flatMap({ UnixSocketAddress($0) }) else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
-        var name = sockaddr_un()
-        name.sun_family = sa_family_t(AF_UNIX)
-        var octets = Array(path.utf8)
-        if octets.first == UInt8(ascii: "@") { octets[0] = 0 }
-        guard octets.count < MemoryLayout.size(ofValue: name.sun_path) else { return }
-        withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: octets) }
         let flags = waits ? 0 : Int32(MSG_DONTWAIT)
-        let length = socklen_t(MemoryLayout<sa_family_t>.size + octets.count)
-        withUnsafePointer(to: &name) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                _ = sendto(descriptor, state, state.utf8.count, flags, address, length)
-            }
-        }
+        _ = address.send(state, from: descriptor, flags: flags)
     }
 
     /// Removes a variable from the environment.

@@ -1,7 +1,7 @@
 import Glibc
 import Testing
 
-@testable import ServiceManager
+@testable import System
 
 @Suite struct SystemdTests {
     /// One process has one environment, so all of it is one test.
