@@ -30,52 +30,15 @@ extension SMTPPhase {
             }
             return answer.action
 
-        case .asking(.content(.headersEnd(let isComplete), var reception)):
-            switch outcome.settled {
-            case .granted where isComplete:
-                self = .asking(.content(.message, reception))
-                return .askMessage
-
-            case .granted:
-                self = .listening(.content(reception))
-                return .proceed
-
-            case .refused(let reply) where isComplete:
-                self = .listening(.commands(.greeted))
-                return .messageAnswered(reply)
-
-            case .refused(let reply):
-                reception.refusal = reply
-                self = .listening(.content(reception))
-                return .proceed
-
-            case .refusedThenClose(let reply):
-                self = .closed
-                return .close(reply)
-
-            case .answeredEach:
-                self = .closed
-                return .close(StandardReplies.internalError)
+        case .asking(.content(let question, let reception)):
+            let answer = question.answered(outcome, in: reception)
+            switch answer.next {
+            case .commands: self = .listening(.commands(.greeted))
+            case .content(let reception): self = .listening(.content(reception))
+            case .message: self = .asking(.content(.message, reception))
+            case .closed: self = .closed
             }
-
-        case .asking(.content(.message, _)):
-            switch outcome.settled {
-            case .granted(let reply):
-                self = .listening(.commands(.greeted))
-                return .messageAnswered(reply ?? StandardReplies.messageAccepted)
-
-            case .refused(let reply):
-                self = .listening(.commands(.greeted))
-                return .messageAnswered(reply)
-
-            case .refusedThenClose(let reply):
-                self = .closed
-                return .close(reply)
-
-            case .answeredEach(let replies):
-                self = .listening(.commands(.greeted))
-                return .messageAnsweredEach(replies)
-            }
+            return answer.action
 
         case .listening(let input):
             self = .listening(input)
@@ -159,6 +122,60 @@ extension SMTPPhase.CommandQuestion {
 
         case .helo, .ehlo, .mail, .vrfy, .help, .noop, .unrecognized:
             return (.commands(stage), .refused(self, reply, endsTransaction: false))
+        }
+    }
+}
+
+// MARK: - What the answer to a question on content leads to
+
+extension SMTPPhase.ContentQuestion {
+    enum Next {
+        /// The transaction is over.
+        case commands
+        case content(SMTPPhase.Reception)
+        /// The message is asked about next.
+        case message
+        case closed
+    }
+
+    typealias Answer = (next: Next, action: SMTPPhase.AnswerAction)
+
+    func answered(_ outcome: SMTPOutcome, in reception: SMTPPhase.Reception) -> Answer {
+        switch self {
+        case .headersEnd(let isComplete):
+            Self.headerAnswered(outcome.settled, isComplete: isComplete, reception)
+        case .message:
+            Self.messageAnswered(outcome.settled)
+        }
+    }
+
+    private static func headerAnswered(
+        _ outcome: SMTPOutcome,
+        isComplete: Bool,
+        _ reception: SMTPPhase.Reception
+    ) -> Answer {
+        switch outcome {
+        case .granted:
+            return isComplete ? (.message, .askMessage) : (.content(reception), .proceed)
+        case .refused(let reply):
+            guard !isComplete else { return (.commands, .messageAnswered(reply)) }
+            var reception = reception
+            reception.refusal = reply
+            return (.content(reception), .proceed)
+        case .refusedThenClose(let reply):
+            return (.closed, .close(reply))
+        case .answeredEach:
+            return (.closed, .close(StandardReplies.internalError))
+        }
+    }
+
+    private static func messageAnswered(_ outcome: SMTPOutcome) -> Answer {
+        switch outcome {
+        case .granted(let reply):
+            (.commands, .messageAnswered(reply ?? StandardReplies.messageAccepted))
+        case .refused(let reply): (.commands, .messageAnswered(reply))
+        case .refusedThenClose(let reply): (.closed, .close(reply))
+        case .answeredEach(let replies): (.commands, .messageAnsweredEach(replies))
         }
     }
 }
