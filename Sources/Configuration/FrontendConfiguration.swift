@@ -74,7 +74,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case normalize
     }
 
-    /// `[limits]`: what one client may cost; 0 switches off those that say so.
+    /// `[limits]`: what one client may use; where a comment says so, 0 is no limit.
     package struct Limits: Sendable, Equatable {
         /// `command_timeout_ms`: silence between commands (RFC 5321 §4.5.3.2.7).
         package var commandTimeoutMS: Int64 = 300_000

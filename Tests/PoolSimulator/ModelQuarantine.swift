@@ -1,7 +1,9 @@
 import PolicyPool
 
-/// Who was kept out and why, as protocol/README.md §8 has it, as far as it can be known without a record
-/// of health: never more failures or fewer absences than the machine counts.
+/// Which workers were kept out and why, by protocol/README.md §8.
+///
+/// The model keeps no record of health, so it never counts more failures or fewer quarantines than
+/// the machine.
 struct ModelQuarantine {
     private static let failures = 3
     /// The shortest quarantine.
@@ -9,15 +11,17 @@ struct ModelQuarantine {
 
     /// Failures of an identity that led to no quarantine yet; answers are not counted against them.
     private var failures: [String: Int] = [:]
-    /// Who is out for certain, and since when.
+    /// The workers that are certainly kept out, and since when.
     private var out: [(identity: String, sinceNS: UInt64)] = []
 
     mutating func failed(_ identity: String) { self.failures[identity, default: 0] += 1 }
 
-    /// It came in again, or did well.
+    /// The worker joined again, or answered.
     mutating func isBack(_ identity: String) { self.out.removeAll { $0.identity == identity } }
 
-    /// One more is kept out while so many others are ready; what is wrong with that, or `nil`.
+    /// The machine keeps one more worker out while `others` workers are ready.
+    ///
+    /// - Returns: The rule that this breaks; `nil` if none.
     mutating func add(_ identity: String, others: Int, now: UInt64) -> String? {
         self.out.removeAll { now - $0.sinceNS >= Self.shortestNS }
         self.out.append((identity, now))
