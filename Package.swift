@@ -1,30 +1,12 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// Plugins that need nothing but PolicyKit: one word a plugin, its folder under Sources/Plugins.
-let standardPlugins = [
+/// The plugins, each a folder of Sources/Plugins.
+let plugins = [
     "BadMailFrom", "BadRcptTo", "CountUnrecognizedCommands", "EarlyTalker", "Headers", "HostsAllow",
-    "Loop", "QueueDiscard", "QuitFortune", "RcptOK", "Relay", "ResolvableFromhost", "SessionLog",
-    "SpamAssassin",
+    "Loop", "QueueDiscard", "QueueMaildir", "QueueSMTPForward", "QuitFortune", "RcptOK", "Relay",
+    "ResolvableFromhost", "SessionLog", "SpamAssassin",
 ]
-
-/// Plugins that talk SMTP to another server, or have threads of their own: NIO.
-let networkPlugins = ["QueueSMTPForward", "QueueMaildir"]
-
-func pluginTarget(
-    _ name: String,
-    folders: [String],
-    dependencies: [Target.Dependency]
-) -> Target {
-    let all = standardPlugins + networkPlugins
-    return .target(
-        name: name,
-        dependencies: ["PolicyKit"] + dependencies,
-        path: "Sources/Plugins",
-        exclude: all.filter { !folders.contains($0) } + folders.map { "\($0)/README.md" },
-        sources: folders
-    )
-}
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
@@ -46,6 +28,7 @@ let package = Package(
         .executable(name: "pool-simulation", targets: ["PoolSimulation"]),
         .library(name: "PolicyKit", targets: ["PolicyKit"]),
         .library(name: "PolicyKitTesting", targets: ["PolicyKitTesting"]),
+        .library(name: "StandardPlugins", targets: ["StandardPlugins"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
@@ -95,19 +78,17 @@ let package = Package(
             name: "PolicyKitTesting",
             dependencies: ["Configuration", "PolicyKit", "SMTPCore", logging, nioPosix]
         ),
-        pluginTarget(
-            "StandardPlugins",
-            folders: standardPlugins,
-            dependencies: ["DomainNames", "Patterns"]
-        ),
-        pluginTarget(
-            "NetworkPlugins",
-            folders: networkPlugins,
-            dependencies: [nioConcurrency, nioCore, nioPosix]
+        .target(
+            name: "StandardPlugins",
+            dependencies: [
+                "DomainNames", "Patterns", "PolicyKit", nioConcurrency, nioCore, nioPosix,
+            ],
+            path: "Sources/Plugins",
+            exclude: plugins.map { "\($0)/README.md" }
         ),
         .executableTarget(
             name: "PolicyWorker",
-            dependencies: ["PolicyKit", "StandardPlugins", "NetworkPlugins"]
+            dependencies: ["PolicyKit", "StandardPlugins"]
         ),
         .executableTarget(
             name: "BenchWorker",
@@ -185,7 +166,7 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "NetworkPlugins", "Addresses", "DNSResolver", "DomainNames",
+                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames",
                 "PolicyKit", "PolicyKitTesting", nioCore, nioPosix,
             ]
         ),

@@ -3,7 +3,7 @@ import PolicyKit
 import PolicyKitTesting
 import Testing
 
-@testable import NetworkPlugins
+@testable import StandardPlugins
 
 @Suite struct QueueMaildirTests {
     private let folder: ScratchFolder

@@ -4,7 +4,7 @@ import PolicyKitTesting
 import Synchronization
 import Testing
 
-@testable import NetworkPlugins
+@testable import StandardPlugins
 @testable import PolicyKit
 
 /// A next hop that takes mail, and says what a test wants said.

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import NetworkPlugins
+@testable import StandardPlugins
 
 @Suite struct SMTPClientMachineTests {
     private static let envelope = SMTPEnvelope(

@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 import Testing
 
-@testable import NetworkPlugins
+@testable import StandardPlugins
 
 @Suite struct SharedSyncTests {
     /// A sync that waits to be let go, and fails if told to.

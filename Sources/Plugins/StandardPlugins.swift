@@ -1,0 +1,17 @@
+public import PolicyKit
+
+extension Worker {
+    /// Gatepost's own plugins, for a worker that runs them beside its author's.
+    ///
+    /// ```swift
+    /// await Worker.main(name: "my-worker", plugins: Worker.standardPlugins + [RefuseEve.self])
+    /// ```
+    ///
+    /// Of two plugins with one name the later counts.
+    public static let standardPlugins: [any Plugin.Type] = [
+        BadMailFrom.self, BadRcptTo.self, CountUnrecognizedCommands.self, EarlyTalker.self,
+        Headers.self, HostsAllow.self, Loop.self, QueueDiscard.self, QueueMaildir.self,
+        QueueSMTPForward.self, QuitFortune.self, RcptOK.self, Relay.self, ResolvableFromhost.self,
+        SessionLog.self, SpamAssassin.self,
+    ]
+}
