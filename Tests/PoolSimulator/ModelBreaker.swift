@@ -27,7 +27,7 @@ struct ModelBreaker {
 
     mutating func failed(_ failure: PoolFailure, now: UInt64) {
         guard Self.counted.contains(failure), self.nextTrialNS == nil else { return }
-        self.note(true)
+        self.record(true)
         if self.outcomes.count == Self.window, self.outcomes.count(where: { $0 }) > Self.window / 2
         {
             self.nextTrialNS = now + Self.trialNS
@@ -35,7 +35,7 @@ struct ModelBreaker {
     }
 
     mutating func answered(isTrial: Bool) {
-        guard self.nextTrialNS != nil else { return self.note(false) }
+        guard self.nextTrialNS != nil else { return self.record(false) }
         if isTrial { self = ModelBreaker() }
     }
 
@@ -44,7 +44,7 @@ struct ModelBreaker {
         if self.nextTrialNS != nil { self.nextTrialNS = now }
     }
 
-    private mutating func note(_ isFailure: Bool) {
+    private mutating func record(_ isFailure: Bool) {
         self.outcomes.append(isFailure)
         if self.outcomes.count > Self.window { self.outcomes.removeFirst() }
     }

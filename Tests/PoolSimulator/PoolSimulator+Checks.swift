@@ -9,7 +9,7 @@ extension PoolSimulator {
         while next < self.actions.count {
             let action = self.actions[next]
             next += 1
-            self.note("  → \(action)")
+            self.record("  → \(action)")
             try self.perform(action)
         }
         self.actions.removeAll(keepingCapacity: true)
@@ -129,7 +129,7 @@ extension PoolSimulator {
         }
         guard self.random.once(in: 5_000) else { return }
         // The event is larger than the worker's `max_frame`.
-        self.note("could not send \(ticket)")
+        self.record("could not send \(ticket)")
         self.tickets[ticket]?.mayFail = [.event_too_large]
         self.workers[index].held.removeLast()
         self.machine.couldNotSend(
@@ -143,7 +143,7 @@ extension PoolSimulator {
     /// The worker's socket is full: the event is not written.
     private mutating func holdBack(_ ticket: PoolTicket, at index: Int, _ eventID: Int64) {
         let id = self.workers[index].id
-        self.note("held back \(ticket)")
+        self.record("held back \(ticket)")
         self.counts.heldBack += 1
         self.workers[index].held.removeLast()
         self.workers[index].isBlocked = true
@@ -394,8 +394,8 @@ extension PoolSimulator {
 
     /// The operator says that workers which are gone will not return.
     mutating func forgetHooks() {
-        self.noteServed()
-        self.note("forget hooks")
+        self.rememberServed()
+        self.record("forget hooks")
         if self.machine.readyCount > 0 {
             for kind in 0..<Self.kinds where self.named[kind] != nil {
                 guard self.now - self.presentNS[kind] >= self.settings.hooksRememberedNS else {
@@ -410,7 +410,7 @@ extension PoolSimulator {
 
     /// All workers leave, time passes: nothing may be left over.
     mutating func comeToRest() throws(Violation) {
-        self.note("come to rest")
+        self.record("come to rest")
         while !self.workers.isEmpty {
             self.lose(self.workers.count - 1, isDeath: self.random.once(in: 2))
             try self.perform()

@@ -52,7 +52,7 @@ extension PoolSimulator {
         )
         self.submitting = self.lastTicket
         self.candidates.append(self.lastTicket)
-        self.note("submit \(self.lastTicket) hook \(hook)")
+        self.record("submit \(self.lastTicket) hook \(hook)")
         self.counts.submitted += 1
         self.machine.submit(
             self.lastTicket,
@@ -78,14 +78,14 @@ extension PoolSimulator {
         let id = self.workers[index].id
         let meaning = self.machine.answerReceived(from: id, eventID: held.eventID)
         let expected = held.ticket.map { PoolAnswer.awaited($0) } ?? .late
-        self.note("answer \(answer) \(id)/\(held.eventID) ticket \(held.ticket ?? 0)")
+        self.record("answer \(answer) \(id)/\(held.eventID) ticket \(held.ticket ?? 0)")
         try self.check(meaning == expected, "\(id)/\(held.eventID) is \(meaning), not \(expected)")
         self.workers[index].held.remove(at: place)
         self.hear(index)
         if answer != .handBack || held.ticket == nil { self.survived(held) }
         switch (answer, held.ticket) {
         case (.good, let ticket?):
-            self.noteAnswer(ticket, index)
+            self.recordAnswer(ticket, index)
             self.tickets[ticket] = nil
             self.counts.answered += 1
             self.machine.answered(
@@ -95,7 +95,7 @@ extension PoolSimulator {
                 actions: &self.actions
             )
         case (.bad, let ticket?):
-            self.noteAnswer(ticket, index)
+            self.recordAnswer(ticket, index)
             let failure: PoolFailure = self.random.once(in: 2) ? .worker_error : .invalid_verdict
             self.tickets[ticket]?.mayFail = [failure]
             self.machine.answered(
@@ -125,7 +125,7 @@ extension PoolSimulator {
     }
 
     /// An answer, even a bad one, counts neither against the pool nor against the worker.
-    private mutating func noteAnswer(_ ticket: PoolTicket, _ index: Int) {
+    private mutating func recordAnswer(_ ticket: PoolTicket, _ index: Int) {
         self.breaker.answered(isTrial: self.tickets[ticket]?.admission == .trial)
         self.quarantine.isBack(self.workers[index].hello.identity)
     }
@@ -160,7 +160,7 @@ extension PoolSimulator {
                 slot.latestDeadlineNS
             )
         }
-        self.note("progress \(worker.id)/\(held.eventID) by \(extend)")
+        self.record("progress \(worker.id)/\(held.eventID) by \(extend)")
         self.machine.progressed(on: worker.id, eventID: held.eventID, extendNS: extend)
     }
 
@@ -179,7 +179,7 @@ extension PoolSimulator {
             )
             self.counts.wentAhead += 1
         }
-        self.note("\(worker.id)/\(eventID) goes ahead to \(hook)")
+        self.record("\(worker.id)/\(eventID) goes ahead to \(hook)")
         self.machine.wentAhead(on: worker.id, eventID: eventID, to: hook, now: self.now)
     }
 
@@ -196,7 +196,7 @@ extension PoolSimulator {
         let eventID = Int64(self.random.below(last + 3)) - 1
         guard worker?.position(of: eventID) == nil else { return }
         let wasSent = eventID >= 1 && eventID <= last
-        self.note("stale \(id)/\(eventID)")
+        self.record("stale \(id)/\(eventID)")
         let meaning = self.machine.answerReceived(from: id, eventID: eventID)
         try self.check(meaning == (wasSent ? .duplicate : .unknown), "stale is \(meaning)")
         switch self.random.below(4) {
@@ -238,7 +238,7 @@ extension PoolSimulator {
             self.candidates.swapAt(place, self.candidates.count - 1)
             self.candidates.removeLast()
             guard let slot = self.tickets.removeValue(forKey: ticket) else { continue }
-            self.note("cancel \(ticket)")
+            self.record("cancel \(ticket)")
             if let id = slot.worker { self.abandon(ticket, on: id) }
             self.counts.cancelled += 1
             return self.machine.cancelled(
@@ -272,7 +272,7 @@ extension PoolSimulator {
         let hasRoom = self.workers.count < self.settings.maximumConnections
         try self.check(isAdmitted == hasRoom, "a connection was refused, or one too many taken")
         guard isAdmitted else { return }
-        self.note("connect \(self.lastWorker)")
+        self.record("connect \(self.lastWorker)")
         self.counts.workers += 1
         let kind = self.random.below(Self.kinds)
         self.workers.append(
@@ -304,13 +304,13 @@ extension PoolSimulator {
         case .full:
             try self.check(self.workers[index].isToBeClosed, "a hello was too much")
         case .quarantined(let retryNS):
-            self.note("quarantined \(id)")
+            self.record("quarantined \(id)")
             try self.check(retryNS > 0 && retryNS <= 60 * Self.second, "backoff \(retryNS)")
             try self.check(self.machine.readyCount > 0, "the whole pool is in quarantine")
             self.counts.refused += 1
             self.lose(index, isDeath: false)
         case .welcome(let concurrency):
-            self.note("welcome \(id) for \(hello.asked.rawValue), \(concurrency) credits")
+            self.record("welcome \(id) for \(hello.asked.rawValue), \(concurrency) credits")
             try self.check(concurrency == min(hello.concurrency, 16), "credits \(concurrency)")
             self.workers[index].hello.concurrency = concurrency
             self.workers[index].phase = .ready
@@ -322,10 +322,10 @@ extension PoolSimulator {
 
     /// The connection ends.
     mutating func lose(_ index: Int, isDeath: Bool) {
-        self.noteServed()
+        self.rememberServed()
         let worker = self.workers.remove(at: index)
         let isCounted = isDeath && !worker.isToBeClosed
-        self.note("lose \(worker.id), death \(isCounted)")
+        self.record("lose \(worker.id), death \(isCounted)")
         if isCounted { self.counts.deaths += 1 }
         let isAlone = (isCounted || worker.isZombie) && worker.held.count == 1
         if isAlone, let held = worker.held.first { self.died(held) }
@@ -391,8 +391,8 @@ extension PoolSimulator {
         guard !self.workers.isEmpty else { return }
         let index = self.random.below(self.workers.count)
         guard self.workers[index].phase != .connected else { return }
-        self.noteServed()
-        self.note("drain \(self.workers[index].id)")
+        self.rememberServed()
+        self.record("drain \(self.workers[index].id)")
         self.workers[index].phase = .draining
         self.machine.drainRequested(
             by: self.workers[index].id,
@@ -405,7 +405,7 @@ extension PoolSimulator {
         guard !self.workers.isEmpty else { return }
         let index = self.random.below(self.workers.count)
         self.workers[index].isBlocked.toggle()
-        self.note("block \(self.workers[index].id) \(self.workers[index].isBlocked)")
+        self.record("block \(self.workers[index].id) \(self.workers[index].isBlocked)")
         self.machine.workerBlocked(
             self.workers[index].id,
             self.workers[index].isBlocked,
@@ -436,8 +436,8 @@ extension PoolSimulator {
 
     mutating func tick(_ nanoseconds: UInt64) throws(Violation) {
         self.now += nanoseconds
-        self.noteServed()
-        self.note("tick")
+        self.rememberServed()
+        self.record("tick")
         // The owner did not run, so it has not read what workers wrote meanwhile.
         if self.now - self.tickedNS > Self.second {
             for index in self.workers.indices where self.workers[index].pingedNS != nil {
@@ -469,7 +469,7 @@ extension PoolSimulator {
     }
 
     /// Remembers when each hook was last served: the grace begins then.
-    mutating func noteServed() {
+    mutating func rememberServed() {
         for hook in 0..<Self.hooks where self.isServed(UInt8(hook)) {
             self.servedUntilNS[hook] = self.now
         }

@@ -45,8 +45,8 @@ package struct PoolSimulator: ~Copyable {
     static let stepsForAll = 1_000_000
 
     let seed: UInt64
-    /// From this step on, lines are kept in ``trace``.
-    let traceFrom: Int
+    /// From this step on, lines are kept in ``logLines``.
+    let logFrom: Int
     var random: Randomness
     var machine: PoolMachine
     let settings: PoolSettings
@@ -89,11 +89,11 @@ package struct PoolSimulator: ~Copyable {
     /// The ticket of the action `poison`, whose failure must follow.
     var poisonToFail: PoolTicket?
     package internal(set) var counts = Counts()
-    let log = TraceLog()
+    let log = StepLog()
 
-    package init(seed: UInt64, traceFrom: Int = .max) {
+    package init(seed: UInt64, logFrom: Int = .max) {
         self.seed = seed
-        self.traceFrom = traceFrom
+        self.logFrom = logFrom
         self.random = Randomness(seed: seed)
         var settings = PoolSettings()
         settings.ordinaryDeadline = PoolSettings.Deadline(
@@ -116,7 +116,7 @@ package struct PoolSimulator: ~Copyable {
     }
 
     /// The last lines.
-    package var trace: [String] { self.log.lines }
+    package var logLines: [String] { self.log.lines }
 
     /// Runs `steps` steps, then lets everything come to rest.
     package mutating func run(steps: Int) throws(Violation) {
@@ -144,13 +144,13 @@ package struct PoolSimulator: ~Copyable {
         throw Violation(step: self.step, rule: rule())
     }
 
-    func note(_ text: @autoclosure () -> String) {
-        guard self.step >= self.traceFrom else { return }
+    func record(_ text: @autoclosure () -> String) {
+        guard self.step >= self.logFrom else { return }
         self.log.lines.append("\(self.step) \(self.now / Self.millisecond)ms \(text())")
     }
 }
 
 /// A class, so that a line can be added while the simulator is being changed.
-final class TraceLog {
+final class StepLog {
     var lines: [String] = []
 }

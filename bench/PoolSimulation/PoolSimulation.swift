@@ -49,9 +49,9 @@ enum PoolSimulation {
         _ violation: PoolSimulator.Violation,
         _ options: (steps: Int, seed: UInt64)
     ) {
-        var again = PoolSimulator(seed: options.seed, traceFrom: violation.step - 60)
+        var again = PoolSimulator(seed: options.seed, logFrom: violation.step - 60)
         try? again.run(steps: options.steps)
-        for line in again.trace { print(line) }
+        for line in again.logLines { print(line) }
         print("violation at step \(violation.step), seed \(options.seed): \(violation.rule)")
     }
 

@@ -63,7 +63,7 @@ struct TOMLLocator {
         let start = self.line
         guard self.current == UInt8(ascii: "[") else {
             let key = self.readKey()
-            self.note(self.resolve(key, in: self.table), at: start)
+            self.record(self.resolve(key, in: self.table), at: start)
             if self.current == UInt8(ascii: "=") { self.advance() }
             self.skipValue()
             return
@@ -79,13 +79,13 @@ struct TOMLLocator {
             let count = self.arrayCounts[plain, default: 0]
             self.arrayCounts[plain] = count + 1
             self.table = "\(plain)[\(count)]"
-            self.note(plain, at: start)
+            self.record(plain, at: start)
         }
-        self.note(self.table, at: start)
+        self.record(self.table, at: start)
         self.skipLine()
     }
 
-    private mutating func note(_ path: String, at line: Int) {
+    private mutating func record(_ path: String, at line: Int) {
         if self.lines[path] == nil { self.lines[path] = line }
     }
 
