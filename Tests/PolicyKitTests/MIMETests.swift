@@ -181,7 +181,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("text/plain; charset=utf-8", "b\u{FC}"), ("text/html", "b\u{FFFD}\u{FFFD}"),
+        ("text/plain; charset=utf-8", "b\u{FC}"), ("text/html", "b\u{FC}"),
+        ("text/html; charset=us-ascii", "b\u{FFFD}\u{FFFD}"),
         ("text/plain; charset=ISO-8859-1", "b\u{C3}\u{BC}"), ("text/plain; charset=koi8-r", nil),
         ("image/png", nil),
     ])

@@ -92,11 +92,12 @@ public struct MIMEPart: Sendable {
 
     /// The content as text; `nil` if the part is no text, or its character set is not known.
     ///
-    /// Known are UTF-8, US-ASCII, ISO-8859-1 and windows-1252. Octets that the character set does not
+    /// Known are UTF-8, US-ASCII, ISO-8859-1 and windows-1252; a part that names none is read as UTF-8,
+    /// of which the US-ASCII that RFC 2045 §5.2 then means is a part. Octets that the character set does not
     /// have become U+FFFD.
     public func text() -> String? {
         guard self.type.hasPrefix("text/") else { return nil }
-        return Charset(self.parameters["charset"] ?? "us-ascii")?.decode(self.content())
+        return Charset(self.parameters["charset"] ?? "utf-8")?.decode(self.content())
     }
 
     func collect(_ found: inout [MIMEPart]) {
