@@ -131,8 +131,16 @@ let package = Package(
                 arguments, logging,
             ]
         ),
+        .target(
+            name: "ProtocolTables",
+            dependencies: ["JSON", "PolicyProtocol"],
+            path: "Tests/ProtocolTables"
+        ),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
-        .testTarget(name: "PolicyProtocolTests", dependencies: ["JSON", "PolicyProtocol"]),
+        .testTarget(
+            name: "PolicyProtocolTests",
+            dependencies: ["JSON", "PolicyProtocol", "ProtocolTables"]
+        ),
         .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
         .testTarget(
@@ -152,15 +160,15 @@ let package = Package(
         .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting", "PolicyProtocol",
-                "SMTPCore", "System",
+                "Configuration", "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting",
+                "PolicyPool", "PolicyProtocol", "ProtocolTables", "SMTPCore", "System",
             ]
         ),
         .testTarget(
             name: "PolicyKitTests",
             dependencies: [
-                "Configuration", "JSON", "PolicyKit", "PolicyKitTesting",
-                logging, nioCore, nioPosix,
+                "Configuration", "JSON", "PolicyKit", "PolicyKitTesting", "PolicyProtocol",
+                "ProtocolTables", logging, nioCore, nioPosix,
             ]
         ),
         .testTarget(

@@ -1,5 +1,5 @@
 import Glibc
-import PolicyProtocol
+package import PolicyProtocol
 
 extension FrontendConfiguration {
     /// `[[pool]]`; one named policy if the file has none.
@@ -169,11 +169,7 @@ extension FrontendConfiguration {
     }
 
     /// The hooks at which pools are asked; notifications cannot fail.
-    static let decisionHooks: [Hook] = [
-        .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .received_line, .data_headers_end,
-        .data_post_headers, .data_post, .queue_pre, .queue, .quit, .vrfy, .help, .noop,
-        .unrecognized_command,
-    ]
+    static let decisionHooks = Hook.allCases.filter { !$0.isNotification }
 
     private static func readAccess(_ reader: TOMLReader, into pool: inout Pool) {
         for user in reader.strings("allowed_users") ?? [] {
@@ -275,7 +271,7 @@ extension FrontendConfiguration {
 
 extension FrontendConfiguration.Pool {
     /// A pool with the defaults of protocol/README.md §8: `data_post` and `queue` may take longer.
-    init(name: String, defaultsFor onFailure: FailurePolicy) {
+    package init(name: String, defaultsFor onFailure: FailurePolicy) {
         self.init(name: name)
         self.policy.onFailure = onFailure
         for hook in [Hook.data_post, .queue] {

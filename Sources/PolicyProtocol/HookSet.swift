@@ -16,7 +16,7 @@ package struct HookSet: OptionSet, Sendable, Hashable {
 
     package init(_ hook: Hook) { self.rawValue = 1 << UInt32(hook.index) }
 
-    /// Those that come after `hook` in ``Hook/allCases``.
+    /// The hooks that come after `hook` in ``Hook/allCases``.
     package init(after hook: Hook) { self.rawValue = ~0 << (UInt32(hook.index) + 1) }
 
     package func contains(_ hook: Hook) -> Bool { self.rawValue & 1 << UInt32(hook.index) != 0 }
@@ -33,22 +33,22 @@ extension Hook {
         case .mail: 4
         case .rcpt: 5
         case .data: 6
-        case .received_line: 7
-        case .data_headers_end: 8
+        case .data_headers_end: 7
+        case .received_line: 8
         case .data_post_headers: 9
         case .data_post: 10
         case .queue_pre: 11
         case .queue: 12
-        case .queue_post: 13
-        case .reset_transaction: 14
-        case .quit: 15
-        case .disconnect: 16
-        case .vrfy: 17
-        case .help: 18
-        case .noop: 19
-        case .unrecognized_command: 20
+        case .vrfy: 13
+        case .help: 14
+        case .noop: 15
+        case .unrecognized_command: 16
+        case .quit: 17
+        case .reset_transaction: 18
+        case .queue_post: 19
+        case .deny: 20
         case .ok: 21
-        case .deny: 22
+        case .disconnect: 22
         case .status: 23
         }
     }
@@ -59,10 +59,10 @@ extension Hook {
 
     /// The words of protocol/, in the order of ``allCases``.
     private static let words: [StaticString] = [
-        "connect", "helo", "ehlo", "auth", "mail", "rcpt", "data", "received_line",
-        "data_headers_end", "data_post_headers", "data_post", "queue_pre", "queue", "queue_post",
-        "reset_transaction", "quit", "disconnect", "vrfy", "help", "noop", "unrecognized_command",
-        "ok", "deny", "status",
+        "connect", "helo", "ehlo", "auth", "mail", "rcpt", "data", "data_headers_end",
+        "received_line", "data_post_headers", "data_post", "queue_pre", "queue", "vrfy", "help",
+        "noop", "unrecognized_command", "quit", "reset_transaction", "queue_post", "deny", "ok",
+        "disconnect", "status",
     ]
 
     /// The word of protocol/.
@@ -91,14 +91,6 @@ extension Hook {
         }
     }
 
-    /// Only told, never asked (protocol/events.md).
-    package var isNotification: Bool {
-        switch self {
-        case .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status: true
-        case .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .received_line, .data_headers_end,
-            .data_post_headers, .data_post, .queue_pre, .queue, .quit, .vrfy, .help, .noop,
-            .unrecognized_command:
-            false
-        }
-    }
+    /// Whether the hook only tells and is never asked (protocol/events.md, "Hooks that only tell").
+    package var isNotification: Bool { self.index >= Self.reset_transaction.index }
 }

@@ -8,6 +8,8 @@ import JSON
 struct PlainVerdict {
     /// Longer numbers are left to the strict check, which knows the limit.
     private static let maximumDigits = 15
+    /// `allCases` itself would be made anew for each line.
+    private static let verdicts = Verdict.allCases
 
     private let line: UnsafeBufferPointer<UInt8>
     private let wantsTrace: Bool
@@ -105,22 +107,23 @@ struct PlainVerdict {
 
     /// A verdict's word and its second quotation mark.
     private mutating func word() -> Verdict? {
-        if self.skip(#"declined""#) { return .declined }
-        if self.skip(#"ok""#) { return .ok }
-        if self.skip(#"deny""#) { return .deny }
-        if self.skip(#"denysoft""#) { return .denysoft }
-        if self.skip(#"deny_disconnect""#) { return .deny_disconnect }
-        if self.skip(#"denysoft_disconnect""#) { return .denysoft_disconnect }
-        if self.skip(#"done""#) { return .done }
+        for verdict in Self.verdicts where self.skip(quoted: verdict.word) { return verdict }
         return nil
     }
 
     /// A hook that may be ahead of another, and its second quotation mark.
     private mutating func hook() -> Hook? {
-        if self.skip(#"queue""#) { return .queue }
-        if self.skip(#"data_post""#) { return .data_post }
-        if self.skip(#"queue_pre""#) { return .queue_pre }
+        let hooks = Hook.data_post_headers.following
+        for hook in hooks where self.skip(quoted: hook.word) { return hook }
         return nil
+    }
+
+    /// Steps over the word and the quotation mark behind it, or over nothing.
+    private mutating func skip(quoted word: StaticString) -> Bool {
+        let start = self.offset
+        if self.skip(word), self.skip("\"") { return true }
+        self.offset = start
+        return false
     }
 
     /// A short name of printable ASCII; steps over its second quotation mark.

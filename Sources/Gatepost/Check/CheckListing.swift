@@ -57,9 +57,5 @@ struct CheckListing {
         }
     }
 
-    private static let hooks: [Hook] = [
-        .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .data_headers_end, .received_line,
-        .data_post_headers, .data_post, .queue_pre, .queue, .queue_post, .vrfy, .help, .noop,
-        .unrecognized_command, .reset_transaction, .quit, .disconnect, .ok, .deny,
-    ]
+    private static let hooks = Hook.allCases.filter { $0 != .status }
 }

@@ -37,7 +37,7 @@ package enum ChainOutcome: Sendable {
 }
 
 /// Why there is no verdict: the `code` of an `error`.
-package enum ErrorCode: String, Sendable {
+package enum ErrorCode: String, Sendable, CaseIterable {
     /// The plugin threw.
     case pluginFailed = "exception"
     /// The plugin was still at work when the event's time was over.
@@ -55,6 +55,14 @@ package enum ErrorCode: String, Sendable {
     case notSubscribed = "not_subscribed"
     /// The frontend sent more events than were agreed; nothing has begun.
     case overloaded
+
+    /// Whether a plugin may have begun, so that the event goes to no other worker.
+    package var isStarted: Bool {
+        switch self {
+        case .pluginFailed, .deadline, .cancelled, .invalidVerdict, .badEvent: true
+        case .incompleteEvent, .notSubscribed, .overloaded: false
+        }
+    }
 }
 
 extension HookChain {

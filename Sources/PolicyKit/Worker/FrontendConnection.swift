@@ -185,7 +185,7 @@ final class FrontendConnection: ChannelInboundHandler {
 
         case .brokenEvent(let id, let problem):
             self.logBroken(problem)
-            self.wire.writeError(id, .badEvent, started: true, plugin: nil, problem)
+            self.wire.writeError(id, .badEvent, plugin: nil, problem)
 
         case .cancel(let id): self.cancel(id, .cancelled)
         case .ping(let number): self.wire.writePong(number)
@@ -257,12 +257,12 @@ final class FrontendConnection: ChannelInboundHandler {
     private func eventReceived(_ event: WirePicture) {
         let id = event.id
         guard self.running.count + self.announced.count < self.concurrency else {
-            self.wire.writeError(id, .overloaded, started: false, plugin: nil, "too many events")
+            self.wire.writeError(id, .overloaded, plugin: nil, "too many events")
             return
         }
         guard self.isAsked(event.hook) else {
             let message = "nobody answers at \(event.hook.rawValue)"
-            self.wire.writeError(id, .notSubscribed, started: false, plugin: nil, message)
+            self.wire.writeError(id, .notSubscribed, plugin: nil, message)
             return
         }
         self.begin(event)
@@ -453,8 +453,7 @@ final class FrontendConnection: ChannelInboundHandler {
                 "error": "\(message)",
             ]
         )
-        let isStarted = code != .incompleteEvent
-        self.wire.writeError(id, code, started: isStarted, plugin: plugin, message)
+        self.wire.writeError(id, code, plugin: plugin, message)
     }
 
     private func notificationReceived(_ event: WirePicture) {

@@ -162,7 +162,6 @@ struct WireEncoder {
     mutating func writeError(
         _ id: Int64,
         _ code: ErrorCode,
-        started: Bool,
         plugin: String?,
         _ message: String
     ) {
@@ -170,7 +169,7 @@ struct WireEncoder {
         self.writer.member("id", id)
         self.writer.member("code", code.rawValue)
         self.writer.key("started")
-        self.writer.bool(started)
+        self.writer.bool(code.isStarted)
         if let plugin {
             self.writer.member("plugin", plugin)
         }

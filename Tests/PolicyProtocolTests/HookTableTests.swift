@@ -1,0 +1,193 @@
+import JSON
+import ProtocolTables
+import Testing
+
+@testable import PolicyProtocol
+
+/// Swift's rules for hooks and verdicts are those of `protocol/hooks.json`, row by row.
+@Suite struct HookTableTests {
+    static let verdicts = Verdict.allCases
+
+    @Test func `the hooks are those of the table, in its order`() {
+        #expect(Hook.allCases.map(\.rawValue) == ProtocolTables.hooks.map(\.word))
+        for (index, hook) in Hook.allCases.enumerated() {
+            #expect(hook.index == UInt8(index))
+            #expect("\(hook.word)" == hook.rawValue)
+            let later = Hook.allCases.filter { HookSet(after: hook).contains($0) }
+            #expect(later == Array(Hook.allCases[(index + 1)...]))
+        }
+    }
+
+    @Test(arguments: ProtocolTables.hooks)
+    func `a hook is asked, or only tells, and goes ahead, as its row says`(row: HookRow) throws {
+        let hook = try #require(row.hook)
+        #expect(hook.isNotification == !row.isAsked)
+        #expect(hook.following.map(\.rawValue) == row.ahead)
+    }
+
+    @Test(arguments: ProtocolTables.hooks, verdicts)
+    func `a verdict is allowed where the table has a reply for it`(
+        row: HookRow,
+        verdict: Verdict
+    ) throws {
+        let hook = try #require(row.hook)
+        let isAllowed = Self.code(of: Self.answer(verdict), at: hook) != .verdict_not_allowed
+        #expect(isAllowed == (row.verdicts[verdict.rawValue] != nil))
+    }
+
+    @Test(arguments: ProtocolTables.asked)
+    func `ok has the codes of the table, and brings what it says`(row: HookRow) throws {
+        let hook = try #require(row.hook)
+        guard row.verdicts["ok"] != nil else { return }
+        let codes = (100..<700).filter { code in
+            let answer = Self.answer(.ok, PolicyReply(code: code, text: ["x"]))
+            return Self.code(of: answer, at: hook) == nil
+        }
+        #expect(codes == row.okCodes)
+        let worded = Self.code(of: Self.answer(.ok, PolicyReply(text: ["x"])), at: hook)
+        #expect((worded == nil) == (row.okReply != "none"))
+        let silent = Self.code(of: Self.answer(.ok, nil), at: hook)
+        #expect((silent == .reply_missing) == (row.okReply == "text"))
+    }
+
+    @Test(arguments: ProtocolTables.hooks)
+    func `the actions are allowed that the table names`(row: HookRow) throws {
+        let hook = try #require(row.hook)
+        let allowed = Self.actions.filter { _, action in
+            ActionRules.violation(of: action, at: hook, index: 0)?.code != .action_not_allowed
+        }
+        #expect(Set(allowed.keys) == Set(row.actions))
+    }
+
+    /// An action for each `op` of the table.
+    static let actions: [String: PolicyAction] = {
+        let fields: [String: String] = [
+            "name": #""X-A""#, "value": #""b""#, "id": "1", "address": #""a@example.com""#,
+            "path": #""file""#, "ms": "1",
+        ]
+        var actions: [String: PolicyAction] = [:]
+        for (operation, needed) in ProtocolTables.object("actions") {
+            guard case .array(let names) = needed else { continue }
+            let members = names.compactMap { name -> String? in
+                guard case .string(let name) = name else { return nil }
+                let value = operation == "session.relay" && name == "value" ? "true" : fields[name]
+                return value.map { #","\#(name)":\#($0)"# }
+            }
+            let list = #"[{"op":"\#(operation)"\#(members.joined())}]"#
+            guard let value = try? JSONValue(parsing: Array(list.utf8)),
+                let action = try? PolicyVerdict.actions(value).first
+            else { continue }
+            actions[operation] = action
+        }
+        return actions
+    }()
+
+    private static func answer(_ verdict: Verdict, _ reply: PolicyReply? = nil) -> PolicyVerdict {
+        var answer = PolicyVerdict(id: 1, verdict: verdict)
+        answer.reply = reply
+        return answer
+    }
+
+    private static func code(of answer: PolicyVerdict, at hook: Hook) -> ViolationCode? {
+        answer.violation(for: hook, hasTransaction: true, allowsUTF8: false)?.code
+    }
+}
+
+/// Swift's words and limits are those of `protocol/words.json`.
+@Suite struct WordTableTests {
+    @Test func `the verdicts are those of the table`() {
+        #expect(Verdict.allCases.map(\.rawValue) == ProtocolTables.words("verdicts"))
+        #expect(Verdict.allCases.map { "\($0.word)" } == ProtocolTables.words("verdicts"))
+    }
+
+    @Test func `the needs are those of the table, a bit each`() {
+        let needs = ProtocolTables.words("needs").map { EventNeeds(word: $0)?.rawValue }
+        #expect(needs == [1, 2, 4, 8])
+        #expect(EventNeeds(word: "everything") == nil)
+    }
+
+    @Test func `the violations are those of the table`() {
+        let table = Set(ProtocolTables.words("broken_lines") + ProtocolTables.words("violations"))
+        #expect(Set(ViolationCode.allCases.map(\.rawValue)) == table)
+    }
+
+    @Test func `every action of the table can be read`() {
+        #expect(HookTableTests.actions.keys.sorted() == ProtocolTables.words("actions"))
+    }
+
+    @Test(arguments: ProtocolTables.words("messages"))
+    func `a frontend takes the messages that a worker sends`(type: String) {
+        let sender = ProtocolTables.object("messages")[type]
+        var code: ViolationCode?
+        do throws(ProtocolViolation) {
+            _ = try WorkerMessage.decode(Array(#"{"type":"\#(type)"}"#.utf8))
+        } catch {
+            code = error.code
+        }
+        #expect((code == .unexpected_message) == (sender == .string("frontend")))
+        #expect(code != .unknown_type)
+    }
+
+    @Test func `the limits are those of the table`() {
+        #expect(WorkerHello.protocolVersion == 1)
+        #expect(WorkerHello.minimumFrameOctets == ProtocolTables.limit("least_max_frame"))
+        #expect(WorkerHello.maximumFrameOctets == ProtocolTables.limit("most_max_frame"))
+        #expect(WorkerHello.maximumPlugins == ProtocolTables.limit("plugins"))
+        #expect(PolicyVerdict.maximumActions == ProtocolTables.limit("actions"))
+        #expect(PolicyVerdict.maximumReplyLines == ProtocolTables.limit("reply_lines"))
+        #expect(PolicyVerdict.maximumReplyLineOctets == ProtocolTables.limit("reply_line_octets"))
+        #expect(PolicyVerdict.maximumNotesOctets == ProtocolTables.limit("notes_octets"))
+        #expect(PolicyVerdict.maximumTraceEntries == ProtocolTables.limit("trace"))
+        #expect(ShortText.maximumCharacters == ProtocolTables.limit("short_text"))
+    }
+
+    /// Limits that have no name in Swift: the longest is taken, one more is not.
+    @Test(arguments: [
+        "code", "header_name_octets", "header_value_octets", "client_name_octets", "path_octets",
+        "pool_name", "worker_name", "concurrency",
+    ])
+    func `a limit of the table is the last that is taken`(name: String) throws {
+        let limit = ProtocolTables.limit(name)
+        #expect(try Self.isTaken(limit, name))
+        #expect(try !Self.isTaken(limit + 1, name))
+    }
+
+    private struct UnknownLimit: Error {}
+
+    private static func isTaken(_ count: Int, _ name: String) throws -> Bool {
+        let text = String(repeating: "a", count: name == "concurrency" ? 1 : count)
+        let octets = Array(text.utf8)
+        return switch name {
+        case "code": CodeWord.isWord(text)
+        case "header_name_octets": self.isAllowed(.deleteHeaders(name: octets))
+        case "header_value_octets": self.isAllowed(.setHeader(id: 1, value: octets))
+        case "client_name_octets": self.isAllowed(.setClientName(octets), at: .connect)
+        case "path_octets": self.isAllowed(.replaceMessage(path: text), at: .data_post)
+        case "pool_name": self.isHello(pool: text, worker: "a")
+        case "worker_name": self.isHello(pool: "a", worker: text)
+        case "concurrency": self.isHello(pool: "a", worker: "a", concurrency: count)
+        default: throw UnknownLimit()
+        }
+    }
+
+    private static func isAllowed(
+        _ action: PolicyAction,
+        at hook: Hook = .queue_pre
+    ) -> Bool {
+        ActionRules.violation(of: action, at: hook, index: 0) == nil
+    }
+
+    private static func isHello(
+        pool: String,
+        worker: String,
+        concurrency: Int = 1
+    ) -> Bool {
+        let line =
+            #"{"type":"hello","protocol":[1,1],"pool":"\#(pool)","worker":{"name":"\#(worker)"},"#
+            + #""concurrency":\#(concurrency),"hooks":{}}"#
+        guard case .hello(.success)? = try? WorkerMessage.decode(Array(line.utf8)) else {
+            return false
+        }
+        return true
+    }
+}
