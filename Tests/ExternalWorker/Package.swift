@@ -2,6 +2,7 @@
 import PackageDescription
 
 let policyKit = Target.Dependency.product(name: "PolicyKit", package: "gatepost")
+let testing = Target.Dependency.product(name: "PolicyKitTesting", package: "gatepost")
 let standardPlugins = Target.Dependency.product(name: "StandardPlugins", package: "gatepost")
 
 // A package outside Gatepost. ExternalWorker is one file: what a person who writes a plugin begins with.
@@ -17,6 +18,7 @@ let package = Package(
             exclude: ["ResolvableFromhost/README.md", "SpamAssassin/README.md"],
             swiftSettings: [.enableUpcomingFeature("InternalImportsByDefault")]
         ),
+        .testTarget(name: "CopiedWorkerTests", dependencies: ["CopiedWorker", policyKit, testing]),
     ],
     swiftLanguageModes: [.v6]
 )
