@@ -26,6 +26,7 @@ let package = Package(
         .executable(name: "gatepost-worker", targets: ["PolicyWorker"]),
         .executable(name: "micro-bench", targets: ["MicroBench"]),
         .executable(name: "pool-simulation", targets: ["PoolSimulation"]),
+        .executable(name: "session-simulation", targets: ["SessionSimulation"]),
         .library(name: "PolicyKit", targets: ["PolicyKit"]),
         .library(name: "PolicyKitTesting", targets: ["PolicyKitTesting"]),
         .library(name: "StandardPlugins", targets: ["StandardPlugins"]),
@@ -112,6 +113,19 @@ let package = Package(
             path: "Tests/SessionPlay"
         ),
         .target(name: "PoolSimulator", dependencies: ["PolicyPool"], path: "Tests/PoolSimulator"),
+        .target(
+            name: "SessionSimulator",
+            dependencies: [
+                "JSON", "PolicyCore", "PolicyPool", "PolicyProtocol", "PoolSimulator", "SMTPCore",
+                "SessionPlay",
+            ],
+            path: "Tests/SessionSimulator"
+        ),
+        .executableTarget(
+            name: "SessionSimulation",
+            dependencies: ["SessionSimulator"],
+            path: "bench/SessionSimulation"
+        ),
         .executableTarget(
             name: "PoolSimulation",
             dependencies: ["PolicyPool", "PoolSimulator"],
@@ -155,7 +169,10 @@ let package = Package(
         .testTarget(name: "GatepostTests", dependencies: ["Gatepost"]),
         .testTarget(
             name: "PolicyCoreTests",
-            dependencies: ["JSON", "PolicyCore", "PolicyProtocol", "SMTPCore", "SessionPlay"]
+            dependencies: [
+                "JSON", "PolicyCore", "PolicyProtocol", "SMTPCore", "SessionPlay",
+                "SessionSimulator",
+            ]
         ),
         .testTarget(
             name: "FrontendTests",

@@ -223,7 +223,7 @@ import Testing
         #expect(self.ends(play).map(\.reason) == ["rset", "refused"])
         // Observers heard of the first alone: the second never was.
         #expect(play.told.map(\.hook) == [.reset_transaction])
-        #expect(play.envelopeCount == 0)
+        #expect(play.recipients.isEmpty)
     }
 
     @Test func `a refused HELO leaves the name that was there`() throws {

@@ -44,6 +44,10 @@ package final class PlayedSession {
     package private(set) var replies: [SMTPReply] = []
     /// All actions of the policy session, in their order.
     package private(set) var performed: [PolicySession.Action] = []
+    /// Whether ``performed`` and ``told`` are kept.
+    package var keepsActions = true
+    /// Called with each action, before it is performed.
+    package var observe: ((PolicySession.Action) -> Void)?
     /// Notifications that observers would get.
     package private(set) var told: [(hook: Hook, args: [UInt8])] = []
     /// Questions of the SMTP session so far.
@@ -63,12 +67,26 @@ package final class PlayedSession {
     /// The hook that is asked about; `nil` between questions.
     package var openHook: Hook? { self.policy.openHook }
 
+    /// A pool is asked.
+    package var isAsking: Bool { if case .pool = self.wait { true } else { false } }
+
+    /// The final dot was seen.
+    package var isMessageComplete: Bool { self.policy.isMessageComplete }
+
     /// No question is open.
     package var isIdle: Bool { self.policy.isIdle }
 
-    /// The `notes` object of events, and how many recipients the envelope has.
+    /// The `notes` object of events.
     package var notes: [UInt8] { self.policy.notesText }
-    package var envelopeCount: Int { self.policy.recipientCount }
+
+    /// The recipients of the envelope.
+    package var recipients: [EnvelopeRecipient] { self.policy.recipients }
+
+    /// The idempotency key of the open question, or of the last one.
+    package var key: [UInt8] { self.policy.key }
+
+    /// How often the policy session wanted a pool asked.
+    package private(set) var submissions = 0
 
     // MARK: - The client
 
@@ -92,8 +110,7 @@ package final class PlayedSession {
     package func leave() {
         guard !self.isOver else { return }
         self.isClientGone = true
-        let isContentDue = self.policy.isIdle && self.smtp.wait == .content
-        if self.wait == .client, !isContentDue {
+        if self.wait == .client {
             self.parse()
         } else if !self.policy.isMessageAsked {
             self.end(.client_gone)
@@ -131,15 +148,19 @@ package final class PlayedSession {
     ///
     /// - Returns: What is wrong with the verdict; then the question is open still.
     @discardableResult
-    package func answer(_ verdict: PolicyVerdict, worker: String = "w") -> ProtocolViolation? {
+    package func answer(_ verdict: PolicyVerdict) -> ProtocolViolation? {
+        if let violation = self.judge(verdict) { return violation }
+        self.poolDone(.answered(verdict, worker: WorkerLabel(name: "w", connection: 1)))
+        return nil
+    }
+
+    /// What is wrong with a verdict; if nothing is, ``poolDone(_:)`` has to follow.
+    package func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
         guard case .pool = self.wait else { return nil }
         var recipientCount: Int?
-        if let violation = self.policy.judge(verdict, recipientCount: &recipientCount) {
-            return violation
-        }
+        let violation = self.policy.judge(verdict, recipientCount: &recipientCount)
         if let recipientCount { self.recipientsChanged(recipientCount) }
-        self.poolDone(.answered(verdict, worker: WorkerLabel(name: worker, connection: 1)))
-        return nil
+        return violation
     }
 
     @discardableResult
@@ -251,7 +272,8 @@ package final class PlayedSession {
         self.isPerforming = true
         while !self.actions.isEmpty {
             let action = self.actions.removeFirst()
-            self.performed.append(action)
+            if self.keepsActions { self.performed.append(action) }
+            self.observe?(action)
             self.perform(action)
         }
         self.isPerforming = false
@@ -261,7 +283,9 @@ package final class PlayedSession {
 
     private func perform(_ action: PolicySession.Action) {
         switch action {
-        case .submit(let pool, let hook): self.wait = .pool(pool, hook)
+        case .submit(let pool, let hook):
+            self.submissions += 1
+            self.wait = .pool(pool, hook)
         case .storeMessage(let pool): self.wait = .store(pool)
         case .takeReplacement(let path, let pool, _):
             self.wait = .replacement(path: path, pool: pool)
@@ -279,7 +303,7 @@ package final class PlayedSession {
             } else {
                 self.perform(action)
             }
-        case .notify(let hook, let args): self.told.append((hook, args))
+        case .notify(let hook, let args): if self.keepsActions { self.told.append((hook, args)) }
         case .transactionOver: self.policy.forgetTransaction()
         case .sessionOver: self.wait = .over
         case .cancel, .showShadows, .shadowsDone, .replacementRefused, .messageLost, .skipped,

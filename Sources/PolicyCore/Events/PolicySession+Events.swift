@@ -23,9 +23,12 @@ extension PolicySession {
         into writer: inout JSONWriter
     ) -> Bool {
         guard case .asking(var question) = self.phase else { return false }
-        // If the question had to wait, workers may have come and gone since it was asked.
         let pool = self.route[question.pool]
-        question.ahead = self.hooksAhead(of: question.hook, in: pool)
+        // If the question had to wait, workers may have come and gone since it was asked. Then it is
+        // sent alone: the message may not be where a worker would need it at the hooks ahead.
+        if question.ahead != self.hooksAhead(of: question.hook, in: pool) {
+            question.ahead = HookSet()
+        }
         if let isSuspect, !question.ahead.isEmpty {
             question.ahead = self.withoutSuspects(question, isSuspect)
         }

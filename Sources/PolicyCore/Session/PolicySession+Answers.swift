@@ -131,9 +131,11 @@ extension PolicySession {
 
     /// The client is gone or the frontend stops: nothing waits for the answer any more.
     package mutating func cancelQuestion(_ actions: inout [Action]) {
-        if case .asking(let question) = self.phase { actions.append(.cancel(pool: question.pool)) }
-        if let question = self.openQuestion, !self.route[question.pool].shadows.isEmpty {
-            actions.append(.shadowsDone(nil))
+        switch self.phase {
+        case .asking(let question), .judged(let question, _), .replacing(let question, _, _):
+            if case .asking = self.phase { actions.append(.cancel(pool: question.pool)) }
+            if !self.route[question.pool].shadows.isEmpty { actions.append(.shadowsDone(nil)) }
+        case .idle, .storing, .held, .answered: break
         }
         self.phase = .idle
         self.proposal = .none

@@ -40,7 +40,10 @@ extension PolicySession {
 
     /// Whether workers of the pool need the message at the question, and cannot read it yet.
     private func mustStoreMessage(for question: Question, in pool: PoolProfile) -> Bool {
-        self.content == .complete && pool.needsMessage(at: question.hook, ahead: question.ahead)
+        // A worker that is ready by the time that the event is written may need the message.
+        self.content == .complete
+            && (!pool.hasReadyWorker
+                || pool.needsMessage(at: question.hook, ahead: question.ahead))
             && !self.readyPools.contains(question.pool)
     }
 

@@ -38,7 +38,6 @@ extension PolicySession {
             id: "\(self.facts.id).\(self.transactionCount)",
             isSMTPUTF8: isSMTPUTF8
         )
-        self.notes.resetTransaction()
     }
 
     /// The transaction is over: observers are told once, and the log.

@@ -136,8 +136,8 @@ package struct PolicySession: ~Copyable {
     /// The place in the route of the pool that is asked now; `nil` between questions.
     package var openPool: Int? { self.openQuestion?.pool }
 
-    /// How many recipients the envelope has.
-    package var recipientCount: Int { self.transaction?.recipients.count ?? 0 }
+    /// The recipients of the envelope, granted or added; empty outside of a transaction.
+    package var recipients: [EnvelopeRecipient] { self.transaction?.recipients ?? [] }
 
     /// The `notes` object of an event.
     package var notesText: [UInt8] { self.notes.text(hasTransaction: self.isInTransaction) }

@@ -16,8 +16,8 @@ package final class PoolProfile {
     package var marksSkippedMessages = false
     /// Pools that are shown what this one is asked.
     package var shadows: [PoolProfile] = []
-    /// As a shadow: it has a ready worker.
-    private var hasReadyWorker = false
+    /// It has a ready worker.
+    private(set) var hasReadyWorker = false
     /// As a shadow: it is shown `queue`, where it would store the message a second time.
     package var isShownQueue = false
 
