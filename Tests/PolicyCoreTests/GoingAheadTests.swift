@@ -98,14 +98,30 @@ import Testing
         #expect(try self.ahead(line) == ["data_post"])
     }
 
+    @Test func `a question that was asked alone stays alone when another pool's workers leave`()
+        throws
+    {
+        let pools = self.pools()
+        pools.register(1, asked: [.data_post])
+        let play = self.play(pools)
+        pools.register(1, asked: [])
+        // The message may not be where a worker needs it at the hooks ahead.
+        #expect(try self.ahead(play.event()) == [])
+    }
+
     @Test func `what does not fit with what comes ahead is sent alone`() throws {
-        let play = self.play(self.pools())
-        let alone = try #require(play.event(isSuspect: { _ in true })).count
-        let whole = try #require(play.event()).count
+        func line(_ maximumOctets: Int, isAlone: Bool = false) -> [UInt8]? {
+            self.play(self.pools()).event(
+                maximumOctets: maximumOctets,
+                isSuspect: isAlone ? { _ in true } : nil
+            )
+        }
+        let whole = try #require(line(.max)).count
+        let alone = try #require(line(.max, isAlone: true)).count
         #expect(alone < whole)
-        #expect(try self.ahead(play.event(maximumOctets: whole)) != [])
-        #expect(try self.ahead(play.event(maximumOctets: whole - 1)) == [])
-        #expect(play.event(maximumOctets: alone - 1) == nil)
+        #expect(try self.ahead(line(whole)) != [])
+        #expect(try self.ahead(line(whole - 1)) == [])
+        #expect(line(alone - 1) == nil)
     }
 
     @Test func `queue begins by progress alone, and nothing behind it is taken`() {

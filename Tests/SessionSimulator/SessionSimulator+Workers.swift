@@ -41,7 +41,7 @@ extension SessionSimulator {
             )
         }
         // The second pool sometimes has a part in the message, which keeps hooks from going ahead.
-        if isSecond, self.random.once(in: 20) { hello.hooks[.data_post] = .init() }
+        if isSecond, self.random.once(in: 6) { hello.hooks[.data_post] = .init() }
         if isSecond, self.random.once(in: 4) { hello.hooks[.queue_post] = .init() }
         if isSecond, self.random.once(in: 4) { hello.hooks[.reset_transaction] = .init() }
         let mask = hello.hooks.keys.filter { !$0.isNotification }.map { HookMask(hook: $0.index) }
@@ -93,7 +93,7 @@ extension SessionSimulator {
         self.now += UInt64(1 + self.random.below(400)) * Self.millisecond
         for pool in self.pools {
             pool.timePassed(now: self.now)
-            if self.random.once(in: 10) {
+            if self.random.once(in: 3) {
                 _ = pool.machine.forgetHooks(now: self.now, actions: &pool.actions)
                 self.workersChanged(pool)
             }
