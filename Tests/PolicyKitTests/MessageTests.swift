@@ -100,7 +100,7 @@ private struct Late: DataPostHook {
         if !elided.isEmpty { event["elided"] = elided }
         var line = try FakeFrontend.line(event)
         if line.last == 0x0A { line.removeLast() }
-        guard case .event(let picture) = try IncomingMessage.decode(line),
+        guard case .event(let event) = try FrontendMessage.decode(line),
             let chain = session.chains[.queue]
         else { throw PluginError("no event") }
         let environment = EventEnvironment(
@@ -109,7 +109,7 @@ private struct Late: DataPostHook {
             deadline: .now + .seconds(10),
             outFolder: ""
         )
-        return await chain.ask(HookContext(picture: picture, environment: environment))
+        return await chain.ask(HookContext(picture: WirePicture(event), environment: environment))
     }
 
     @Test func `what is queued is all of the message, as it came`() async throws {

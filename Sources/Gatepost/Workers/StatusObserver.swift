@@ -1,5 +1,6 @@
 import Glibc
 import JSON
+import PolicyProtocol
 import System
 
 /// A worker that observes only `status`, over a blocking socket.
@@ -41,12 +42,11 @@ struct StatusObserver {
                 + #""concurrency":1,"max_frame":\#(Self.maximumFrameOctets),"#
                 + #""hooks":{"status":{"observe":true}}}"# + "\n"
         )
-        let answer = try self.line()
-        guard answer["type"] == .string("welcome") else {
-            guard case .string(let message)? = answer["message"] else {
-                throw Failure(description: "the frontend does not welcome us")
-            }
+        switch try self.message() {
+        case .welcome: break
+        case .reject(_, let message, _):
             throw Failure(description: "the frontend refuses us: \(message)")
+        default: throw Failure(description: "the frontend does not welcome us")
         }
     }
 
@@ -61,16 +61,12 @@ struct StatusObserver {
     /// command.
     mutating func next() throws(Failure) -> JSONValue {
         while true {
-            let message = try self.line()
-            if message["hook"] == .string("status"), let args = message["args"] {
+            switch try self.message() {
+            case .notify(let line) where line.hook == .status:
+                guard let args = try? line.text.value("args") else { continue }
                 return Self.withoutObservers(args)
-            }
-            switch message["type"] {
-            case .string("ping")?:
-                guard case .int(let number)? = message["n"] else { continue }
-                try self.send(#"{"type":"pong","n":\#(number)}"# + "\n")
-            case .string("bye")?, .string("drain")?:
-                throw Failure(description: "the frontend stops")
+            case .ping(let number): try self.send(#"{"type":"pong","n":\#(number)}"# + "\n")
+            case .bye, .drain: throw Failure(description: "the frontend stops")
             default: continue
             }
         }
@@ -129,15 +125,15 @@ struct StatusObserver {
         guard code == 0 else { throw Self.failure("write", code) }
     }
 
-    private mutating func line() throws(Failure) -> JSONValue {
+    private mutating func message() throws(Failure) -> FrontendMessage {
         while true {
             if let end = self.received.firstIndex(of: UInt8(ascii: "\n")) {
                 let line = Array(self.received[..<end])
                 self.received.removeSubrange(...end)
-                do {
-                    return try JSONValue(parsing: line)
+                do throws(ProtocolViolation) {
+                    return try FrontendMessage.decode(line)
                 } catch {
-                    throw Failure(description: "the frontend said what is no JSON: \(error)")
+                    throw Failure(description: "the frontend broke the protocol: \(error)")
                 }
             }
             guard !self.signals.hasCome(before: self.socket, seconds: Self.timeoutSeconds) else {

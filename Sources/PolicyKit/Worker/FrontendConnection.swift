@@ -162,7 +162,7 @@ final class FrontendConnection: ChannelInboundHandler {
     private func lineReceived(_ line: [UInt8]) -> Bool {
         guard self.context != nil else { return false }
         do throws(ProtocolViolation) {
-            try self.received(try IncomingMessage.decode(line))
+            try self.received(try FrontendMessage.decode(line))
         } catch {
             self.refuse(error)
         }
@@ -175,19 +175,21 @@ final class FrontendConnection: ChannelInboundHandler {
         self.leave(violation.code.rawValue, violation.detail)
     }
 
-    private func received(_ message: IncomingMessage) throws(ProtocolViolation) {
+    private func received(_ message: FrontendMessage) throws(ProtocolViolation) {
         switch message {
         case .welcome(let welcome): try self.welcomed(welcome)
-        case .reject(let code, let message, let delay): self.rejected(code, message, delay)
-        case .event(let event): self.eventReceived(event)
-        case .notify(let event): self.notificationReceived(event)
+        case .reject(let code, let message, let retryMS):
+            self.rejected(code, message, .milliseconds(retryMS))
+
+        case .event(let line): self.eventReceived(WirePicture(line))
+        case .notify(let line): self.notificationReceived(WirePicture(line))
         case .brokenNotification(let problem): self.logBroken(problem)
 
         case .brokenEvent(let id, let problem):
             self.logBroken(problem)
             self.wire.writeError(id, .badEvent, plugin: nil, problem)
 
-        case .cancel(let id): self.cancel(id, .cancelled)
+        case .cancel(let id, _): self.cancel(id, .cancelled)
         case .ping(let number): self.wire.writePong(number)
         case .pong: break
         case .drain(let reason): self.drainReceived(reason)
@@ -205,7 +207,7 @@ final class FrontendConnection: ChannelInboundHandler {
         self.service.logger.error("broken event", metadata: ["error": "\(problem)"])
     }
 
-    private func welcomed(_ welcome: IncomingMessage.Welcome) throws(ProtocolViolation) {
+    private func welcomed(_ welcome: FrontendMessage.Welcome) throws(ProtocolViolation) {
         guard case .awaitingWelcome(let timeout) = self.phase else {
             throw ProtocolViolation(.unexpected_message, "a second welcome")
         }

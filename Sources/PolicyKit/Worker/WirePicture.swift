@@ -1,4 +1,5 @@
 import JSON
+import PolicyProtocol
 
 /// An event as it came on a line, each part parsed when a plugin asks for it.
 struct WirePicture: EventPicture, Sendable {
@@ -17,22 +18,13 @@ struct WirePicture: EventPicture, Sendable {
     /// A notification's, which has no deadline of its own.
     private static let notificationTime = Duration.seconds(60)
 
-    /// - Throws: If what every event has is missing, or of another type.
-    init(_ text: JSONObjectText, id: Int64, hook: Hook) throws {
-        let isEvent = id != 0
-        let line = WireObject(text)
-        self.id = id
-        self.hook = hook
-        self.text = text
-        self.key = isEvent ? try line.requiredString("key") : ""
-        self.attempt = isEvent ? try line.count("attempt") : 1
-        self.pluginTime =
-            isEvent ? Self.pluginTime(try line.int("deadline_ms")) : Self.notificationTime
-        try Self.requireObject(text, "args")
-        if hook != .status {
-            try Self.requireObject(text, "session")
-            try Self.requireObject(text, "notes")
-        }
+    init(_ line: EventLine) {
+        self.id = line.id
+        self.hook = line.hook
+        self.text = line.text
+        self.key = line.key
+        self.attempt = line.attempt
+        self.pluginTime = line.deadlineMS.map { Self.pluginTime($0) } ?? Self.notificationTime
     }
 
     /// The same picture at the next of the hooks ahead; `nil` after the last.
@@ -54,12 +46,6 @@ struct WirePicture: EventPicture, Sendable {
     private static func pluginTime(_ milliseconds: Int64) -> Duration {
         let milliseconds = max(0, milliseconds)
         return .milliseconds(milliseconds - min(milliseconds / 20, 250))
-    }
-
-    private static func requireObject(_ text: JSONObjectText, _ key: StaticString) throws {
-        guard text[key]?.isObject ?? false else {
-            throw PluginError("the event's member \(key) is missing or of another type")
-        }
     }
 
     func session() throws -> SessionSnapshot {

@@ -1,6 +1,19 @@
 import JSON
+import PolicyProtocol
 
 // The parts of an event as values: protocol/README.md, Events.
+
+extension WireObject {
+    /// A member of type Bytes; `nil` if there is none or it is null.
+    func bytes(_ key: StaticString) throws -> Bytes? {
+        try self.octets(key).map { Bytes(octets: $0) }
+    }
+
+    func requiredBytes(_ key: StaticString) throws -> Bytes {
+        guard let bytes = try self.bytes(key) else { throw MissingMember(key: key) }
+        return bytes
+    }
+}
 
 extension SessionSnapshot {
     init(_ session: WireObject) throws {

@@ -1,35 +1,34 @@
-import JSON
-import PolicyProtocol
+package import JSON
 
-/// What a frontend says.
-enum IncomingMessage {
+/// A line from a frontend.
+package enum FrontendMessage: Sendable {
     case welcome(Welcome)
-    case reject(code: String, message: String, retry: Duration)
-    case event(WirePicture)
+    case reject(code: String, message: String, retryMS: Int64)
+    case event(EventLine)
     /// An event whose id is fine and whose rest is not.
     case brokenEvent(id: Int64, problem: String)
-    case notify(WirePicture)
+    case notify(EventLine)
     /// A notification that cannot be read: nobody waits for an answer.
     case brokenNotification(problem: String)
-    case cancel(id: Int64)
+    case cancel(id: Int64, reason: String)
     case ping(Int64)
     case pong
     case drain(reason: String?)
     case bye(code: String, message: String)
 
     /// What the frontend says about itself and this connection.
-    struct Welcome {
-        let frontend: String
-        let connection: String
-        let concurrency: Int
-        let spool: String
-        let maximumFrameOctets: Int
+    package struct Welcome: Sendable, Equatable {
+        package let frontend: String
+        package let connection: String
+        package let concurrency: Int
+        package let spool: String
+        package let maximumFrameOctets: Int
     }
 
     /// Reads one line, without its LF.
     ///
     /// - Throws: A violation that ends the connection.
-    static func decode(_ line: [UInt8]) throws(ProtocolViolation) -> Self {
+    package static func decode(_ line: [UInt8]) throws(ProtocolViolation) -> Self {
         let text: JSONObjectText
         do {
             text = try JSONObjectText(line)
@@ -58,7 +57,7 @@ enum IncomingMessage {
         case "pong": return .pong
 
         case "cancel":
-            return .cancel(id: try self.id(object))
+            return .cancel(id: try self.id(object), reason: try object.string("reason") ?? "")
 
         case "drain":
             return .drain(reason: try object.string("reason"))
@@ -73,7 +72,7 @@ enum IncomingMessage {
             return .reject(
                 code: try object.requiredString("code"),
                 message: try object.requiredString("message"),
-                retry: .milliseconds(max(0, try object.int("retry_ms")))
+                retryMS: max(0, try text.int("retry_ms") ?? 0)
             )
 
         case "hello", "verdict", "error", "progress":
@@ -101,7 +100,7 @@ enum IncomingMessage {
             guard let hook = text["hook"].flatMap({ Hook(spelled: $0) }) else {
                 return .brokenEvent(id: id, problem: "unknown hook")
             }
-            return .event(try WirePicture(text, id: id, hook: hook))
+            return .event(try EventLine(text, id: id, hook: hook))
         } catch {
             return .brokenEvent(id: id, problem: "\(error)")
         }
@@ -112,7 +111,7 @@ enum IncomingMessage {
             guard let hook = text["hook"].flatMap({ Hook(spelled: $0) }) else {
                 return .brokenNotification(problem: "unknown hook")
             }
-            return .notify(try WirePicture(text, id: 0, hook: hook))
+            return .notify(try EventLine(text, id: 0, hook: hook))
         } catch {
             return .brokenNotification(problem: "\(error)")
         }
@@ -122,5 +121,41 @@ enum IncomingMessage {
         let id = try object.int("id")
         guard id >= 1 else { throw ProtocolViolation(.bad_message, "id \(id)") }
         return id
+    }
+}
+
+/// An `event` or a `notify`: what every one has is read and checked, the rest is text that is read
+/// when it is wanted.
+package struct EventLine: Sendable {
+    /// 0 for a notification.
+    package let id: Int64
+    package let hook: Hook
+    /// Empty for a notification.
+    package let key: String
+    /// 1 for a notification.
+    package let attempt: Int
+    /// `nil` for a notification.
+    package let deadlineMS: Int64?
+    package let text: JSONObjectText
+
+    /// - Throws: If what every event has is missing, or of another type.
+    init(_ text: JSONObjectText, id: Int64, hook: Hook) throws {
+        let isEvent = id != 0
+        let line = WireObject(text)
+        self.id = id
+        self.hook = hook
+        self.text = text
+        self.key = isEvent ? try line.requiredString("key") : ""
+        self.attempt = isEvent ? try line.count("attempt") : 1
+        self.deadlineMS = isEvent ? try line.int("deadline_ms") : nil
+        try Self.requireObject(text, "args")
+        if hook != .status {
+            try Self.requireObject(text, "session")
+            try Self.requireObject(text, "notes")
+        }
+    }
+
+    private static func requireObject(_ text: JSONObjectText, _ key: StaticString) throws {
+        guard text[key]?.isObject ?? false else { throw MissingMember(key: key) }
     }
 }
