@@ -10,7 +10,7 @@ struct PeerCredentials: Equatable {
 }
 
 extension PeerCredentials {
-    /// Asks the kernel who is at the other end of `channel`, a Unix socket.
+    /// Asks the kernel which process is at the other end of `channel`, a Unix socket.
     static func of(_ channel: any Channel) -> EventLoopFuture<PeerCredentials> {
         guard let provider = channel as? any SocketOptionProvider else {
             return channel.eventLoop.makeSucceededFuture(.unknown)

@@ -2,9 +2,9 @@ import JSON
 import PolicyCore
 import PolicyProtocol
 
-/// Who waits for a pool's answer: a session, or a shadow's copy of its question.
+/// What waits for a pool's answer: a session, or a shadow's copy of its question.
 protocol PoolAsker: AnyObject {
-    /// The hook that is being asked about; `nil` once nobody waits.
+    /// The hook that is being asked about; `nil` once the asker no longer waits.
     var openHook: Hook? { get }
     var sessionID: String { get }
     /// `nil` outside of a transaction.

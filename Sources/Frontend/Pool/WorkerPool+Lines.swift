@@ -244,7 +244,7 @@ extension WorkerPool {
         self.perform()
     }
 
-    /// The connection is gone, by whoever's hand.
+    /// The connection is gone: the worker closed it, or the pool did.
     func disconnected(_ connection: WorkerConnectionHandler) {
         guard self.connections[connection.id] === connection else { return }
         if connection.isGreeted {

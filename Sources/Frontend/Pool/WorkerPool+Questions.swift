@@ -78,7 +78,7 @@ extension WorkerPool {
         return ticket
     }
 
-    /// Whether workers died of this question, and nobody removed the evidence since
+    /// Whether workers died of this question, and the evidence is still there
     /// (`gatepost poison forget`).
     private func isPoison(_ fingerprint: UInt64, now: UInt64) -> Bool {
         guard self.machine.isPoison(fingerprint, now: now) else { return false }
@@ -245,7 +245,7 @@ extension WorkerPool {
             "worker": "\(label.map { "\($0)" } ?? "none")",
         ]
         if let transaction = asker.transactionID { metadata["transaction"] = "\(transaction)" }
-        // At queue it may have taken the message, so nobody else was asked.
+        // At queue the worker may have taken the message, so no other worker was asked.
         if self.isShadow {
             self.logSparingly(.notice, "a shadow failed", metadata)
         } else if failure == .worker_lost, asker.openHook == .queue {

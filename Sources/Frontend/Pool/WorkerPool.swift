@@ -13,7 +13,7 @@ import System
 /// One pool of workers: performs what its machine decides.
 ///
 /// Confined to the event loop. Owns the socket, the connections and the conversations that wait;
-/// every rule about who is asked and what a failure becomes is the machine's.
+/// the machine decides which worker is asked and what a failure becomes.
 final class WorkerPool {
     let name: String
     private(set) var configuration: FrontendConfiguration.Pool
@@ -33,7 +33,7 @@ final class WorkerPool {
     var dirty: [WorkerConnectionHandler] = []
     private var socket: ListeningSocket?
     private let place: PoolSocketPlace
-    /// The socket file that we bound: nobody else's is ever removed.
+    /// The inode of the socket file that this frontend bound; it removes no other.
     private var boundInode: UInt64?
     /// The socket file was removed and is not bound again yet.
     private var isSocketLost = false
@@ -76,7 +76,7 @@ final class WorkerPool {
 
     var hasMinimumWorkers: Bool { self.machine.readyCount >= self.configuration.minimumWorkers }
 
-    /// Whether there is anybody to ask, and as many as the operator wants.
+    /// Whether a worker is ready, and as many as the operator wants.
     var canServe: Bool { self.machine.readyCount > 0 && self.hasMinimumWorkers }
 
     var isShadow: Bool { self.configuration.shadowOf != nil }
@@ -271,7 +271,7 @@ extension WorkerPool {
         return handler
     }
 
-    /// The connection is up; the kernel says who it is.
+    /// A worker's connection is up; `credentials` are what the kernel says of its process.
     func connected(_ connection: WorkerConnectionHandler, credentials: PeerCredentials) {
         connection.peer = credentials
         guard self.machine.workerConnected(connection.id, now: self.server.nowNS) else {

@@ -133,7 +133,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
         return (IPAddress(parsing: text).map { "\($0)" } ?? text, address.port ?? 0)
     }
 
-    /// Whose sessions are counted together with this one (`max_sessions_per_ip`).
+    /// The client's address, or its IPv6 network: its sessions are counted together
+    /// (`max_sessions_per_ip`).
     var clientNetwork: String {
         guard let address = self.clientAddress, address.isIPv6 else {
             return self.policy.facts.clientIP

@@ -1,7 +1,7 @@
 /// Makes session ids: 16 characters of Crockford's base 32, ordered by time.
 ///
 /// 48 bits of Unix milliseconds, 16 bits drawn at start and 16 bits of a counter that goes round:
-/// unique among frontends that share a store, without asking anybody.
+/// unique among frontends that share a store, without a question to any of them.
 struct SessionIdentifierSource {
     private let node = UInt16.random(in: .min ... .max)
     private var counter = UInt16.random(in: .min ... .max)

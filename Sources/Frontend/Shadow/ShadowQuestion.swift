@@ -142,7 +142,7 @@ final class ShadowQuestion: PoolAsker {
     private static func answer(_ outcome: PoolOutcome) -> Answer {
         switch outcome {
         case .answered(let verdict, _): .verdict(verdict)
-        // Who does not ask for a hook declines it.
+        // A pool that is not asked at a hook declines it.
         case .passedOver: .verdict(PolicyVerdict(id: 0, verdict: .declined))
         case .failed: .nothing
         }

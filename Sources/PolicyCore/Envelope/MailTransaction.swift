@@ -74,7 +74,7 @@ package struct MailTransaction {
     var size = 0
     var bodyOffset = 0
 
-    /// The header fields are parsed when somebody looks at them.
+    /// The header fields are parsed when they are first needed.
     private enum HeaderState {
         case unread([UInt8])
         case parsed(HeaderList)

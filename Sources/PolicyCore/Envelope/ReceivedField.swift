@@ -5,7 +5,7 @@
 struct ReceivedField {
     /// The client's HELO or EHLO name, as it came.
     var helloName: [UInt8]
-    /// The client's verified name, `nil` where nobody looked it up.
+    /// The client's verified name, `nil` if it was not looked up.
     var clientName: String?
     /// The client's address without brackets; IPv6 in its usual text.
     var clientAddress: String

@@ -4,7 +4,7 @@ import SMTPCore
 
 /// Writes the members of each hook's `args` object (protocol/events.md).
 ///
-/// The object itself is begun and ended by the caller, whose buffer it is.
+/// The caller begins and ends the object itself.
 enum EventArguments {
     /// What a hook without arguments has.
     static func none(_ writer: inout JSONWriter) {}

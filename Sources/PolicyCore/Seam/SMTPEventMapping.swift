@@ -30,7 +30,8 @@ enum SMTPEventMapping {
         }
     }
 
-    /// Nobody decided: fine everywhere but where silence must not open a relay or lose a message.
+    /// All plugins declined. That is consent, but not at `rcpt`, where it would open a relay, nor at
+    /// `queue`, where it would lose a message.
     private static func undecided(at hook: Hook) -> SMTPOutcome {
         switch hook {
         case .rcpt: .refused(StandardReplies.recipientUndecided)
@@ -39,7 +40,7 @@ enum SMTPEventMapping {
         }
     }
 
-    /// The answer to a message that somebody took without a word of his own.
+    /// The reply to a message that a worker took without wording the reply.
     static func queued(_ id: String) -> SMTPReply {
         SMTPReply(
             code: StandardReplies.messageAccepted.code,
@@ -54,7 +55,7 @@ enum SMTPEventMapping {
         failure.isDiskFull ? StandardReplies.spoolFull : StandardReplies.spoolFailed
     }
 
-    /// Nobody could be asked (protocol/failure.md).
+    /// A pool could not answer (protocol/failure.md).
     private static func failure(
         _ policy: FailurePolicy,
         at hook: Hook

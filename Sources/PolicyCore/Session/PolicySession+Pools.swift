@@ -152,7 +152,7 @@ extension PolicySession {
         self.decided(decision, at: question.hook, now, &actions)
     }
 
-    /// Lets the message say which pool did not see it; for operators who switched that on.
+    /// Adds a field that names the pool which did not see the message (`failure_header`).
     private mutating func markSkipped(_ pool: String, _ hook: Hook) {
         guard hook == .data_post || hook == .data_post_headers else { return }
         self.transaction?.withHeaders {
