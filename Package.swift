@@ -10,6 +10,7 @@ let plugins = [
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(
@@ -179,6 +180,7 @@ let package = Package(
             dependencies: [
                 "Configuration", "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting",
                 "PolicyPool", "PolicyProtocol", "ProtocolTables", "SMTPCore", "System",
+                nioCore, nioEmbedded, nioPosix,
             ]
         ),
         .testTarget(

@@ -30,7 +30,7 @@ enum SMTPEventMapping {
         }
     }
 
-    /// All plugins declined. That is consent, but not at `rcpt`, where it would open a relay, nor at
+    /// All plugins declined: consent, but not at `rcpt`, where it would open a relay, nor at
     /// `queue`, where it would lose a message.
     private static func undecided(at hook: Hook) -> SMTPOutcome {
         switch hook {

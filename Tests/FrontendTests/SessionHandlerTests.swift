@@ -1,0 +1,226 @@
+import Configuration
+import Glibc
+import NIOCore
+import NIOEmbedded
+import NIOPosix
+import PolicyCore
+import PolicyProtocol
+import SMTPCore
+import Testing
+
+@testable import Frontend
+
+/// The handler's own part: the order of octets, replies, turns, timers and the ends of a connection.
+///
+/// There is no pool, so every question is undecided at once.
+@Suite struct SessionHandlerTests {
+    /// A frontend on a loop that the test drives, and one client's connection.
+    private final class Connection {
+        let channel = EmbeddedChannel()
+        let server: FrontendServer
+        let handler: SMTPSessionHandler
+        private let folder: String
+
+        init(
+            isServing: Bool = true,
+            _ change: (inout FrontendConfiguration, inout FrontendConfiguration.Listener) -> Void =
+                {
+                    _,
+                    _ in
+                }
+        ) throws {
+            self.folder = "/tmp/gatepost-handler-\(getpid())-\(UInt32.random(in: .min ... .max))"
+            mkdir(self.folder, 0o700)
+            var configuration = FrontendConfiguration(
+                directory: self.folder,
+                hostname: "mx",
+                runtimeDirectory: self.folder + "/run",
+                spoolDirectory: self.folder + "/spool",
+                listeners: [],
+                pools: []
+            )
+            var listener = FrontendConfiguration.Listener(
+                name: "mx",
+                address: try #require(ListenAddress(parsing: "127.0.0.1:2525"))
+            )
+            change(&configuration, &listener)
+            self.server = try FrontendServer(
+                configuration: configuration,
+                loop: self.channel.embeddedEventLoop,
+                threads: .singleton
+            )
+            if isServing { self.server.workersChanged() }
+            let smtp = SMTPConfiguration(
+                configuration,
+                listener: listener,
+                control: self.server.controlFiles.snapshot()
+            )
+            self.handler = SMTPSessionHandler(
+                server: self.server,
+                listener: SMTPListener(configuration: listener, smtp: smtp),
+                client: try SocketAddress(ipAddress: "192.0.2.1", port: 1),
+                local: nil
+            )
+            try self.channel.pipeline.syncOperations.addHandler(self.handler)
+        }
+
+        deinit {
+            _ = try? self.channel.finish()
+            for path in [
+                "/spool/frontend/out",
+                "/spool/frontend",
+                "/spool/poison",
+                "/spool",
+                "/run/frontend.lock",
+                "/run",
+                "",
+            ] {
+                remove(self.folder + path)
+            }
+        }
+
+        func connect() throws {
+            try self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.1", port: 1)).wait()
+        }
+
+        func send(_ text: String) throws {
+            try self.channel.writeInbound(self.channel.allocator.buffer(string: text))
+        }
+
+        /// The code of each reply line that was written since it was last read, and the writes.
+        func replies() throws -> (codes: [String], writes: Int) {
+            var (text, writes) = ("", 0)
+            while let buffer = try self.channel.readOutbound(as: ByteBuffer.self) {
+                text += String(buffer: buffer)
+                writes += 1
+            }
+            return (text.split(separator: "\r\n").map { String($0.prefix(3)) }, writes)
+        }
+    }
+
+    @Test func `pipelined commands are answered in order, with one write`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        #expect(try connection.replies().codes == ["220"])
+        try connection.send("HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nNOOP\r\nRSET\r\n")
+        let replies = try connection.replies()
+        #expect(replies.codes == ["250", "250", "450", "250", "250"])
+        #expect(replies.writes == 1)
+    }
+
+    @Test func `commands come in pieces`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        _ = try connection.replies()
+        for octet in "HELO c\r\nNOOP\r\n" { try connection.send(String(octet)) }
+        try connection.send("\r")
+        #expect(try connection.replies().codes == ["250", "250"])
+    }
+
+    @Test func `after so many commands it is the turn of other sessions`() throws {
+        let connection = try Connection { configuration, _ in configuration.limits.maximumNoops = 0
+        }
+        try connection.connect()
+        _ = try connection.replies()
+        try connection.send(String(repeating: "NOOP\r\n", count: 2 * SessionTurns.steps + 1))
+        #expect(try connection.replies().codes.count == SessionTurns.steps)
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        #expect(try connection.replies().codes.count == SessionTurns.steps)
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        #expect(try connection.replies().codes.count == 1)
+    }
+
+    @Test func `while the client takes no replies nothing is parsed, and then it goes on`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        _ = try connection.replies()
+        connection.channel.isWritable = false
+        connection.channel.pipeline.fireChannelWritabilityChanged()
+        try connection.send("HELO c\r\n")
+        #expect(try connection.replies().codes == [])
+        connection.channel.isWritable = true
+        connection.channel.pipeline.fireChannelWritabilityChanged()
+        #expect(try connection.replies().codes == ["250"])
+    }
+
+    @Test func `a client that closed its sending side gets the replies to what it sent`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        try connection.send("HELO c\r\nNOO")
+        connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        #expect(try connection.replies().codes == ["220", "250"])
+        #expect(!connection.channel.isActive)
+    }
+
+    @Test func `QUIT is answered before the connection is closed`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        try connection.send("QUIT\r\nNOOP\r\n")
+        #expect(try connection.replies().codes == ["220", "221"])
+        #expect(connection.handler.end == .quit)
+    }
+
+    @Test func `a client that talks before the delayed banner is an early talker`() throws {
+        let connection = try Connection { _, listener in listener.greetingDelayMS = 50 }
+        try connection.connect()
+        #expect(try connection.replies().codes == [])
+        try connection.send("HELO c\r\n")
+        #expect(try connection.replies().codes == ["220", "250"])
+        let isEarlyTalker = connection.handler.policy.facts.isEarlyTalker
+        #expect(isEarlyTalker)
+    }
+
+    @Test func `the banner comes after its delay`() throws {
+        let connection = try Connection { _, listener in listener.greetingDelayMS = 50 }
+        try connection.connect()
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(49))
+        #expect(try connection.replies().codes == [])
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(1))
+        #expect(try connection.replies().codes == ["220"])
+    }
+
+    @Test func `a silent client is closed with 421, and not a moment earlier`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        _ = try connection.replies()
+        let limit = connection.handler.commandTimeoutMS
+        connection.handler.timePassed(connection.handler.lastHeardMS + limit - 1)
+        #expect(try connection.replies().codes == [])
+        connection.handler.timePassed(connection.handler.lastHeardMS + limit)
+        #expect(try connection.replies().codes == ["421"])
+        #expect(connection.handler.end == .timeout)
+    }
+
+    @Test func `a client that takes no reply for too long is closed without another`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        _ = try connection.replies()
+        connection.channel.isWritable = false
+        connection.channel.pipeline.fireChannelWritabilityChanged()
+        let blocked = try #require(connection.handler.blockedSinceMS)
+        let limit = connection.handler.limits.replyTimeoutMS
+        connection.handler.timePassed(blocked + limit - 1)
+        #expect(connection.channel.isActive)
+        connection.handler.timePassed(blocked + limit)
+        #expect(!connection.channel.isActive)
+        #expect(try connection.replies().codes == [])
+    }
+
+    @Test func `a frontend that does not serve says 421 in the banner's place`() throws {
+        let connection = try Connection(isServing: false)
+        try connection.connect()
+        #expect(try connection.replies().codes == ["421"])
+        #expect(connection.handler.end == .shutdown)
+    }
+
+    @Test func `a session keeps the limits that it began with`() throws {
+        let connection = try Connection()
+        try connection.connect()
+        let before = connection.handler.limits.replyTimeoutMS
+        var changed = connection.server.configuration
+        changed.limits.replyTimeoutMS = before + 1
+        connection.server.reload(changed)
+        #expect(connection.server.configuration.limits.replyTimeoutMS == before + 1)
+        #expect(connection.handler.limits.replyTimeoutMS == before)
+    }
+}
