@@ -4,8 +4,8 @@ import PolicyKitTesting
 import Synchronization
 import Testing
 
-@testable import StandardPlugins
 @testable import PolicyKit
+@testable import StandardPlugins
 
 /// A next hop that takes mail, and says what a test wants said.
 private final class FakeHop: Sendable {
