@@ -1,0 +1,165 @@
+import JSON
+import PolicyCore
+import PolicyProtocol
+import SMTPCore
+import SessionPlay
+import Testing
+
+/// What stands in an event: the rules of protocol/events.md, a row each.
+@Suite struct EventTests {
+    private static let smtp = SMTPConfiguration(hostname: Array("mx".utf8))
+
+    /// A session whose one pool is asked about `hook` now.
+    private func play(
+        _ hook: Hook,
+        needs: EventNeeds = [],
+        maximumFrameOctets: Int = 1_048_576
+    ) -> PlayedSession {
+        let pools = PlayedPools()
+        pools.register(
+            needs: [hook: needs],
+            maximumFrameOctets: maximumFrameOctets
+        )
+        let play = pools.session(Self.smtp)
+        play.connect()
+        let lines = [
+            "EHLO c", "MAIL FROM:<a@b> SIZE=9", "RCPT TO:<c@d>", "RCPT TO:<e@f>", "DATA", "A: b",
+            "", "x", ".",
+        ]
+        self.answer(play, until: hook)
+        for line in lines where play.openHook != hook {
+            play.send(line)
+            self.answer(play, until: hook)
+        }
+        #expect(play.openHook == hook)
+        return play
+    }
+
+    private func answer(_ play: PlayedSession, until hook: Hook) {
+        while play.openHook != hook {
+            switch play.wait {
+            case .pool(_, let asked): play.answer(asked == .rcpt ? .ok : .declined)
+            case .store: play.stored()
+            case .client, .replacement, .delay, .over: return
+            }
+        }
+        if case .store = play.wait { play.stored() }
+    }
+
+    private func event(_ play: PlayedSession, needs: EventNeeds = []) throws -> JSONValue {
+        let line = try #require(play.event(needs: needs))
+        #expect(line.last == 0x0A && !line.dropLast().contains(0x0A))
+        return try JSONValue(parsing: Array(line.dropLast()))
+    }
+
+    @Test(
+        arguments: PlayedPools.askedHooks.filter {
+            ![.helo, .vrfy, .help, .noop, .unrecognized_command, .quit].contains($0)
+        }
+    )
+    func `an event names its hook, its session and its transaction`(hook: Hook) throws {
+        let event = try self.event(self.play(hook))
+        #expect(event["type"] == .string("event") && event["hook"] == .string(hook.rawValue))
+        #expect(event["session"]?["id"] == .string("S"))
+        let hasTransaction = ![.connect, .ehlo].contains(hook)
+        #expect((event["transaction"] != nil) == hasTransaction)
+        #expect((event["notes"]?["transaction"] != nil) == hasTransaction)
+        #expect(event["elided"] == nil)
+    }
+
+    @Test func `the sender is not there while MAIL is asked about, but in its arguments`() throws {
+        let event = try self.event(self.play(.mail))
+        #expect(event["transaction"]?["sender"] == .null)
+        #expect(event["args"]?["sender"]?["address"] == .string("a@b"))
+        #expect(
+            event["args"]?["sender"]?["params"]
+                == .array([.array([.string("SIZE"), .string("9")])])
+        )
+    }
+
+    @Test func `a recipient counts once it is granted`() throws {
+        let play = self.play(.rcpt, needs: .recipients)
+        let event = try self.event(play, needs: .recipients)
+        #expect(event["transaction"]?["recipient_count"] == .int(0))
+        #expect(event["args"]?["recipient"]?["id"] == .int(1))
+        play.answer(.ok)
+        play.send("RCPT TO:<e@f>")
+        let second = try self.event(play, needs: .recipients)
+        #expect(second["transaction"]?["recipient_count"] == .int(1))
+        #expect(second["args"]?["recipient"]?["id"] == .int(2))
+    }
+
+    @Test(arguments: [EventNeeds.recipients, .headers, .message, .trace])
+    func `a part that costs something is there for a worker that needs it`(needs: EventNeeds) throws
+    {
+        let with = try self.event(self.play(.data_post, needs: needs), needs: needs)
+        let without = try self.event(self.play(.data_post))
+        func part(_ event: JSONValue) -> JSONValue? {
+            switch needs {
+            case .recipients: event["transaction"]?["recipients"]
+            case .headers: event["transaction"]?["headers"]
+            case .message: event["transaction"]?["message"]
+            default: event["trace"]
+            }
+        }
+        #expect(part(with) != nil && part(without) == nil)
+    }
+
+    @Test func `no worker is told of a message that is not whole`() throws {
+        let event = try self.event(self.play(.data_headers_end, needs: .message), needs: .message)
+        #expect(event["transaction"]?["message"] == nil)
+    }
+
+    @Test func `what does not fit is left out, the header first, and named`() throws {
+        let needs: EventNeeds = [.headers, .recipients]
+        let play = self.play(.data_post, needs: needs)
+        let whole = try #require(play.event(needs: needs)).count
+        let rows: [(octets: Int, elided: JSONValue?)] = [
+            (whole, nil), (whole - 1, .array([.string("headers")])),
+        ]
+        for row in rows {
+            let line = try #require(play.event(needs: needs, maximumOctets: row.octets))
+            #expect(line.count <= row.octets)
+            let event = try JSONValue(parsing: Array(line.dropLast()))
+            #expect(event["elided"] == row.elided)
+        }
+        let bare = try #require(play.event()).count
+        let both = #","elided":["headers","recipients"]"#.utf8.count
+        let line = try #require(play.event(needs: needs, maximumOctets: bare + both))
+        let event = try JSONValue(parsing: Array(line.dropLast()))
+        #expect(event["elided"] == .array([.string("headers"), .string("recipients")]))
+        #expect(play.event(needs: needs, maximumOctets: bare - 1) == nil)
+    }
+
+    @Test func `the key is the question's, and the next question has another`() throws {
+        let play = self.play(.mail)
+        let first = try self.event(play)["key"]
+        #expect(try self.event(play)["key"] == first)
+        play.answer(.declined)
+        play.send("RCPT TO:<c@d>")
+        #expect(try self.event(play)["key"] != first)
+        #expect(first == .string("S.1.q3"))
+    }
+
+    @Test func `the counters are those of now`() throws {
+        let play = self.play(.mail)
+        #expect(try self.event(play)["session"]?["counters"]?["commands"] == .int(2))
+        play.answer(.declined)
+        play.send("WHAT")
+        #expect(try self.event(play)["session"]?["counters"]?["unrecognized"] == .int(1))
+    }
+
+    @Test func `an early talker, a relay and a name are facts from then on`() throws {
+        let play = self.play(.mail)
+        var verdict = PolicyVerdict(id: 1, verdict: .declined)
+        verdict.actions = [.setRelay(true)]
+        #expect(play.answer(verdict) == nil)
+        // The second RCPT came before the first was answered.
+        play.send("RCPT TO:<c@d>")
+        play.send("RCPT TO:<e@f>")
+        play.answer(.ok)
+        let session = try self.event(play)["session"]
+        #expect(session?["relay"] == .bool(true))
+        #expect(session?["hello"]?["verb"] == .string("EHLO"))
+    }
+}
