@@ -78,13 +78,17 @@ extension PolicySession {
         into writer: inout JSONWriter
     ) -> Bool {
         let start = writer.octets.count
-        if question.ahead.contains(.queue) { self.writeQueueArguments() }
         let all = EventAddressee(
             needs: pool.needs(at: question.hook, ahead: question.ahead),
             maximumFrameOctets: .max
         )
-        let args =
-            question.ahead.contains(.queue) ? self.argumentsAhead.octets : self.arguments.octets
+        var args = self.arguments.octets
+        if question.ahead.contains(.queue) {
+            // The hooks before `queue` that may have it ahead have no arguments of their own.
+            let id = self.transaction?.id ?? ""
+            Self.writeArguments(at: .queue, id: id, into: &self.argumentsAhead)
+            args = self.argumentsAhead.octets
+        }
         let key = self.key
         _ = self.write(question.hook, args: args, to: all, surroundings, into: &writer) { writer in
             head.encode(key: key, into: &writer)
@@ -99,14 +103,6 @@ extension PolicySession {
         guard writer.octets.count - start > addressee.maximumFrameOctets else { return true }
         writer.truncate(to: start)
         return false
-    }
-
-    /// The `args` of `queue`, which are those of all the hooks before it that may have it ahead.
-    private mutating func writeQueueArguments() {
-        self.argumentsAhead.removeAll()
-        self.argumentsAhead.beginObject()
-        EventArguments.queueID(self.transaction?.id ?? "", into: &self.argumentsAhead)
-        self.argumentsAhead.endObject()
     }
 
     /// The open question as an object without what differs from attempt to attempt.

@@ -95,17 +95,7 @@ extension Hook {
     /// The hook of a complete message that comes after this one; `nil` after the last, and for any
     /// other hook.
     var nextOfMessage: Hook? {
-        switch self {
-        case .received_line: .data_post_headers
-        case .data_post_headers: .data_post
-        case .data_post: .queue_pre
-        case .queue_pre: .queue
-        case .queue: nil
-        case .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .data_headers_end, .queue_post,
-            .reset_transaction, .quit, .disconnect, .vrfy, .help, .noop, .unrecognized_command, .ok,
-            .deny, .status:
-            nil
-        }
+        self == .received_line ? .data_post_headers : self.following.first
     }
 }
 
@@ -161,17 +151,15 @@ extension PolicySession {
         question.hook = hook
         question.ahead = question.ahead.intersection(HookSet(after: hook))
         self.phase = .asking(question)
-        self.writeArguments(at: hook)
+        Self.writeArguments(at: hook, id: self.transaction?.id ?? "", into: &self.arguments)
         return true
     }
 
-    /// The `args` of a hook that was ahead.
-    private mutating func writeArguments(at hook: Hook) {
-        self.arguments.removeAll()
-        self.arguments.beginObject()
-        if hook == .queue {
-            EventArguments.queueID(self.transaction?.id ?? "", into: &self.arguments)
-        }
-        self.arguments.endObject()
+    /// Writes the `args` of a hook that is ahead; `id` is the transaction's.
+    static func writeArguments(at hook: Hook, id: String, into writer: inout JSONWriter) {
+        writer.removeAll()
+        writer.beginObject()
+        if hook == .queue { EventArguments.queueID(id, into: &writer) }
+        writer.endObject()
     }
 }

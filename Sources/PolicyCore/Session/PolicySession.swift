@@ -133,9 +133,6 @@ package struct PolicySession: ~Copyable {
     /// The hook that is being asked about; `nil` between questions.
     package var openHook: Hook? { self.openQuestion?.hook }
 
-    /// The place in the route of the pool that is asked now; `nil` between questions.
-    package var openPool: Int? { self.openQuestion?.pool }
-
     /// The recipients of the envelope, granted or added; empty outside of a transaction.
     package var recipients: [EnvelopeRecipient] { self.transaction?.recipients ?? [] }
 
