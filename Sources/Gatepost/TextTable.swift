@@ -24,7 +24,7 @@ enum TextTable {
 
 /// Makes text of clients and workers safe to print on a terminal.
 enum PrintableText {
-    /// Replaces control characters and those that change the direction of writing by `\u{…}`.
+    /// Replaces control characters, and characters that change the direction of writing, by `\u{…}`.
     static func text(_ text: String) -> String {
         text.unicodeScalars.reduce(into: "") { line, scalar in
             if Self.isCommand(scalar) {

@@ -4,7 +4,7 @@ import System
 /// The place of a pool's Unix socket: taken by one frontend, never stolen from another.
 ///
 /// A lock on `<runtime_directory>/<frontend id>.lock` says who owns the id; a socket file found
-/// under the lock is stale, and still is only removed when nobody answers on it.
+/// under the lock is stale, and is removed only if no process answers on it.
 struct PoolSocketPlace {
     let path: String
 

@@ -4,7 +4,7 @@ import Glibc
 /// Finds what the frontend needs and this machine does not give: addresses to listen on, folders to
 /// write in.
 ///
-/// The check runs as its own user, who may not be the frontend's; so it only warns.
+/// The check may run as another user than the frontend does, so it only warns.
 struct CheckMachine {
     let frontend: FrontendConfiguration
 

@@ -6,8 +6,8 @@ enum EncodedWords {
     ///
     /// White space between two encoded words is not shown (RFC 2047 §6.2), and two with one character
     /// set are decoded together, because some mailers cut a character in two. A word in an unknown
-    /// character set stays as it is. The work is in proportion to the octets: a word holds no `?` but
-    /// those that divide it, so none is looked through twice.
+    /// character set stays as it is. The work is in proportion to the octets: each `?` in a word
+    /// ends one of its parts, so no octet is read twice.
     static func decode(_ octets: [UInt8]) -> String {
         var text = ""
         var charset: Charset?

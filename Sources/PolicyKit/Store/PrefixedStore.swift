@@ -1,4 +1,4 @@
-/// A part of a store: its keys begin with a prefix that whoever uses it does not see.
+/// A part of a store: its keys begin with a prefix, which the plugin does not see.
 struct PrefixedStore: Store {
     let store: any Store
     let prefix: Bytes
