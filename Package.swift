@@ -124,7 +124,7 @@ let package = Package(
         ),
         .executableTarget(
             name: "SessionSimulation",
-            dependencies: ["SessionSimulator"],
+            dependencies: ["PoolSimulator", "SessionSimulator"],
             path: "bench/SessionSimulation"
         ),
         .executableTarget(

@@ -26,24 +26,14 @@ import Testing
             "EHLO c", "MAIL FROM:<a@b> SIZE=9", "RCPT TO:<c@d>", "RCPT TO:<e@f>", "DATA", "A: b",
             "", "x", ".",
         ]
-        self.answer(play, until: hook)
+        play.grant(until: hook)
         for line in lines where play.openHook != hook {
             play.send(line)
-            self.answer(play, until: hook)
-        }
-        #expect(play.openHook == hook)
-        return play
-    }
-
-    private func answer(_ play: PlayedSession, until hook: Hook) {
-        while play.openHook != hook {
-            switch play.wait {
-            case .pool(_, let asked): play.answer(asked == .rcpt ? .ok : .declined)
-            case .store: play.stored()
-            case .client, .replacement, .delay, .over: return
-            }
+            play.grant(until: hook)
         }
         if case .store = play.wait { play.stored() }
+        #expect(play.openHook == hook)
+        return play
     }
 
     private func event(_ play: PlayedSession, needs: EventNeeds = []) throws -> JSONValue {

@@ -15,23 +15,10 @@ import Testing
     private func play(_ pools: PlayedPools, _ smtp: SMTPConfiguration = smtp) -> PlayedSession {
         let play = pools.session(smtp)
         play.connect()
-        self.grant(play)
+        play.grant()
         play.send("EHLO c")
-        self.grant(play)
+        play.grant()
         return play
-    }
-
-    /// Answers what is asked, but stops before `hook`.
-    private func grant(_ play: PlayedSession, until hook: Hook? = nil) {
-        while play.openHook != hook || hook == nil {
-            switch play.wait {
-            case .pool(_, let asked):
-                _ = play.answer(asked == .rcpt || asked == .queue ? .ok : .declined)
-            case .store: play.stored()
-            case .delay: play.delayPassed()
-            case .client, .replacement, .over: return
-            }
-        }
     }
 
     /// A session with one recipient that is asked about `hook`.
@@ -39,7 +26,7 @@ import Testing
         let play = self.play(pools)
         for line in ["MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA", Self.header, "body", "."] {
             play.send(line)
-            self.grant(play, until: hook)
+            play.grant(until: hook)
             guard play.openHook != hook else { break }
         }
         return play
@@ -107,7 +94,7 @@ import Testing
         play.poolDone(.failed(reason: "deadline", worker: nil))
         #expect(play.wait == .pool(1, .data_post))
         #expect(play.performed.contains(.skipped(pool: 0, hook: .data_post, reason: "deadline")))
-        self.grant(play, until: .queue)
+        play.grant(until: .queue)
         let line = String(decoding: play.event(needs: .headers) ?? [], as: UTF8.self)
         #expect(line.contains(#""X-Gatepost-Skipped","value":" pool=one; hook=data_post""#))
     }
@@ -116,7 +103,7 @@ import Testing
         let pools = PlayedPools(["one", "two"])
         for pool in 0..<2 { pools.register(pool) }
         let play = self.play(pools, upTo: .queue)
-        self.grant(play)
+        play.grant()
         var seen: Set<String> = []
         for case .submit(let pool, let hook) in play.performed where hook != .rcpt {
             #expect(seen.insert("\(pool) \(hook)").inserted)

@@ -29,8 +29,7 @@ package final class PlayedSession {
     private var input: [UInt8] = []
     private var content: [UInt8] = []
     /// The message that arrives, or arrived last.
-    package private(set) var message: [UInt8] = []
-    private var bodyOffset = 0
+    private var message: [UInt8] = []
     package private(set) var wait = Wait.client
     private var isPerforming = false
     private var actions: [PolicySession.Action] = []
@@ -50,8 +49,6 @@ package final class PlayedSession {
     package var observe: ((PolicySession.Action) -> Void)?
     /// Notifications that observers would get.
     package private(set) var told: [(hook: Hook, args: [UInt8])] = []
-    /// Questions of the SMTP session so far.
-    package private(set) var questions = 0
     /// How many recipients the SMTP session was told of last.
     package private(set) var recipientCount: Int?
 
@@ -171,6 +168,21 @@ package final class PlayedSession {
     /// The worker that has the question begins with a hook that was ahead; false if it was not.
     package func goAhead(to hook: Hook) -> Bool { self.policy.wentAhead(to: hook) }
 
+    /// Grants what is asked, until `hook` is asked about or the client is to send more.
+    ///
+    /// Recipients and messages are accepted, all other questions declined.
+    package func grant(until hook: Hook? = nil) {
+        while hook == nil || self.openHook != hook {
+            switch self.wait {
+            case .pool(_, let asked):
+                self.answer(asked == .rcpt || asked == .queue ? .ok : .declined)
+            case .store: self.stored()
+            case .delay: self.delayPassed()
+            case .client, .replacement, .over: return
+            }
+        }
+    }
+
     /// The pool that is asked is done with the question in another way.
     package func poolDone(_ outcome: PoolOutcome) {
         guard case .pool = self.wait else { return }
@@ -240,17 +252,16 @@ package final class PlayedSession {
     }
 
     private func ask(_ question: SMTPQuestion) {
-        self.questions += 1
         if !self.input.isEmpty { self.smtp.octetsArrivedEarly() }
         if self.smtp.isEarlyTalker { self.policy.clientTalkedEarly() }
         self.message += self.content
         self.content.removeAll()
         switch question {
         case .headersEnd(let offset):
-            self.bodyOffset = HeaderBorder.close(&self.message, bodyOffset: offset)
+            let bodyOffset = HeaderBorder.close(&self.message, bodyOffset: offset)
             self.policy.headerRead(
-                Array(self.message.prefix(self.bodyOffset)),
-                bodyOffset: self.bodyOffset,
+                Array(self.message.prefix(bodyOffset)),
+                bodyOffset: bodyOffset,
                 size: self.message.count
             )
         case .message:

@@ -1,4 +1,5 @@
 import Glibc
+import PoolSimulator
 import SessionSimulator
 
 /// Runs the simulation of whole sessions: `session-simulation [--steps N] [--seed N]`.
@@ -8,7 +9,7 @@ import SessionSimulator
 @main
 enum SessionSimulation {
     static func main() {
-        guard let options = Self.options() else {
+        guard let options = SimulationOptions(CommandLine.arguments.dropFirst()) else {
             print("usage: session-simulation [--steps N] [--seed N]")
             exit(64)
         }
@@ -30,28 +31,10 @@ enum SessionSimulation {
         }
     }
 
-    private static func options() -> (steps: Int, seed: UInt64)? {
-        var options = (steps: 1_000_000, seed: UInt64(1))
-        var words = CommandLine.arguments.dropFirst()
-        while let word = words.popFirst() {
-            guard let value = words.popFirst() else { return nil }
-            switch word {
-            case "--steps":
-                guard let steps = Int(value), steps > 0 else { return nil }
-                options.steps = steps
-            case "--seed":
-                guard let seed = UInt64(value) else { return nil }
-                options.seed = seed
-            default: return nil
-            }
-        }
-        return options
-    }
-
     /// Plays the seed again and prints the last steps.
     private static func explain(
         _ violation: SessionSimulator.Violation,
-        _ options: (steps: Int, seed: UInt64)
+        _ options: SimulationOptions
     ) {
         let again = SessionSimulator(seed: options.seed, traceFrom: violation.step - 60)
         try? again.run(steps: options.steps)
