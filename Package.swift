@@ -59,7 +59,7 @@ let package = Package(
         .target(name: "Addresses"),
         .target(name: "DomainNames"),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
-        .target(name: "PolicyPool"),
+        .target(name: "PoolCore"),
         .target(name: "SMTPCore"),
         .target(name: "PolicyCore", dependencies: ["JSON", "PolicyProtocol", "SMTPCore"]),
         .target(
@@ -113,11 +113,11 @@ let package = Package(
             dependencies: ["JSON", "PolicyCore", "PolicyProtocol", "SMTPCore"],
             path: "Tests/SessionPlay"
         ),
-        .target(name: "PoolSimulator", dependencies: ["PolicyPool"], path: "Tests/PoolSimulator"),
+        .target(name: "PoolSimulator", dependencies: ["PoolCore"], path: "Tests/PoolSimulator"),
         .target(
             name: "SessionSimulator",
             dependencies: [
-                "JSON", "PolicyCore", "PolicyPool", "PolicyProtocol", "PoolSimulator", "SMTPCore",
+                "JSON", "PolicyCore", "PolicyProtocol", "PoolCore", "PoolSimulator", "SMTPCore",
                 "SessionPlay",
             ],
             path: "Tests/SessionSimulator"
@@ -129,13 +129,13 @@ let package = Package(
         ),
         .executableTarget(
             name: "PoolSimulation",
-            dependencies: ["PolicyPool", "PoolSimulator"],
+            dependencies: ["PoolCore", "PoolSimulator"],
             path: "bench/PoolSimulation"
         ),
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Configuration", "JSON", "PolicyCore", "PolicyPool", "PolicyProtocol", "SMTPCore",
+                "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore", "SMTPCore",
                 "ServiceLog", "System", arguments, logging, nioCore, nioPosix, signals,
             ]
         ),
@@ -156,7 +156,7 @@ let package = Package(
             name: "PolicyProtocolTests",
             dependencies: ["JSON", "PolicyProtocol", "ProtocolTables"]
         ),
-        .testTarget(name: "PolicyPoolTests", dependencies: ["PolicyPool", "PoolSimulator"]),
+        .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
         .testTarget(
             name: "ConfigurationTests",
@@ -179,7 +179,7 @@ let package = Package(
             name: "FrontendTests",
             dependencies: [
                 "Configuration", "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting",
-                "PolicyPool", "PolicyProtocol", "ProtocolTables", "SMTPCore", "System",
+                "PoolCore", "PolicyProtocol", "ProtocolTables", "SMTPCore", "System",
                 nioCore, nioEmbedded, nioPosix,
             ]
         ),

@@ -332,7 +332,7 @@ def test_the_frontend_and_the_sdks_say_the_codes_of_the_table():
     assert rejects == set(WORDS["reject_codes"])
     drains = set(re.findall(r'sayDrain\(\w+, reason: "([a-z_]+)"', frontend))
     assert drains == {word for word, sender in WORDS["drain_reasons"].items() if sender == "frontend"}
-    pool = sources("Sources/PolicyPool")
+    pool = sources("Sources/PoolCore")
     assert swift_cases(pool, "enum CancelReason") == WORDS["cancel_reasons"]
     byes = set(swift_cases(pool, "enum CloseReason")) - {"handshake"}  # which becomes `reject bad_hello`
     byes |= set(re.findall(r'FrontendLine\.bye\(\s*code: (?:[^"\n]*)"([a-z_]+)"', frontend))

@@ -1,7 +1,7 @@
 import Configuration
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import ProtocolTables
 import Testing
 

@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 
 /// The breaker as protocol/README.md §8 has it, in the words of the model.
 struct ModelBreaker {

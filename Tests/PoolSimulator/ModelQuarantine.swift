@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 
 /// Which workers were kept out and why, by protocol/README.md §8.
 ///

@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 
 /// What the simulator knows of a worker, without asking the machine.
 struct ModelWorker {

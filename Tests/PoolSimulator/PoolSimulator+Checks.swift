@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 
 // MARK: - Performs the machine's actions, and compares them with the model
 

@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 
 // MARK: - What the world does
 

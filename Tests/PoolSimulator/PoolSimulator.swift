@@ -1,4 +1,4 @@
-package import PolicyPool
+package import PoolCore
 
 /// Plays sessions and workers against a pool machine: at random, but the same for the same seed.
 ///

@@ -1,7 +1,7 @@
 import JSON
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import PoolSimulator
 import SMTPCore
 import SessionPlay

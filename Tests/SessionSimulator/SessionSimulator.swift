@@ -1,6 +1,6 @@
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import PoolSimulator
 import SMTPCore
 import SessionPlay

@@ -1,6 +1,6 @@
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import SessionPlay
 
 /// A pool machine, the workers of its pool, and the sessions that wait.

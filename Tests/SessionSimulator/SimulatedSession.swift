@@ -1,7 +1,7 @@
 import JSON
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import SMTPCore
 import SessionPlay
 

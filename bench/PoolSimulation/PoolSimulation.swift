@@ -1,5 +1,5 @@
 import Glibc
-import PolicyPool
+import PoolCore
 import PoolSimulator
 
 /// Runs the simulation of a pool of workers: `pool-simulation [--steps N] [--seed N]`.

@@ -1,6 +1,6 @@
 import Configuration
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 
 extension PoolHello {
     init(_ hello: WorkerHello, userID: UInt32) {

@@ -1,8 +1,8 @@
 import JSON
 import NIOCore
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 
 /// One worker's connection: lines in, lines out, everything else is the pool's.
 ///

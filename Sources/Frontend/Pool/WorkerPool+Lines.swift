@@ -2,8 +2,8 @@ import Configuration
 import JSON
 import Logging
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 
 // MARK: - Lines from workers
 

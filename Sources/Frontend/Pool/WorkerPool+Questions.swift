@@ -4,8 +4,8 @@ import Logging
 import NIOCore
 import NIOPosix
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import ServiceLog
 
 // MARK: - Events to workers

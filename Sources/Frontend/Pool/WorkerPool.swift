@@ -5,8 +5,8 @@ import Logging
 import NIOCore
 import NIOPosix
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import ServiceLog
 import System
 

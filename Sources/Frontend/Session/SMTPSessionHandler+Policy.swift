@@ -1,8 +1,8 @@
 import JSON
 import NIOCore
 import PolicyCore
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 import SMTPCore
 
 // MARK: - Questions

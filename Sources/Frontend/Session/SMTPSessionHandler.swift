@@ -1,7 +1,7 @@
 import Configuration
 import NIOCore
 import PolicyCore
-import PolicyPool
+import PoolCore
 import SMTPCore
 
 /// One SMTP connection: performs what the SMTP session and the policy session decide.

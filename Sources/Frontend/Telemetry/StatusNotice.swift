@@ -1,7 +1,7 @@
 import Configuration
 import JSON
-import PolicyPool
 import PolicyProtocol
+import PoolCore
 
 /// The arguments of the notification `status` (protocol/events.md).
 struct StatusNotice {

@@ -1,8 +1,8 @@
-import PolicyPool
+import PoolCore
 import Testing
 
 @Suite("A pool of workers")
-struct PolicyPoolTests {
+struct PoolMachineTests {
     private let all: UInt64 = 20_000_000_000
 
     @Test("sends no event without a credit, and the next when one is free")

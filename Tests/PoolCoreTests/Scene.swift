@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 import Testing
 
 /// A pool whose hook 1 is ordinary and whose hook 2 has side effects; deadlines of 20 s.

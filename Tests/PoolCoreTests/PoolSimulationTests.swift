@@ -1,4 +1,4 @@
-import PolicyPool
+import PoolCore
 import PoolSimulator
 import Testing
 
