@@ -21,6 +21,10 @@ final class SessionDriver {
     private(set) var pending: [UInt8] = []
     private(set) var content: [UInt8] = []
     var isClosed = false
+    /// The recipients of the envelope, which is policy's: MAIL empties it, each grant at RCPT adds
+    /// one, and a test that plays a worker sets it.
+    var recipients = 0
+    private var openQuestion: SMTPQuestion?
 
     init(
         _ configuration: SMTPConfiguration = .test(),
@@ -61,7 +65,7 @@ final class SessionDriver {
 
     /// Answers a question that was left open.
     func decide(_ outcome: SMTPOutcome) {
-        if self.perform(self.session.answered(outcome)) { self.run() }
+        if self.perform(self.answered(outcome)) { self.run() }
     }
 
     func tell(_ event: (inout SMTPSession) -> SMTPAction) {
@@ -98,12 +102,13 @@ final class SessionDriver {
         case .ask(let question):
             self.note(question)
             guard let outcome = self.answer(question) else { return false }
-            return self.perform(self.session.answered(outcome, to: self.session.questionID))
+            return self.perform(self.answered(outcome, to: self.session.questionID))
         }
     }
 
     private func note(_ question: SMTPQuestion) {
         self.events.append(.asked(question))
+        self.openQuestion = question
         switch question {
         case .headersEnd: self.headerOctets.append(self.content.count)
         case .message: self.messages.append(self.content)
@@ -125,10 +130,17 @@ final class SessionDriver {
     func connectionClosed() { self.session.connectionClosed() }
     func timedOut() -> SMTPAction { self.session.timedOut() }
     func shutdownDeadlinePassed() -> SMTPAction { self.session.shutdownDeadlinePassed() }
-    func recipientsChanged(count: Int) { self.session.recipientsChanged(count: count) }
 
     func answered(_ outcome: SMTPOutcome, to questionID: UInt64? = nil) -> SMTPAction {
-        self.session.answered(outcome, to: questionID)
+        if case .granted = outcome {
+            switch self.openQuestion {
+            case .mail: self.recipients = 0
+            case .rcpt: self.recipients += 1
+            default: break
+            }
+        }
+        self.openQuestion = nil
+        return self.session.answered(outcome, recipients: self.recipients, to: questionID)
     }
 
     func next(in octets: [UInt8]) -> SMTPSession.Step {

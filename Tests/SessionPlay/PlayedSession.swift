@@ -49,8 +49,6 @@ package final class PlayedSession {
     package var observe: ((PolicySession.Action) -> Void)?
     /// Notifications that observers would get.
     package private(set) var told: [(hook: Hook, args: [UInt8])] = []
-    /// How many recipients the SMTP session was told of last.
-    package private(set) var recipientCount: Int?
 
     package init(_ session: consuming PolicySession, smtp: SMTPConfiguration) {
         self.policy = session
@@ -154,10 +152,7 @@ package final class PlayedSession {
     /// What is wrong with a verdict; if nothing is, ``poolDone(_:)`` has to follow.
     package func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
         guard case .pool = self.wait else { return nil }
-        var recipientCount: Int?
-        let violation = self.policy.judge(verdict, recipientCount: &recipientCount)
-        if let recipientCount { self.recipientsChanged(recipientCount) }
-        return violation
+        return self.policy.judge(verdict)
     }
 
     @discardableResult
@@ -304,10 +299,9 @@ package final class PlayedSession {
             self.wait = .delay(milliseconds)
             if self.isClientGone { self.delayPassed() }
         case .beginMessage: self.message = []
-        case .recipientsChanged(let count): self.recipientsChanged(count)
-        case .answer(let outcome, _):
+        case .answer(let outcome, _, let recipients):
             self.wait = .client
-            let action = self.smtp.answered(outcome)
+            let action = self.smtp.answered(outcome, recipients: recipients)
             self.tell { $0.replied(by: action, &$1) }
             if case .resetThenReply(let reply) = action {
                 self.replies.append(reply)
@@ -321,11 +315,6 @@ package final class PlayedSession {
             .refused, .commandUnknown:
             break
         }
-    }
-
-    private func recipientsChanged(_ count: Int) {
-        self.recipientCount = count
-        self.smtp.recipientsChanged(count: count)
     }
 
     private func end(_ end: SessionEnd, reply: SMTPReply? = nil) {

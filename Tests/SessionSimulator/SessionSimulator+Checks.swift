@@ -189,11 +189,16 @@ extension SessionSimulator {
         case .beginMessage:
             session.stored = []
             session.isGranted = false
-        case .answer(let outcome, let hook): self.answered(outcome, at: hook, session)
+        case .answer(let outcome, let hook, let recipients):
+            self.check(
+                recipients == session.play.recipients.count,
+                "\(session.number): the SMTP session is told of \(recipients) recipients"
+            )
+            self.answered(outcome, at: hook, session)
         case .sessionOver:
             self.check(!session.isShadowed, "\(session.number): shadows wait for ever")
         case .submit, .storeMessage, .takeReplacement, .replacementRefused, .messageLost, .skipped,
-            .hold, .recipientsChanged, .refused, .commandUnknown:
+            .hold, .refused, .commandUnknown:
             break
         }
     }

@@ -72,8 +72,8 @@ extension SMTPSessionHandler {
             self.askedPool = self.pools[pool]
             self.ticket = self.pools[pool].submit(self, hook: hook)
         case .cancel(let pool): self.pools[pool].cancel(self.ticket)
-        case .answer(let outcome, let hook): self.answer(outcome, at: hook, &actions)
-        case .recipientsChanged(let count): self.machine.recipientsChanged(count: count)
+        case .answer(let outcome, let hook, let recipients):
+            self.answer(outcome, at: hook, recipients: recipients, &actions)
         case .hold(let milliseconds): self.hold(milliseconds)
         case .beginMessage:
             self.message = IncomingMessage(server: self.server)
@@ -110,10 +110,11 @@ extension SMTPSessionHandler {
     private func answer(
         _ outcome: SMTPOutcome,
         at hook: Hook,
+        recipients: Int,
         _ actions: inout [PolicySession.Action]
     ) {
         self.phase = .parsing
-        let action = self.machine.answered(outcome)
+        let action = self.machine.answered(outcome, recipients: recipients)
         self.policy.replied(by: action, &actions)
         // The policy session has ended the transaction with the answer.
         if case .resetThenReply(let reply) = action {
@@ -246,12 +247,7 @@ extension SMTPSessionHandler: PoolAsker {
 
     func wentAhead(to hook: Hook) -> Bool { self.policy.wentAhead(to: hook) }
 
-    func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
-        var recipientCount: Int?
-        let violation = self.policy.judge(verdict, recipientCount: &recipientCount)
-        if let recipientCount { self.machine.recipientsChanged(count: recipientCount) }
-        return violation
-    }
+    func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? { self.policy.judge(verdict) }
 
     func poolDone(_ outcome: PoolOutcome, peerUserID: UInt32) {
         let now = self.server.nowNS

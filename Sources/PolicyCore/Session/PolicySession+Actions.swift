@@ -32,10 +32,9 @@ extension PolicySession {
         case hold(milliseconds: Int64)
         /// DATA was granted: a message begins.
         case beginMessage
-        /// Tell the session machine what came of the question at the hook, then `replied`.
-        case answer(SMTPOutcome, at: Hook)
-        /// The envelope has so many recipients: tell the session machine before the next `answer`.
-        case recipientsChanged(count: Int)
+        /// Tell the SMTP session what came of the question at the hook, and how many recipients the
+        /// envelope has with that; then tell `replied`.
+        case answer(SMTPOutcome, at: Hook, recipients: Int)
         /// A question was answered with a refusal: for the log.
         indirect case refused(Refusal)
         /// A command that SMTP does not know was answered with this reply: for the log.

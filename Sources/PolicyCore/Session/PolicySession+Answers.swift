@@ -93,7 +93,8 @@ extension PolicySession {
         self.proposal = .none
         self.decision = decision
         self.phase = .answered(hook, isRefusal: !outcome.isGrant)
-        actions.append(.answer(outcome, at: hook))
+        let recipients = self.transaction?.recipients.count ?? 0
+        actions.append(.answer(outcome, at: hook, recipients: recipients))
     }
 
     /// SMTP has the outcome and does this with it.

@@ -8,15 +8,8 @@ extension PolicySession {
     ///
     /// What needs a replacement message is applied once that has been taken over.
     ///
-    /// - Parameters:
-    ///   - verdict: What the worker answered.
-    ///   - recipientCount: How many recipients the envelope has now, if the verdict changed them: for
-    ///     the session machine.
     /// - Returns: What is wrong with it; nothing has been applied then.
-    package mutating func judge(
-        _ verdict: PolicyVerdict,
-        recipientCount: inout Int?
-    ) -> ProtocolViolation? {
+    package mutating func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
         guard case .asking(let asked) = self.phase else { return nil }
         let hook = verdict.hook ?? asked.writtenHook
         // What cannot be asked twice is begun by a `progress` that says so.
@@ -36,7 +29,7 @@ extension PolicySession {
             self.phase = .judged(question, edit)
             return nil
         }
-        self.phase = .asking(self.commit(edit, question, &recipientCount))
+        self.phase = .asking(self.commit(edit, question))
         return nil
     }
 
@@ -52,16 +45,11 @@ extension PolicySession {
     }
 
     /// - Returns: The question, with the delay that the verdict asked for.
-    private mutating func commit(
-        _ edit: PolicyEdit,
-        _ question: Question,
-        _ recipientCount: inout Int?
-    ) -> Question {
+    private mutating func commit(_ edit: PolicyEdit, _ question: Question) -> Question {
         self.notes = edit.notes
         if self.isInTransaction { self.transaction = edit.transaction }
         if let relay = edit.isRelay { self.facts.isRelay = relay }
         if let name = edit.clientName { self.facts.clientName = name }
-        if edit.changesRecipients { recipientCount = self.transaction?.recipients.count }
         var question = question
         question.delayMS += edit.delayMS
         return question
@@ -95,9 +83,7 @@ extension PolicySession {
                 self.refuseReplacement("\(violation)", edit, outcome, question, now, &actions)
                 return false
             }
-            var recipientCount: Int?
-            let committed = self.commit(edit, question, &recipientCount)
-            if let count = recipientCount { actions.append(.recipientsChanged(count: count)) }
+            let committed = self.commit(edit, question)
             self.readyPools.removeAll(keepingCapacity: true)
             self.apply(outcome, committed, now, &actions)
             return true

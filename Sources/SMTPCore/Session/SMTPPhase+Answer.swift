@@ -18,13 +18,14 @@ extension SMTPPhase {
         case dropStale
     }
 
-    /// Applies what policy decided.
-    mutating func answered(_ outcome: SMTPOutcome) -> AnswerAction {
+    /// Applies what policy decided; the envelope has `recipients` recipients with it.
+    mutating func answered(_ outcome: SMTPOutcome, recipients: Int) -> AnswerAction {
         switch consume self {
         case .asking(.command(let question, let stage)):
             let answer = question.answered(outcome, at: stage)
             switch answer.next {
-            case .commands(let stage): self = .listening(.commands(stage))
+            case .commands(let stage):
+                self = .listening(.commands(stage.withRecipients(recipients)))
             case .content(let transaction): self = .listening(.content(Reception(transaction)))
             case .closed: self = .closed
             }
@@ -88,10 +89,6 @@ extension SMTPPhase.CommandQuestion {
             let action = Action.granted(self, reply, endsTransaction: false)
             return (.commands(.inTransaction(transaction)), action)
 
-        case .rcpt:
-            let action = Action.granted(self, reply, endsTransaction: false)
-            return (.commands(stage.recipientGranted), action)
-
         case .data:
             // DATA is asked about inside a transaction only; without one there is nothing to read.
             guard case .inTransaction(let transaction) = stage else {
@@ -102,7 +99,7 @@ extension SMTPPhase.CommandQuestion {
         case .quit:
             return (.closed, .close(reply ?? StandardReplies.closing))
 
-        case .connect, .vrfy, .help, .noop, .unrecognized:
+        case .connect, .rcpt, .vrfy, .help, .noop, .unrecognized:
             return (.commands(stage), .granted(self, reply, endsTransaction: false))
         }
     }
@@ -181,9 +178,9 @@ extension SMTPPhase.ContentQuestion {
 }
 
 extension SMTPPhase.Stage {
-    fileprivate var recipientGranted: Self {
+    fileprivate func withRecipients(_ count: Int) -> Self {
         guard case .inTransaction(var transaction) = self else { return self }
-        transaction.recipients += 1
+        transaction.recipients = count
         return .inTransaction(transaction)
     }
 

@@ -292,7 +292,7 @@ extension SMTPPhase {
         return true
     }
 
-    /// The stage changes without a question (RSET), or by what a worker did to the recipients.
+    /// The stage changes without a question (RSET).
     ///
     /// It stays as it is while content arrives or is asked about.
     mutating func stageChanged(to stage: Stage) {

@@ -202,15 +202,18 @@ extension SMTPSession {
     ///
     /// - Parameters:
     ///   - outcome: What policy decided.
+    ///   - recipients: How many recipients the envelope has with this answer. The policy session owns
+    ///     the envelope; the count is not kept up here.
     ///   - questionID: The number of the question when it was asked; another number than the open
     ///     question's is dropped as stale. `nil` answers whatever is open.
     /// - Returns: What to do; it may be the next question.
     package mutating func answered(
         _ outcome: SMTPOutcome,
+        recipients: Int,
         to questionID: UInt64? = nil
     ) -> SMTPAction {
         if let questionID, questionID != self.questionID { return .dropStale }
-        switch self.phase.answered(outcome) {
+        switch self.phase.answered(outcome, recipients: recipients) {
         case .granted(let question, let reply, let endsTransaction):
             return self.granted(question, reply, endsTransaction: endsTransaction)
         case .refused(let question, let reply, let endsTransaction):
@@ -232,16 +235,6 @@ extension SMTPSession {
         case .dropStale:
             return .dropStale
         }
-    }
-
-    /// A worker's actions changed the envelope: it has `count` recipients now.
-    ///
-    /// While `rcpt` is asked about, the recipient in question does not count: tell this before
-    /// `answered`, which adds it.
-    package mutating func recipientsChanged(count: Int) {
-        guard case .inTransaction(var transaction)? = self.phase.stage else { return }
-        transaction.recipients = count
-        self.phase.stageChanged(to: .inTransaction(transaction))
     }
 
     /// The client's time is up; stale while a question is open.

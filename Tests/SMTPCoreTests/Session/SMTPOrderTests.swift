@@ -118,9 +118,11 @@ struct SMTPOrderTests {
     @Test func `recipients that a worker removes are gone, those it adds are there`() {
         let driver = SessionDriver.greeted()
         driver.beginTransaction(recipients: 2)
-        driver.recipientsChanged(count: 0)
+        driver.recipients = 0
+        #expect(driver.code(of: "NOOP") == 250)
         #expect(driver.code(of: "DATA") == 503)
-        driver.recipientsChanged(count: 1)
+        driver.recipients = 1
+        #expect(driver.code(of: "NOOP") == 250)
         #expect(driver.code(of: "DATA") == 354)
     }
 
@@ -129,7 +131,7 @@ struct SMTPOrderTests {
         driver.beginTransaction(recipients: 2)
         driver.answer = { _ in nil }
         driver.send("RCPT TO:<c@d>\r\n")
-        driver.recipientsChanged(count: 0)
+        driver.recipients = 0
         driver.decide(.refused(StandardReplies.recipientDenied))
         #expect(driver.code(of: "DATA") == 554)
     }

@@ -94,7 +94,7 @@ struct SMTPPhaseTests {
                 .noop: ("applied", "commands, greeted"), .header: ("applied", "content"),
                 .message: ("applied", "commands, greeted"),
             ]
-        ) { $0.answered(.granted(nil)) == .dropStale ? "dropped" : "applied" },
+        ) { $0.answered(.granted(nil), recipients: 0) == .dropStale ? "dropped" : "applied" },
         Event(
             name: "closed by policy",
             idle: "dropped",
@@ -104,7 +104,7 @@ struct SMTPPhaseTests {
             ]
         ) {
             let outcome = SMTPOutcome.refusedThenClose(StandardReplies.deniedClosing)
-            return $0.answered(outcome) == .dropStale ? "dropped" : "applied"
+            return $0.answered(outcome, recipients: 0) == .dropStale ? "dropped" : "applied"
         },
         Event(
             name: "close",
