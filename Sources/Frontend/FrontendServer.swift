@@ -286,7 +286,7 @@ final class FrontendServer {
             ? .memoryUsedUp : self.limits.sessionOpened(from: client.clientNetwork)
         if let refusal, let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
             var metadata: Logger.Metadata = [
-                "session": "\(client.sessionID)", "client": "\(client.policy.facts.clientIP)",
+                "session": "\(client.sessionID)", "client": "\(client.policy.facts.client.ip)",
                 "limit": "\(refusal.key)",
             ]
             if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }

@@ -57,6 +57,56 @@ import Testing
         #expect(event["elided"] == nil)
     }
 
+    @Test func `a client that a proxy names before the greeting is the one asked about`() throws {
+        let pools = PlayedPools()
+        pools.register(asked: [.connect])
+        let play = pools.session(Self.smtp)
+        play.clientReplaced(
+            by: Peer(ip: "2001:db8::1", port: 4_000),
+            server: Peer(ip: "2001:db8::2", port: 25),
+            proxy: Peer(ip: "192.0.2.1", port: 1)
+        )
+        play.connect()
+        let session = try #require(try self.event(play)["session"])
+        #expect(session["client"]?["ip"] == .string("2001:db8::1"))
+        #expect(session["client"]?["port"] == .int(4_000))
+        #expect(session["server"]?["ip"] == .string("2001:db8::2"))
+        #expect(session["proxy"] == .object(["ip": .string("192.0.2.1"), "port": .int(1)]))
+    }
+
+    @Test func `what was known of the client before is forgotten`() throws {
+        let pools = PlayedPools()
+        pools.register(asked: [.connect, .ehlo, .noop, .mail])
+        let play = pools.session(Self.smtp)
+        play.connect()
+        var verdict = PolicyVerdict(id: 1, verdict: .declined)
+        verdict.actions = [.setRelay(true), .setClientName(Array("old.example".utf8))]
+        verdict.sessionNotes = .object(["a": .int(1)])
+        #expect(play.answer(verdict) == nil)
+        play.send("EHLO old")
+        play.grant()
+        let (client, proxy) = (Peer(ip: "192.0.2.9", port: 9), Peer(ip: "192.0.2.1", port: 1))
+        play.clientReplaced(by: client, server: nil, proxy: proxy)
+        play.send("NOOP")
+        let event = try self.event(play)
+        let session = try #require(event["session"])
+        #expect(
+            session["client"]
+                == .object(["ip": .string(client.ip), "port": .int(9), "name": .null])
+        )
+        #expect(session["server"]?["ip"] == .string("192.0.2.2"))
+        #expect(session["hello"] == .null && session["relay"] == .bool(false))
+        #expect(event["notes"]?["session"] == .object([:]))
+        // Not while a question is open, and not inside a transaction.
+        play.clientReplaced(by: proxy, server: nil, proxy: proxy)
+        play.grant()
+        play.send("MAIL FROM:<a@b>")
+        play.grant()
+        play.clientReplaced(by: proxy, server: nil, proxy: proxy)
+        play.send("NOOP")
+        #expect(try self.event(play)["session"]?["client"]?["ip"] == .string(client.ip))
+    }
+
     @Test func `the sender is not there while MAIL is asked about, but in its arguments`() throws {
         let event = try self.event(self.play(.mail))
         #expect(event["transaction"]?["sender"] == .null)

@@ -99,6 +99,11 @@ package final class PlayedSession {
         for line in lines { self.receive(Array("\(line)\r\n".utf8)) }
     }
 
+    /// A proxy names the client that it speaks for.
+    package func clientReplaced(by client: Peer, server: Peer?, proxy: Peer) {
+        self.policy.clientReplaced(by: client, server: server, proxy: proxy)
+    }
+
     /// The client closes its connection.
     ///
     /// A message that was complete is answered first, as the handler does it.

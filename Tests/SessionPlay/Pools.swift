@@ -60,8 +60,8 @@ package final class PlayedPools {
             id: "S",
             listener: "mx",
             startedMS: 0,
-            client: ("192.0.2.1", 1),
-            server: ("192.0.2.2", 25)
+            client: Peer(ip: "192.0.2.1", port: 1),
+            server: Peer(ip: "192.0.2.2", port: 25)
         )
         return PlayedSession(
             PolicySession(

@@ -112,10 +112,10 @@ final class SMTPSessionHandler: ChannelInboundHandler {
             id: server.newSessionID(started),
             listener: listener.configuration.name,
             startedMS: started,
-            client: Self.endpoint(client),
-            server: Self.endpoint(local)
+            client: Self.peer(client),
+            server: Self.peer(local)
         )
-        self.clientAddress = IPAddress(parsing: facts.clientIP)
+        self.clientAddress = IPAddress(parsing: facts.client.ip)
         let route = server.routes.route(session: facts.id)
         self.pools = route.pools
         self.policy = PolicySession(
@@ -128,16 +128,16 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     }
 
     /// The address as policy sees it: IPv4 in IPv6 is IPv4.
-    private static func endpoint(_ address: SocketAddress?) -> (ip: String, port: Int) {
-        guard let address, let text = address.ipAddress else { return ("0.0.0.0", 0) }
-        return (IPAddress(parsing: text).map { "\($0)" } ?? text, address.port ?? 0)
+    private static func peer(_ address: SocketAddress?) -> Peer {
+        guard let address, let text = address.ipAddress else { return Peer(ip: "0.0.0.0", port: 0) }
+        return Peer(ip: IPAddress(parsing: text).map { "\($0)" } ?? text, port: address.port ?? 0)
     }
 
     /// The client's address, or its IPv6 network: its sessions are counted together
     /// (`max_sessions_per_ip`).
     var clientNetwork: String {
         guard let address = self.clientAddress, address.isIPv6 else {
-            return self.policy.facts.clientIP
+            return self.policy.facts.client.ip
         }
         return "\(address.clientNetwork)"
     }

@@ -91,7 +91,7 @@ struct SessionSummary {
         guard log.logger.logLevel <= .info, let suppressed = self.throttle.admits(now: log.nowMS)
         else { return }
         var metadata: Logger.Metadata = [
-            "session": .string(facts.id), "client": .string(facts.clientIP),
+            "session": .string(facts.id), "client": .string(facts.client.ip),
         ]
         if let transaction { metadata["transaction"] = .string(transaction) }
         if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
@@ -119,7 +119,7 @@ struct SessionSummary {
         var metadata: Logger.Metadata = [
             "session": .string(facts.id),
             "transaction": .string(end.id),
-            "client": .string(facts.clientIP),
+            "client": .string(facts.client.ip),
             "result": end.decider != nil ? "accepted" : "not accepted",
             "end": .string(end.reason),
             "recipients": .number(end.recipients.count),
@@ -182,7 +182,7 @@ struct SessionSummary {
         var metadata: Logger.Metadata = [
             "session": .string(facts.id),
             "listener": .string(facts.listener),
-            "client": .string(facts.clientIP),
+            "client": .string(facts.client.ip),
             "end": .string(end.rawValue),
             "ms": .number(durationMS),
             "commands": .number(counters.commands),

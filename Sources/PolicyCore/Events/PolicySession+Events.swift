@@ -255,7 +255,7 @@ extension PolicySession {
     private mutating func fingerprint(at hook: Hook?, arguments: [UInt8]) -> UInt64 {
         var hash = StableHash()
         hash.combine(Array((hook?.rawValue ?? "").utf8))
-        hash.combine(Array(self.facts.clientIP.utf8))
+        hash.combine(Array(self.facts.client.ip.utf8))
         hash.combine(self.facts.hello?.name ?? [])
         if hook != .queue { hash.combine(arguments) }
         hash.combine(self.transaction?.sender?.address ?? [])

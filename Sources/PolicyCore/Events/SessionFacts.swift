@@ -1,6 +1,19 @@
 import JSON
 import SMTPCore
 
+/// One end of a connection.
+package struct Peer: Equatable, Sendable {
+    /// RFC 5952 or dotted, as policy sees it: IPv4 in IPv6 is IPv4.
+    package let ip: String
+    /// 0…65535.
+    package let port: Int
+
+    package init(ip: String, port: Int) {
+        self.ip = ip
+        self.port = port
+    }
+}
+
 /// What is known of a session outside a transaction, and its JSON.
 ///
 /// Its text is kept until something changes, which all but the counters does rarely: an event then
@@ -10,10 +23,12 @@ package struct SessionFacts {
     package let listener: String
     /// Unix milliseconds.
     let startedMS: Int64
-    package let clientIP: String
-    let clientPort: Int
-    let serverIP: String
-    let serverPort: Int
+    /// The true client, also behind a proxy.
+    package private(set) var client: Peer
+    /// What the client connected to.
+    package private(set) var server: Peer
+    /// The proxy that handed the connection over; `nil` if none did.
+    package private(set) var proxy: Peer?
     package internal(set) var clientName: String? { didSet { self.fixedOctets = 0 } }
     /// `HELO` or `EHLO`, and the name that came with it.
     package internal(set) var hello: (verb: String, name: [UInt8])? {
@@ -30,21 +45,31 @@ package struct SessionFacts {
     /// The octets before `counters`, the last member; 0 when they have to be written again.
     private var fixedOctets = 0
 
-    /// Addresses are as policy sees them: IPv4 in IPv6 is IPv4.
     package init(
         id: String,
         listener: String,
         startedMS: Int64,
-        client: (ip: String, port: Int),
-        server: (ip: String, port: Int)
+        client: Peer,
+        server: Peer
     ) {
         self.id = id
         self.listener = listener
         self.startedMS = startedMS
-        self.clientIP = client.ip
-        self.clientPort = client.port
-        self.serverIP = server.ip
-        self.serverPort = server.port
+        self.client = client
+        self.server = server
+    }
+
+    /// A proxy named the client that it speaks for, and perhaps what that connected to.
+    ///
+    /// What was known of the client before is forgotten: its name, its HELO and what it may.
+    mutating func clientReplaced(by client: Peer, server: Peer?, proxy: Peer) {
+        self.client = client
+        if let server { self.server = server }
+        self.proxy = proxy
+        self.clientName = nil
+        self.hello = nil
+        self.isRelay = false
+        self.fixedOctets = 0
     }
 
     /// Writes the `session` object of an event.
@@ -87,16 +112,15 @@ package struct SessionFacts {
         self.text.key("started_ms")
         self.text.int(self.startedMS)
         self.text.key("client")
-        Self.encodeEndpoint(
-            self.clientIP,
-            self.clientPort,
-            name: .some(self.clientName),
-            into: &self.text
-        )
+        Self.encode(self.client, name: .some(self.clientName), into: &self.text)
         self.text.key("server")
-        Self.encodeEndpoint(self.serverIP, self.serverPort, name: nil, into: &self.text)
+        Self.encode(self.server, name: nil, into: &self.text)
         self.text.key("proxy")
-        self.text.null()
+        if let proxy = self.proxy {
+            Self.encode(proxy, name: nil, into: &self.text)
+        } else {
+            self.text.null()
+        }
         self.text.key("hello")
         if let hello = self.hello {
             self.text.beginObject()
@@ -119,17 +143,16 @@ package struct SessionFacts {
     }
 
     /// A `name` of `nil` leaves the member out; `.some(nil)` writes null.
-    private static func encodeEndpoint(
-        _ ip: String,
-        _ port: Int,
+    private static func encode(
+        _ peer: Peer,
         name: String??,
         into writer: inout JSONWriter
     ) {
         writer.beginObject()
         writer.key("ip")
-        writer.string(ip)
+        writer.string(peer.ip)
         writer.key("port")
-        writer.int(Int64(port))
+        writer.int(Int64(peer.port))
         if let name {
             writer.key("name")
             if let name { writer.string(name) } else { writer.null() }

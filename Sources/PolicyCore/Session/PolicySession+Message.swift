@@ -52,7 +52,7 @@ extension PolicySession {
         let field = ReceivedField(
             helloName: self.facts.hello?.name ?? [],
             clientName: self.facts.clientName,
-            clientAddress: self.facts.clientIP,
+            clientAddress: self.facts.client.ip,
             hostname: self.smtp.hostname,
             protocolName: self.transaction?.isSMTPUTF8 ?? false
                 ? "UTF8SMTP" : self.facts.hello?.verb == "HELO" ? "SMTP" : "ESMTP",

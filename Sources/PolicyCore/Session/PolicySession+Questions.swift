@@ -112,4 +112,20 @@ extension PolicySession {
 
     /// The client sent octets before it had the reply that it had to wait for (RFC 5321 §4.3.1).
     package mutating func clientTalkedEarly() { self.facts.isEarlyTalker = true }
+
+    /// A proxy named the client that it speaks for: before `connect` is asked, or instead of the client
+    /// that was asked about.
+    ///
+    /// What was known of the client before is forgotten, the notes too. Tell it between questions and
+    /// outside a transaction; at another time nothing changes.
+    ///
+    /// - Parameters:
+    ///   - client: The client that the proxy speaks for.
+    ///   - server: What that client connected to; `nil` leaves what this connection came to.
+    ///   - proxy: The other end of this connection.
+    package mutating func clientReplaced(by client: Peer, server: Peer?, proxy: Peer) {
+        guard self.isIdle, !self.isInTransaction else { return }
+        self.facts.clientReplaced(by: client, server: server, proxy: proxy)
+        self.notes = PolicyNotes()
+    }
 }
