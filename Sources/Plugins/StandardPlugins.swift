@@ -8,10 +8,7 @@ extension Worker {
     /// ```
     ///
     /// Of two plugins with one name the later counts.
-    public static let standardPlugins: [any Plugin.Type] = [
-        BadMailFrom.self, BadRcptTo.self, CountUnrecognizedCommands.self, EarlyTalker.self,
-        Headers.self, HostsAllow.self, Loop.self, QueueDiscard.self, QueueMaildir.self,
-        QueueSMTPForward.self, QuitFortune.self, RcptOK.self, Relay.self, ResolvableFromhost.self,
-        SessionLog.self, SpamAssassin.self,
-    ]
+    public static let standardPlugins: [any Plugin.Type] =
+        ConnectionPlugins.all + EnvelopePlugins.all + ContentPlugins.all + QueuePlugins.all
+        + ObservePlugins.all
 }

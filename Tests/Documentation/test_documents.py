@@ -148,9 +148,13 @@ def test_each_dependency_has_its_reason():
 
 def test_each_plugin_is_listed_with_its_names_and_has_a_manual():
     listed = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    plugins = ROOT / "Sources/Plugins"
     named = re.compile(r'static let (?:name = ("[^"]+")|aliases = \[(.*?)\])', re.DOTALL)
-    for source in sorted((ROOT / "Sources/Plugins").glob("*/*.swift")):
+    for source in sorted(plugins.rglob("*.swift")):
         for name, aliases in named.findall(source.read_text(encoding="utf-8")):
+            group = plugins / source.relative_to(plugins).parts[0]
+            types = (group / f"{group.name}Plugins.swift").read_text(encoding="utf-8")
+            assert f" {source.stem}.self" in types, f"{group.name}Plugins lacks {source.stem}"
             for word in re.findall(r'"([^"]+)"', name or aliases):
                 assert re.search(rf"[\[( ]{re.escape(word)}[\],)]", listed), f"{source}: {word}"
             manual = (source.parent / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,12 @@
+import PolicyKit
+
+/// Plugins that decide about a client and its session: who may connect, how long it may stay.
+enum ConnectionPlugins {
+    static let all: [any Plugin.Type] = [
+        CountUnrecognizedCommands.self,
+        EarlyTalker.self,
+        HostsAllow.self,
+        QuitFortune.self,
+        Relay.self,
+    ]
+}

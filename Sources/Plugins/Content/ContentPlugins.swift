@@ -1,0 +1,10 @@
+import PolicyKit
+
+/// Plugins that decide about the header and the body of a message.
+enum ContentPlugins {
+    static let all: [any Plugin.Type] = [
+        Headers.self,
+        Loop.self,
+        SpamAssassin.self,
+    ]
+}

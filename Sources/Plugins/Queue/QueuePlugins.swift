@@ -1,0 +1,10 @@
+import PolicyKit
+
+/// Plugins that take a message: they store it, send it on or drop it.
+enum QueuePlugins {
+    static let all: [any Plugin.Type] = [
+        QueueDiscard.self,
+        QueueMaildir.self,
+        QueueSMTPForward.self,
+    ]
+}
