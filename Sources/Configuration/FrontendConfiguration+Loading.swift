@@ -1,4 +1,3 @@
-import Glibc
 import System
 
 extension FrontendConfiguration {
@@ -88,10 +87,7 @@ extension FrontendConfiguration {
             }
             return line.text
         }
-        var name = [CChar](repeating: 0, count: 256)
-        guard gethostname(&name, 255) == 0 else { return "localhost" }
-        let octets = name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
-        return String(decoding: octets, as: UTF8.self)
+        return Machine.hostname
     }
 
     /// RFC 5321 §4.1.2 `Domain`, in ASCII.

@@ -33,7 +33,7 @@ struct FrontendCommand: AsyncParsableCommand {
         ProcessSignals.prepare()
         Systemd.prepare()
         let configuration = try self.loadConfiguration()
-        ServiceLog.bootstrap(
+        ProgramLog.bootstrap(
             program: "gatepost-frontend",
             level: configuration.logLevel,
             format: configuration.logFormat
@@ -81,7 +81,7 @@ struct FrontendCommand: AsyncParsableCommand {
     }
 
     private static func complain(_ text: String) {
-        ServiceLog.complain("gatepost-frontend: \(text)")
+        ProgramLog.complain("gatepost-frontend: \(text)")
     }
 
     /// Raises the limit of open descriptors as far as the system allows: each session and each

@@ -71,7 +71,7 @@ struct FrontendLifecycle {
 enum ReadyNotice {
     /// Prints one line that starts with `ready`, and notifies systemd if it started this process.
     static func send(_ addresses: [String]) {
-        ServiceLog.say("ready \(addresses.joined(separator: " "))")
+        ProgramLog.say("ready \(addresses.joined(separator: " "))")
         Systemd.notify("READY=1")
     }
 }

@@ -189,7 +189,7 @@ extension PoolMachine {
         let before = (count: self.readyCount, served: self.served)
         self.readyCount = 0
         self.served = []
-        var present: [String: HookMask] = [:]
+        var present: [String: HookNumbers] = [:]
         // An observer does not count: it answers no questions.
         for worker in self.workers where worker.state == .ready && !worker.isObserver {
             self.readyCount += 1
@@ -208,7 +208,7 @@ extension PoolMachine {
     ///
     /// While workers of a name are ready, the hooks of the name are theirs; when the last of them
     /// is gone, the name keeps its last hooks.
-    private mutating func remember(_ present: [String: HookMask], now: UInt64) {
+    private mutating func remember(_ present: [String: HookNumbers], now: UInt64) {
         self.registeredNow = present.values.reduce([]) { $0.union($1) }
         for (name, mask) in present {
             if self.registered[name] != nil || self.registered.count < Self.maximumNames {
@@ -242,7 +242,7 @@ extension PoolMachine {
     /// ``PoolSettings/hooksRememberedNS`` ago: a crash must not let mail pass unchecked.
     ///
     /// - Returns: The hooks that are no longer asked.
-    package mutating func forgetHooks(now: UInt64, actions: inout [PoolAction]) -> HookMask {
+    package mutating func forgetHooks(now: UInt64, actions: inout [PoolAction]) -> HookNumbers {
         guard self.readyCount > 0, let before = self.asked else { return [] }
         self.registered = self.registered.filter { _, hooks in
             guard let since = hooks.goneSinceNS else { return true }
@@ -266,17 +266,19 @@ extension PoolMachine {
     }
 
     /// Hooks that are asked although no ready worker registered them.
-    package var hooksWithoutWorker: HookMask { (self.asked ?? []).subtracting(self.registeredNow) }
+    package var hooksWithoutWorker: HookNumbers {
+        (self.asked ?? []).subtracting(self.registeredNow)
+    }
 
     /// Starts the grace of each hook that lost its last worker, and of all hooks if no worker is
     /// left.
-    private mutating func beginGrace(before: (count: Int, served: HookMask), now: UInt64) {
+    private mutating func beginGrace(before: (count: Int, served: HookNumbers), now: UInt64) {
         let until = now &+ self.settings.graceNS
         let isEmptyNow = before.count > 0 && self.readyCount == 0
         let lost = before.served.subtracting(self.served)
         guard isEmptyNow || !lost.isEmpty else { return }
         for hook in self.graceUntilNS.indices
-        where isEmptyNow || lost.contains(HookMask(hook: UInt8(hook))) {
+        where isEmptyNow || lost.contains(HookNumbers(hook: UInt8(hook))) {
             self.graceUntilNS[hook] = until
         }
     }
@@ -286,7 +288,8 @@ extension PoolMachine {
         guard self.queued > 0, let asked = self.asked else { return }
         let notAsked = self.waiting.subtracting(asked)
         if !notAsked.isEmpty {
-            for hook in self.queues.indices where notAsked.contains(HookMask(hook: UInt8(hook))) {
+            for hook in self.queues.indices where notAsked.contains(HookNumbers(hook: UInt8(hook)))
+            {
                 while let ticket = self.oldest(hook) {
                     self.takeOldest(hook)
                     self.tickets[ticket] = nil

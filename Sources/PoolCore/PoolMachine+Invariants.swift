@@ -11,7 +11,7 @@ extension PoolMachine {
 
     private func contradictionOfWorkers() -> String? {
         var ready = 0
-        var served: HookMask = []
+        var served: HookNumbers = []
         var alone = 0
         for worker in self.workers {
             if worker.state == .ready, !worker.isObserver { ready += 1 }
@@ -65,7 +65,7 @@ extension PoolMachine {
         var sum = self.retries.count
         for (hook, queue) in self.queues.enumerated() {
             sum += queue.count
-            let isWaiting = self.waiting.contains(HookMask(hook: UInt8(hook)))
+            let isWaiting = self.waiting.contains(HookNumbers(hook: UInt8(hook)))
             if isWaiting != (queue.count > 0) { return "waiting is not what waits" }
             if queue.entriesLeft.count > 2 * queue.count + TicketQueue.slack + 1 {
                 return "a queue grows with tickets that are gone"

@@ -154,7 +154,7 @@ extension PoolMachine {
     mutating func takeOldest(_ hook: Int) {
         self.queues[hook].dropFirst(wasWaiting: true)
         self.queued -= 1
-        if self.queues[hook].count == 0 { self.waiting.subtract(HookMask(hook: UInt8(hook))) }
+        if self.queues[hook].count == 0 { self.waiting.subtract(HookNumbers(hook: UInt8(hook))) }
     }
 
     /// A ticket that waited in the queue of `hook` no longer waits.
@@ -163,7 +163,7 @@ extension PoolMachine {
         let index = self.queue(of: hook)
         self.queues[index].ticketLeft { $0 != ticket && tickets[$0]?.place == .queued }
         self.queued -= 1
-        if self.queues[index].count == 0 { self.waiting.subtract(HookMask(hook: hook)) }
+        if self.queues[index].count == 0 { self.waiting.subtract(HookNumbers(hook: hook)) }
     }
 
     /// Lets a ticket wait that was sent before, or that is a suspect.
@@ -210,7 +210,7 @@ extension PoolMachine {
 extension PoolMachine {
     /// The free worker with the fewest events per credit; of equals the one that connected first,
     /// so that a quiet pool uses one worker instead of waking all of them in turn.
-    private func freeWorker(_ mask: HookMask) -> Int? {
+    private func freeWorker(_ mask: HookNumbers) -> Int? {
         var best: Int?
         for index in self.workers.indices
         where self.workers[index].hello.asked.contains(mask) && self.workers[index].isFree {
@@ -242,7 +242,7 @@ extension PoolMachine {
 
     /// The hook of the oldest ticket that waits and that a worker with a free credit could take.
     private mutating func hookToServe() -> Int? {
-        var free: HookMask = []
+        var free: HookNumbers = []
         for index in self.workers.indices where self.workers[index].isFree {
             free.formUnion(self.workers[index].hello.asked)
         }

@@ -97,7 +97,9 @@ extension PoolMachine {
         let unserved = self.waiting.subtracting(self.served)
         if !unserved.isEmpty {
             for hook in self.queues.indices
-            where unserved.contains(HookMask(hook: UInt8(hook))) && now >= self.graceUntilNS[hook] {
+            where unserved.contains(HookNumbers(hook: UInt8(hook)))
+                && now >= self.graceUntilNS[hook]
+            {
                 while let ticket = self.oldest(hook) {
                     self.takeOldest(hook)
                     self.fail(ticket, .no_worker, worker: nil, now: now, actions: &actions)

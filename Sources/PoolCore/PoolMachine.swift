@@ -18,7 +18,7 @@
 ///
 /// - Note: protocol/README.md §8.
 package struct PoolMachine: ~Copyable, Sendable {
-    /// How many hooks a ``HookMask`` can hold.
+    /// How many hooks a ``HookNumbers`` can hold.
     static let hooks = 32
 
     package internal(set) var settings: PoolSettings
@@ -37,10 +37,10 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// How many tickets wait, in `queues` and in `retries`.
     var queued = 0
     /// The hooks whose queue is not empty.
-    var waiting: HookMask = []
+    var waiting: HookNumbers = []
 
     /// The hooks that at least one ready worker serves, even if it has no free credit.
-    var served: HookMask = []
+    var served: HookNumbers = []
     package internal(set) var readyCount = 0
     /// For each name of a worker, the hooks that workers of this name registered.
     ///
@@ -48,12 +48,12 @@ package struct PoolMachine: ~Copyable, Sendable {
     /// pass unchecked.
     var registered: [String: RegisteredHooks] = [:]
     /// The hooks that workers registered whose names did not fit in `registered`.
-    var registeredByFurtherNames: HookMask = []
+    var registeredByFurtherNames: HookNumbers = []
     /// The hooks that ready workers registered.
-    var registeredNow: HookMask = []
+    var registeredNow: HookNumbers = []
     /// The hooks at which this pool is asked; `nil` if no worker was ever ready and the operator
     /// declared no hooks.
-    var asked: HookMask?
+    var asked: HookNumbers?
     /// For each hook: until then, tickets wait even if no worker serves the hook.
     var graceUntilNS: [UInt64]
     /// The time of the last ``timePassed(now:fingerprint:actions:)``.
@@ -70,7 +70,7 @@ package struct PoolMachine: ~Copyable, Sendable {
 
     /// The hooks that workers of one name registered.
     struct RegisteredHooks: Sendable {
-        var mask: HookMask
+        var mask: HookNumbers
         /// When the last ready worker of this name left; `nil` while one is ready.
         var goneSinceNS: UInt64?
     }
@@ -93,12 +93,12 @@ package struct PoolMachine: ~Copyable, Sendable {
 
     /// Whether sessions ask this pool at `hook`.
     package func isAsked(_ hook: UInt8) -> Bool {
-        (self.asked ?? self.settings.hooksOfEmptyPool).contains(HookMask(hook: hook))
+        (self.asked ?? self.settings.hooksOfEmptyPool).contains(HookNumbers(hook: hook))
     }
 
     /// Of the workers that observe `hook`, one of each name: the one that holds the fewest events.
     package func observers(of hook: UInt8) -> [WorkerID] {
-        let mask = HookMask(hook: hook)
+        let mask = HookNumbers(hook: hook)
         var chosen: [Int] = []
         for (index, worker) in self.workers.enumerated()
         where worker.hello.observed.contains(mask) && worker.state == .ready

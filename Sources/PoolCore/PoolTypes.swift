@@ -9,7 +9,9 @@ package typealias WorkerID = UInt64
 package typealias PoolTicket = UInt64
 
 /// A set of hooks, each by its number; the machine does not know what a number stands for.
-package struct HookMask: OptionSet, Sendable, Hashable {
+///
+/// A hook is the bit that it is in PolicyProtocol's `HookSet`, where hooks have names.
+package struct HookNumbers: OptionSet, Sendable, Hashable {
     package let rawValue: UInt32
 
     package init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -62,16 +64,16 @@ package struct PoolSettings: Sendable, Equatable {
     package var ordinaryDeadline = Deadline(ordinaryNS: 20_000_000_000, maximumNS: 120_000_000_000)
     /// At these hooks a question whose worker was lost is asked again only if that worker said
     /// `idempotent`.
-    package var hooksWithSideEffects: HookMask = []
+    package var hooksWithSideEffects: HookNumbers = []
     /// The hooks that the operator declared: they are asked even while no worker is ready, and the
     /// hooks of workers that are gone are not asked.
     ///
     /// `nil`: the operator declared none, and the hooks that workers registered are remembered.
-    package var hooksDeclared: HookMask?
+    package var hooksDeclared: HookNumbers?
     /// How long the last worker of a name must be gone before its hooks can be forgotten.
     package var hooksRememberedNS: UInt64 = 60_000_000_000
     /// The hooks that are asked until the first worker is ready.
-    package var hooksOfEmptyPool: HookMask = []
+    package var hooksOfEmptyPool: HookNumbers = []
     /// How long questions wait for a worker after the start, or after the last worker left.
     package var graceNS: UInt64 = 3_000_000_000
     /// How long after its deadline an answer may still come; then the worker is closed.
@@ -99,17 +101,17 @@ package struct PoolHello: Sendable, Equatable {
     package var identity: String
     package var name: String
     package var concurrency: Int
-    package var asked: HookMask
-    package var observed: HookMask
-    package var idempotent: HookMask
+    package var asked: HookNumbers
+    package var observed: HookNumbers
+    package var idempotent: HookNumbers
 
     package init(
         identity: String,
         name: String,
         concurrency: Int,
-        asked: HookMask,
-        observed: HookMask = [],
-        idempotent: HookMask = []
+        asked: HookNumbers,
+        observed: HookNumbers = [],
+        idempotent: HookNumbers = []
     ) {
         self.identity = identity
         self.name = name

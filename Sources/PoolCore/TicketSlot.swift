@@ -31,13 +31,13 @@ struct TicketSlot: Sendable {
     /// How many connections ended while they held it.
     var losses = 0
 
-    var mask: HookMask { HookMask(hook: self.hook) }
+    var mask: HookNumbers { HookNumbers(hook: self.hook) }
 }
 
 /// A ticket that waits for one of some workers, not for any that serves its hook.
 struct Retry: Sendable {
     let ticket: PoolTicket
-    let mask: HookMask
+    let mask: HookNumbers
     /// Whether it must be the only event that its worker holds.
     let isSuspect: Bool
     let deadlineNS: UInt64

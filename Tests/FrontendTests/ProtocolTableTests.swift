@@ -17,7 +17,7 @@ import Testing
         let settings = PoolSettings(configuration)
         let index = try #require(row.hook).index
         #expect(settings.deadlines[Int(index)].ordinaryNS == UInt64(row.deadlineMS) * 1_000_000)
-        let mask = HookMask(hook: index)
+        let mask = HookNumbers(hook: index)
         #expect(settings.hooksWithSideEffects.contains(mask) == row.hasSideEffects)
     }
 

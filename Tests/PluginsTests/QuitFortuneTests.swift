@@ -43,22 +43,22 @@ struct QuitFortuneTests {
     }
 
     @Test func `a program is read to its end`() throws {
-        let echo = Program(path: "/bin/echo", arguments: ["wise"])
+        let echo = FortuneProgram(path: "/bin/echo", arguments: ["wise"])
         #expect(try echo.output(within: .seconds(5)) == Array("wise\n".utf8))
     }
 
     @Test func `a program that takes too long is killed`() {
-        let sleep = Program(path: "/bin/sleep", arguments: ["60"])
+        let sleep = FortuneProgram(path: "/bin/sleep", arguments: ["60"])
         #expect(throws: PluginError.self) { try sleep.output(within: .milliseconds(50)) }
     }
 
     @Test func `a program that never stops talking is killed`() {
-        let yes = Program(path: "/usr/bin/yes", arguments: [])
+        let yes = FortuneProgram(path: "/usr/bin/yes", arguments: [])
         #expect(throws: PluginError.self) { try yes.output(within: .seconds(5)) }
     }
 
     @Test func `a program that fails has said nothing`() {
-        let fail = Program(path: "/bin/false", arguments: [])
+        let fail = FortuneProgram(path: "/bin/false", arguments: [])
         #expect(throws: PluginError.self) { try fail.output(within: .seconds(5)) }
     }
 }

@@ -121,7 +121,7 @@ import Testing
             _ = machine.replyReceived(self.reply(250, "ok"))
             _ = machine.replyReceived(self.reply(250, "ok"))
             let refusal = self.reply(550, "5.1.1 who?")
-            let expected = SMTPRefusal(recipient: Self.envelope.recipients[1], reply: refusal)
+            let expected = NextHopRefusal(recipient: Self.envelope.recipients[1], reply: refusal)
             #expect(
                 machine.replyReceived(refusal)
                     == .completedWriting(.recipientsRefused([expected]), Array("RSET\r\n".utf8))
@@ -147,7 +147,7 @@ import Testing
             _ = machine.contentSent()
             let last = self.reply(250, "queued")
             let refused = [
-                SMTPRefusal(recipient: Self.envelope.recipients[1], reply: self.reply(550, "x"))
+                NextHopRefusal(recipient: Self.envelope.recipients[1], reply: self.reply(550, "x"))
             ]
             #expect(machine.replyReceived(last) == .completed(.accepted(last, refused: refused)))
         }

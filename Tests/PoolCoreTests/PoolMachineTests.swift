@@ -438,7 +438,7 @@ struct PoolMachineTests {
         scene.join(2, hooks: [2], name: "new")
         scene.lose(1)
         var unserved = scene.machine.hooksWithoutWorker
-        #expect(unserved == HookMask(hook: 1))
+        #expect(unserved == HookNumbers(hook: 1))
         scene.pass(59 * Scene.second)
         var forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
         #expect(forgotten == [] && scene.isAsked(1))
@@ -450,7 +450,7 @@ struct PoolMachineTests {
         scene.submit(7)
         _ = scene.take()
         forgotten = scene.machine.forgetHooks(now: scene.now, actions: &scene.actions)
-        #expect(forgotten == HookMask(hook: 1) && !scene.isAsked(1) && scene.isAsked(2))
+        #expect(forgotten == HookNumbers(hook: 1) && !scene.isAsked(1) && scene.isAsked(2))
         unserved = scene.machine.hooksWithoutWorker
         #expect(unserved == [])
     }
@@ -458,8 +458,8 @@ struct PoolMachineTests {
     @Test("asks at the declared hooks and those of ready workers, and remembers no others")
     func hooksDeclared() {
         var settings = PoolSettings()
-        settings.hooksDeclared = HookMask(hook: 1)
-        settings.hooksOfEmptyPool = HookMask(hook: 0)
+        settings.hooksDeclared = HookNumbers(hook: 1)
+        settings.hooksOfEmptyPool = HookNumbers(hook: 0)
         let scene = Scene()
         scene.machine.reconfigured(settings, actions: &scene.actions)
         #expect(scene.isAsked(1) && !scene.isAsked(0))

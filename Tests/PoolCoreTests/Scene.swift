@@ -13,8 +13,8 @@ final class Scene {
 
     init(queueLimit: Int = 1_000) {
         var settings = PoolSettings()
-        settings.hooksWithSideEffects = HookMask(hook: 2)
-        settings.hooksOfEmptyPool = HookMask(hook: 0)
+        settings.hooksWithSideEffects = HookNumbers(hook: 2)
+        settings.hooksOfEmptyPool = HookNumbers(hook: 0)
         settings.queueLimit = queueLimit
         self.machine = PoolMachine(settings: settings, now: 0)
     }
@@ -60,8 +60,8 @@ final class Scene {
             identity: identity ?? "\(id)",
             name: name,
             concurrency: concurrency,
-            asked: HookMask(hooks.map { HookMask(hook: $0) }),
-            observed: HookMask(observed.map { HookMask(hook: $0) })
+            asked: HookNumbers(hooks.map { HookNumbers(hook: $0) }),
+            observed: HookNumbers(observed.map { HookNumbers(hook: $0) })
         )
         return self.machine.helloReceived(from: id, hello, now: self.now)
     }

@@ -68,7 +68,7 @@ extension PoolSimulator {
             return try self.check(false, "\(ticket) is sent to \(id), which is gone")
         }
         let worker = self.workers[index]
-        let mask = HookMask(hook: slot.hook)
+        let mask = HookNumbers(hook: slot.hook)
         try self.check(slot.worker == nil, "\(ticket) is sent twice at once")
         try self.check(worker.phase == .ready && !worker.isToBeClosed, "\(id) is not ready")
         try self.check(!worker.isBlocked || self.filled.contains(id), "\(id) does not read")
@@ -103,7 +103,7 @@ extension PoolSimulator {
             let isFirst = self.tickets.allSatisfy { other, waiting in
                 other >= ticket || waiting.worker != nil || waiting.hasHadItsTurn
                     || waiting.isSuspect
-                    || !worker.hello.asked.contains(HookMask(hook: waiting.hook))
+                    || !worker.hello.asked.contains(HookNumbers(hook: waiting.hook))
             }
             try self.check(isFirst, "\(ticket) overtakes an older one")
         }
@@ -362,14 +362,14 @@ extension PoolSimulator {
 
     /// The pool is asked at the hooks that workers of a name registered, also when they are gone.
     private mutating func checkNamed() throws(Violation) {
-        var present = [[HookMask]](repeating: [], count: Self.kinds)
+        var present = [[HookNumbers]](repeating: [], count: Self.kinds)
         for worker in self.workers where self.names(worker) {
             present[worker.kind].append(worker.hello.asked)
         }
         for kind in 0..<Self.kinds {
             if !present[kind].isEmpty {
-                self.named[kind] = HookMask(present[kind])
-                self.namedForSure[kind] = HookMask(present[kind])
+                self.named[kind] = HookNumbers(present[kind])
+                self.namedForSure[kind] = HookNumbers(present[kind])
                 self.presentNS[kind] = self.now
             } else if self.present[kind].count > 1, self.named[kind] != nil {
                 // Several left in one step, and the model does not know whose hooks were the last.
@@ -379,13 +379,15 @@ extension PoolSimulator {
         }
         self.present = present
         let known = self.named.compactMap(\.self)
-        let most = known.isEmpty ? HookMask(hook: 0) : HookMask(known)
+        let most = known.isEmpty ? HookNumbers(hook: 0) : HookNumbers(known)
         let least =
             known.isEmpty
-            ? HookMask(hook: 0)
-            : HookMask((0..<Self.kinds).map { self.named[$0] == nil ? [] : self.namedForSure[$0] })
+            ? HookNumbers(hook: 0)
+            : HookNumbers(
+                (0..<Self.kinds).map { self.named[$0] == nil ? [] : self.namedForSure[$0] }
+            )
         for hook in 0..<UInt8(Self.hooks) {
-            let mask = HookMask(hook: hook)
+            let mask = HookNumbers(hook: hook)
             let isAsked = self.machine.isAsked(hook)
             try self.check(isAsked || !least.contains(mask), "\(hook) is not asked")
             try self.check(!isAsked || most.contains(mask), "\(hook) is asked")

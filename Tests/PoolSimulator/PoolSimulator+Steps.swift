@@ -168,7 +168,7 @@ extension PoolSimulator {
     private mutating func goAhead(_ worker: ModelWorker, _ eventID: Int64, _ ticket: PoolTicket?) {
         let hook = UInt8(self.random.below(Self.hooks))
         let from = ticket.flatMap { self.tickets[$0]?.hook } ?? 0
-        guard hook > from, worker.hello.asked.contains(HookMask(hook: hook)) else { return }
+        guard hook > from, worker.hello.asked.contains(HookNumbers(hook: hook)) else { return }
         if let ticket, let slot = self.tickets[ticket] {
             let deadline = self.settings.ordinaryDeadline
             self.tickets[ticket]?.hook = hook
@@ -282,8 +282,8 @@ extension PoolSimulator {
     }
 
     private mutating func anyHello(_ kind: Int) -> PoolHello {
-        let all: [HookMask] = (0..<Self.hooks).map { HookMask(hook: UInt8($0)) }
-        var asked = HookMask(all)
+        let all: [HookNumbers] = (0..<Self.hooks).map { HookNumbers(hook: UInt8($0)) }
+        var asked = HookNumbers(all)
         if kind > 0 {
             for mask in all where self.random.once(in: 3) { asked.subtract(mask) }
         }
@@ -292,8 +292,8 @@ extension PoolSimulator {
             name: "kind \(kind)",
             concurrency: self.random.once(in: 20) ? 0 : 1 + self.random.below(20),
             asked: asked,
-            observed: HookMask(hook: UInt8(self.random.below(Self.hooks))),
-            idempotent: self.random.once(in: 2) ? HookMask(all) : []
+            observed: HookNumbers(hook: UInt8(self.random.below(Self.hooks))),
+            idempotent: self.random.once(in: 2) ? HookNumbers(all) : []
         )
     }
 
@@ -344,7 +344,7 @@ extension PoolSimulator {
             }
             slot.mayFail = [.no_worker, .deadline]
             if slot.hook >= Self.firstHookWithSideEffects,
-                !worker.hello.idempotent.contains(HookMask(hook: slot.hook))
+                !worker.hello.idempotent.contains(HookNumbers(hook: slot.hook))
             {
                 slot.mustNotBeSentAgain = true
                 slot.mayFail = [.worker_lost]
@@ -487,7 +487,7 @@ extension PoolSimulator {
     func isServed(_ hook: UInt8, besides other: WorkerID? = nil) -> Bool {
         self.workers.contains {
             $0.phase == .ready && !$0.isToBeClosed && $0.id != other && $0.hello.concurrency > 0
-                && $0.hello.asked.contains(HookMask(hook: hook)) && self.machine.isReady($0.id)
+                && $0.hello.asked.contains(HookNumbers(hook: hook)) && self.machine.isReady($0.id)
         }
     }
 }

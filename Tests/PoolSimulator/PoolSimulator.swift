@@ -72,11 +72,11 @@ package struct PoolSimulator: ~Copyable {
     /// The ticket that this step submits.
     var submitting: PoolTicket?
     /// The hooks that workers of each name registered when one was last ready.
-    var named = [HookMask?](repeating: nil, count: PoolSimulator.kinds)
+    var named = [HookNumbers?](repeating: nil, count: PoolSimulator.kinds)
     /// The part of `named` that is certain.
-    var namedForSure = [HookMask](repeating: [], count: PoolSimulator.kinds)
+    var namedForSure = [HookNumbers](repeating: [], count: PoolSimulator.kinds)
     /// What each ready worker of a name had registered when the last step ended.
-    var present = [[HookMask]](repeating: [], count: PoolSimulator.kinds)
+    var present = [[HookNumbers]](repeating: [], count: PoolSimulator.kinds)
     /// When a worker of each name was last ready.
     var presentNS = [UInt64](repeating: 0, count: PoolSimulator.kinds)
     /// When a hook may have lost its last worker.
@@ -106,8 +106,8 @@ package struct PoolSimulator: ~Copyable {
         settings.zombieNS = 3 * Self.second
         settings.pingNS = Self.second
         settings.hooksRememberedNS = 2 * Self.second
-        settings.hooksOfEmptyPool = HookMask(hook: 0)
-        settings.hooksWithSideEffects = [HookMask(hook: 4), HookMask(hook: 5)]
+        settings.hooksOfEmptyPool = HookNumbers(hook: 0)
+        settings.hooksWithSideEffects = [HookNumbers(hook: 4), HookNumbers(hook: 5)]
         settings.queueLimit = 100
         settings.maximumConnections = 48
         settings.maximumConcurrency = 16

@@ -44,16 +44,20 @@ extension SessionSimulator {
         if isSecond, self.random.once(in: 6) { hello.hooks[.data_post] = .init() }
         if isSecond, self.random.once(in: 4) { hello.hooks[.queue_post] = .init() }
         if isSecond, self.random.once(in: 4) { hello.hooks[.reset_transaction] = .init() }
-        let mask = hello.hooks.keys.filter { !$0.isNotification }.map { HookMask(hook: $0.index) }
+        let mask = hello.hooks.keys.filter { !$0.isNotification }.map {
+            HookNumbers(hook: $0.index)
+        }
         let answer = pool.machine.helloReceived(
             from: id,
             PoolHello(
                 identity: "\(id)",
                 name: hello.name,
                 concurrency: hello.concurrency,
-                asked: HookMask(mask),
-                idempotent: HookMask(
-                    hello.hooks.filter(\.value.isIdempotent).keys.map { HookMask(hook: $0.index) }
+                asked: HookNumbers(mask),
+                idempotent: HookNumbers(
+                    hello.hooks.filter(\.value.isIdempotent).keys.map {
+                        HookNumbers(hook: $0.index)
+                    }
                 )
             ),
             now: self.now

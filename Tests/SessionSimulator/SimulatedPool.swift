@@ -28,8 +28,8 @@ final class SimulatedPool {
         settings.graceNS = 300_000_000
         settings.queueLimit = 6
         settings.hooksRememberedNS = 1_000_000_000
-        settings.hooksWithSideEffects = [HookMask(hook: Hook.queue.index)]
-        settings.hooksOfEmptyPool = HookMask(hook: Hook.connect.index)
+        settings.hooksWithSideEffects = [HookNumbers(hook: Hook.queue.index)]
+        settings.hooksOfEmptyPool = HookNumbers(hook: Hook.connect.index)
         settings.maximumConnections = 6
         self.machine = PoolMachine(settings: settings, now: now)
     }

@@ -109,4 +109,11 @@ import Testing
         #expect(before <= UnixTime.seconds)
         #expect(milliseconds / 1_000 >= Int64(before) && milliseconds / 1_000 <= Int64(time(nil)))
     }
+
+    @Test func `the name of the machine is the kernel's`() throws {
+        let file = open("/proc/sys/kernel/hostname", O_RDONLY | O_CLOEXEC)
+        defer { close(file) }
+        let octets = try #require(DescriptorCalls.read(file))
+        #expect("\(Machine.hostname)\n" == String(decoding: octets, as: UTF8.self))
+    }
 }

@@ -13,7 +13,7 @@ struct ControlFileReader {
     /// Every path that was looked at, with what was there: when none changed, nothing did.
     private(set) var stamps: [(path: String, stamp: FileStamp?)] = []
     private(set) var errors: [ConfigurationError] = []
-    private(set) var lines: [ControlLine] = []
+    private(set) var lines: [FileLine] = []
     /// Whether the file itself was found.
     private(set) var isPresent = false
     private let directories: [String]
@@ -43,7 +43,7 @@ struct ControlFileReader {
 
     private mutating func fail(
         _ file: String,
-        _ place: ControlLine?,
+        _ place: FileLine?,
         _ problem: String,
         remedy: String
     ) {
@@ -58,7 +58,7 @@ struct ControlFileReader {
         )
     }
 
-    private mutating func read(_ path: String, from place: ControlLine?) {
+    private mutating func read(_ path: String, from place: FileLine?) {
         let octets: [UInt8]
         let stamp: FileStamp
         do throws(FileOctets.Failure) {
@@ -96,10 +96,10 @@ struct ControlFileReader {
     /// A key of a map is a line that needs no trimming and holds no comment.
     private mutating func takeKey(_ key: ArraySlice<UInt8>, file: String, record: Int) {
         guard let text = String(validating: key, as: UTF8.self) else {
-            let place = ControlLine(text: "", file: file, line: record)
+            let place = FileLine(text: "", file: file, line: record)
             return self.fail(file, place, "this key is not UTF-8", remedy: "make the map anew")
         }
-        self.lines.append(ControlLine(text: text, file: file, line: record))
+        self.lines.append(FileLine(text: text, file: file, line: record))
     }
 
     private mutating func take(_ raw: ArraySlice<UInt8>, file: String, line: Int) {
@@ -108,11 +108,11 @@ struct ControlFileReader {
         let entry = Self.trimmed(raw)
         guard let first = entry.first, first != UInt8(ascii: "#") else { return }
         guard let text = String(validating: entry, as: UTF8.self) else {
-            let place = ControlLine(text: "", file: file, line: line)
+            let place = FileLine(text: "", file: file, line: line)
             self.fail(file, place, "this line is not UTF-8", remedy: "save the file as UTF-8")
             return
         }
-        let entryLine = ControlLine(text: text, file: file, line: line)
+        let entryLine = FileLine(text: text, file: file, line: line)
         let words = text.split(maxSplits: 1) { $0 == " " || $0 == "\t" }
         if words.first == "$include" {
             self.include(words.count == 2 ? String(words[1]) : "", from: entryLine)
@@ -128,7 +128,7 @@ struct ControlFileReader {
         return start[..<(end.map { $0 + 1 } ?? start.startIndex)]
     }
 
-    private mutating func include(_ name: String, from place: ControlLine) {
+    private mutating func include(_ name: String, from place: FileLine) {
         guard !name.isEmpty, !name.split(separator: "/").contains("..") else {
             let problem = name.isEmpty ? "$include without a name" : "$include \(name) has .. in it"
             self.fail(

@@ -2,8 +2,9 @@ import Glibc
 import Synchronization
 import System
 
-/// One entry of a control file: a line without its surrounding white space that is no comment.
-package struct ControlLine: Sendable, Equatable {
+/// A line of a control file or of `plugins`, without the white space around it, and its place;
+/// empty lines and comments are left out.
+package struct FileLine: Sendable, Equatable {
     package let text: String
     /// The file that the entry is in; it may be an included one.
     package let file: String
@@ -34,7 +35,7 @@ package struct ControlLine: Sendable, Equatable {
 package struct ControlValue<Value: Sendable>: Sendable {
     package let name: String
     let cache: ControlValueCache<Value>
-    let parse: @Sendable ([ControlLine]) throws(ConfigurationErrors) -> Value
+    let parse: @Sendable ([FileLine]) throws(ConfigurationErrors) -> Value
 
     /// - Parameters:
     ///   - name: The name of the control file, for example `relayclients`.
@@ -42,7 +43,7 @@ package struct ControlValue<Value: Sendable>: Sendable {
     ///     once, and the value of the last version that could be parsed is used.
     package init(
         _ name: String,
-        parse: @escaping @Sendable ([ControlLine]) throws(ConfigurationErrors) -> Value
+        parse: @escaping @Sendable ([FileLine]) throws(ConfigurationErrors) -> Value
     ) {
         self.name = name
         self.cache = ControlValueCache()
@@ -180,7 +181,7 @@ package final class ControlFiles: Sendable {
     ///
     /// - Parameter name: For example `badmailfrom`.
     /// - Returns: The entries in their order; empty if there is no such file.
-    package func readableLines(_ name: String) -> [ControlLine] {
+    package func readableLines(_ name: String) -> [FileLine] {
         ControlFileReader(name, directories: self.directories).lines
     }
 
@@ -344,7 +345,7 @@ final class ControlFileVersion: Sendable {
     static let maximumVersions = 8
 
     /// `nil`: the file was not there.
-    let lines: [ControlLine]?
+    let lines: [FileLine]?
     let validFromMS: Int64
     private let state: Mutex<State>
 
@@ -354,7 +355,7 @@ final class ControlFileVersion: Sendable {
         var parsed: [ObjectIdentifier: (any Sendable)?] = [:]
     }
 
-    init(lines: [ControlLine]?, validFromMS: Int64, previous: ControlFileVersion?) {
+    init(lines: [FileLine]?, validFromMS: Int64, previous: ControlFileVersion?) {
         self.lines = lines
         self.validFromMS = validFromMS
         self.state = Mutex(State(previous: previous))
@@ -393,7 +394,7 @@ package struct ControlSnapshot: Sendable {
     ///
     /// - Parameter name: As `badmailfrom`.
     /// - Returns: `nil` if there is no such file; empty if it holds no entry.
-    package func lines(_ name: String) -> [ControlLine]? {
+    package func lines(_ name: String) -> [FileLine]? {
         self.files.version(name, startedMS: self.startedMS)?.lines
     }
 

@@ -12,7 +12,7 @@ package enum FrontendControls {
 
     /// The first entry as a number that is not negative; an empty file is 0.
     @Sendable
-    private static func number(_ lines: [ControlLine]) throws(ConfigurationErrors) -> Int {
+    private static func number(_ lines: [FileLine]) throws(ConfigurationErrors) -> Int {
         guard let line = lines.first else { return 0 }
         guard let number = Int(line.text), number >= 0 else {
             throw ConfigurationErrors([

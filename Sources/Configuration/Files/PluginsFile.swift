@@ -91,7 +91,7 @@ package struct PluginsFile: Sendable, Equatable {
         }
     }
 
-    private static func pluginLine(_ line: ControlLine) throws(ConfigurationErrors) -> PluginLine {
+    private static func pluginLine(_ line: FileLine) throws(ConfigurationErrors) -> PluginLine {
         var words: [String]
         do throws(WordProblem) {
             words = try Self.words(line.text)

@@ -11,7 +11,7 @@ extension PoolHello {
             asked: []
         )
         for (hook, request) in hello.hooks {
-            let mask = HookMask(hook: hook.index)
+            let mask = HookNumbers(hook: hook.index)
             if request.isObserver || hook.isNotification {
                 self.observed.formUnion(mask)
             } else {
@@ -34,13 +34,13 @@ extension PoolSettings {
             )
         }
         self.hooksWithSideEffects = [
-            HookMask(hook: Hook.queue.index), HookMask(hook: Hook.auth.index),
+            HookNumbers(hook: Hook.queue.index), HookNumbers(hook: Hook.auth.index),
         ]
         self.hooksDeclared = configuration.alwaysAsked.map { hooks in
-            HookMask(hooks.map { HookMask(hook: $0.index) })
+            HookNumbers(hooks.map { HookNumbers(hook: $0.index) })
         }
         self.hooksRememberedNS = nanoseconds(configuration.hooksRememberedMS)
-        self.hooksOfEmptyPool = HookMask(hook: Hook.connect.index)
+        self.hooksOfEmptyPool = HookNumbers(hook: Hook.connect.index)
         self.graceNS = nanoseconds(configuration.graceMS)
         self.zombieNS = nanoseconds(configuration.zombieMS)
         self.pingNS = nanoseconds(configuration.pingMS)

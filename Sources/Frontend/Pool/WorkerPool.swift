@@ -43,7 +43,7 @@ final class WorkerPool {
     private var throttle = LogThrottle()
     private var socketThrottle = LogThrottle(lines: 1, periodMS: 10_000)
     /// What was last logged as asked and served by no worker.
-    var hooksWithoutWorker: HookMask = []
+    var hooksWithoutWorker: HookNumbers = []
     /// Pools that are shown what this one is asked.
     var shadows: [WorkerPool] = []
     /// Pools that stand in for this one for a part of the sessions.
@@ -117,8 +117,8 @@ final class WorkerPool {
     }
 
     /// The hooks of a mask as words, in the order of the protocol.
-    static func words(_ mask: HookMask) -> String {
-        Hook.allCases.filter { mask.contains(HookMask(hook: $0.index)) }.map(\.rawValue)
+    static func words(_ mask: HookNumbers) -> String {
+        Hook.allCases.filter { mask.contains(HookNumbers(hook: $0.index)) }.map(\.rawValue)
             .joined(separator: " ")
     }
 }

@@ -74,7 +74,7 @@ extension WorkerPool {
         let unserved = self.machine.hooksWithoutWorker
         writer.key("unserved")
         writer.beginArray()
-        for hook in Hook.allCases where unserved.contains(HookMask(hook: hook.index)) {
+        for hook in Hook.allCases where unserved.contains(HookNumbers(hook: hook.index)) {
             writer.string(hook.rawValue)
         }
         writer.endArray()

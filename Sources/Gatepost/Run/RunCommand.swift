@@ -45,7 +45,7 @@ struct RunCommand: ParsableCommand {
             }
             throw ExitCode(ExitStatus.configuration)
         }
-        ServiceLog.bootstrap(
+        ProgramLog.bootstrap(
             program: "gatepost",
             level: configuration.frontend.logLevel,
             format: configuration.frontend.logFormat
@@ -75,11 +75,11 @@ struct RunCommand: ParsableCommand {
             let key = "runtime_directory = \"\(frontend.runtimeDirectory)\" in frontend.toml"
             switch error {
             case .held(let path):
-                ServiceLog.complain("gatepost: already running, see \(path)")
+                ProgramLog.complain("gatepost: already running, see \(path)")
             case .foreign:
-                ServiceLog.complain("gatepost: \(key): \(error)")
+                ProgramLog.complain("gatepost: \(key): \(error)")
             case .failed:
-                ServiceLog.complain("gatepost: \(key): \(error); name a folder this user may write")
+                ProgramLog.complain("gatepost: \(key): \(error); name a folder this user may write")
             }
             throw ExitCode(ExitStatus.unavailable)
         }

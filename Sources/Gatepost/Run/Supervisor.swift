@@ -91,7 +91,7 @@ struct Supervisor {
                 if line.utf8.starts(with: "ready".utf8) {
                     self.perform(self.supervision.readyReceived(id, line: line))
                 } else {
-                    ServiceLog.say(line)
+                    ProgramLog.say(line)
                 }
             }
         }
@@ -129,7 +129,7 @@ struct Supervisor {
             case .signal(let id, let signal):
                 self.children[id]?.send(Self.number(signal))
             case .announce(let line):
-                ServiceLog.say(line)
+                ProgramLog.say(line)
                 Systemd.notify("READY=1")
             case .log(let message):
                 self.logger.warning("gatepost run: \(message)")

@@ -121,10 +121,13 @@ struct HeaderList {
     // MARK: - Octets
 
     /// The field with this id; `nil` when there is none.
-    func text(ofID id: Int) -> HeaderText? {
+    func text(ofID id: Int) -> WrittenField? {
         guard let index = self.index(ofID: id) else { return nil }
         let entry = self.entries[index]
-        return HeaderText(nameOctets: entry.name.count, value: Array(self.octets(of: entry.value)))
+        return WrittenField(
+            nameOctets: entry.name.count,
+            value: Array(self.octets(of: entry.value))
+        )
     }
 
     /// Whether a field has exactly this value.

@@ -117,7 +117,7 @@ package struct PolicyEdit {
             switch action {
             case .addHeader(let name, let value, let atTop):
                 let value = Self.spaced(value)
-                let text = HeaderText(nameOctets: name.count, value: value)
+                let text = WrittenField(nameOctets: name.count, value: value)
                 if let violation = text.violation(allows8Bit: isSMTPUTF8), !headers.contains(value)
                 {
                     return violation
@@ -128,7 +128,7 @@ package struct PolicyEdit {
                 guard let field = headers.text(ofID: id) else {
                     return ProtocolViolation(.unknown_header)
                 }
-                let text = HeaderText(nameOctets: field.nameOctets, value: value)
+                let text = WrittenField(nameOctets: field.nameOctets, value: value)
                 let allows8Bit = isSMTPUTF8 || field.has8BitOctets
                 if let violation = text.violation(allows8Bit: allows8Bit) { return violation }
                 isKnown = headers.set(id: id, value: value)

@@ -66,7 +66,7 @@ public struct ControlFile<Value: Sendable>: Sendable {
 }
 
 extension ControlLine {
-    init(_ line: Configuration.ControlLine) {
+    init(_ line: FileLine) {
         self.init(text: line.text, file: line.file, number: line.line)
     }
 }

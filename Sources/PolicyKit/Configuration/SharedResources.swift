@@ -1,6 +1,7 @@
 package import Configuration
 public import Logging
 package import NIOCore
+import System
 
 /// What all plugins of a worker share: its log, its folders, its control files.
 public struct SharedResources: Sendable {
@@ -24,7 +25,7 @@ public struct SharedResources: Sendable {
         logger: Logger,
         configuration: WorkerConfiguration,
         controlFiles: ControlFiles,
-        store: any Store = MemoryStore { System.nowMilliseconds },
+        store: any Store = MemoryStore { UnixTime.milliseconds },
         resolver: (any NameResolver)? = nil
     ) {
         self.eventLoop = eventLoop
@@ -40,6 +41,6 @@ public struct SharedResources: Sendable {
 
     /// The name of this mail server: the first line of `me`, else the machine's.
     public var hostname: String {
-        self.controlFiles.snapshot().first("me") ?? System.hostname
+        self.controlFiles.snapshot().first("me") ?? Machine.hostname
     }
 }

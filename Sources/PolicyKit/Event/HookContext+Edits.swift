@@ -212,7 +212,7 @@ extension TransactionSnapshot {
     /// Makes the changes of `action` that concern the sender.
     mutating func apply(_ action: PolicyAction) {
         guard case .replaceSender(let address) = action else { return }
-        self.sender = Sender(parts: EnvelopeAddress(address))
+        self.sender = Sender(parts: AddressParts(address))
     }
 }
 
@@ -221,14 +221,14 @@ extension [Recipient] {
     mutating func apply(_ action: PolicyAction, newID: Int) {
         switch action {
         case .addRecipient(let address):
-            self.append(Recipient(id: Int64(newID), parts: EnvelopeAddress(address)))
+            self.append(Recipient(id: Int64(newID), parts: AddressParts(address)))
 
         case .removeRecipient(let id):
             self.removeAll { $0.id == id }
 
         case .replaceRecipient(let id, let address):
             guard let index = self.firstIndex(where: { $0.id == id }) else { return }
-            self[index] = Recipient(id: id, parts: EnvelopeAddress(address))
+            self[index] = Recipient(id: id, parts: AddressParts(address))
 
         default:
             break

@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import PolicyProtocol
+import System
 
 /// A connection to a frontend: events in, answers out.
 ///
@@ -373,7 +374,7 @@ final class FrontendConnection: ChannelInboundHandler {
         let link = ConnectionLink(NIOLoopBound(self, eventLoop: self.service.loop))
         return EventEnvironment(
             logger: self.service.logger,
-            nowMilliseconds: System.nowMilliseconds,
+            nowMilliseconds: UnixTime.milliseconds,
             deadline: .now + event.pluginTime,
             outFolder: self.outFolder,
             link: isAsked ? link : nil,

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import System
 
 /// What a worker says of itself to a frontend.
 struct WorkerIdentity: Sendable {
@@ -27,7 +28,7 @@ struct WorkerIdentity: Sendable {
         self.init(
             name: name,
             version: version,
-            instance: "\(System.hostname):\(pid)",
+            instance: "\(Machine.hostname):\(pid)",
             sdk: "PolicyKit/\(GatepostVersion.text)",
             pid: pid
         )

@@ -31,7 +31,7 @@ struct WorkerProgram: Sendable {
             Self.complain(errors.map(\.description))
             return ExitCode.configuration
         }
-        ServiceLog.bootstrap(
+        ProgramLog.bootstrap(
             program: self.identity.name,
             level: configuration.logLevel,
             format: configuration.logFormat
@@ -96,7 +96,7 @@ struct WorkerProgram: Sendable {
         for hook in Hook.allCases {
             guard let chain = chains[hook] else { continue }
             let labels = chain.asked.map(\.instance) + chain.told.map { "\($0.instance)(observes)" }
-            ServiceLog.say(([hook.rawValue] + labels).joined(separator: " "))
+            ProgramLog.say(([hook.rawValue] + labels).joined(separator: " "))
         }
     }
 
@@ -136,7 +136,7 @@ struct WorkerProgram: Sendable {
             var isDraining = false
             for await _ in signals {
                 if isDraining {
-                    ServiceLog.flush()
+                    ProgramLog.flush()
                     _exit(ExitCode.success)
                 }
                 isDraining = true
@@ -164,7 +164,7 @@ struct WorkerProgram: Sendable {
             concurrency: shared.configuration.concurrency,
             plugins: plugins,
             onReady: {
-                ServiceLog.say("ready \(self.identity.name), pool \(shared.configuration.pool)")
+                ProgramLog.say("ready \(self.identity.name), pool \(shared.configuration.pool)")
                 Systemd.notify("READY=1")
             },
             onEnd: onEnd
@@ -172,7 +172,7 @@ struct WorkerProgram: Sendable {
     }
 
     private static func complain(_ lines: [String]) {
-        for line in lines { ServiceLog.complain(line) }
+        for line in lines { ProgramLog.complain(line) }
     }
 }
 

@@ -46,7 +46,7 @@ package enum HeaderGrammar {
     private static func fieldEnd(in octets: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
         var end = start
         while true {
-            end = OctetSearch.firstLineBreak(in: octets, from: end)
+            end = LineBreakSearch.firstLineBreak(in: octets, from: end)
             guard end + 1 < octets.count else { return octets.count }
             if octets[end] == .carriageReturn, octets[end + 1] == .lineFeed {
                 guard end + 2 < octets.count, octets[end + 2].isBlank else { return end }
@@ -89,7 +89,7 @@ package struct HeaderSectionReader: Sendable {
     private mutating func read(_ octets: UnsafeBufferPointer<UInt8>) {
         var index = 0
         while index < octets.count, !self.isOver {
-            let lineBreak = OctetSearch.firstLineBreak(in: octets, from: index)
+            let lineBreak = LineBreakSearch.firstLineBreak(in: octets, from: index)
             if self.tracker.advance(over: octets, from: index, to: lineBreak) != nil {
                 self.isOver = true
                 return

@@ -85,7 +85,7 @@ extension SMTPContentMeter {
     ) -> Progress {
         self.isAtLineStart = false
         self.followsBareNewline = false
-        let lineBreak = OctetSearch.firstLineBreak(in: octets, from: run.end)
+        let lineBreak = LineBreakSearch.firstLineBreak(in: octets, from: run.end)
         if self.isInHeader {
             let headerEnd = self.header.advance(over: octets, from: run.end, to: lineBreak)
             self.checkHeader()

@@ -22,8 +22,8 @@ package struct QuitFortune: QuitHook {
         if let path = configuration.argument("file", as: .text) {
             let book = try FortuneBook(path: configuration.resolve(path: path))
             self.source = .book(book)
-        } else if Program.isExecutable(Self.program) {
-            self.source = .program(Program(path: Self.program, arguments: ["-s"]))
+        } else if FortuneProgram.isExecutable(Self.program) {
+            self.source = .program(FortuneProgram(path: Self.program, arguments: ["-s"]))
         } else {
             configuration.logger.notice("\(Self.program) is not there: no fortunes")
             self.source = nil
@@ -64,7 +64,7 @@ package struct QuitFortune: QuitHook {
 /// Where fortunes come from.
 enum FortuneSource: Sendable {
     case book(FortuneBook)
-    case program(Program)
+    case program(FortuneProgram)
 
     func fortune(within deadline: Duration) async throws -> [UInt8] {
         switch self {

@@ -44,7 +44,7 @@ package struct SpamAssassin: DataPostHook {
             configuration.argument("munge_subject_threshold", as: .threshold)?.number
         self.subjectPrefix = configuration.argument("subject_prefix", as: .headerText)
         self.subjectPrefixFile = try configuration.controlFile("subject_prefix") { line in
-            guard HeaderText(line.text) != nil else { throw line.problem("not printable ASCII") }
+            guard PrintableText(line.text) != nil else { throw line.problem("not printable ASCII") }
             return line.text
         }
         self.addsHeaders = configuration.argument(
@@ -186,7 +186,7 @@ private struct Threshold: Sendable {
 }
 
 /// Text that may stand in a header field.
-private struct HeaderText: Sendable {
+private struct PrintableText: Sendable {
     let text: String
 
     init?(_ text: String) {
@@ -217,7 +217,7 @@ extension ArgumentType<Threshold> {
 
 extension ArgumentType<String> {
     fileprivate static var headerText: Self {
-        Self("printable ASCII, at most 200 characters") { HeaderText($0)?.text }
+        Self("printable ASCII, at most 200 characters") { PrintableText($0)?.text }
     }
 
     fileprivate static var userName: Self {

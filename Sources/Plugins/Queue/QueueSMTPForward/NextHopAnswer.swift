@@ -45,7 +45,7 @@ enum NextHopAnswer {
     }
 
     /// One answer for all: for good only if every refusal is for good.
-    private static func refusal(of refusals: [SMTPRefusal]) -> Answer {
+    private static func refusal(of refusals: [NextHopRefusal]) -> Answer {
         let refusal = refusals.first { $0.reply.replyClass != 5 } ?? refusals.first
         guard let refusal else {
             return .denysoft("The next mail server took no recipient", code: 451, status: "4.3.0")

@@ -11,7 +11,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
     enum Step: Sendable, Equatable {
         /// The content is wanted.
         case content
-        case outcome(SMTPOutcome)
+        case outcome(NextHopOutcome)
     }
 
     private var machine: SMTPClientMachine

@@ -16,11 +16,11 @@ struct SMTPClientMachine: Sendable {
         /// Send the content, then call ``contentSent()``.
         case goAhead
         /// The transaction has its answer.
-        case completed(SMTPOutcome)
+        case completed(NextHopOutcome)
         /// The same, after this was written; the connection is free after ``Action/free``.
-        case completedWriting(SMTPOutcome, [UInt8])
+        case completedWriting(NextHopOutcome, [UInt8])
         /// The same, and the connection is of no further use.
-        case completedThenClose(SMTPOutcome)
+        case completedThenClose(NextHopOutcome)
         /// The connection can be used again.
         case free
         /// The connection cannot go on, and a transaction (or the greeting) fails with it.
@@ -49,7 +49,7 @@ struct SMTPClientMachine: Sendable {
 
     /// The recipients of the envelope that do not get this transaction's message.
     private struct Missed: Sendable {
-        var refused: [SMTPRefusal] = []
+        var refused: [NextHopRefusal] = []
         /// Recipients beyond what the next hop takes in one transaction.
         var left: [[UInt8]] = []
     }
@@ -138,7 +138,7 @@ struct SMTPClientMachine: Sendable {
             guard reply.replyClass != 3 else { return self.confused("to the dot", reply) }
             let outcome =
                 reply.isPositive
-                ? SMTPOutcome.accepted(reply, refused: missed.refused, left: missed.left)
+                ? NextHopOutcome.accepted(reply, refused: missed.refused, left: missed.left)
                 : .refused(reply)
             return self.finish(outcome, after: reply)
 
@@ -225,7 +225,7 @@ struct SMTPClientMachine: Sendable {
         for (recipient, reply) in zip(progress.envelope.recipients, progress.replies.dropFirst())
         where !reply.isPositive {
             if reply.isTooManyRecipients { missed.left.append(recipient) }
-            missed.refused.append(SMTPRefusal(recipient: recipient, reply: reply))
+            missed.refused.append(NextHopRefusal(recipient: recipient, reply: reply))
         }
         let someAccepted = missed.refused.count < progress.envelope.recipients.count
         guard someAccepted else { return self.reset(.recipientsRefused(missed.refused)) }
@@ -240,7 +240,7 @@ struct SMTPClientMachine: Sendable {
 
     // MARK: Ends
 
-    private mutating func reset(_ outcome: SMTPOutcome) -> Action {
+    private mutating func reset(_ outcome: NextHopOutcome) -> Action {
         if case .refused(let reply) = outcome, reply.code == 421 {
             self.phase = .closed
             return .completedThenClose(outcome)
@@ -249,7 +249,8 @@ struct SMTPClientMachine: Sendable {
         return .completedWriting(outcome, Array("RSET\r\n".utf8))
     }
 
-    private mutating func finish(_ outcome: SMTPOutcome, after reply: SMTPServerReply) -> Action {
+    private mutating func finish(_ outcome: NextHopOutcome, after reply: SMTPServerReply) -> Action
+    {
         if reply.code == 421 {
             self.phase = .closed
             return .completedThenClose(outcome)
@@ -265,18 +266,18 @@ struct SMTPClientMachine: Sendable {
 }
 
 /// A recipient that the next hop does not take.
-struct SMTPRefusal: Sendable, Equatable {
+struct NextHopRefusal: Sendable, Equatable {
     let recipient: [UInt8]
     let reply: SMTPServerReply
 }
 
 /// What became of a transaction.
-enum SMTPOutcome: Sendable, Equatable {
+enum NextHopOutcome: Sendable, Equatable {
     /// The hop has the message, but not for the recipients named: those that it refused, and those
     /// `left` for another transaction, because they were too many for this one.
-    case accepted(SMTPServerReply, refused: [SMTPRefusal], left: [[UInt8]] = [])
+    case accepted(SMTPServerReply, refused: [NextHopRefusal], left: [[UInt8]] = [])
     /// It does not, for everybody.
     case refused(SMTPServerReply)
     /// It does not take these recipients, and so it got no message for anybody.
-    case recipientsRefused([SMTPRefusal])
+    case recipientsRefused([NextHopRefusal])
 }

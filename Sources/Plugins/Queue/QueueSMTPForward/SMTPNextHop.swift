@@ -46,7 +46,7 @@ struct SMTPNextHop: Sendable {
         until deadline: NIODeadline
     ) async throws -> SMTPDelivery {
         var envelope = envelope
-        var refused: [SMTPRefusal] = []
+        var refused: [NextHopRefusal] = []
         var taken: SMTPServerReply?
         while true {
             let delivery = try await self.transact(envelope, message, until: deadline)
@@ -121,7 +121,7 @@ struct SMTPNextHop: Sendable {
         _ message: Message,
         _ lease: SMTPConnectionPool.Lease,
         _ deadline: NIODeadline
-    ) async throws -> SMTPOutcome {
+    ) async throws -> NextHopOutcome {
         let begun = try await self.loop.flatSubmit {
             lease.handler.value.begin(envelope, until: deadline)
         }.get()
@@ -148,7 +148,7 @@ struct SMTPNextHop: Sendable {
     private func end(
         _ lease: SMTPConnectionPool.Lease,
         _ lastPiece: [UInt8]
-    ) async throws -> SMTPOutcome {
+    ) async throws -> NextHopOutcome {
         let step = try await self.loop.flatSubmit { lease.handler.value.end(lastPiece) }.get()
         guard case .outcome(let outcome) = step else {
             throw SMTPForwardError(.malformed, "354 to the dot")
@@ -200,7 +200,7 @@ struct SMTPNextHop: Sendable {
 
 /// What became of a message.
 enum SMTPDelivery: Sendable, Equatable {
-    case attempted(SMTPOutcome)
+    case attempted(NextHopOutcome)
     /// It was not offered: the hop cannot take such a message.
     case impossible(SMTPObstacle)
 

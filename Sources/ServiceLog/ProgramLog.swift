@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// A caller never waits for the reader of standard error or standard output: lines go to a
 /// ``LineWriter``, whose thread writes them.
-package enum ServiceLog {
+package enum ProgramLog {
     /// How long a program that ends waits until its last lines are written.
     static let flushMS: Int64 = 1_000
 
@@ -69,7 +69,7 @@ package enum ServiceLog {
     private static func flushAtExit() { _ = self.registration }
 
     /// Registers ``flush()`` for exit(3), once, when it is first read.
-    private static let registration = atexit { ServiceLog.flush() }
+    private static let registration = atexit { ProgramLog.flush() }
 }
 
 extension Logger.Level {

@@ -2,7 +2,7 @@ import Testing
 
 @testable import SMTPCore
 
-struct OctetSearchTests {
+struct LineBreakSearchTests {
     @Test(arguments: [UInt8(0x0D), 0x0A])
     func `each line break is found at each offset of runs of each length`(octet: UInt8) {
         for count in 0..<80 {
@@ -37,6 +37,6 @@ struct OctetSearchTests {
     }
 
     private func find(_ run: [UInt8], _ start: Int) -> Int {
-        run.withUnsafeBufferPointer { OctetSearch.firstLineBreak(in: $0, from: start) }
+        run.withUnsafeBufferPointer { LineBreakSearch.firstLineBreak(in: $0, from: start) }
     }
 }

@@ -1,6 +1,6 @@
 /// An envelope address cut at its last `@`, as plugins see an address that a plugin has set: the
 /// frontend parses it again by SMTP's grammar.
-struct EnvelopeAddress {
+struct AddressParts {
     let address: Bytes
     let local: Bytes
     let domain: Bytes
@@ -14,7 +14,7 @@ struct EnvelopeAddress {
 }
 
 extension Sender {
-    init(parts: EnvelopeAddress) {
+    init(parts: AddressParts) {
         self.init(address: parts.address, local: parts.local, domain: parts.domain)
     }
 }
@@ -22,17 +22,17 @@ extension Sender {
 extension Sender {
     /// A sender without parameters, cut at the address's last `@`.
     package init(address: String) {
-        self.init(parts: EnvelopeAddress(Bytes(address)))
+        self.init(parts: AddressParts(Bytes(address)))
     }
 }
 
 extension Recipient {
     /// A recipient without parameters, cut at the address's last `@`.
     package init(id: Int64, address: String) {
-        self.init(id: id, parts: EnvelopeAddress(Bytes(address)))
+        self.init(id: id, parts: AddressParts(Bytes(address)))
     }
 
-    init(id: Int64, parts: EnvelopeAddress) {
+    init(id: Int64, parts: AddressParts) {
         self.init(id: id, address: parts.address, local: parts.local, domain: parts.domain)
     }
 }

@@ -2,7 +2,7 @@ import Glibc
 import PolicyKit
 
 /// A program whose standard output is wanted.
-struct Program: Sendable {
+struct FortuneProgram: Sendable {
     /// The most octets that are read.
     static let maximumOctets = 65_536
 

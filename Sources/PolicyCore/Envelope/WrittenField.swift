@@ -1,7 +1,7 @@
 import PolicyProtocol
 
 /// A field that policy writes, and whether it may stand in a message.
-struct HeaderText {
+struct WrittenField {
     let nameOctets: Int
     /// What follows the colon.
     let value: [UInt8]

@@ -1,0 +1,13 @@
+import Glibc
+
+/// What the kernel says about this machine.
+package enum Machine {
+    /// The name of the machine, `localhost` if it has none or one that is not UTF-8.
+    package static var hostname: String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
+        let octets = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        guard !octets.isEmpty else { return "localhost" }
+        return String(validating: octets, as: UTF8.self) ?? "localhost"
+    }
+}
