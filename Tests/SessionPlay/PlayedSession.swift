@@ -47,8 +47,10 @@ package final class PlayedSession {
     package var keepsActions = true
     /// Called with each action, before it is performed.
     package var observe: ((PolicySession.Action) -> Void)?
-    /// Notifications that observers would get.
-    package private(set) var told: [(hook: Hook, args: [UInt8])] = []
+    /// Notifications that observers would get; `line` is what a worker of ``observerNeeds`` reads.
+    package private(set) var told: [(hook: Hook, args: [UInt8], line: [UInt8])] = []
+    /// What observers need.
+    package var observerNeeds: EventNeeds = []
 
     package init(_ session: consuming PolicySession, smtp: SMTPConfiguration) {
         self.policy = session
@@ -246,7 +248,7 @@ package final class PlayedSession {
             self.replies.append(reply)
         case .replyThenClose(let reply):
             self.replies.append(reply)
-            self.end(reply.code.rawValue == 221 ? .quit : .refused, reply: reply)
+            self.end(SessionEnd(closedBy: reply), reply: reply)
         case .closed: self.end(.client_gone)
         }
     }
@@ -313,13 +315,25 @@ package final class PlayedSession {
             } else {
                 self.perform(action)
             }
-        case .notify(let hook, let args): if self.keepsActions { self.told.append((hook, args)) }
+        case .notify(let hook, let args): if self.keepsActions { self.notify(hook, args) }
         case .transactionOver: self.policy.forgetTransaction()
         case .sessionOver: self.wait = .over
         case .cancel, .showShadows, .shadowsDone, .replacementRefused, .messageLost, .skipped,
             .refused, .commandUnknown:
             break
         }
+    }
+
+    private func notify(_ hook: Hook, _ args: [UInt8]) {
+        var writer = JSONWriter()
+        _ = self.policy.writeNotification(
+            hook,
+            args: args,
+            to: EventAddressee(needs: self.observerNeeds, maximumFrameOctets: .max),
+            EventSurroundings(counters: self.smtp.counters, messagePath: "/spool/m"),
+            into: &writer
+        )
+        self.told.append((hook, args, writer.octets))
     }
 
     private func end(_ end: SessionEnd, reply: SMTPReply? = nil) {

@@ -207,17 +207,18 @@ extension SessionSimulator {
         let observed = self.played.demand.observed
         if observed.contains(.queue_post) {
             self.check(
-                session.queuePosts == (end.decider == nil ? 0 : 1),
+                session.queuePosts
+                    == (end.decider != nil && session.answeredHook == .queue ? 1 : 0),
                 "\(session.number): queue_post \(session.queuePosts) times, \(end.reason)"
             )
         }
         if observed.contains(.reset_transaction) {
             self.check(
-                session.resets == (end.reason == "refused" ? 0 : 1),
+                session.resets == (session.isMailGranted ? 1 : 0),
                 "\(session.number): reset_transaction \(session.resets) times, \(end.reason)"
             )
         }
-        (session.queuePosts, session.resets) = (0, 0)
+        (session.queuePosts, session.resets, session.isMailGranted) = (0, 0, false)
         session.transactionNotes = [:]
         session.envelope = []
         if end.decider != nil {
@@ -253,6 +254,8 @@ extension SessionSimulator {
         } else if hook != .unrecognized_command {
             self.check(reply == nil, "\(session.number): refused at \(hook) by no worker")
         }
+        session.answeredHook = hook
+        if hook == .mail, reply == nil { session.isMailGranted = true }
         session.mustRefuse = false
         session.refusalClass = nil
         if hook == .rcpt, reply == nil, let address = session.asked.first,

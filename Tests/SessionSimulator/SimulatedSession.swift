@@ -82,6 +82,10 @@ final class SimulatedSession: CustomStringConvertible {
     var transactionNotes: [String: JSONValue] = [:]
     var queuePosts = 0
     var resets = 0
+    /// MAIL was granted, and its transaction has not ended.
+    var isMailGranted = false
+    /// The hook whose answer SMTP was told last.
+    var answeredHook: Hook?
     /// The recipients, as the model has them.
     var envelope: [String] = []
 

@@ -360,7 +360,7 @@ extension SMTPSessionHandler {
         case .replyThenClose(let reply):
             self.summary.closed(by: reply)
             self.send(reply)
-            self.close(reply.code.rawValue == 221 ? .quit : .refused)
+            self.close(SessionEnd(closedBy: reply))
         case .closed: self.close(.client_gone)
         }
     }

@@ -57,6 +57,8 @@ package struct MailTransaction {
     /// `nil` while MAIL is asked about.
     package internal(set) var sender: EnvelopeAddress? { didSet { self.fixedOctets = 0 } }
     package let isSMTPUTF8: Bool
+    /// MAIL was granted.
+    var isGranted = false
     private var recipientList = EnvelopeRecipients()
     /// The recipient that RCPT asks about; it has its id already.
     package private(set) var candidate: EnvelopeRecipient?

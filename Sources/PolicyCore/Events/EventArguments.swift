@@ -86,8 +86,8 @@ enum EventArguments {
         writer.key("failure")
         switch decision.outcome {
         case .failed(_, let reason): writer.string(reason)
-        case .spoolFailed(let error): writer.string("\(error)")
-        case .undecided, .verdict: writer.null()
+        // No failure policy decided about a message that the frontend's own disk lost.
+        case .undecided, .verdict, .spoolFailed: writer.null()
         }
         writer.key("reply")
         if let reply { self.encode(reply, into: &writer) } else { writer.null() }

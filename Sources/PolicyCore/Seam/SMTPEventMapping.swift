@@ -1,5 +1,5 @@
 import PolicyProtocol
-import SMTPCore
+package import SMTPCore
 
 /// The seam: what a policy decision means in SMTP.
 ///
@@ -206,5 +206,25 @@ enum SMTPEventMapping {
             text: reply.text.map { Array($0.utf8) },
             allowsUTF8: allowsUTF8
         )
+    }
+}
+
+extension SessionEnd {
+    /// How a session ends that the frontend closes after `reply`.
+    package init(closedBy reply: SMTPReply) {
+        guard reply.code.rawValue != 221 else {
+            self = .quit
+            return
+        }
+        switch reply.cause {
+        case .policy, .policyDefault, .policyFailure, .undecided: self = .refused
+        case .timeout: self = .timeout
+        case .shuttingDown: self = .shutdown
+        case .none, .unrecognizedCommand, .notImplemented, .notOffered, .badSequence, .badSyntax,
+            .badAddress, .badParameter, .bareNewline, .nulInCommand, .lineTooLong, .messageTooBig,
+            .headerTooBig, .tooManyHops, .tooManyRecipients, .tooManyErrors, .tooManyTransactions,
+            .tooManySessions, .systemFailure, .internalError:
+            self = .error
+        }
     }
 }

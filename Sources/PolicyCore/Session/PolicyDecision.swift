@@ -83,7 +83,9 @@ package enum SessionEnd: String, Sendable {
     case quit
     case client_gone
     case timeout
-    /// The frontend closed it with a refusal.
+    /// A verdict or a failure policy closed it.
     case refused
     case shutdown
+    /// The client made too many errors, or reached a limit.
+    case error
 }

@@ -63,6 +63,7 @@ extension PolicySession {
         case .none: break
         case .hello(let before): if !isGranted { self.facts.hello = before }
         case .sender(let sender):
+            self.transaction?.isGranted = isGranted
             // A worker may have replaced the sender already.
             if !isGranted || !(self.transaction?.hasSender ?? false) {
                 self.transaction?.sender = sender

@@ -42,7 +42,8 @@ extension PolicySession {
 
     /// The transaction is over: observers are told once, and the log.
     ///
-    /// A transaction that MAIL was refused for never was: observers are not told that it ended.
+    /// A transaction whose MAIL was refused, or not answered yet, never began: observers are not told
+    /// that it ended.
     mutating func endTransaction(
         _ reason: String,
         decider: PolicyDecision.Decider?,
@@ -52,13 +53,15 @@ extension PolicySession {
     ) {
         guard !self.isTransactionOver, let id = self.transaction?.id else { return }
         self.isTransactionOver = true
-        let isRefusedMail = reason == "refused"
-        if decider != nil, let reply, self.demand.observed.contains(.queue_post) {
+        let isGranted = self.transaction?.isGranted ?? false
+        // A message that `done` answered is not queued.
+        let isQueued = decider != nil && !self.decision.isDone
+        if isQueued, let reply, self.demand.observed.contains(.queue_post) {
             self.notify(.queue_post, &actions) {
                 EventArguments.queued(id: id, reply: reply, into: &$0)
             }
         }
-        if !isRefusedMail, self.demand.observed.contains(.reset_transaction) {
+        if isGranted, self.demand.observed.contains(.reset_transaction) {
             self.notify(.reset_transaction, &actions) {
                 EventArguments.reason(observedReason ?? reason, into: &$0)
             }
@@ -140,8 +143,14 @@ extension PolicySession {
     ) {
         let notification: Hook = isRefusal ? .deny : .ok
         guard decision.wasAsked, self.demand.observed.contains(notification) else { return }
-        var verdict: Verdict = isRefusal ? .denysoft : .declined
-        if case .verdict(let said, _) = decision.outcome { verdict = said }
+        let verdict: Verdict =
+            switch decision.outcome {
+            case .verdict(let verdict, _): verdict
+            case .undecided: .declined
+            case .failed(.reject, _): isRefusal ? .deny : .declined
+            case .failed: isRefusal ? .denysoft : .declined
+            case .spoolFailed: .denysoft
+            }
         let (question, trace) = (self.arguments.octets, self.questionTrace.text)
         self.notify(notification, &actions) {
             EventArguments.decided(
