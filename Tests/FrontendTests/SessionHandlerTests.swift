@@ -1,5 +1,4 @@
 import Configuration
-import Glibc
 import NIOCore
 import NIOEmbedded
 import NIOPosix
@@ -14,92 +13,8 @@ import Testing
 ///
 /// There is no pool, so every question is undecided at once.
 @Suite struct SessionHandlerTests {
-    /// A frontend on a loop that the test drives, and one client's connection.
-    private final class Connection {
-        let channel = EmbeddedChannel()
-        let server: FrontendServer
-        let handler: SMTPSessionHandler
-        private let folder: String
-
-        init(
-            isServing: Bool = true,
-            _ change: (inout FrontendConfiguration, inout FrontendConfiguration.Listener) -> Void =
-                {
-                    _,
-                    _ in
-                }
-        ) throws {
-            self.folder = "/tmp/gatepost-handler-\(getpid())-\(UInt32.random(in: .min ... .max))"
-            mkdir(self.folder, 0o700)
-            var configuration = FrontendConfiguration(
-                directory: self.folder,
-                hostname: "mx",
-                runtimeDirectory: self.folder + "/run",
-                spoolDirectory: self.folder + "/spool",
-                listeners: [],
-                pools: []
-            )
-            var listener = FrontendConfiguration.Listener(
-                name: "mx",
-                address: try #require(ListenAddress(parsing: "127.0.0.1:2525"))
-            )
-            change(&configuration, &listener)
-            self.server = try FrontendServer(
-                configuration: configuration,
-                loop: self.channel.embeddedEventLoop,
-                threads: .singleton
-            )
-            if isServing { self.server.workersChanged() }
-            let smtp = SMTPConfiguration(
-                configuration,
-                listener: listener,
-                control: self.server.controlFiles.snapshot()
-            )
-            self.handler = SMTPSessionHandler(
-                server: self.server,
-                listener: SMTPListener(configuration: listener, smtp: smtp),
-                client: try SocketAddress(ipAddress: "192.0.2.1", port: 1),
-                local: nil
-            )
-            try self.channel.pipeline.syncOperations.addHandler(self.handler)
-        }
-
-        deinit {
-            _ = try? self.channel.finish()
-            for path in [
-                "/spool/frontend/out",
-                "/spool/frontend",
-                "/spool/poison",
-                "/spool",
-                "/run/frontend.lock",
-                "/run",
-                "",
-            ] {
-                remove(self.folder + path)
-            }
-        }
-
-        func connect() throws {
-            try self.channel.connect(to: SocketAddress(ipAddress: "192.0.2.1", port: 1)).wait()
-        }
-
-        func send(_ text: String) throws {
-            try self.channel.writeInbound(self.channel.allocator.buffer(string: text))
-        }
-
-        /// The code of each reply line that was written since it was last read, and the writes.
-        func replies() throws -> (codes: [String], writes: Int) {
-            var (text, writes) = ("", 0)
-            while let buffer = try self.channel.readOutbound(as: ByteBuffer.self) {
-                text += String(buffer: buffer)
-                writes += 1
-            }
-            return (text.split(separator: "\r\n").map { String($0.prefix(3)) }, writes)
-        }
-    }
-
     @Test func `pipelined commands are answered in order, with one write`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         #expect(try connection.replies().codes == ["220"])
         try connection.send("HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nNOOP\r\nRSET\r\n")
@@ -109,7 +24,7 @@ import Testing
     }
 
     @Test func `commands come in pieces`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         _ = try connection.replies()
         for octet in "HELO c\r\nNOOP\r\n" { try connection.send(String(octet)) }
@@ -118,7 +33,8 @@ import Testing
     }
 
     @Test func `after so many commands it is the turn of other sessions`() throws {
-        let connection = try Connection { configuration, _ in configuration.limits.maximumNoops = 0
+        let connection = try EmbeddedFrontend { configuration, _ in
+            configuration.limits.maximumNoops = 0
         }
         try connection.connect()
         _ = try connection.replies()
@@ -131,7 +47,7 @@ import Testing
     }
 
     @Test func `while the client takes no replies nothing is parsed, and then it goes on`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         _ = try connection.replies()
         connection.channel.isWritable = false
@@ -144,7 +60,7 @@ import Testing
     }
 
     @Test func `a client that closed its sending side gets the replies to what it sent`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         try connection.send("HELO c\r\nNOO")
         connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
@@ -153,7 +69,7 @@ import Testing
     }
 
     @Test func `QUIT is answered before the connection is closed`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         try connection.send("QUIT\r\nNOOP\r\n")
         #expect(try connection.replies().codes == ["220", "221"])
@@ -161,7 +77,7 @@ import Testing
     }
 
     @Test func `a client that talks before the delayed banner is an early talker`() throws {
-        let connection = try Connection { _, listener in listener.greetingDelayMS = 50 }
+        let connection = try EmbeddedFrontend { _, listener in listener.greetingDelayMS = 50 }
         try connection.connect()
         #expect(try connection.replies().codes == [])
         try connection.send("HELO c\r\n")
@@ -171,7 +87,7 @@ import Testing
     }
 
     @Test func `the banner comes after its delay`() throws {
-        let connection = try Connection { _, listener in listener.greetingDelayMS = 50 }
+        let connection = try EmbeddedFrontend { _, listener in listener.greetingDelayMS = 50 }
         try connection.connect()
         connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(49))
         #expect(try connection.replies().codes == [])
@@ -180,7 +96,7 @@ import Testing
     }
 
     @Test func `a silent client is closed with 421, and not a moment earlier`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         _ = try connection.replies()
         let limit = connection.handler.commandTimeoutMS
@@ -192,7 +108,7 @@ import Testing
     }
 
     @Test func `a client that takes no reply for too long is closed without another`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         _ = try connection.replies()
         connection.channel.isWritable = false
@@ -207,14 +123,14 @@ import Testing
     }
 
     @Test func `a frontend that does not serve says 421 in the banner's place`() throws {
-        let connection = try Connection(isServing: false)
+        let connection = try EmbeddedFrontend(isServing: false)
         try connection.connect()
         #expect(try connection.replies().codes == ["421"])
         #expect(connection.handler.end == .shutdown)
     }
 
     @Test func `a session keeps the limits that it began with`() throws {
-        let connection = try Connection()
+        let connection = try EmbeddedFrontend()
         try connection.connect()
         let before = connection.handler.limits.replyTimeoutMS
         var changed = connection.server.configuration

@@ -1,3 +1,4 @@
+import SMTPCore
 import Testing
 
 @testable import Frontend
@@ -59,6 +60,27 @@ struct SmallPartsTests {
         #expect(limits.sessions == 0)
         let afterAllLeft = limits.sessionOpened(from: "a")
         #expect(afterAllLeft == nil)
+    }
+
+    @Test func `no limit is a limit of 0, and a refusal names its key`() {
+        var limits = ConnectionLimits(maximumSessions: 0, maximumSessionsPerAddress: 0)
+        for _ in 0..<1_000 {
+            let refusal = limits.sessionOpened(from: "a")
+            #expect(refusal == nil)
+        }
+        #expect(limits.sessions == 1_000)
+        let refusals: [ConnectionLimits.Refusal] = [
+            .tooManySessions, .tooManyFromAddress, .memoryUsedUp,
+        ]
+        #expect(refusals.map(\.key) == ["max_sessions", "max_sessions_per_ip", "memory_octets"])
+        #expect(refusals.map(\.reply.code.rawValue) == [421, 421, 421])
+    }
+
+    @Test func `lines beyond a period's number are counted, and the number is told once`() {
+        var throttle = LogThrottle(lines: 2, periodMS: 100)
+        let admitted = [0, 50, 99, 99, 100, 100, 300].map { throttle.admits(now: $0) }
+        #expect(admitted == [0, 0, nil, nil, 2, 0, 0])
+        #expect(throttle.suppressed == 0)
     }
 
     @Test func `a pass holds for its lifetime`() {

@@ -260,7 +260,8 @@ extension WorkerPool {
         return closed
     }
 
-    private func newConnection() -> WorkerConnectionHandler {
+    /// The handler of a worker that has dialled.
+    func newConnection() -> WorkerConnectionHandler {
         self.lastWorker += 1
         let handler = WorkerConnectionHandler(
             id: self.lastWorker,
