@@ -139,4 +139,88 @@ import Testing
         #expect(connection.server.configuration.limits.replyTimeoutMS == before + 1)
         #expect(connection.handler.limits.replyTimeoutMS == before)
     }
+
+    @Test func `a session that lasts too long is closed with 421, however busy it is`() throws {
+        let connection = try EmbeddedFrontend()
+        try connection.connect()
+        _ = try connection.replies()
+        let end = connection.handler.openedMS + connection.handler.limits.sessionTimeoutMS
+        try connection.send("NOOP\r\n")
+        #expect(try connection.replies().codes == ["250"])
+        connection.handler.timePassed(end)
+        #expect(try connection.replies().codes == ["421"])
+        #expect(connection.handler.end == .timeout)
+    }
+
+    @Test func `a greeting that is held back is no silence of the client`() throws {
+        let connection = try EmbeddedFrontend { _, listener in listener.greetingDelayMS = 50 }
+        try connection.connect()
+        connection.handler.timePassed(.max)
+        #expect(try connection.replies().codes == [])
+        #expect(connection.channel.isActive)
+    }
+
+    @Test func `a client that leaves before the banner is gone without a word`() throws {
+        let connection = try EmbeddedFrontend { _, listener in listener.greetingDelayMS = 50 }
+        try connection.connect()
+        connection.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        #expect(!connection.channel.isActive)
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(50))
+        #expect(try connection.replies().codes == [])
+    }
+
+    @Test func `too many errors close the session, and the end says so`() throws {
+        let connection = try EmbeddedFrontend { configuration, _ in
+            configuration.limits.maximumErrors = 2
+        }
+        try connection.connect()
+        _ = try connection.replies()
+        for _ in 0..<4 { try connection.send("RCPT\r\n") }
+        #expect(try connection.replies().codes.last == "421")
+        #expect(connection.handler.end == .error)
+    }
+
+    @Test func `at shutdown an idle session ends, and a transaction may finish`() throws {
+        let (idle, busy) = (try EmbeddedFrontend(), try EmbeddedFrontend())
+        for connection in [idle, busy] {
+            try connection.connect()
+            try connection.send("HELO c\r\n")
+        }
+        try busy.send("MAIL FROM:<a@b>\r\n")
+        for connection in [idle, busy] {
+            _ = try connection.replies()
+            connection.handler.shutDown()
+        }
+        #expect(try idle.replies().codes == ["421"])
+        #expect(idle.handler.end == .shutdown)
+        #expect(try busy.replies().codes == [])
+        try busy.send("NOOP\r\n")
+        #expect(try busy.replies().codes.first == "250")
+        busy.handler.shutdownOverdue()
+        #expect(try busy.replies().codes == ["421"])
+        #expect(busy.handler.end == .shutdown)
+    }
+
+    @Test func `what arrives after the last reply is not answered`() throws {
+        let connection = try EmbeddedFrontend()
+        try connection.connect()
+        try connection.send("QUIT\r\n")
+        _ = try connection.replies()
+        let end = connection.handler.end
+        if connection.channel.isActive { try connection.send("NOOP\r\n") }
+        #expect(try connection.replies().codes == [] && connection.handler.end == end)
+    }
+
+    @Test func `a client that does not close is closed once its last reply had its time`() throws {
+        let connection = try EmbeddedFrontend()
+        try connection.connect()
+        _ = try connection.replies()
+        connection.channel.isWritable = false
+        connection.handler.endNow(.timeout)
+        #expect(!connection.channel.isActive)
+        // The end is told once.
+        connection.handler.timePassed(.max)
+        connection.handler.sessionOver()
+        #expect(connection.handler.end == .timeout)
+    }
 }

@@ -295,6 +295,10 @@ import Testing
             #expect(try self.last(frontend) == "250")
         }
         #expect(try worker.lines().isEmpty)
+        // A frontend that stops does not say it again to a worker that has heard it.
+        try frontend.pool().drain()
+        #expect(try worker.lines().isEmpty)
+        #expect(try other.types() == ["drain"])
         try worker.send(#"{"type":"bye","code":"drained"}"#)
         #expect(!worker.channel.isActive)
         #expect(try frontend.pool().connections.count == 1)
