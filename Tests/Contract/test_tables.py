@@ -179,7 +179,7 @@ def test_the_table_of_ok_codes_is_the_same():
             for hook in re.findall(r"`([a-z_]+)`", hooks):
                 said[hook] = [int(code) for code in codes.split(",")]
     assert said == {hook: HOOKS[hook]["ok_codes"] for hook in ASKED if HOOKS[hook]["ok_codes"]}
-    silent = re.findall(r"`([a-z_]+)`", section("verdicts.md", "with `ok` at ", "\nwhere nobody"))
+    silent = re.findall(r"`([a-z_]+)`", section("verdicts.md", "with `ok` at ", "\nwhere the client"))
     assert silent == [hook for hook in ASKED if HOOKS[hook]["ok_reply"] == "none"]
 
 
@@ -199,7 +199,7 @@ def test_the_prose_has_the_same_codes():
         cells[0] for cells in rows("verdicts.md") if len(cells) == 2 and cells[0].strip("`") in WORDS["verdicts"]
     ]
     assert first_cells(section("README.md", "**A broken line ends", "What follows such")) == WORDS["broken_lines"]
-    assert first_cells(section("README.md", "| `needs` | adds |", "These cost")) == WORDS["needs"]
+    assert first_cells(section("README.md", "| `needs` | adds |", "These parts cost")) == WORDS["needs"]
     assert first_cells(section("README.md", "### `reject` (frontend)")) == WORDS["reject_codes"]
     assert first_cells(section("README.md", "## 8. ", "- **Retry")) == WORDS["failures"]
     assert first_cells(section("verdicts.md", "## Invalid verdicts")) == WORDS["violations"]

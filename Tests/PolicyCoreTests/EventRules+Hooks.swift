@@ -119,7 +119,7 @@ extension EventRules {
                 try play.verdict(#""verdict":"ok","reply":{"text":["from here","by me"]}"#)
                 #expect(try play.fields() == ["Received: from here\r\n\tby me", "A: b"])
             },
-            ProtocolRule("All is here; the place to edit headers before those that judge.") {
+            ProtocolRule("All is here; the place to edit headers before the plugins that judge.") {
                 let play = RulePlay.at(.data_post_headers, needs: .headers)
                 #expect(play.isMessageComplete)
                 try play.decline(#"{"op":"header.add","name":"X","value":"y"}"#)

@@ -32,13 +32,13 @@ enum VerdictRules {
                 try play.verdict(#""hook":"queue_pre","verdict":"done",\#(reply)"#)
                 #expect(play.lastWire == "250 2.0.0 kept\r\n")
             },
-            ProtocolRule("nothing to say: ask the next plugin, the next pool") {
+            ProtocolRule("nothing to say: the next plugin is asked, then the next pool") {
                 let play = RulePlay.session(["one", "two"], asked: [.mail])
                 play.send("EHLO c", "MAIL FROM:<a@b>")
                 play.answer(.declined)
                 #expect(play.wait == .pool(1, .mail))
             },
-            ProtocolRule("decided: allowed; ask nobody else") {
+            ProtocolRule("decided: allowed; no other plugin or pool is asked") {
                 for verdict in [
                     Verdict.ok, .deny, .denysoft, .deny_disconnect, .denysoft_disconnect,
                 ] {
@@ -48,7 +48,7 @@ enum VerdictRules {
                     #expect(play.submissions == 1 && !play.isAsking)
                 }
             },
-            ProtocolRule("send exactly `reply`, do nothing else, ask nobody else") {
+            ProtocolRule("the client gets exactly `reply`; nothing else is done") {
                 let play = RulePlay.session(["one", "two"], asked: [.vrfy])
                 play.send("VRFY a")
                 try play.verdict(#""verdict":"done","reply":{"code":252,"text":["a","b"]}"#)
@@ -165,7 +165,7 @@ enum VerdictRules {
                     Self.codes(.done, at: .vrfy) == all.filter { ![221, 421, 521].contains($0) }
                 )
             },
-            ProtocolRule("where nobody would get it") {
+            ProtocolRule("where the client would not get it") {
                 for hook in [Hook.data_headers_end, .data_post_headers, .data_post, .queue_pre] {
                     let play = RulePlay.at(hook)
                     let ok = try play.verdict(#""verdict":"ok","reply":{"text":["hi"]}"#)

@@ -1,4 +1,4 @@
-"""Refuses who has left, counts who is asked for, marks the mail: a whole policy worker."""
+"""Refuses a recipient who has left, counts recipients, marks the mail: a whole policy worker."""
 
 from gatepost import Worker, deny
 

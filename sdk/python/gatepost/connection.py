@@ -81,7 +81,7 @@ class Connection:
         return events
 
     def lost(self) -> None:
-        """The socket is closed: nobody waits for anything any more."""
+        """The socket is closed: no answer is awaited any more."""
         self.closed = True
         for event in self._outstanding.values():
             event._cancel("disconnected")

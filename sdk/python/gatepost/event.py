@@ -135,7 +135,7 @@ class Session:
 
     @property
     def client_name(self) -> Optional[bytes]:
-        """The client's host name; None if nobody has set it."""
+        """The client's host name; None until a worker sets it."""
         return _optional_bytes(self.raw["client"]["name"])
 
     @property
@@ -150,7 +150,7 @@ class Session:
 
     @property
     def user(self) -> Optional[bytes]:
-        """Who AUTH proved the client to be; None without."""
+        """The identity that AUTH proved; None without AUTH."""
         return self.raw["auth"] and to_bytes(self.raw["auth"]["user"])
 
     @property
@@ -217,7 +217,7 @@ class Event:
         self.args: Mapping[str, Any] = raw["args"]
         #: The pool's folder for files that `replace_message` names; empty before the welcome.
         self.out_folder: str = ""
-        #: Why the event was cancelled; None while somebody waits for the answer.
+        #: Why the event was cancelled; None while the session waits for the answer.
         self.cancel_reason: Optional[str] = None
         #: What handlers have asked to be changed so far; the methods below add to it.
         self.actions: List[Mapping[str, Any]] = []
@@ -305,7 +305,7 @@ class Event:
 
     @property
     def cancelled(self) -> bool:
-        """Does nobody wait for the answer any more? A long handler looks now and then."""
+        """Whether no session waits for the answer any more. A long handler looks now and then."""
         return self._cancelled.is_set()
 
     def wait_cancelled(self, timeout: Optional[float] = None) -> bool:
@@ -384,7 +384,7 @@ class Event:
         self.actions.extend(self._by_name(action) if self._is_replaced else [action])
 
     def _by_name(self, action: Mapping[str, Any]) -> List[Mapping[str, Any]]:
-        """The same for the file of `message.replace`, where the field has an id that nobody here knows yet."""
+        """The same for the file of `message.replace`, where the field has an id that this worker does not know yet."""
         if action.get("op") not in ("header.set", "header.delete"):
             return [action]
         name = self._names_of(self.raw["transaction"]["headers"]).get(action["id"])

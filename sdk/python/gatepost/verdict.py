@@ -79,7 +79,7 @@ def ok(
     notes: Optional[Mapping[str, Any]] = None,
     actions: Sequence[Mapping[str, Any]] = (),
 ) -> Verdict:
-    """Decided: allowed, and nobody else is asked."""
+    """Decided: allowed, and no other plugin is asked."""
     return _verdict("ok", text, code, status, notes, actions)
 
 
@@ -134,5 +134,5 @@ def done(
     notes: Optional[Mapping[str, Any]] = None,
     actions: Sequence[Mapping[str, Any]] = (),
 ) -> Verdict:
-    """Exactly this reply is sent, nothing else is done, and nobody else is asked."""
+    """Exactly this reply is sent, nothing else is done, and no other plugin is asked."""
     return _verdict("done", text, code, status, notes, actions)

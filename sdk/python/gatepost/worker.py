@@ -443,7 +443,7 @@ class Link(asyncio.Protocol):
     # What the worker wants
 
     def drain(self) -> None:
-        """Takes no further events, answers those it has, leaves."""
+        """Takes no further events, answers the events that it has, and leaves."""
         self.core.drain()
         self._flush()
 
