@@ -71,7 +71,7 @@ let package = Package(
             name: "Configuration",
             dependencies: ["Addresses", "PolicyProtocol", "System", "TOMLKit"]
         ),
-        .target(name: "ServiceLog", dependencies: ["Configuration", logging]),
+        .target(name: "ServiceLog", dependencies: ["Configuration", "System", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
@@ -88,7 +88,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Patterns", "PolicyKit", nioConcurrency, nioCore, nioPosix,
+                "DomainNames", "Patterns", "PolicyKit", "System",
+                nioConcurrency, nioCore, nioPosix,
             ],
             path: "Sources/Plugins",
             exclude: manuals

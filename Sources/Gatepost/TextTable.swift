@@ -1,5 +1,3 @@
-import Glibc
-
 /// Text in columns.
 enum TextTable {
     /// Each row as a line; columns are as wide as their widest cell, and two spaces apart.
@@ -52,18 +50,5 @@ enum PrintableText {
         case ..<0x20, 0x7F...0x9F, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069: true
         default: false
         }
-    }
-}
-
-/// Times in the form of RFC 3339, in UTC.
-enum UTCTime {
-    /// `seconds` is Unix time.
-    static func text(_ seconds: Int) -> String {
-        var seconds = time_t(seconds)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        var text = [CChar](repeating: 0, count: 32)
-        let count = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
-        return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

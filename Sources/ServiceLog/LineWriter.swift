@@ -1,5 +1,5 @@
-import Glibc
 import Synchronization
+import System
 
 /// Writes lines to a descriptor on a thread of its own, so that a reader that stops reading stops
 /// only this thread.
@@ -30,7 +30,7 @@ final class LineWriter: Sendable {
 
     private let descriptor: Int32
     private let state: Mutex<State>
-    private let wakeUp = WakeUp()
+    private let wakeUp = Semaphore()
 
     init(descriptor: Int32, maximumOctets: Int = LineWriter.maximumOctets) {
         self.descriptor = descriptor
@@ -75,42 +75,16 @@ final class LineWriter: Sendable {
                 !state.isStarted || state.buffer.isEmpty && !state.isWriting
             }
             if isDone { return }
-            var millisecond = timespec(tv_sec: 0, tv_nsec: 1_000_000)
-            nanosleep(&millisecond, nil)
+            Machine.sleep(milliseconds: 1)
         }
     }
 
     // MARK: - The thread
 
-    /// Starts the thread with every signal blocked: they are for the program's other threads.
     private func start() {
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setstacksize(&attributes, Self.stackOctets)
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        var thread = pthread_t()
-        let writer = Unmanaged.passRetained(self)
-        let code = pthread_create(
-            &thread,
-            &attributes,
-            { argument in
-                if let argument {
-                    Unmanaged<LineWriter>.fromOpaque(argument).takeRetainedValue().run()
-                }
-                return nil
-            },
-            writer.toOpaque()
-        )
-        guard code != 0 else { return }
+        let isStarted = BackgroundThread.start(stackOctets: Self.stackOctets) { self.run() }
         // The thread could not be started: the next line tries again.
-        writer.release()
-        self.state.withLock { $0.isStarted = false }
+        if !isStarted { self.state.withLock { $0.isStarted = false } }
     }
 
     private func run() {
@@ -143,7 +117,7 @@ final class LineWriter: Sendable {
             var rest = octets[...]
             while !rest.isEmpty {
                 let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(Self.pieceOctets(rest)))
-                guard self.writeAll(piece) else {
+                guard DescriptorCalls.writeWaiting(piece, to: self.descriptor) == 0 else {
                     let lines = rest.count { $0 == UInt8(ascii: "\n") }
                     return UInt64(clamping: lines)
                 }
@@ -162,45 +136,4 @@ final class LineWriter: Sendable {
             ?? lines.firstIndex(of: lineFeed)
         return end.map { lines.distance(from: lines.startIndex, to: $0) + 1 } ?? lines.count
     }
-
-    private func writeAll(_ octets: UnsafeRawBufferPointer) -> Bool {
-        var rest = octets
-        while !rest.isEmpty {
-            let written = Glibc.write(self.descriptor, rest.baseAddress, rest.count)
-            if written > 0 {
-                rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(written))
-                continue
-            }
-            switch errno {
-            case EINTR: continue
-            case EAGAIN:
-                // Another program made the descriptor non-blocking.
-                var entry = pollfd(fd: self.descriptor, events: Int16(POLLOUT), revents: 0)
-                _ = poll(&entry, 1, -1)
-            default: return false
-            }
-        }
-        return true
-    }
-}
-
-/// A semaphore: `post` never waits, and one post ends one `wait`.
-private final class WakeUp: @unchecked Sendable {
-    /// POSIX makes its operations safe on any thread.
-    private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-
-    init() {
-        self.semaphore.initialize(to: sem_t())
-        sem_init(self.semaphore, 0, 0)
-    }
-
-    deinit {
-        sem_destroy(self.semaphore)
-        self.semaphore.deallocate()
-    }
-
-    func post() { sem_post(self.semaphore) }
-
-    /// May return early, after a signal.
-    func wait() { sem_wait(self.semaphore) }
 }

@@ -1,7 +1,7 @@
 package import Configuration
-import Glibc
 package import Logging
 import Synchronization
+import System
 
 /// The log of Gatepost's programs, behind swift-log: one line an event, on standard error.
 ///
@@ -11,8 +11,8 @@ package enum ProgramLog {
     /// How long a program that ends waits until its last lines are written.
     static let flushMS: Int64 = 1_000
 
-    private static let standardError = LineWriter(descriptor: STDERR_FILENO)
-    private static let standardOutput = LineWriter(descriptor: STDOUT_FILENO)
+    private static let standardError = LineWriter(descriptor: DescriptorCalls.standardError)
+    private static let standardOutput = LineWriter(descriptor: DescriptorCalls.standardOutput)
     /// What lines look like; `nil` before ``bootstrap(program:level:format:)``.
     private static let format = Mutex<LogLineFormat?>(nil)
 
@@ -69,7 +69,7 @@ package enum ProgramLog {
     private static func flushAtExit() { _ = self.registration }
 
     /// Registers ``flush()`` for exit(3), once, when it is first read.
-    private static let registration = atexit { ProgramLog.flush() }
+    private static let registration: Void = ExitStatus.beforeExit { ProgramLog.flush() }
 }
 
 extension Logger.Level {

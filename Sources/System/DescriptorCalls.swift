@@ -2,6 +2,9 @@ import Glibc
 
 /// read(2), write(2) and send(2) on an open descriptor, called again when a signal interrupts them.
 package enum DescriptorCalls {
+    package static let standardOutput: Int32 = 1
+    package static let standardError: Int32 = 2
+
     /// Reads what one call gives, at most 64 KiB.
     ///
     /// - Returns: Empty at the end of the file; `nil` after a failure, and `errno` says which.
@@ -35,6 +38,23 @@ package enum DescriptorCalls {
         octets.withUnsafeBytes { buffer in
             Self.putAll(buffer) {
                 Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+        }
+    }
+
+    /// Writes all octets, and waits while a descriptor that is non-blocking takes none.
+    ///
+    /// - Returns: 0, or the `errno` of the failure.
+    package static func writeWaiting(
+        _ octets: UnsafeRawBufferPointer,
+        to descriptor: Int32
+    ) -> Int32 {
+        Self.putAll(octets) { rest in
+            while true {
+                let count = Glibc.write(descriptor, rest.baseAddress, rest.count)
+                guard count < 0, errno == EAGAIN else { return count }
+                var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&entry, 1, -1)
             }
         }
     }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// What the kernel says about this machine.
+/// What the kernel says about this machine and this process.
 package enum Machine {
     /// The name of the machine, `localhost` if it has none or one that is not UTF-8.
     package static var hostname: String {
@@ -9,5 +9,17 @@ package enum Machine {
         let octets = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
         guard !octets.isEmpty else { return "localhost" }
         return String(validating: octets, as: UTF8.self) ?? "localhost"
+    }
+
+    /// The id of this process.
+    package static var processID: Int32 { getpid() }
+
+    /// Waits without doing anything.
+    package static func sleep(milliseconds: Int) {
+        var time = timespec(
+            tv_sec: milliseconds / 1_000,
+            tv_nsec: milliseconds % 1_000 * 1_000_000
+        )
+        nanosleep(&time, nil)
     }
 }

@@ -15,7 +15,8 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
         self.code = code
     }
 
-    package var description: String {
-        "cannot \(self.call) \(self.subject): \(String(cString: strerror(self.code)))"
-    }
+    /// What the code means, for example `Permission denied`.
+    package var reason: String { String(cString: strerror(self.code)) }
+
+    package var description: String { "cannot \(self.call) \(self.subject): \(self.reason)" }
 }

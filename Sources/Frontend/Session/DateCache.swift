@@ -1,4 +1,4 @@
-import Glibc
+import System
 
 /// A date as RFC 5322 §3.3 writes it, in UTC.
 enum RFC5322Date {
@@ -9,14 +9,10 @@ enum RFC5322Date {
 
     /// `seconds` is Unix time.
     static func text(_ seconds: Int) -> String {
-        var seconds = time_t(seconds)
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let day = self.days[Int(parts.tm_wday) % 7]
-        let month = self.months[Int(parts.tm_mon) % 12]
-        return "\(day), \(parts.tm_mday) \(month) \(parts.tm_year + 1900) "
-            + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) +0000"
+        let time = UTCTime(seconds)
+        let weekday = self.days[time.weekday % 7]
+        let month = self.months[(time.month + 11) % 12]
+        return "\(weekday), \(time.day) \(month) \(time.year) \(time.timeOfDay) +0000"
     }
 }
 

@@ -83,19 +83,15 @@ struct WorkerCheck {
             fclose(out)
             fclose(err)
         }
-        var files = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&files)
-        defer { posix_spawn_file_actions_destroy(&files) }
-        posix_spawn_file_actions_adddup2(&files, fileno(out), 1)
-        posix_spawn_file_actions_adddup2(&files, fileno(err), 2)
-        var processID = pid_t()
-        let code = CStrings.withPointers(words) { argv in
-            posix_spawn(&processID, words[0], &files, nil, argv, environ)
+        let exit: Int32
+        do throws(SystemError) {
+            let files: [(number: Int32, file: Spawn.File)] = [
+                (1, .copy(of: fileno(out))), (2, .copy(of: fileno(err))),
+            ]
+            exit = Spawn.wait(for: try Spawn.start(words, files: files))
+        } catch {
+            return ([], [error.reason], -1)
         }
-        guard code == 0 else { return ([], [String(cString: strerror(code))], -1) }
-        var status: Int32 = 0
-        _ = retrying { waitpid(processID, &status, 0) }
-        let exit = status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
         return (Self.lines(out), Self.lines(err), exit)
     }
 

@@ -129,7 +129,7 @@ struct PoisonFile {
 
     var row: [String] {
         [
-            self.id, UTCTime.text(self.keptAt), self.text("hook"),
+            self.id, UTCTime(self.keptAt).text, self.text("hook"),
             self.text("session", "client", "ip"),
             self.text("transaction", "sender", "address"),
             self.messageOctets.map { "\($0)" } ?? "-",
@@ -140,8 +140,8 @@ struct PoisonFile {
     var description: [String] {
         var lines = [
             ("id", self.id),
-            ("kept", UTCTime.text(self.keptAt)),
-            ("refused", "until \(UTCTime.text(self.keptAt + 3_600)), unless forgotten"),
+            ("kept", UTCTime(self.keptAt).text),
+            ("refused", "until \(UTCTime(self.keptAt + 3_600).text), unless forgotten"),
             ("hook", self.text("hook")),
             ("session", self.text("session", "id")),
             ("client", self.text("session", "client", "ip")),

@@ -15,14 +15,6 @@ struct ChildProcess {
     /// Longer lines are cut.
     private static let maximumLineOctets = 65_536
 
-    struct Failure: Error {
-        let reason: String
-
-        init(_ code: Int32) {
-            self.reason = String(cString: strerror(code))
-        }
-    }
-
     private init(processID: pid_t, output: Int32, heartbeat: Int32) {
         self.processID = processID
         self.output = output
@@ -37,57 +29,39 @@ struct ChildProcess {
     /// The child gets a process group of its own: Ctrl-C reaches only this process, which then
     /// stops the children in order. The child shares standard error, and gets pipes for its output
     /// and its heartbeat; it inherits no other descriptor.
-    static func start(_ program: Program, arguments: [String]) throws(Failure) -> Self {
+    static func start(_ program: Program, arguments: [String]) throws(SystemError) -> Self {
         let output = try Self.makePipe()
         defer { close(output.write) }
         let heartbeat: (read: Int32, write: Int32)
-        do throws(Failure) {
+        do throws(SystemError) {
             heartbeat = try Self.makePipe()
         } catch {
             close(output.read)
             throw error
         }
         defer { close(heartbeat.write) }
-
-        var files = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&files)
-        defer { posix_spawn_file_actions_destroy(&files) }
-        posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&files, output.write, 1)
-        posix_spawn_file_actions_adddup2(&files, heartbeat.write, Self.heartbeatDescriptor)
-
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var mask = sigset_t()
-        sigemptyset(&mask)
-        posix_spawnattr_setsigmask(&attributes, &mask)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP
-        posix_spawnattr_setflags(&attributes, Int16(flags))
-
         setenv(Heartbeat.variable, "\(Self.heartbeatDescriptor)", 1)
         let own = Program.ownPath
         let words = [own, "launch", "--parent", "\(getpid())", "--", program.path] + arguments
-        var processID = pid_t()
-        let code = CStrings.withPointers(words) { argv in
-            posix_spawn(&processID, own, &files, &attributes, argv, environ)
-        }
-        guard code == 0 else {
+        let files: [(number: Int32, file: Spawn.File)] = [
+            (0, .nothing), (1, .copy(of: output.write)),
+            (Self.heartbeatDescriptor, .copy(of: heartbeat.write)),
+        ]
+        do throws(SystemError) {
+            let processID = try Spawn.start(words, files: files, isApart: true)
+            return Self(processID: processID, output: output.read, heartbeat: heartbeat.read)
+        } catch {
             close(output.read)
             close(heartbeat.read)
-            throw Failure(code)
+            throw error
         }
-        return Self(processID: processID, output: output.read, heartbeat: heartbeat.read)
     }
 
     /// A pipe whose ends no other child inherits; reading from it never blocks.
-    private static func makePipe() throws(Failure) -> (read: Int32, write: Int32) {
-        var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw Failure(errno) }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
-        return (ends[0], ends[1])
+    private static func makePipe() throws(SystemError) -> (read: Int32, write: Int32) {
+        let ends = try Spawn.makePipe()
+        _ = fcntl(ends.read, F_SETFL, O_NONBLOCK)
+        return ends
     }
 
     func send(_ signal: Int32) {
@@ -144,22 +118,5 @@ struct ChildProcess {
         guard self.output >= 0 else { return }
         close(self.output)
         self.output = -1
-    }
-}
-
-/// Strings for C functions that take an array of them.
-enum CStrings {
-    typealias Pointers = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
-
-    static func withPointers<Result>(_ words: [String], _ body: (Pointers) -> Result) -> Result {
-        let copies = words.map { strdup($0) }
-        defer {
-            for copy in copies { free(copy) }
-        }
-        var pointers = copies + [nil]
-        return pointers.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return body(Pointers.allocate(capacity: 0)) }
-            return body(base)
-        }
     }
 }

@@ -30,9 +30,8 @@ struct LaunchCommand: ParsableCommand {
             throw ExitCode(ExitStatus.software)
         }
         _ = gatepost_close_on_exec(UInt32(ChildProcess.heartbeatDescriptor) + 1)
-        CStrings.withPointers(words) { argv in _ = execv(program, argv) }
-        let reason = String(cString: strerror(errno))
-        StandardError.write("gatepost: \(program): \(reason)")
+        let error = Spawn.become(words)
+        StandardError.write("gatepost: \(program): \(error.reason)")
         throw ExitCode(ExitStatus.unavailable)
     }
 }

@@ -143,7 +143,7 @@ struct Supervisor {
         let (program, arguments) =
             role == .frontend
             ? (Program.frontend, self.frontendArguments) : (Program.worker, self.workerArguments)
-        do throws(ChildProcess.Failure) {
+        do throws(SystemError) {
             self.children[id] = try ChildProcess.start(program, arguments: arguments)
         } catch {
             let ending = Supervision.Ending.notStarted(reason: error.reason)

@@ -1,4 +1,4 @@
-import Glibc
+import System
 
 /// The body of a message as chunks of octets, in order.
 ///
@@ -58,39 +58,33 @@ public struct MessageBody: AsyncSequence, Sendable {
 /// Its calls block. It is closed with the last reference.
 private final class BodyFile: Sendable {
     private let path: String
-    private let descriptor: CInt
+    private let descriptor: Descriptor
 
     init(_ path: String) throws {
         self.path = path
-        self.descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard self.descriptor >= 0 else { throw Self.error("open", path) }
-    }
-
-    deinit { if self.descriptor >= 0 { close(self.descriptor) } }
-
-    func read(from start: Int64, count: Int) throws -> [UInt8] {
-        try [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
-            while used < count {
-                let rest = UnsafeMutableRawBufferPointer(
-                    rebasing: UnsafeMutableRawBufferPointer(buffer)[used..<count]
-                )
-                let got = pread(
-                    self.descriptor,
-                    rest.baseAddress,
-                    rest.count,
-                    off_t(start) + off_t(used)
-                )
-                if got < 0, errno == EINTR { continue }
-                guard got >= 0 else { throw Self.error("read", self.path) }
-                guard got > 0 else {
-                    throw PluginError("read \(self.path): the spool file is too short")
-                }
-                used += got
-            }
+        do throws(SystemError) {
+            self.descriptor = try Descriptor(reading: path, followsLinks: false)
+        } catch {
+            throw PluginError(error)
         }
     }
 
-    private static func error(_ action: String, _ path: String) -> PluginError {
-        PluginError("\(action) \(path): \(String(cString: strerror(errno)))")
+    func read(from start: Int64, count: Int) throws -> [UInt8] {
+        let octets: [UInt8]
+        do throws(SystemError) {
+            octets = try self.descriptor.read(count, at: start)
+        } catch {
+            throw PluginError(error)
+        }
+        guard octets.count == count else {
+            throw PluginError("read \(self.path): the spool file is too short")
+        }
+        return octets
+    }
+}
+
+extension PluginError {
+    fileprivate init(_ error: SystemError) {
+        self.init("\(error.call) \(error.subject): \(error.reason)")
     }
 }

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Configuration
-import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import System
 import UnixSignals
 
 /// A worker as a program: what `gatepost-worker` is, with plugins of one's own.
@@ -44,6 +44,6 @@ public enum Worker {
             registry: PluginRegistry(plugins),
             options: options
         )
-        exit(await program.run())
+        ExitStatus.exit(await program.run())
     }
 }

@@ -1,5 +1,4 @@
 import Configuration
-import Glibc
 import System
 
 /// What a worker says of itself to a frontend.
@@ -24,7 +23,7 @@ struct WorkerIdentity: Sendable {
 
     /// This process as a worker.
     init(name: String, version: String) {
-        let pid = Int64(getpid())
+        let pid = Int64(Machine.processID)
         self.init(
             name: name,
             version: version,

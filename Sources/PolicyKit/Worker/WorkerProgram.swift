@@ -1,5 +1,4 @@
 import Configuration
-import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -137,7 +136,7 @@ struct WorkerProgram: Sendable {
             for await _ in signals {
                 if isDraining {
                     ProgramLog.flush()
-                    _exit(ExitCode.success)
+                    ExitStatus.exitAtOnce(ExitCode.success)
                 }
                 isDraining = true
                 Systemd.notify("STOPPING=1")

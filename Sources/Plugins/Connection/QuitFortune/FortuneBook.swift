@@ -1,5 +1,5 @@
-import Glibc
 import PolicyKit
+import System
 
 /// A text file of fortunes with a line `%` between them, read once.
 struct FortuneBook: Sendable {
@@ -9,20 +9,14 @@ struct FortuneBook: Sendable {
     let fortunes: [[UInt8]]
 
     init(path: String) throws {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw PluginError("file \(path): \(String(cString: strerror(errno)))")
+        let text: [UInt8]?
+        do throws(SystemError) {
+            text = try Descriptor(reading: path).readAll(limit: Self.maximumOctets)
+        } catch {
+            throw PluginError("file \(path): \(error.reason)")
         }
-        defer { close(descriptor) }
-        var text: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = read(descriptor, &buffer, buffer.count)
-            guard count > 0 else { break }
-            text += buffer.prefix(count)
-            guard text.count <= Self.maximumOctets else {
-                throw PluginError("file \(path) is larger than \(Self.maximumOctets) octets")
-            }
+        guard let text else {
+            throw PluginError("file \(path) is larger than \(Self.maximumOctets) octets")
         }
         self.init(text: text)
     }

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// One message on its way into Maildirs: everything that blocks.
 ///
@@ -79,26 +80,35 @@ struct MaildirDelivery: Sendable {
     private func write(_ copy: Copy) throws(MaildirError) {
         let source = try self.openBody()
         let target = try self.create(self.temporaryPath(copy))
-        if self.fileMode != 0o600 { try target.setMode(self.fileMode) }
+        if self.fileMode != 0o600 {
+            try MaildirError.wrapping { () throws(SystemError) in
+                try target.setMode(self.fileMode)
+            }
+        }
         try self.copyMessage(copy.trace, source, to: target)
-        try target.sync()
+        try MaildirError.wrapping { () throws(SystemError) in try target.sync() }
     }
 
     /// A new file; what has this name is a crashed try's, of a process that had our number.
     private func create(_ path: String) throws(MaildirError) -> Descriptor {
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-        do {
-            return try Descriptor(opening: path, flags, mode: self.fileMode)
-        } catch let error where error.code == EEXIST {
-            unlink(path)
-            return try Descriptor(opening: path, flags, mode: self.fileMode)
+        return try MaildirError.wrapping { () throws(SystemError) in
+            do throws(SystemError) {
+                return try Descriptor(opening: path, flags, mode: self.fileMode)
+            } catch {
+                guard error.code == EEXIST else { throw error }
+                unlink(path)
+                return try Descriptor(opening: path, flags, mode: self.fileMode)
+            }
         }
     }
 
     /// The body, `nil` if there is none to read.
     private func openBody() throws(MaildirError) -> Descriptor? {
         guard self.fileSize > self.bodyOffset else { return nil }
-        return try Descriptor(opening: self.spoolPath, O_RDONLY | O_NOFOLLOW)
+        return try MaildirError.wrapping { () throws(SystemError) in
+            try Descriptor(reading: self.spoolPath, followsLinks: false)
+        }
     }
 
     private func copyMessage(
@@ -115,7 +125,9 @@ struct MaildirDelivery: Sendable {
         var offset = self.bodyOffset
         while true {
             while used < buffer.count, offset < self.fileSize {
-                let count = try source?.read(into: &buffer, from: used, at: offset) ?? 0
+                let count = try MaildirError.wrapping { () throws(SystemError) in
+                    try source?.read(into: &buffer, from: used, at: offset) ?? 0
+                }
                 guard count > 0 else {
                     throw MaildirError(
                         "read \(self.spoolPath)",
@@ -129,7 +141,9 @@ struct MaildirDelivery: Sendable {
             }
             let isLast = offset >= self.fileSize
             let held = self.lineEnds.convert(&buffer, count: &used, isLast: isLast)
-            try target.write(buffer.span.extracting(0..<used))
+            try MaildirError.wrapping { () throws(SystemError) in
+                try target.write(buffer.span.extracting(0..<used))
+            }
             guard !isLast else { return }
             if held { buffer[0] = 0x0D }
             used = held ? 1 : 0
@@ -188,19 +202,16 @@ struct MaildirDelivery: Sendable {
         _ path: String,
         _ other: String
     ) throws(MaildirError) -> Bool {
-        let first = try Descriptor(opening: path, O_RDONLY | O_NOFOLLOW)
-        let second = try Descriptor(opening: other, O_RDONLY | O_NOFOLLOW)
-        var left = [UInt8](repeating: 0, count: Self.bufferOctets)
-        var right = left
-        var offset: Int64 = 0
-        while true {
-            let count = try first.read(into: &left, from: 0, at: offset)
-            // A regular file gives short counts only at its end.
-            guard try second.read(into: &right, from: 0, at: offset) == count,
-                left[..<count] == right[..<count]
-            else { return false }
-            if count == 0 { return true }
-            offset += Int64(count)
+        try MaildirError.wrapping { () throws(SystemError) in
+            let first = try Descriptor(reading: path, followsLinks: false)
+            let second = try Descriptor(reading: other, followsLinks: false)
+            var offset: Int64 = 0
+            while true {
+                let octets = try first.read(Self.bufferOctets, at: offset)
+                guard try second.read(Self.bufferOctets, at: offset) == octets else { return false }
+                if octets.isEmpty { return true }
+                offset += Int64(octets.count)
+            }
         }
     }
 

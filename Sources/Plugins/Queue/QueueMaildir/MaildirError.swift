@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 /// Why a message could not be put into a Maildir.
 struct MaildirError: Error, Equatable, CustomStringConvertible {
@@ -21,6 +22,21 @@ struct MaildirError: Error, Equatable, CustomStringConvertible {
     init(_ action: String, code: Int32 = errno) {
         self.action = action
         self.code = code
+    }
+
+    init(_ error: SystemError) {
+        self.init("\(error.call) \(error.subject)", code: error.code)
+    }
+
+    /// Makes calls that throw a ``SystemError``, and throws the plugin's error instead.
+    static func wrapping<Result: ~Copyable>(
+        _ calls: () throws(SystemError) -> Result
+    ) throws(MaildirError) -> Result {
+        do throws(SystemError) {
+            return try calls()
+        } catch {
+            throw MaildirError(error)
+        }
     }
 
     var description: String {

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import System
 
 /// Maildirs that are known to exist, and to exist after a crash.
 ///
@@ -75,7 +76,9 @@ final class MaildirFolders: Sendable {
     }
 
     static func sync(_ folder: String) throws(MaildirError) {
-        try Descriptor(opening: folder, O_RDONLY | O_DIRECTORY).sync()
+        try MaildirError.wrapping { () throws(SystemError) in
+            try Descriptor(opening: folder, O_RDONLY | O_DIRECTORY).sync()
+        }
     }
 
     /// Makes a folder and its parents; what the parents need is synced where it was made.

@@ -1,0 +1,166 @@
+import Glibc
+
+/// Starts other programs and waits for them.
+package enum Spawn {
+    /// What a descriptor of the new program is.
+    package enum File {
+        /// `/dev/null`: to read for descriptor 0, to write for the others.
+        case nothing
+        case copy(of: Int32)
+    }
+
+    package enum Failure: Error, Equatable {
+        case system(SystemError)
+        /// It took too long, or printed more than the limit; it was killed.
+        case killed
+        /// It ended by itself, not with exit code 0; the number is that of ``wait(for:)``.
+        case ended(Int32)
+    }
+
+    /// Starts a program; it inherits the environment.
+    ///
+    /// - Parameters:
+    ///   - words: The path of the program, then its arguments.
+    ///   - files: Its descriptors by their numbers; the others are as this process has them, without
+    ///     those that are close-on-exec.
+    ///   - isApart: Whether it leads a process group of its own and has no signal blocked.
+    /// - Returns: The id of its process.
+    /// - Throws: Why it cannot be started.
+    package static func start(
+        _ words: [String],
+        files: [(number: Int32, file: File)],
+        isApart: Bool = false
+    ) throws(SystemError) -> Int32 {
+        guard let path = words.first else { throw SystemError("start", "no program", EINVAL) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        for (number, file) in files {
+            switch file {
+            case .nothing:
+                let flags = number == 0 ? O_RDONLY : O_WRONLY
+                posix_spawn_file_actions_addopen(&actions, number, "/dev/null", flags, 0)
+            case .copy(let other):
+                posix_spawn_file_actions_adddup2(&actions, other, number)
+            }
+        }
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        if isApart {
+            var none = sigset_t()
+            sigemptyset(&none)
+            posix_spawnattr_setsigmask(&attributes, &none)
+            posix_spawnattr_setpgroup(&attributes, 0)
+            let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP
+            posix_spawnattr_setflags(&attributes, Int16(flags))
+        }
+        var process = pid_t()
+        let code = Self.withArguments(words) { arguments in
+            posix_spawn(&process, path, &actions, &attributes, arguments, environ)
+        }
+        guard code == 0 else { throw SystemError("start", path, code) }
+        return process
+    }
+
+    /// Waits until a child has ended.
+    ///
+    /// - Returns: Its exit code, or the number of the signal that ended it, below 0.
+    package static func wait(for process: Int32) -> Int32 {
+        var status: Int32 = 0
+        _ = retrying { waitpid(process, &status, 0) }
+        return status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
+    }
+
+    /// Runs a program to its end, without input and without its messages on standard error.
+    ///
+    /// - Parameters:
+    ///   - words: The path of the program, then its arguments.
+    ///   - time: How long it may take.
+    ///   - limit: How many octets it may print.
+    /// - Returns: What it printed.
+    /// - Throws: Why there is no output.
+    package static func output(
+        of words: [String],
+        within time: Duration,
+        limit: Int
+    ) throws(Failure) -> [UInt8] {
+        let process: Int32
+        let ends: (read: Int32, write: Int32)
+        do throws(SystemError) {
+            ends = try self.makePipe()
+        } catch {
+            throw .system(error)
+        }
+        defer { close(ends.read) }
+        do throws(SystemError) {
+            defer { close(ends.write) }
+            let files: [(number: Int32, file: File)] = [
+                (0, .nothing), (1, .copy(of: ends.write)), (2, .nothing),
+            ]
+            process = try self.start(words, files: files)
+        } catch {
+            throw .system(error)
+        }
+        let output = self.readAll(from: ends.read, until: .now + time, limit: limit)
+        if output == nil { kill(process, SIGKILL) }
+        let ending = self.wait(for: process)
+        guard let output else { throw .killed }
+        guard ending == 0 else { throw .ended(ending) }
+        return output
+    }
+
+    /// Whether this process may start the program at `path`.
+    package static func canStart(_ path: String) -> Bool { access(path, X_OK) == 0 }
+
+    /// Becomes another program, with the process's id and descriptors.
+    ///
+    /// - Parameter words: The path of the program, then its arguments.
+    /// - Returns: Why that failed.
+    package static func become(_ words: [String]) -> SystemError {
+        guard let path = words.first else { return SystemError("start", "no program", EINVAL) }
+        Self.withArguments(words) { arguments in _ = execv(path, arguments) }
+        return SystemError("start", path, errno)
+    }
+
+    /// A pipe whose ends are close-on-exec.
+    package static func makePipe() throws(SystemError) -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw SystemError("make", "a pipe", errno) }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return (ends[0], ends[1])
+    }
+
+    /// - Returns: `nil` if the end did not come in time, or after more than `limit` octets.
+    private static func readAll(
+        from descriptor: Int32,
+        until deadline: ContinuousClock.Instant,
+        limit: Int
+    ) -> [UInt8]? {
+        var octets: [UInt8] = []
+        while octets.count <= limit {
+            let left = ContinuousClock.now.duration(to: deadline) / .milliseconds(1)
+            guard left > 0 else { return nil }
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let count = poll(&entry, 1, Int32(clamping: Int64(left.rounded(.up))))
+            guard count >= 0 || errno == EINTR else { return nil }
+            guard count > 0 else { continue }
+            guard let chunk = DescriptorCalls.read(descriptor) else { return nil }
+            guard !chunk.isEmpty else { return octets }
+            octets += chunk
+        }
+        return nil
+    }
+
+    private static func withArguments<Result>(
+        _ words: [String],
+        _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+    ) -> Result {
+        let copies = words.map { strdup($0) }
+        defer {
+            for copy in copies { free(copy) }
+        }
+        var pointers = copies + [nil]
+        return body(&pointers)
+    }
+}
