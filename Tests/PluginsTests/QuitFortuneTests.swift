@@ -36,9 +36,12 @@ struct QuitFortuneTests {
         #expect(QuitFortune.lines(of: wide).first?.utf8.count == 400)
     }
 
-    @Test func `a file that is not there keeps the worker from starting`() async throws {
+    @Test func `a file that cannot be read keeps the worker from starting`() async throws {
         await #expect(throws: PluginProblems.self) {
             try await TestSession([QuitFortune.self], plugins: "quit_fortune file nowhere")
+        }
+        await #expect(throws: PluginProblems.self) {
+            try await TestSession([QuitFortune.self], plugins: "quit_fortune file /tmp")
         }
     }
 
