@@ -1,6 +1,6 @@
 import PolicyKit
 
-/// Plugins that decide about a client and its session: who may connect, how long it may stay.
+/// Plugins that decide about a client and its session: whether it may connect, how long it may stay.
 enum ConnectionPlugins {
     static let all: [any Plugin.Type] = [
         CountUnrecognizedCommands.self,

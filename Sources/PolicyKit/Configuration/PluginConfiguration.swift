@@ -199,7 +199,7 @@ public final class PluginConfiguration {
 
     /// Records that files cannot be made in `folder`, if that is so, as something odd about this line.
     ///
-    /// No problem: whoever runs `gatepost check` may have fewer rights than the worker.
+    /// No problem: the user of `gatepost check` may have fewer rights than the worker.
     ///
     /// - Parameter folder: An absolute path, as of ``resolve(path:)``; need not be there yet.
     public func warnUnlessWritable(folder: String) {
@@ -210,7 +210,7 @@ public final class PluginConfiguration {
         )
     }
 
-    /// Ends the reading: takes `loglevel`, and records every argument that nobody has taken.
+    /// Ends the reading: takes `loglevel`, and records every argument that the plugin has not taken.
     package func finish() {
         if let level = self.argument("loglevel", as: .logLevel) {
             self.logger = level.applied(to: self.logger)

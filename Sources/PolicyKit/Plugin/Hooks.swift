@@ -229,7 +229,8 @@ public protocol StatusHook: Plugin {
     func status(_ event: StatusEvent) async throws
 }
 
-/// Watches hooks without a say: told what the client did, after it was passed on to whoever decides.
+/// Watches hooks without a say: it is told what the client did, when that goes to the
+/// plugins that decide.
 ///
 /// Nothing that an observer does or fails to do delays a session.
 public protocol ObserverHook: Plugin {

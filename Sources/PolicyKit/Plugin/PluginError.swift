@@ -1,9 +1,9 @@
 /// Why a plugin does not work.
 public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// What is wrong, for whoever runs the worker.
+    /// What is wrong, for the operator.
     public let description: String
 
-    /// An error to show to whoever runs the worker.
+    /// An error to show to the operator.
     public init(_ description: String) {
         self.description = description
     }

@@ -1,6 +1,7 @@
 import Logging
 
-/// Who is asked and who is told at one hook, in the order of `config/plugins`.
+/// The plugins that are asked and the plugins that are told at one hook, in the order of
+/// `config/plugins`.
 package struct HookChain: Sendable {
     struct Asked: Sendable {
         let instance: String
@@ -51,7 +52,7 @@ package enum ErrorCode: String, Sendable, CaseIterable {
     case incompleteEvent = "incomplete_event"
     /// The event cannot be read.
     case badEvent = "bad_event"
-    /// Nobody here answers at this hook; nothing has begun.
+    /// No plugin of this worker answers at this hook; nothing has begun.
     case notSubscribed = "not_subscribed"
     /// The frontend sent more events than were agreed; nothing has begun.
     case overloaded
@@ -123,7 +124,7 @@ extension HookChain {
 }
 
 extension LoadedPlugins {
-    /// The chain of each hook that somebody wants.
+    /// The chain of each hook that a plugin wants.
     package func chains() -> HookTable<HookChain> {
         var table = HookTable<HookChain>()
         for hook in Hook.allCases {

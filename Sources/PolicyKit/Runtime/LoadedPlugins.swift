@@ -1,7 +1,7 @@
 package import Configuration
 import Logging
 
-/// The plugins of a worker, loaded in the order of `config/plugins`: who is asked what.
+/// The plugins of a worker, loaded in the order of `config/plugins`.
 package struct LoadedPlugins: Sendable {
     /// A plugin and the line that it was loaded from.
     package struct Entry: Sendable {

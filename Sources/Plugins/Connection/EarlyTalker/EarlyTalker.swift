@@ -51,7 +51,7 @@ package struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
     }
 
     package func connect(_ event: ConnectEvent) async throws -> Answer {
-        guard self.isToBlame(event) else { return .declined }
+        guard self.countsAsEarlyTalker(event) else { return .declined }
         guard self.isDeferred else { return self.refuse(event) }
         return event.info("early talker, refused at MAIL")
     }
@@ -65,11 +65,11 @@ package struct EarlyTalker: ConnectHook, MailHook, RcptHook, DataHook {
     }
 
     package func data(_ event: DataEvent) async throws -> Answer {
-        self.isToBlame(event) ? self.refuse(event) : .declined
+        self.countsAsEarlyTalker(event) ? self.refuse(event) : .declined
     }
 
-    /// Whether the client spoke early and nothing excuses it; the first time it is held against it.
-    private func isToBlame<Stage>(_ event: HookEvent<Stage>) -> Bool {
+    /// Whether the client spoke early and nothing excuses it; the first time lowers its karma.
+    private func countsAsEarlyTalker<Stage>(_ event: HookEvent<Stage>) -> Bool {
         guard event.session.earlyTalker else {
             event.pass()
             return false

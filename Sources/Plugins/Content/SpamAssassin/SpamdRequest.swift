@@ -3,7 +3,7 @@ import PolicyKit
 /// A message as spamd wants to see it.
 ///
 /// - Note: `HEADERS` answers with the header as SpamAssassin would rewrite it, and without the
-///   body, so that the body is never taken from somebody else.
+///   body, so that the body is never another program's.
 struct SpamdRequest: Sendable {
     let user: String
     let sender: [UInt8]

@@ -5,7 +5,7 @@ import System
 /// Maildirs that are known to exist, and to exist after a crash.
 ///
 /// A file that was synced is not safe in a folder that was not. So the first delivery into a
-/// Maildir makes what is missing and syncs the chain of folders down to it, whoever made them.
+/// Maildir makes what is missing and syncs the chain of folders down to it, also folders that another process made.
 ///
 /// May be used from any thread.
 final class MaildirFolders: Sendable {
@@ -52,7 +52,7 @@ final class MaildirFolders: Sendable {
         }
     }
 
-    /// Syncs the folder above the root, unless it is somebody else's and closed to us.
+    /// Syncs the folder above the root, unless it is another user's and closed to us.
     ///
     /// Then it was there before us, and the root in it too: what we make is synced where it is made.
     private func syncAboveRoot() throws(MaildirError) {
@@ -64,7 +64,7 @@ final class MaildirFolders: Sendable {
         }
     }
 
-    /// Somebody removed it: look again.
+    /// The Maildir was removed: the next delivery looks again.
     func forget(_ maildir: String) {
         self.known.withLock { _ = $0.remove(maildir) }
     }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// Syncs of one folder that wait at the same time share one.
 ///
-/// A sync covers what was done before it began. So who comes while one is under way waits for its
-/// end, and shares the next with all who came meanwhile: a busy folder is synced as often as the
+/// A sync covers what was done before it began. So a delivery that comes while a sync is under way
+/// waits for its end, and shares the next sync with all deliveries that came meanwhile: a busy folder is synced as often as the
 /// disk can, and not once a message.
 ///
 /// May be used from any thread; blocks.
@@ -15,10 +15,10 @@ final class SharedSync: Sendable {
     }
 
     private struct State {
-        /// Numbers of those who asked: the last one, and the last one that a sync has covered.
+        /// Each call has a number: the last one given, and the last one that a sync has covered.
         var asked: UInt64 = 0
         var covered: UInt64 = 0
-        /// What those are to be told who were covered by a sync that failed.
+        /// By the call's number: the error of the failed sync that covered it.
         var failures: [UInt64: MaildirError] = [:]
     }
 
@@ -28,12 +28,12 @@ final class SharedSync: Sendable {
 
     init(_ perform: @escaping @Sendable () throws(MaildirError) -> Void) { self.perform = perform }
 
-    /// How many asked so far.
+    /// How many calls there were so far.
     var asked: UInt64 { self.state.withLock(\.asked) }
 
     /// Returns when a sync is over that began after this call.
     ///
-    /// - Throws: What that sync threw, to each who shared it.
+    /// - Throws: The error of that sync, to each call that shared it.
     func sync() throws(MaildirError) {
         let number = self.state.withLock { state in
             state.asked += 1

@@ -27,7 +27,7 @@ struct SMTPCapabilities: Sendable, Equatable {
     }
 }
 
-/// Who a message is from and for, and what it needs.
+/// The sender and the recipients of a message, and the SMTP extensions that it needs.
 struct SMTPEnvelope: Sendable, Equatable {
     /// Without angle brackets; empty for the null reverse-path.
     var sender: [UInt8]

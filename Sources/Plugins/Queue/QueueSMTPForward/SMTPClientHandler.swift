@@ -22,7 +22,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
     private var step: EventLoopPromise<Step>?
     /// A transaction has begun and its owner does not know its end yet.
     private var isOpen = false
-    /// What the hop said in the middle of the content, before anybody asked.
+    /// The hop's reply in the middle of the content, before the delivery waits for one.
     private var earlyStep: Result<Step, SMTPForwardError>?
     private var timer: Scheduled<Void>?
     private(set) var channel: (any Channel)?
@@ -72,7 +72,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
     /// Closes the connection in the middle of whatever it does.
     func abandon() { self.channel?.close(promise: nil) }
 
-    /// Says goodbye and closes; for a connection that nobody has.
+    /// Says QUIT and closes; for a connection that no delivery uses.
     func quit() {
         self.write(Array("QUIT\r\n".utf8))
         self.channel?.close(promise: nil)

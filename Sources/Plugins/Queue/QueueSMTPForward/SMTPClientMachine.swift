@@ -3,7 +3,7 @@
 /// No I/O: it is told what happened and answers with one action. The hop gets `DATA` only when it took
 /// every recipient (or, if allowed, refused some for good; or says that some are too many for one
 /// transaction), so that a refusal is known while the
-/// message can still be refused as a whole: after `DATA` nobody could be told any more.
+/// message can still be refused as a whole: after `DATA` the client could not be told any more.
 ///
 /// - Note: RFC 5321 §3.3, RFC 2920 §3.1 (`MAIL` and `RCPT` in one group; `DATA` waits).
 struct SMTPClientMachine: Sendable {
@@ -129,7 +129,7 @@ struct SMTPClientMachine: Sendable {
             return self.reset(.refused(reply))
 
         case .sendingContent:
-            // It does not want to hear the rest; nobody waits for an end of data that never comes.
+            // The hop refuses before the end of the data: the rest is not sent.
             guard reply.replyClass > 3 else { return self.confused("before the dot", reply) }
             self.phase = .closed
             return .completedThenClose(.refused(reply))
@@ -273,11 +273,11 @@ struct NextHopRefusal: Sendable, Equatable {
 
 /// What became of a transaction.
 enum NextHopOutcome: Sendable, Equatable {
-    /// The hop has the message, but not for the recipients named: those that it refused, and those
-    /// `left` for another transaction, because they were too many for this one.
+    /// The hop has the message, but not for the recipients that it `refused`, and not for the
+    /// recipients `left` for another transaction, because they were too many for this one.
     case accepted(SMTPServerReply, refused: [NextHopRefusal], left: [[UInt8]] = [])
-    /// It does not, for everybody.
+    /// The hop refused the message, for all recipients.
     case refused(SMTPServerReply)
-    /// It does not take these recipients, and so it got no message for anybody.
+    /// The hop refused these recipients, and so it got no message for any recipient.
     case recipientsRefused([NextHopRefusal])
 }

@@ -35,7 +35,7 @@ final class SMTPConnectionPool {
     private let port: Int
     private let limits: Limits
     private let machine: SMTPClientMachine
-    /// Connections that nobody uses; the last one used is used next.
+    /// Connections that no delivery uses; the one that was used last is used next.
     private var idle: [SMTPClientHandler] = []
     /// Every connection there is or is being made.
     private var count = 0
@@ -123,7 +123,7 @@ final class SMTPConnectionPool {
         handler.setIdleTimer(self.limits.idleTime)
     }
 
-    /// Nobody used it for its time.
+    /// No delivery used the connection for its idle time.
     func expired(_ handler: SMTPClientHandler) {
         guard let index = self.idle.firstIndex(where: { $0 === handler }) else { return }
         self.idle.remove(at: index)

@@ -28,7 +28,7 @@ struct SMTPNextHop: Sendable {
         )
     }
 
-    /// Closes the connections that nobody uses.
+    /// Closes the connections that no delivery uses.
     func stop() async throws {
         try await self.loop.submit { self.pool.value.stop() }.get()
     }
@@ -36,8 +36,8 @@ struct SMTPNextHop: Sendable {
     /// Delivers, or says why not.
     ///
     /// Where the hop takes fewer recipients in one transaction than there are, the message is sent
-    /// again for those that are left, until it has it for all. If it then refuses some, those before
-    /// have the message already.
+    /// again for the recipients that are left, until the hop has it for all. If the hop then refuses
+    /// some, the recipients before them have the message already.
     ///
     /// - Throws: ``SMTPForwardError``, or what the spool file's reading threw.
     func deliver(
