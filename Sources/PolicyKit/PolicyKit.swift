@@ -1,5 +1,5 @@
-// What a plugin needs to name the types of PolicyKit's own interface: Hook and Verdict, JSONValue,
-// Logger. Where PolicyKit has a type of a name that they have too, a plugin sees PolicyKit's.
+// What a plugin needs to name the types of PolicyKit's own interface: Hook, Verdict, PolicyReply, the
+// parts of an event, JSONValue, Logger.
 
 @_exported public import JSON
 @_exported public import Logging

@@ -187,7 +187,7 @@ extension TestSession {
 
     /// Does to the session what the frontend does with a verdict.
     private func apply(_ context: HookContext) throws {
-        self.trace += context.ownTrace
+        self.trace += context.ownTrace.map { TraceEntry($0) }
         self.sessionNotes = context.currentNotes(.session)
         self.transactionNotes = context.currentNotes(.transaction)
         if case .replaceMessage(let name)? = context.actions.first {
@@ -200,8 +200,9 @@ extension TestSession {
         for action in context.actions {
             switch action {
             case .setRelay(let value): self.relay = value
-            case .setClientName(let name): self.clientName = name.string
-            case .replaceSender(let address): self.sender = Sender(address: address.string ?? "")
+            case .setClientName(let name):
+                self.clientName = name.flatMap { Bytes(octets: $0).string }
+            case .replaceSender(let address): self.sender = Sender(AddressParts(cutting: address))
             case .delayReply(let milliseconds): self.delayMilliseconds = milliseconds
             case .replaceMessage(let path): self.replacementPath = path
             default: break

@@ -1,4 +1,4 @@
-package import JSON
+import JSON
 
 /// A line from a frontend.
 package enum FrontendMessage: Sendable {
@@ -121,41 +121,5 @@ package enum FrontendMessage: Sendable {
         let id = try object.int("id")
         guard id >= 1 else { throw ProtocolViolation(.bad_message, "id \(id)") }
         return id
-    }
-}
-
-/// An `event` or a `notify`: what every one has is read and checked, the rest is text that is read
-/// when it is wanted.
-package struct EventLine: Sendable {
-    /// 0 for a notification.
-    package let id: Int64
-    package let hook: Hook
-    /// Empty for a notification.
-    package let key: String
-    /// 1 for a notification.
-    package let attempt: Int
-    /// `nil` for a notification.
-    package let deadlineMS: Int64?
-    package let text: JSONObjectText
-
-    /// - Throws: If what every event has is missing, or of another type.
-    init(_ text: JSONObjectText, id: Int64, hook: Hook) throws {
-        let isEvent = id != 0
-        let line = WireObject(text)
-        self.id = id
-        self.hook = hook
-        self.text = text
-        self.key = isEvent ? try line.requiredString("key") : ""
-        self.attempt = isEvent ? try line.count("attempt") : 1
-        self.deadlineMS = isEvent ? try line.int("deadline_ms") : nil
-        try Self.requireObject(text, "args")
-        if hook != .status {
-            try Self.requireObject(text, "session")
-            try Self.requireObject(text, "notes")
-        }
-    }
-
-    private static func requireObject(_ text: JSONObjectText, _ key: StaticString) throws {
-        guard text[key]?.isObject ?? false else { throw MissingMember(key: key) }
     }
 }

@@ -1,8 +1,8 @@
-import JSON
+package import JSON
 
 extension PolicyVerdict {
     /// Reads the list of actions: the form of all of them first, then whether each is known.
-    static func actions(_ value: JSONValue) throws(ProtocolViolation) -> [PolicyAction] {
+    package static func actions(_ value: JSONValue) throws(ProtocolViolation) -> [PolicyAction] {
         guard value != .null else { return [] }
         guard case .array(let list) = value else { throw ProtocolViolation(.actions_malformed) }
         var actions: [PolicyAction] = []

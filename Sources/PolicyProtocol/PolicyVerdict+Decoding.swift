@@ -75,31 +75,31 @@ extension PolicyVerdict {
     private static func reply(_ value: JSONValue) throws(ProtocolViolation) -> PolicyReply? {
         guard value != .null else { return nil }
         guard case .object(let members) = value else { throw ProtocolViolation(.reply_malformed) }
-        var reply = PolicyReply(text: [])
-        reply.lineCount = nil
+        var code: Int?
         switch members["code"] ?? .null {
         case .null: break
-        case .int(let code): reply.code = Int(clamping: code)
+        case .int(let number): code = Int(clamping: number)
         default: throw ProtocolViolation(.reply_malformed, "code is no integer")
         }
+        var status: String?
         switch members["status"] ?? .null {
         case .null: break
-        case .string(let status): reply.status = status
+        case .string(let text): status = text
         default: throw ProtocolViolation(.reply_malformed, "status is no string")
         }
+        var lines: [String]?
         switch members["text"] ?? .null {
         case .null: break
-        case .array(let lines):
-            reply.lineCount = lines.count
-            for line in lines {
-                guard case .string(let text) = line else {
+        case .array(let values):
+            lines = try values.map { value throws(ProtocolViolation) in
+                guard case .string(let line) = value else {
                     throw ProtocolViolation(.reply_malformed, "text")
                 }
-                if !text.isEmpty { reply.text.append(text) }
+                return line
             }
         default: throw ProtocolViolation(.reply_malformed, "text is no list")
         }
-        return reply
+        return PolicyReply(code: code, status: status, lines: lines)
     }
 
     private mutating func readNotes(_ value: JSONValue) throws(ProtocolViolation) {
@@ -120,11 +120,11 @@ extension PolicyVerdict {
     private static func trace(
         _ value: JSONItemText,
         isKept: Bool
-    ) throws(ProtocolViolation) -> [TraceEntry] {
+    ) throws(ProtocolViolation) -> [PluginAnswer] {
         guard let entries = try? value.list() else {
             throw ProtocolViolation(.trace_malformed, "no list")
         }
-        var trace: [TraceEntry] = []
+        var trace: [PluginAnswer] = []
         var count = 0
         for entry in entries {
             count += 1
@@ -140,7 +140,7 @@ extension PolicyVerdict {
                 let us = try? entry["us"]?.int(), us >= 0
             else { throw ProtocolViolation(.trace_malformed, "entry \(count - 1)") }
             guard isKept, let name = try? plugin.string() else { continue }
-            trace.append(TraceEntry(plugin: name, verdict: verdict, microseconds: us))
+            trace.append(PluginAnswer(plugin: name, verdict: verdict, microseconds: us))
         }
         return trace
     }

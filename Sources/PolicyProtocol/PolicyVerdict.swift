@@ -13,7 +13,7 @@ package struct PolicyVerdict: Sendable, Equatable {
     package var sessionNotes: JSONValue?
     package var transactionNotes: JSONValue?
     package var actions: [PolicyAction] = []
-    package var trace: [TraceEntry] = []
+    package var trace: [PluginAnswer] = []
 
     package init(id: Int64, verdict: Verdict) {
         self.id = id
@@ -26,27 +26,8 @@ package struct PolicyVerdict: Sendable, Equatable {
     }
 }
 
-/// The reply that a worker wants sent.
-package struct PolicyReply: Sendable, Equatable {
-    /// `nil` takes the hook's own code for the verdict.
-    package var code: Int?
-    /// `nil` takes the hook's own enhanced status code.
-    package var status: String?
-    /// Lines; empty ones have been dropped, none left means the default text.
-    package var text: [String]
-    /// How many lines the worker wrote, the empty ones counted; `nil` if it wrote no `text` at all.
-    package var lineCount: Int?
-
-    package init(code: Int? = nil, status: String? = nil, text: [String]) {
-        self.code = code
-        self.status = status
-        self.text = text
-        self.lineCount = text.count
-    }
-}
-
 /// What one plugin of a worker answered, and how long it took.
-package struct TraceEntry: Sendable, Equatable {
+package struct PluginAnswer: Sendable, Equatable {
     package var plugin: String
     package var verdict: Verdict
     package var microseconds: Int64

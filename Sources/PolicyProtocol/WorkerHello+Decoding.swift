@@ -11,19 +11,19 @@ extension WorkerHello {
     init(_ text: JSONObjectText) throws {
         try Self.checkProtocol(text.value("protocol"))
         guard let pool = try text.string("pool"), Self.isPool(pool) else {
-            throw HelloRefusal("bad_hello", "pool is 1 to 64 of a-z 0-9 _ -")
+            throw HelloRefusal("pool is 1 to 64 of a-z 0-9 _ -")
         }
         let worker = try text.value("worker") ?? .null
         guard case .string(let name)? = worker["name"], Self.isName(name) else {
-            throw HelloRefusal("bad_hello", "worker.name is 1 to 64 of A-Z a-z 0-9 . _ -")
+            throw HelloRefusal("worker.name is 1 to 64 of A-Z a-z 0-9 . _ -")
         }
         let concurrency = try text.int("concurrency") ?? 1
         guard (0...65_535).contains(concurrency) else {
-            throw HelloRefusal("bad_hello", "concurrency")
+            throw HelloRefusal("concurrency")
         }
         let frame = try text.int("max_frame") ?? Self.minimumFrameOctets
         guard (Self.minimumFrameOctets...Self.maximumFrameOctets).contains(frame) else {
-            throw HelloRefusal("bad_hello", "max_frame is 65536 to 16777216")
+            throw HelloRefusal("max_frame is 65536 to 16777216")
         }
         self.init(
             pool: pool,
@@ -34,11 +34,11 @@ extension WorkerHello {
             concurrency: Int(concurrency),
             maximumFrameOctets: Int(frame)
         )
-        _ = try Self.text(worker["sdk"], "worker.sdk")
+        self.sdk = try Self.text(worker["sdk"], "worker.sdk")
         switch worker["pid"] {
         case nil, .null?: break
         case .int(let pid)? where pid >= 0: self.pid = pid
-        default: throw HelloRefusal("bad_hello", "worker.pid")
+        default: throw HelloRefusal("worker.pid")
         }
         self.goesAhead = try text.bool("ahead") ?? false
         try self.readPlugins(text.value("plugins"))
@@ -50,12 +50,11 @@ extension WorkerHello {
         case nil, .null?: return
         case .array(let names)? where names.count <= Self.maximumPlugins:
             for name in names {
-                guard case .string = name else { throw HelloRefusal("bad_hello", "plugins") }
+                guard case .string = name else { throw HelloRefusal("plugins") }
                 self.plugins.append(try Self.text(name, "plugins"))
             }
         default:
             throw HelloRefusal(
-                "bad_hello",
                 "plugins is a list of at most \(Self.maximumPlugins) strings"
             )
         }
@@ -64,21 +63,21 @@ extension WorkerHello {
     private static func checkProtocol(_ value: JSONValue?) throws {
         guard case .array(let range)? = value, range.count == 2, case .int(let lowest) = range[0],
             case .int(let highest) = range[1], lowest >= 0, lowest <= highest
-        else { throw HelloRefusal("bad_hello", "protocol is [lowest, highest]") }
+        else { throw HelloRefusal("protocol is [lowest, highest]") }
         guard (lowest...highest).contains(self.protocolVersion) else {
-            throw HelloRefusal("protocol_unsupported", "this frontend speaks [1,1]")
+            throw HelloRefusal("this frontend speaks [1,1]", code: .protocol_unsupported)
         }
     }
 
     private mutating func readHooks(_ value: JSONValue?) throws {
         guard case .object(let members)? = value else {
-            throw HelloRefusal("bad_hello", "no hooks")
+            throw HelloRefusal("no hooks")
         }
         for (word, request) in members {
             guard let hook = Hook(rawValue: word) else {
-                throw HelloRefusal("bad_hello", "unknown hook \(word.prefix(40))")
+                throw HelloRefusal("unknown hook \(word.prefix(40))")
             }
-            guard case .object = request else { throw HelloRefusal("bad_hello", "hooks.\(word)") }
+            guard case .object = request else { throw HelloRefusal("hooks.\(word)") }
             var wanted = HookRequest()
             wanted.isObserver = try Self.flag(request["observe"], "hooks.\(word).observe")
             wanted.isIdempotent = try Self.flag(request["idempotent"], "hooks.\(word).idempotent")
@@ -87,19 +86,19 @@ extension WorkerHello {
         }
     }
 
-    private static func needs(_ value: JSONValue?, _ hook: String) throws -> EventNeeds {
+    private static func needs(_ value: JSONValue?, _ hook: String) throws -> Needs {
         switch value {
         case nil, .null?: return []
         case .array(let words)?:
-            var needs: EventNeeds = []
+            var needs: Needs = []
             for word in words {
-                guard case .string(let text) = word, let part = EventNeeds(word: text) else {
-                    throw HelloRefusal("bad_hello", "unknown need at \(hook)")
+                guard case .string(let text) = word, let part = Needs(word: text) else {
+                    throw HelloRefusal("unknown need at \(hook)")
                 }
                 needs.insert(part)
             }
             return needs
-        default: throw HelloRefusal("bad_hello", "hooks.\(hook).needs is a list")
+        default: throw HelloRefusal("hooks.\(hook).needs is a list")
         }
     }
 
@@ -107,7 +106,7 @@ extension WorkerHello {
         switch value {
         case nil, .null?: false
         case .bool(let value)?: value
-        default: throw HelloRefusal("bad_hello", "\(field) is true or false")
+        default: throw HelloRefusal("\(field) is true or false")
         }
     }
 
@@ -116,7 +115,7 @@ extension WorkerHello {
         switch value {
         case nil, .null?: ""
         case .string(let text)? where ShortText.isShort(text): text
-        default: throw HelloRefusal("bad_hello", "\(field) is a text of at most 128 characters")
+        default: throw HelloRefusal("\(field) is a text of at most 128 characters")
         }
     }
 
@@ -146,11 +145,10 @@ extension WorkerHello {
 
 /// Why a hello is answered with `reject`.
 package struct HelloRefusal: Error, Equatable {
-    /// A reject code of protocol/README.md §3.
-    package let code: String
+    package let code: FrontendLine.RejectCode
     package let message: String
 
-    package init(_ code: String, _ message: String) {
+    init(_ message: String, code: FrontendLine.RejectCode = .bad_hello) {
         self.code = code
         self.message = message
     }

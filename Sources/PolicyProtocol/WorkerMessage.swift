@@ -6,6 +6,8 @@ package struct WorkerHello: Sendable, Equatable {
     package var name: String
     package var instance: String
     package var version: String
+    /// What it is written with.
+    package var sdk = ""
     package var pid: Int64
     package var concurrency: Int
     package var maximumFrameOctets: Int
@@ -16,12 +18,12 @@ package struct WorkerHello: Sendable, Equatable {
 
     /// How a worker wants to be asked about a hook.
     package struct HookRequest: Sendable, Equatable {
-        package var needs: EventNeeds = []
+        package var needs: Needs = []
         package var isObserver = false
         package var isIdempotent = false
 
         package init(
-            needs: EventNeeds = EventNeeds(),
+            needs: Needs = [],
             isObserver: Bool = false,
             isIdempotent: Bool = false
         ) {
@@ -47,29 +49,6 @@ package struct WorkerHello: Sendable, Equatable {
         self.pid = pid
         self.concurrency = concurrency
         self.maximumFrameOctets = maximumFrameOctets
-    }
-}
-
-/// Parts of an event that cost something and are sent to those who ask for them.
-package struct EventNeeds: OptionSet, Sendable, Hashable {
-    package let rawValue: UInt8
-
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
-
-    package static let recipients = Self(rawValue: 1)
-    package static let headers = Self(rawValue: 2)
-    package static let message = Self(rawValue: 4)
-    package static let trace = Self(rawValue: 8)
-
-    /// By the word of protocol/.
-    package init?(word: String) {
-        switch word {
-        case "recipients": self = .recipients
-        case "headers": self = .headers
-        case "message": self = .message
-        case "trace": self = .trace
-        default: return nil
-        }
     }
 }
 
@@ -145,7 +124,7 @@ package enum WorkerMessage: Sendable, Equatable {
             } catch let refusal as HelloRefusal {
                 return .hello(.failure(refusal))
             } catch {
-                return .hello(.failure(HelloRefusal("bad_hello", "\(error)")))
+                return .hello(.failure(HelloRefusal("\(error)")))
             }
         case "ping": return .ping(try self.required(text.int("n"), "n", from: .min))
         case "pong":

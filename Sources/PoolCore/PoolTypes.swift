@@ -142,7 +142,7 @@ package enum PoolAction: Equatable, Sendable {
     case passOver(PoolTicket)
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
-    package enum CancelReason: String, Sendable {
+    package enum CancelReason: String, Sendable, CaseIterable {
         case client_gone
         case deadline
         case shutdown

@@ -1,11 +1,11 @@
 import Configuration
 import PolicyCore
 import PolicyProtocol
-import PoolCore
 import ProtocolTables
 import Testing
 
 @testable import Frontend
+@testable import PoolCore
 
 /// What the frontend knows of hooks and codes is what `protocol/hooks.json` and `words.json` say.
 @Suite struct ProtocolTableTests {
@@ -26,5 +26,16 @@ import Testing
         #expect(failures == ProtocolTables.words("failures"))
         let policies = FailurePolicy.allCases.map(\.rawValue)
         #expect(policies == ProtocolTables.words("failure_policies"))
+    }
+
+    @Test func `an event is taken back for the reasons of the table`() {
+        let reasons = PoolAction.CancelReason.allCases.map(\.rawValue)
+        #expect(reasons == ProtocolTables.words("cancel_reasons"))
+    }
+
+    @Test func `a question is tried as often as the table says`() {
+        #expect(PoolMachine.maximumAttempts == ProtocolTables.limit("attempts"))
+        #expect(TicketSlot.maximumLosses == ProtocolTables.limit("losses"))
+        #expect(Int(WorkerSlot.maximumExtensions) == ProtocolTables.limit("progress"))
     }
 }

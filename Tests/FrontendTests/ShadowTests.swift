@@ -14,7 +14,7 @@ import Testing
         other.id = 2
         other.plugin = "new"
         other.actions[0] = .replaceMessage(path: "b")
-        other.trace = [TraceEntry(plugin: "new", verdict: .deny, microseconds: 9)]
+        other.trace = [PluginAnswer(plugin: "new", verdict: .deny, microseconds: 9)]
         #expect(one.hasSameEffect(as: other))
     }
 

@@ -127,7 +127,7 @@ extension EventRules {
                 #expect(try play.fields().first == "X: y")
             },
             ProtocolRule("The message as a whole: scanners live here.") {
-                let needs: EventNeeds = [.headers, .message, .recipients]
+                let needs: Needs = [.headers, .message, .recipients]
                 let event = try RulePlay.at(.data_post, needs: needs).question(needs)
                 for part in ["headers", "message", "recipients"] {
                     #expect(event["transaction"]?[part] != nil)

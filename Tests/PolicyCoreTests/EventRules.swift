@@ -57,7 +57,7 @@ enum EventRules {
             },
             ProtocolRule("absent unless parts were left out to fit max_frame") {
                 let play = RulePlay.at(.data_post, needs: [.headers, .recipients])
-                let needs: EventNeeds = [.headers, .recipients]
+                let needs: Needs = [.headers, .recipients]
                 let whole = try #require(play.event(needs: needs)).count
                 #expect(try play.question(needs)["elided"] == nil)
                 let line = try #require(play.event(needs: needs, maximumOctets: whole - 1))

@@ -12,7 +12,7 @@ import Testing
     /// A session whose one pool is asked about `hook` now.
     private func play(
         _ hook: Hook,
-        needs: EventNeeds = [],
+        needs: Needs = [],
         maximumFrameOctets: Int = 1_048_576
     ) -> PlayedSession {
         let pools = PlayedPools()
@@ -36,7 +36,7 @@ import Testing
         return play
     }
 
-    private func event(_ play: PlayedSession, needs: EventNeeds = []) throws -> JSONValue {
+    private func event(_ play: PlayedSession, needs: Needs = []) throws -> JSONValue {
         let line = try #require(play.event(needs: needs))
         #expect(line.last == 0x0A && !line.dropLast().contains(0x0A))
         return try JSONValue(parsing: Array(line.dropLast()))
@@ -129,9 +129,8 @@ import Testing
         #expect(second["args"]?["recipient"]?["id"] == .int(2))
     }
 
-    @Test(arguments: [EventNeeds.recipients, .headers, .message, .trace])
-    func `a part that costs something is there for a worker that needs it`(needs: EventNeeds) throws
-    {
+    @Test(arguments: [Needs.recipients, .headers, .message, .trace])
+    func `a part that costs something is there for a worker that needs it`(needs: Needs) throws {
         let with = try self.event(self.play(.data_post, needs: needs), needs: needs)
         let without = try self.event(self.play(.data_post))
         func part(_ event: JSONValue) -> JSONValue? {
@@ -151,7 +150,7 @@ import Testing
     }
 
     @Test func `what does not fit is left out, the header first, and named`() throws {
-        let needs: EventNeeds = [.headers, .recipients]
+        let needs: Needs = [.headers, .recipients]
         let play = self.play(.data_post, needs: needs)
         let whole = try #require(play.event(needs: needs)).count
         let rows: [(octets: Int, elided: JSONValue?)] = [

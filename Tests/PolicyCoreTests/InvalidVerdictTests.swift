@@ -189,7 +189,7 @@ import Testing
 
     @Test(arguments: Self.rows)
     func `nothing of it is applied, and the failure policy decides`(row: Row) throws {
-        let needs: EventNeeds = [.headers, .recipients]
+        let needs: Needs = [.headers, .recipients]
         for policy in FailurePolicy.allCases {
             let play = RulePlay.at(
                 row.hook,
@@ -340,7 +340,7 @@ enum FailureRules {
                 #expect(play.lastCode == 250)
             },
             ProtocolRule("`headers` and `recipients` left out") {
-                let needs: EventNeeds = [.headers, .recipients]
+                let needs: Needs = [.headers, .recipients]
                 let play = RulePlay.at(.data_post, needs: needs)
                 let elided = #","elided":["headers","recipients"]"#.utf8.count
                 let least = try #require(play.event()).count + elided

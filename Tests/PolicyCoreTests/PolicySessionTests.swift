@@ -32,7 +32,7 @@ import Testing
         return play
     }
 
-    private func event(_ play: PlayedSession, needs: EventNeeds = []) throws -> JSONValue {
+    private func event(_ play: PlayedSession, needs: Needs = []) throws -> JSONValue {
         let line = try #require(play.event(needs: needs))
         return try JSONValue(parsing: Array(line.dropLast()))
     }

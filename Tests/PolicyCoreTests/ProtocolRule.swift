@@ -111,7 +111,7 @@ enum RulePlay {
         _ hook: Hook,
         saying lines: [String] = Self.lines,
         asked: [Hook] = PlayedPools.askedHooks,
-        needs: EventNeeds = [],
+        needs: Needs = [],
         smtp: SMTPConfiguration = Self.smtp,
         onFailure: FailurePolicy = .tempfail
     ) -> PlayedSession {
@@ -132,7 +132,7 @@ enum RulePlay {
     static func session(
         _ names: [String] = ["default"],
         asked: [Hook] = PlayedPools.askedHooks,
-        needs: EventNeeds = [],
+        needs: Needs = [],
         smtp: SMTPConfiguration = Self.smtp,
         onFailure: FailurePolicy = .tempfail
     ) -> PlayedSession {
@@ -164,7 +164,7 @@ extension PlayedSession {
     }
 
     /// The open question as its worker reads it.
-    func question(_ needs: EventNeeds = []) throws -> JSONValue {
+    func question(_ needs: Needs = []) throws -> JSONValue {
         try JSONValue(parsing: Array(try #require(self.event(needs: needs)).dropLast()))
     }
 

@@ -121,4 +121,21 @@ import Testing
             #expect(isFinal == ours.isStarted)
         }
     }
+
+    @Test func `the limits are those of the table`() {
+        #expect(WorkerService.maximumFrameOctets == ProtocolTables.limit("sdk_max_frame"))
+        #expect(WorkerOutput().peerMaximumFrameOctets == ProtocolTables.limit("handshake_frame"))
+        let longest = ProtocolTables.limit("header_line_octets")
+        for octets in [longest, longest + 1] {
+            // The name, its colon, a space, and a value without a place to fold.
+            let value = " " + String(repeating: "a", count: octets - "X: ".utf8.count)
+            let legal = HeaderText.legal(Bytes(value), nameOctets: 1, allows8Bit: false)
+            #expect((legal == Bytes(value)) == (octets == longest))
+        }
+    }
+
+    @Test func `a reply without text has the hook's own`() {
+        #expect(Answer.deny("", code: 550).violation(at: .rcpt) == nil)
+        #expect(Answer.done(250, nil, "").violation(at: .queue_pre) != nil)
+    }
 }

@@ -109,7 +109,7 @@ private struct Late: DataPostHook {
             deadline: .now + .seconds(10),
             outFolder: ""
         )
-        return await chain.ask(HookContext(picture: WirePicture(event), environment: environment))
+        return await chain.ask(HookContext(picture: event, environment: environment))
     }
 
     @Test func `what is queued is all of the message, as it came`() async throws {

@@ -123,7 +123,7 @@ extension Script {
         self.reply = json["reply"].flatMap { PolicyReply(json: $0) }
         self.sessionNotes = json["notes"]?["session"]?.members ?? [:]
         self.transactionNotes = json["notes"]?["transaction"]?.members ?? [:]
-        self.actions = (json["actions"]?.elements ?? []).compactMap { PolicyAction($0) }
+        self.actions = (json["actions"].flatMap { try? PolicyVerdict.actions($0) }) ?? []
         self.failure = json.text("raise")
         self.extensionMilliseconds = json["progress"].flatMap { Int(json: $0) }
         self.waitsForCancel = json.text("until") == "cancel"
@@ -137,32 +137,6 @@ extension Script {
         }
         self.isObserver = json["observe"] == .bool(true)
         self.isIdempotent = json["idempotent"] == .bool(true)
-    }
-}
-
-extension PolicyAction {
-    init?(_ json: JSONValue) {
-        let id = json["id"].flatMap { Int(json: $0) }.map { Int64($0) } ?? 0
-        let name = (try? json.bytes("name")) ?? ""
-        let value = (try? json.bytes("value")) ?? ""
-        let address = (try? json.bytes("address")) ?? ""
-        switch json.text("op") {
-        case "header.add":
-            self = .addHeader(name: name, value: value, atTop: json.text("at") != "bottom")
-        case "header.set": self = .setHeader(id: id, value: value)
-        case "header.delete": self = .deleteHeader(id: id)
-        case "header.delete_all": self = .deleteHeaders(name: name)
-        case "recipient.add": self = .addRecipient(address: address)
-        case "recipient.remove": self = .removeRecipient(id: id)
-        case "recipient.replace": self = .replaceRecipient(id: id, address: address)
-        case "sender.replace": self = .replaceSender(address: address)
-        case "message.replace": self = .replaceMessage(path: json.text("path") ?? "")
-        case "session.relay": self = .setRelay(json["value"] == .bool(true))
-        case "session.client_name": self = .setClientName(value)
-        case "reply.delay":
-            self = .delayReply(milliseconds: Int64(Int(json: json["ms"] ?? .null) ?? 0))
-        default: return nil
-        }
     }
 }
 

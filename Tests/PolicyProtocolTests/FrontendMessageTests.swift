@@ -39,7 +39,7 @@ import Testing
 
     @Test func `lines without an event are read as they were written`() throws {
         let reject = try self.read {
-            FrontendLine.reject(code: "pool_full", message: "no", retryMS: 9, into: &$0)
+            FrontendLine.reject(.pool_full, message: "no", retryMS: 9, into: &$0)
         }
         guard case .reject("pool_full", "no", 9) = reject else { throw Unexpected() }
         let cancel = try self.read { FrontendLine.cancel(id: 7, reason: "deadline", into: &$0) }
@@ -50,9 +50,9 @@ import Testing
         guard case .pong = try self.read({ FrontendLine.pong(1, into: &$0) }) else {
             throw Unexpected()
         }
-        let drain = try self.read { FrontendLine.drain(reason: "shutdown", into: &$0) }
+        let drain = try self.read { FrontendLine.drain(.shutdown, into: &$0) }
         guard case .drain("shutdown") = drain else { throw Unexpected() }
-        let bye = try self.read { FrontendLine.bye(code: "zombie", message: "x", into: &$0) }
+        let bye = try self.read { FrontendLine.bye(.zombie, message: "x", into: &$0) }
         guard case .bye("zombie", "x") = bye else { throw Unexpected() }
     }
 

@@ -65,7 +65,7 @@ import Testing
             )
         case "reject":
             FrontendLine.reject(
-                code: try line.text("code"),
+                try #require(FrontendLine.RejectCode(rawValue: try line.text("code"))),
                 message: try line.text("message"),
                 retryMS: int("retry_ms"),
                 into: &writer
@@ -73,14 +73,18 @@ import Testing
         case "cancel":
             FrontendLine.cancel(id: int("id"), reason: try line.text("reason"), into: &writer)
         case "pong": FrontendLine.pong(int("n"), into: &writer)
-        case "drain": FrontendLine.drain(reason: try line.text("reason"), into: &writer)
+        case "drain":
+            let reason = FrontendLine.DrainReason(rawValue: try line.text("reason"))
+            FrontendLine.drain(try #require(reason), into: &writer)
         case "bye":
             guard line["message"] != nil else { return nil }
-            FrontendLine.bye(
-                code: try line.text("code"),
-                message: try line.text("message"),
-                into: &writer
-            )
+            let message = try line.text("message")
+            if let code = FrontendLine.ByeCode(rawValue: try line.text("code")) {
+                FrontendLine.bye(code, message: message, into: &writer)
+            } else {
+                let code = try #require(ViolationCode(rawValue: try line.text("code")))
+                FrontendLine.bye(ProtocolViolation(code, message), into: &writer)
+            }
         default: return nil
         }
         #expect(writer.octets.last == 0x0A)
@@ -227,7 +231,7 @@ struct FrontendReplay {
                 #expect(expected == (hello.pool == "policy" ? nil : "pool_unknown"))
             }
             self.isGreeted = true
-        case .failure(let refusal): #expect(refusal.code == expected, "\(refusal)")
+        case .failure(let refusal): #expect(refusal.code.rawValue == expected, "\(refusal)")
         }
     }
 

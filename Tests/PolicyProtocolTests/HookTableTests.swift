@@ -101,14 +101,35 @@ import Testing
     }
 
     @Test func `the needs are those of the table, a bit each`() {
-        let needs = ProtocolTables.words("needs").map { EventNeeds(word: $0)?.rawValue }
-        #expect(needs == [1, 2, 4, 8])
-        #expect(EventNeeds(word: "everything") == nil)
+        let words = ProtocolTables.words("needs")
+        #expect(words.map { Needs(word: $0)?.rawValue } == [1, 2, 4, 8])
+        #expect(Needs(rawValue: 15).words == words)
+        #expect(Needs(word: "everything") == nil)
     }
 
     @Test func `the violations are those of the table`() {
         let table = Set(ProtocolTables.words("broken_lines") + ProtocolTables.words("violations"))
         #expect(Set(ViolationCode.allCases.map(\.rawValue)) == table)
+    }
+
+    @Test func `each side says the codes and reasons that the table gives it`() {
+        func said(_ member: String, by side: String) -> Set<String> {
+            Set(ProtocolTables.object(member).filter { $0.value == .string(side) }.keys)
+        }
+        let rejects = FrontendLine.RejectCode.allCases.map(\.rawValue)
+        #expect(rejects == ProtocolTables.words("reject_codes"))
+        #expect(
+            Set(FrontendLine.ByeCode.allCases.map(\.rawValue)) == said("bye_codes", by: "frontend")
+        )
+        #expect(Set(WorkerLine.ByeCode.allCases.map(\.rawValue)) == said("bye_codes", by: "worker"))
+        #expect(
+            Set(FrontendLine.DrainReason.allCases.map(\.rawValue))
+                == said("drain_reasons", by: "frontend")
+        )
+        #expect(
+            Set(WorkerLine.DrainReason.allCases.map(\.rawValue))
+                == said("drain_reasons", by: "worker")
+        )
     }
 
     @Test func `every action of the table can be read`() {
@@ -139,12 +160,24 @@ import Testing
         #expect(PolicyVerdict.maximumNotesOctets == ProtocolTables.limit("notes_octets"))
         #expect(PolicyVerdict.maximumTraceEntries == ProtocolTables.limit("trace"))
         #expect(ShortText.maximumCharacters == ProtocolTables.limit("short_text"))
+        #expect(WorkerLine.maximumTextCharacters == ProtocolTables.limit("free_text"))
+    }
+
+    @Test func `a hello that leaves out a limit gets the table's`() throws {
+        let line =
+            #"{"type":"hello","protocol":[1,1],"pool":"p","worker":{"name":"w"},"hooks":{}}"#
+        guard case .hello(.success(let hello)) = try WorkerMessage.decode(Array(line.utf8)) else {
+            Issue.record("no hello")
+            return
+        }
+        #expect(hello.concurrency == ProtocolTables.limit("default_concurrency"))
+        #expect(hello.maximumFrameOctets == ProtocolTables.limit("default_max_frame"))
     }
 
     /// Limits that have no name in Swift: the longest is taken, one more is not.
     @Test(arguments: [
         "code", "header_name_octets", "header_value_octets", "client_name_octets", "path_octets",
-        "pool_name", "worker_name", "concurrency",
+        "pool_name", "worker_name", "concurrency", "nesting", "integer",
     ])
     func `a limit of the table is the last that is taken`(name: String) throws {
         let limit = ProtocolTables.limit(name)
@@ -155,7 +188,8 @@ import Testing
     private struct UnknownLimit: Error {}
 
     private static func isTaken(_ count: Int, _ name: String) throws -> Bool {
-        let text = String(repeating: "a", count: name == "concurrency" ? 1 : count)
+        let isNumber = name == "concurrency" || name == "integer"
+        let text = String(repeating: "a", count: isNumber ? 1 : count)
         let octets = Array(text.utf8)
         return switch name {
         case "code": CodeWord.isWord(text)
@@ -166,8 +200,20 @@ import Testing
         case "pool_name": self.isHello(pool: text, worker: "a")
         case "worker_name": self.isHello(pool: "a", worker: text)
         case "concurrency": self.isHello(pool: "a", worker: "a", concurrency: count)
+        // The line itself is the first level.
+        case "nesting":
+            self.isLine(
+                #"{"type":"pong","n":1,"x":"#
+                    + String(repeating: "[", count: count - 1)
+                    + String(repeating: "]", count: count - 1) + "}"
+            )
+        case "integer": self.isLine(#"{"type":"pong","n":\#(count)}"#)
         default: throw UnknownLimit()
         }
+    }
+
+    private static func isLine(_ line: String) -> Bool {
+        (try? WorkerMessage.decode(Array(line.utf8))) != nil
     }
 
     private static func isAllowed(

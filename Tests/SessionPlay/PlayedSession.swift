@@ -50,7 +50,7 @@ package final class PlayedSession {
     /// Notifications that observers would get; `line` is what a worker of ``observerNeeds`` reads.
     package private(set) var told: [(hook: Hook, args: [UInt8], line: [UInt8])] = []
     /// What observers need.
-    package var observerNeeds: EventNeeds = []
+    package var observerNeeds: Needs = []
 
     package init(_ session: consuming PolicySession, smtp: SMTPConfiguration) {
         self.policy = session
@@ -131,7 +131,7 @@ package final class PlayedSession {
 
     /// The open question as the worker would read it; `nil` if it does not fit.
     package func event(
-        needs: EventNeeds = [],
+        needs: Needs = [],
         maximumOctets: Int = 1_048_576,
         isSuspect: ((UInt64) -> Bool)? = nil
     ) -> [UInt8]? {

@@ -22,7 +22,7 @@ package final class PlayedPools {
         _ pool: Int = 0,
         asked: [Hook] = PlayedPools.askedHooks,
         observed: [Hook] = [],
-        needs: [Hook: EventNeeds] = [:],
+        needs: [Hook: Needs] = [:],
         goesAhead: Bool = false,
         maximumFrameOctets: Int = 1_048_576
     ) {

@@ -41,17 +41,17 @@ extension WorkerPool {
         guard hello.pool == self.name else {
             return self.reject(
                 connection,
-                "pool_unknown",
+                .pool_unknown,
                 "this is the socket of pool \(self.name)"
             )
         }
         let now = self.server.nowNS
         let facts = PoolHello(hello, userID: connection.peer.userID)
         switch self.machine.helloReceived(from: connection.id, facts, now: now) {
-        case .full: self.reject(connection, "pool_full", "too many workers")
+        case .full: self.reject(connection, .pool_full, "too many workers")
         case .quarantined(let retryNS):
             let retry = Int64(clamping: retryNS / 1_000_000)
-            self.reject(connection, "quarantined", "failed too often", retryMS: retry)
+            self.reject(connection, .quarantined, "failed too often", retryMS: retry)
         case .welcome(let concurrency):
             connection.hello = hello
             FrontendLine.welcome(
@@ -222,14 +222,10 @@ extension WorkerPool {
     func broke(_ connection: WorkerConnectionHandler, _ violation: ProtocolViolation) {
         guard !connection.isClosed else { return }
         guard connection.isGreeted else {
-            return self.reject(connection, "bad_hello", violation.description)
+            return self.reject(connection, .bad_hello, violation.description)
         }
         self.log(.warning, "a worker broke the protocol", connection, ["violation": "\(violation)"])
-        FrontendLine.bye(
-            code: violation.code.rawValue,
-            message: violation.detail,
-            into: &connection.output
-        )
+        FrontendLine.bye(violation, into: &connection.output)
         self.lose(connection)
         self.perform()
     }

@@ -179,7 +179,7 @@ extension WorkerPool {
             self.written(to: connection)
         case .answerDrain(let worker):
             guard let connection = self.connections[worker] else { return }
-            self.sayDrain(connection, reason: "requested")
+            self.sayDrain(connection, .requested)
         case .ping(let worker):
             guard let connection = self.connections[worker] else { return }
             self.lastPing += 1
@@ -261,9 +261,11 @@ extension WorkerPool {
 
     private func close(_ worker: WorkerID, _ reason: PoolAction.CloseReason) {
         guard let connection = self.connections[worker] else { return }
-        if reason == .handshake { return self.reject(connection, "bad_hello", "no hello in time") }
+        guard let code = FrontendLine.ByeCode(reason) else {
+            return self.reject(connection, .bad_hello, "no hello in time")
+        }
         self.log(.warning, "a worker is closed", connection, ["reason": "\(reason.rawValue)"])
-        FrontendLine.bye(code: reason.rawValue, message: "", into: &connection.output)
+        FrontendLine.bye(code, message: "", into: &connection.output)
         self.lose(connection)
     }
 
@@ -276,7 +278,7 @@ extension WorkerPool {
             ["reason": "slow_reader", "why": "too many octets wait to be read"]
         )
         FrontendLine.bye(
-            code: PoolAction.CloseReason.slow_reader.rawValue,
+            .slow_reader,
             message: "too many octets wait to be read",
             into: &connection.output
         )
@@ -324,6 +326,18 @@ extension WorkerPool {
             let dirty = self.dirty
             self.dirty.removeAll(keepingCapacity: true)
             for connection in dirty where connection.isDirty { connection.flush() }
+        }
+    }
+}
+
+extension FrontendLine.ByeCode {
+    /// - Returns: `nil` for a worker that was never greeted: it is rejected.
+    init?(_ reason: PoolAction.CloseReason) {
+        switch reason {
+        case .handshake: return nil
+        case .slow_reader: self = .slow_reader
+        case .zombie: self = .zombie
+        case .quarantined: self = .quarantined
         }
     }
 }

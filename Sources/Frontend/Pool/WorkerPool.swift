@@ -222,7 +222,7 @@ extension WorkerPool {
                 self.sayGoodbye(connection)
                 continue
             }
-            self.sayDrain(connection, reason: "shutdown")
+            self.sayDrain(connection, .shutdown)
         }
     }
 
@@ -230,19 +230,15 @@ extension WorkerPool {
     var isDrained: Bool { self.connections.isEmpty }
 
     /// Says `drain`, once to a connection.
-    func sayDrain(_ connection: WorkerConnectionHandler, reason: String) {
+    func sayDrain(_ connection: WorkerConnectionHandler, _ reason: FrontendLine.DrainReason) {
         guard !connection.hasSaidDrain else { return }
         connection.hasSaidDrain = true
-        FrontendLine.drain(reason: reason, into: &connection.output)
+        FrontendLine.drain(reason, into: &connection.output)
         self.written(to: connection)
     }
 
     private func sayGoodbye(_ connection: WorkerConnectionHandler) {
-        FrontendLine.bye(
-            code: "shutdown",
-            message: "the frontend stops",
-            into: &connection.output
-        )
+        FrontendLine.bye(.shutdown, message: "the frontend stops", into: &connection.output)
         connection.close()
     }
 
@@ -276,7 +272,7 @@ extension WorkerPool {
     func connected(_ connection: WorkerConnectionHandler, credentials: PeerCredentials) {
         connection.peer = credentials
         guard self.machine.workerConnected(connection.id, now: self.server.nowNS) else {
-            return self.reject(connection, "pool_full", "the pool takes no more connections")
+            return self.reject(connection, .pool_full, "the pool takes no more connections")
         }
         let allowed = self.configuration.allowedUserIDs
         let isAllowed =
@@ -284,12 +280,12 @@ extension WorkerPool {
             ? credentials.userID == getuid() || credentials.userID == 0
             : allowed.contains(credentials.userID)
         guard !isAllowed else { return }
-        self.reject(connection, "user_denied", "uid \(credentials.userID) is not in allowed_users")
+        self.reject(connection, .user_denied, "uid \(credentials.userID) is not in allowed_users")
     }
 
     func reject(
         _ connection: WorkerConnectionHandler,
-        _ code: String,
+        _ code: FrontendLine.RejectCode,
         _ message: String,
         retryMS: Int64 = 1_000
     ) {
@@ -297,14 +293,9 @@ extension WorkerPool {
             .warning,
             "a worker was rejected",
             connection,
-            ["code": "\(code)", "why": "\(message)"]
+            ["code": "\(code.rawValue)", "why": "\(message)"]
         )
-        FrontendLine.reject(
-            code: code,
-            message: message,
-            retryMS: retryMS,
-            into: &connection.output
-        )
+        FrontendLine.reject(code, message: message, retryMS: retryMS, into: &connection.output)
         self.lose(connection)
     }
 

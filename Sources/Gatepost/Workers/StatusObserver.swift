@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 import JSON
 import PolicyProtocol
@@ -35,13 +36,19 @@ struct StatusObserver {
     }
 
     private mutating func greet(pool: String) throws(Failure) {
-        try self.send(
+        let pid = getpid()
+        var hello = WorkerHello(
+            pool: pool,
             // Of the workers with one name, only one gets a notification: so the name is unique.
-            #"{"type":"hello","protocol":[1,1],"pool":"\#(pool)","#
-                + #""worker":{"name":"\#(Self.namePrefix)\#(getpid())","pid":\#(getpid())},"#
-                + #""concurrency":1,"max_frame":\#(Self.maximumFrameOctets),"#
-                + #""hooks":{"status":{"observe":true}}}"# + "\n"
+            name: "\(Self.namePrefix)\(pid)",
+            instance: "",
+            version: GatepostVersion.text,
+            pid: Int64(pid),
+            concurrency: 1,
+            maximumFrameOctets: Self.maximumFrameOctets
         )
+        hello.hooks[.status] = WorkerHello.HookRequest(isObserver: true)
+        try self.send { WorkerLine.hello(hello, into: &$0) }
         switch try self.message() {
         case .welcome: break
         case .reject(_, let message, _):
@@ -53,7 +60,7 @@ struct StatusObserver {
     /// Says bye, so that the frontend does not log a lost worker, and closes the connection.
     func end() {
         // A frontend that is gone needs no bye.
-        try? self.send(#"{"type":"bye","code":"stopping"}"# + "\n")
+        try? self.send { WorkerLine.bye(.stopping, message: "", into: &$0) }
         close(self.socket)
     }
 
@@ -65,7 +72,7 @@ struct StatusObserver {
             case .notify(let line) where line.hook == .status:
                 guard let args = try? line.text.value("args") else { continue }
                 return Self.withoutObservers(args)
-            case .ping(let number): try self.send(#"{"type":"pong","n":\#(number)}"# + "\n")
+            case .ping(let number): try self.send { WorkerLine.pong(number, into: &$0) }
             case .bye, .drain: throw Failure(description: "the frontend stops")
             default: continue
             }
@@ -120,8 +127,10 @@ struct StatusObserver {
         Failure(description: "cannot \(call): \(String(cString: strerror(code)))")
     }
 
-    private func send(_ text: String) throws(Failure) {
-        let code = DescriptorCalls.send(Array(text.utf8), to: self.socket)
+    private func send(_ write: (inout JSONWriter) -> Void) throws(Failure) {
+        var line = JSONWriter()
+        write(&line)
+        let code = DescriptorCalls.send(line.octets, to: self.socket)
         guard code == 0 else { throw Self.failure("write", code) }
     }
 

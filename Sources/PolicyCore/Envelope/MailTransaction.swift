@@ -188,7 +188,7 @@ extension MailTransaction {
     ///
     /// `messagePath` is the file with all of the message; `nil` leaves it out.
     mutating func encode(
-        _ needs: EventNeeds,
+        _ needs: Needs,
         hasHeader: Bool,
         messagePath: String?,
         into writer: inout JSONWriter

@@ -31,10 +31,10 @@ package struct EventHead {
 
 /// What a worker is to be sent of an event.
 package struct EventAddressee {
-    package let needs: EventNeeds
+    package let needs: Needs
     package let maximumFrameOctets: Int
 
-    package init(needs: EventNeeds, maximumFrameOctets: Int) {
+    package init(needs: Needs, maximumFrameOctets: Int) {
         self.needs = needs
         self.maximumFrameOctets = maximumFrameOctets
     }

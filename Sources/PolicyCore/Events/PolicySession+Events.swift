@@ -193,7 +193,7 @@ extension PolicySession {
     }
 
     private mutating func writeTransaction(
-        _ needs: EventNeeds,
+        _ needs: Needs,
         _ surroundings: borrowing EventSurroundings,
         into writer: inout JSONWriter
     ) {

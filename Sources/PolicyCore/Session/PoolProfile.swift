@@ -61,7 +61,7 @@ package final class PoolProfile {
     }
 
     /// All that workers of this pool need at `hook` and at the hooks ahead.
-    func needs(at hook: Hook, ahead: HookSet) -> EventNeeds {
+    func needs(at hook: Hook, ahead: HookSet) -> Needs {
         var needs = self.currentWants.needs(at: hook)
         for next in hook.following where ahead.contains(next) {
             needs.formUnion(self.currentWants.needs(at: next))
@@ -85,8 +85,8 @@ package final class PolicyDemand {
     package var areHeadersWanted: Bool { self.current.needs.contains(.headers) }
     package var isTraceWanted: Bool { self.current.needs.contains(.trace) }
 
-    private var current: (asked: HookSet, observed: HookSet, needs: EventNeeds) = (
-        HookSet(), HookSet(), EventNeeds()
+    private var current: (asked: HookSet, observed: HookSet, needs: Needs) = (
+        HookSet(), HookSet(), Needs()
     )
 
     package init() {}
@@ -96,7 +96,7 @@ package final class PolicyDemand {
         self.current = (
             asked: pools.reduce(into: HookSet()) { $0.formUnion($1.wants.asked) },
             observed: pools.reduce(into: HookSet()) { $0.formUnion($1.wants.observed) },
-            needs: pools.reduce(into: EventNeeds()) { $0.formUnion($1.wants.needs) }
+            needs: pools.reduce(into: Needs()) { $0.formUnion($1.wants.needs) }
         )
     }
 }

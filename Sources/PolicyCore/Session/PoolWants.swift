@@ -7,7 +7,7 @@ package struct PoolWants: Equatable {
     /// Hooks that some worker is told of.
     package private(set) var observed: HookSet = []
     /// All that is needed at any hook.
-    package private(set) var needs: EventNeeds = []
+    package private(set) var needs: Needs = []
     /// The longest line that any worker takes.
     package private(set) var largestFrame = 0
     /// The hooks that may be combined into one event.
@@ -18,7 +18,7 @@ package struct PoolWants: Equatable {
     /// if there is no such worker.
     package private(set) var queueFrameOctets: Int?
     /// By the hook's index.
-    private var needsByHook = [EventNeeds](repeating: [], count: Hook.allCases.count)
+    private var needsByHook = [Needs](repeating: [], count: Hook.allCases.count)
 
     /// The wants of a pool without workers.
     package init() {}
@@ -43,7 +43,7 @@ package struct PoolWants: Equatable {
     }
 
     /// All that is needed at `hook`.
-    package func needs(at hook: Hook) -> EventNeeds { self.needsByHook[Int(hook.index)] }
+    package func needs(at hook: Hook) -> Needs { self.needsByHook[Int(hook.index)] }
 
     private static func ahead(_ hellos: [WorkerHello]) -> HookSet {
         let workers = hellos.filter { !$0.askedHooks.isEmpty }

@@ -7,7 +7,7 @@ extension HookContext {
     }
 
     func setClientName(_ name: String) {
-        self.append(.setClientName(Bytes(name)))
+        self.append(.setClientName(Array(name.utf8)))
     }
 
     func delayReply(by duration: Duration) {
@@ -19,7 +19,8 @@ extension HookContext {
 
     /// Adds a field; what may not stand in a message is folded and encoded.
     func addHeader(_ name: Bytes, _ value: Bytes, atTop: Bool) {
-        self.append(.addHeader(name: name, value: self.legal(value, of: name), atTop: atTop))
+        let value = self.legal(value, of: name)
+        self.append(.addHeader(name: name.octets, value: value.octets, atTop: atTop))
     }
 
     private func legal(_ value: Bytes, of name: Bytes) -> Bytes {
@@ -36,10 +37,10 @@ extension HookContext {
     /// Behind a replaced message the frontend knows the field by its name only: the fields of that
     /// name make place for one.
     func setHeader(_ field: HeaderField, to value: Bytes) {
-        let value = self.legal(value, of: field.name)
+        let value = self.legal(value, of: field.name).octets
         if self.isReplaced(field) {
-            self.append(.deleteHeaders(name: field.name))
-            return self.append(.addHeader(name: field.name, value: value, atTop: true))
+            self.append(.deleteHeaders(name: field.name.octets))
+            return self.append(.addHeader(name: field.name.octets, value: value, atTop: true))
         }
         let id = field.id
         self.change(
@@ -48,27 +49,29 @@ extension HookContext {
                 guard case .addHeader(let name, _, let atTop) = action else { return action }
                 return .addHeader(name: name, value: value, atTop: atTop)
             },
-            otherwise: .setHeader(id: id, value: value)
+            otherwise: .setHeader(id: Int(clamping: id), value: value)
         )
     }
 
     /// Removes a field; behind a replaced message, the fields of its name.
     func deleteHeader(_ field: HeaderField) {
         if self.isReplaced(field) {
-            return self.append(.deleteHeaders(name: field.name))
+            return self.append(.deleteHeaders(name: field.name.octets))
         }
-        self.change(id: field.id, revised: { _ in nil }, otherwise: .deleteHeader(id: field.id))
+        let action = PolicyAction.deleteHeader(id: Int(clamping: field.id))
+        self.change(id: field.id, revised: { _ in nil }, otherwise: action)
     }
 
     func removeRecipient(id: Int64) {
-        self.change(id: id, revised: { _ in nil }, otherwise: .removeRecipient(id: id))
+        let action = PolicyAction.removeRecipient(id: Int(clamping: id))
+        self.change(id: id, revised: { _ in nil }, otherwise: action)
     }
 
     func replaceRecipient(id: Int64, with address: Bytes) {
         self.change(
             id: id,
-            revised: { _ in .addRecipient(address: address) },
-            otherwise: .replaceRecipient(id: id, address: address)
+            revised: { _ in .addRecipient(address: address.octets) },
+            otherwise: .replaceRecipient(id: Int(clamping: id), address: address.octets)
         )
     }
 
@@ -202,7 +205,7 @@ extension SessionSnapshot {
     mutating func apply(_ action: PolicyAction) {
         switch action {
         case .setRelay(let value): self.relay = value
-        case .setClientName(let name): self.client.name = name
+        case .setClientName(let name): self.client.name = name.map { Bytes(octets: $0) }
         default: break
         }
     }
@@ -212,7 +215,7 @@ extension TransactionSnapshot {
     /// Makes the changes of `action` that concern the sender.
     mutating func apply(_ action: PolicyAction) {
         guard case .replaceSender(let address) = action else { return }
-        self.sender = Sender(parts: AddressParts(address))
+        self.sender = Sender(AddressParts(cutting: address))
     }
 }
 
@@ -221,14 +224,14 @@ extension [Recipient] {
     mutating func apply(_ action: PolicyAction, newID: Int) {
         switch action {
         case .addRecipient(let address):
-            self.append(Recipient(id: Int64(newID), parts: AddressParts(address)))
+            self.append(Recipient(id: Int64(newID), AddressParts(cutting: address)))
 
         case .removeRecipient(let id):
-            self.removeAll { $0.id == id }
+            self.removeAll { $0.id == Int64(id) }
 
         case .replaceRecipient(let id, let address):
-            guard let index = self.firstIndex(where: { $0.id == id }) else { return }
-            self[index] = Recipient(id: id, parts: AddressParts(address))
+            guard let index = self.firstIndex(where: { $0.id == Int64(id) }) else { return }
+            self[index] = Recipient(id: Int64(id), AddressParts(cutting: address))
 
         default:
             break
@@ -265,18 +268,23 @@ extension [HeaderField] {
     mutating func apply(_ action: PolicyAction, newID: Int) {
         switch action {
         case .addHeader(let name, let value, let atTop):
-            let field = HeaderField(id: Int64(newID), name: name, value: value)
+            let field = HeaderField(
+                id: Int64(newID),
+                name: Bytes(octets: name),
+                value: Bytes(octets: value)
+            )
             self.insert(field, at: atTop ? self.startIndex : self.endIndex)
 
         case .setHeader(let id, let value):
-            guard let index = self.firstIndex(where: { $0.id == id }) else { return }
-            self[index].value = value
+            guard let index = self.firstIndex(where: { $0.id == Int64(id) }) else { return }
+            self[index].value = Bytes(octets: value)
             self[index].space = ""
 
         case .deleteHeader(let id):
-            self.removeAll { $0.id == id }
+            self.removeAll { $0.id == Int64(id) }
 
         case .deleteHeaders(let name):
+            let name = Bytes(octets: name)
             self.removeAll { $0.name.equalsIgnoringASCIICase(name) }
 
         default:

@@ -22,7 +22,7 @@ package final class HookContext {
     var pluginLogger: Logger
     private var begun = ContinuousClock.now
     /// What the plugins so far answered, and how long it took them.
-    package private(set) var ownTrace: [TraceEntry] = []
+    package private(set) var ownTrace: [PluginAnswer] = []
     /// The first thing that was asked for and is not there.
     package private(set) var failure: PluginError?
     /// What the plugins so far want done, in order; `nil` where a later one took it back.
@@ -68,7 +68,7 @@ package final class HookContext {
         // Without a division of durations, which takes longer than most plugins.
         let (seconds, attoseconds) = self.begun.duration(to: .now).components
         self.ownTrace.append(
-            TraceEntry(
+            PluginAnswer(
                 plugin: self.plugin,
                 verdict: verdict,
                 microseconds: seconds * 1_000_000 + attoseconds / 1_000_000_000_000
@@ -124,7 +124,9 @@ package final class HookContext {
         return headers
     }
 
-    var trace: [TraceEntry] { self.decode([]) { try $0.trace() } + self.ownTrace }
+    var trace: [TraceEntry] {
+        self.decode([]) { try $0.trace() } + self.ownTrace.map { TraceEntry($0) }
+    }
     var sender: Sender { self.decode(.empty) { try $0.sender() } }
     var recipient: Recipient { self.decode(.empty) { try $0.recipient() } }
     var nowMilliseconds: Int64 { self.environment.nowMilliseconds }

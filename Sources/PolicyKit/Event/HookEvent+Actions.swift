@@ -27,14 +27,14 @@ extension HookEvent where Stage: DelayStage {
 extension HookEvent where Stage: SenderStage {
     /// Replaces the envelope's sender; an empty address is the null reverse-path.
     public func replaceSender(with address: Bytes) {
-        self.context.append(.replaceSender(address: address))
+        self.context.append(.replaceSender(address: address.octets))
     }
 }
 
 extension HookEvent where Stage: RecipientStage {
     /// Adds a recipient to the envelope.
     public func addRecipient(_ address: Bytes) {
-        self.context.append(.addRecipient(address: address))
+        self.context.append(.addRecipient(address: address.octets))
     }
 
     /// Takes a recipient off the envelope.
@@ -89,7 +89,7 @@ extension HookEvent where Stage: HeaderStage {
 
     /// Removes every header field of a name, whatever its case.
     public func deleteHeaders(named name: String) {
-        self.context.append(.deleteHeaders(name: Bytes(name)))
+        self.context.append(.deleteHeaders(name: Array(name.utf8)))
     }
 }
 

@@ -64,22 +64,4 @@ extension HookEvent where Stage: OutcomeStage {
     public var reply: PolicyReply? { self.context.value("reply") }
 }
 
-extension PolicyReply: NoteValue {
-    /// The value in `json`, `nil` if it is not of this type.
-    public init?(json: JSONValue) {
-        guard case .object = json else { return nil }
-        self.init(
-            code: json["code"].flatMap { Int(json: $0) },
-            status: json["status"].flatMap { String(json: $0) },
-            text: json["text"].flatMap { [String](json: $0) } ?? []
-        )
-    }
-
-    /// The value as it travels.
-    public var json: JSONValue {
-        var members: [String: JSONValue] = ["text": .array(self.text.map { .string($0) })]
-        members["code"] = self.code.map { .int(Int64($0)) }
-        members["status"] = self.status.map { .string($0) }
-        return .object(members)
-    }
-}
+extension PolicyReply: NoteValue {}

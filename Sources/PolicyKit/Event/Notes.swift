@@ -1,11 +1,3 @@
-/// Where a note lives.
-public enum NoteScope: Sendable, Hashable {
-    /// As long as the session.
-    case session
-    /// Until the transaction ends: MAIL, RSET, EHLO, the end of DATA.
-    case transaction
-}
-
 /// A note's name, scope and type, declared once and used wherever the note is read or written.
 ///
 /// ```swift

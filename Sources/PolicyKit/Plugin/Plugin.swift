@@ -82,25 +82,7 @@ public struct Subscription: Sendable, Equatable {
     }
 }
 
-/// Parts of an event that are sent only to a worker that names them.
-public struct Needs: OptionSet, Sendable {
-    /// A bit a part.
-    public let rawValue: UInt8
-
-    /// The parts of a set of bits.
-    public init(rawValue: UInt8) {
-        self.rawValue = rawValue
-    }
-
-    /// The list of recipients: ``HookEvent/recipients``.
-    public static let recipients = Self(rawValue: 1 << 0)
-    /// The header fields as they now are: ``HookEvent/headers``.
-    public static let headers = Self(rawValue: 1 << 1)
-    /// The message as a file: ``HookEvent/messageFile``.
-    public static let message = Self(rawValue: 1 << 2)
-    /// What every plugin answered so far: ``HookEvent/trace``.
-    public static let trace = Self(rawValue: 1 << 3)
-
+extension Needs {
     /// What ``HookEvent/message`` takes: the header fields and the file.
     public static let wholeMessage: Self = [.headers, .message]
 }

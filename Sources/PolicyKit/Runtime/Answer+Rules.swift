@@ -13,9 +13,7 @@ extension Answer {
         default: break
         }
         var verdict = PolicyVerdict(id: 1, verdict: self.verdict)
-        verdict.reply = self.reply.map {
-            PolicyProtocol.PolicyReply(code: $0.code, status: $0.status, text: $0.text)
-        }
+        verdict.reply = self.reply
         return verdict.violation(for: hook, hasTransaction: true, allowsUTF8: true)?.description
     }
 }

@@ -25,7 +25,7 @@ final class FrontendConnection: ChannelInboundHandler {
     /// An event whose chain has not waited for anything yet.
     private struct Starting {
         /// At the hook that it has reached.
-        var event: WirePicture
+        var event: EventLine
         /// The hook that the frontend takes it to be at.
         var reported: Hook
         /// Time that its plugins asked for.
@@ -49,12 +49,12 @@ final class FrontendConnection: ChannelInboundHandler {
     private var phase = Phase.awaitingWelcome(timeout: nil)
     private var context: ChannelHandlerContext?
     private var decoder: FrameDecoder
-    private var wire = WireEncoder()
+    private var output = WorkerOutput()
     private var running: [Int64: Running] = [:]
     /// The event whose chain is running for the first time, before it waits for anything.
     private var starting: Starting?
     /// Events that begin with a hook once the kernel has the `progress` that says so.
-    private var announced: [WirePicture] = []
+    private var announced: [EventLine] = []
     private var told = 0
     private var droppedNotifications = 0
     private var concurrency = 0
@@ -77,10 +77,10 @@ final class FrontendConnection: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         self.context = context
-        self.wire.writeHello(self.service)
+        WorkerLine.hello(self.service.hello, into: &self.output.writer)
         self.flush()
         let timeout = context.eventLoop.assumeIsolated().scheduleTask(in: Self.welcomeTimeout) {
-            self.leave("timeout", "no welcome")
+            self.leave(.timeout, "no welcome")
         }
         self.phase = .awaitingWelcome(timeout: timeout)
     }
@@ -137,7 +137,7 @@ final class FrontendConnection: ChannelInboundHandler {
         switch self.phase {
         case .serving:
             self.phase = .draining(agreed: false)
-            self.wire.writeDrain(reason: "stopping")
+            WorkerLine.drain(.stopping, into: &self.output.writer)
             self.flushSoon()
 
         case .awaitingWelcome, .draining, .closed:
@@ -173,7 +173,8 @@ final class FrontendConnection: ChannelInboundHandler {
     /// Ends the connection because of what the frontend has sent.
     private func refuse(_ violation: ProtocolViolation) {
         self.service.logger.error("bad line from frontend", metadata: ["error": "\(violation)"])
-        self.leave(violation.code.rawValue, violation.detail)
+        WorkerLine.bye(violation, into: &self.output.writer)
+        self.leave()
     }
 
     private func received(_ message: FrontendMessage) throws(ProtocolViolation) {
@@ -182,16 +183,16 @@ final class FrontendConnection: ChannelInboundHandler {
         case .reject(let code, let message, let retryMS):
             self.rejected(code, message, .milliseconds(retryMS))
 
-        case .event(let line): self.eventReceived(WirePicture(line))
-        case .notify(let line): self.notificationReceived(WirePicture(line))
+        case .event(let line): self.eventReceived(line)
+        case .notify(let line): self.notificationReceived(line)
         case .brokenNotification(let problem): self.logBroken(problem)
 
         case .brokenEvent(let id, let problem):
             self.logBroken(problem)
-            self.wire.writeError(id, .badEvent, plugin: nil, problem)
+            self.writeError(id, .badEvent, problem)
 
         case .cancel(let id, _): self.cancel(id, .cancelled)
-        case .ping(let number): self.wire.writePong(number)
+        case .ping(let number): WorkerLine.pong(number, into: &self.output.writer)
         case .pong: break
         case .drain(let reason): self.drainReceived(reason)
 
@@ -216,7 +217,7 @@ final class FrontendConnection: ChannelInboundHandler {
         self.phase = .serving
         self.wasWelcome = true
         self.concurrency = welcome.concurrency
-        self.wire.peerMaximumFrameOctets = welcome.maximumFrameOctets
+        self.output.peerMaximumFrameOctets = welcome.maximumFrameOctets
         self.outFolder = "\(welcome.spool)/out/\(self.service.pool)"
         self.service.logger.info(
             "serving",
@@ -243,7 +244,7 @@ final class FrontendConnection: ChannelInboundHandler {
     private func drainReceived(_ reason: String?) {
         switch self.phase {
         case .serving:
-            self.wire.writeDrain(reason: reason)
+            WorkerLine.drain(reason: reason, into: &self.output.writer)
             self.phase = .draining(agreed: true)
 
         case .draining:
@@ -257,15 +258,15 @@ final class FrontendConnection: ChannelInboundHandler {
 
     // MARK: Events
 
-    private func eventReceived(_ event: WirePicture) {
+    private func eventReceived(_ event: EventLine) {
         let id = event.id
         guard self.running.count + self.announced.count < self.concurrency else {
-            self.wire.writeError(id, .overloaded, plugin: nil, "too many events")
+            self.writeError(id, .overloaded, "too many events")
             return
         }
         guard self.isAsked(event.hook) else {
             let message = "nobody answers at \(event.hook.rawValue)"
-            self.wire.writeError(id, .notSubscribed, plugin: nil, message)
+            self.writeError(id, .notSubscribed, message)
             return
         }
         self.begin(event)
@@ -276,7 +277,7 @@ final class FrontendConnection: ChannelInboundHandler {
     }
 
     /// Asks the plugins of the event's hook, and of those ahead.
-    private func begin(_ event: WirePicture) {
+    private func begin(_ event: EventLine) {
         guard let chain = self.service.chains[event.hook] else { return }
         let id = event.id
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
@@ -323,18 +324,18 @@ final class FrontendConnection: ChannelInboundHandler {
         guard let starting = self.starting, starting.event.id == id,
             starting.event.hook != starting.reported
         else { return }
-        self.wire.writeProgress(id, hook: starting.event.hook)
+        WorkerLine.progress(id: id, hook: starting.event.hook, into: &self.output.writer)
         self.starting?.reported = starting.event.hook
         self.flushSoon()
     }
 
     /// The event at the hook to go on to, now that a chain has ended; `nil`: it is to be answered.
     private func next(
-        after event: WirePicture,
+        after event: EventLine,
         _ outcome: ChainOutcome,
         _ context: HookContext,
         _ chain: HookChain
-    ) -> WirePicture? {
+    ) -> EventLine? {
         guard case .answered(.declined, plugin: nil) = outcome, context.isWithoutEffects,
             chain.told.isEmpty, self.context != nil, self.running[event.id]?.ended == nil,
             let next = event.next, self.isAsked(next.hook)
@@ -348,14 +349,14 @@ final class FrontendConnection: ChannelInboundHandler {
     /// told when they take their time.
     ///
     /// - Returns: Whom to ask now; `nil`: the event begins anew when that is written.
-    private func goesAhead(to event: WirePicture) -> HookChain? {
+    private func goesAhead(to event: EventLine) -> HookChain? {
         if self.starting?.event.id == event.id, event.hook != .queue {
             self.starting?.event = event
             return self.service.chains[event.hook]
         }
         self.starting = nil
         self.running.removeValue(forKey: event.id)?.timer.cancel()
-        self.wire.writeProgress(event.id, hook: event.hook)
+        WorkerLine.progress(id: event.id, hook: event.hook, into: &self.output.writer)
         self.announced.append(event)
         if !self.isReading { self.flush() }
         return nil
@@ -369,7 +370,7 @@ final class FrontendConnection: ChannelInboundHandler {
         }
     }
 
-    private func environment(_ event: WirePicture) -> EventEnvironment {
+    private func environment(_ event: EventLine) -> EventEnvironment {
         let isAsked = event.id != 0
         let link = ConnectionLink(NIOLoopBound(self, eventLoop: self.service.loop))
         return EventEnvironment(
@@ -386,7 +387,8 @@ final class FrontendConnection: ChannelInboundHandler {
     fileprivate func extend(_ id: Int64, by duration: Duration) {
         guard self.context != nil else { return }
         self.report(id)
-        self.wire.writeProgress(id, max(1, Int64(duration / .milliseconds(1))))
+        let milliseconds = max(1, Int64(duration / .milliseconds(1)))
+        WorkerLine.progress(id: id, extendMS: milliseconds, into: &self.output.writer)
         self.flushSoon()
         if self.starting?.event.id == id {
             self.starting?.more += duration
@@ -431,7 +433,8 @@ final class FrontendConnection: ChannelInboundHandler {
         guard self.context != nil else { return }
         switch outcome {
         case .answered(let answer, let plugin):
-            if let violation = self.wire.writeVerdict(id, answer, plugin, context) {
+            let verdict = context.verdict(answer, id: id, plugin: plugin)
+            if let violation = self.output.write(verdict) {
                 self.fail(id, .invalidVerdict, plugin, violation, hook)
             }
 
@@ -456,10 +459,26 @@ final class FrontendConnection: ChannelInboundHandler {
                 "error": "\(message)",
             ]
         )
-        self.wire.writeError(id, code, plugin: plugin, message)
+        self.writeError(id, code, plugin: plugin, message)
     }
 
-    private func notificationReceived(_ event: WirePicture) {
+    private func writeError(
+        _ id: Int64,
+        _ code: ErrorCode,
+        plugin: String? = nil,
+        _ message: String
+    ) {
+        WorkerLine.error(
+            id: id,
+            started: code.isStarted,
+            code: code.rawValue,
+            plugin: plugin,
+            message: message,
+            into: &self.output.writer
+        )
+    }
+
+    private func notificationReceived(_ event: EventLine) {
         guard let chain = self.service.chains[event.hook], !chain.told.isEmpty,
             self.beginTelling()
         else { return }
@@ -498,7 +517,7 @@ final class FrontendConnection: ChannelInboundHandler {
     /// Writes what has been answered: at the end of the read, or of the loop's turn.
     private func flushSoon() {
         // The frontend can go on with these while the rest of the read is answered.
-        if self.isReading, self.wire.outputOctets >= Self.promptOctets { return self.flush() }
+        if self.isReading, self.output.octets >= Self.promptOctets { return self.flush() }
         guard !self.isReading, !self.isFlushPending, let context = self.context else { return }
         self.isFlushPending = true
         context.eventLoop.assumeIsolated().execute {
@@ -509,7 +528,7 @@ final class FrontendConnection: ChannelInboundHandler {
 
     private func flush() {
         guard let context = self.context,
-            let buffer = self.wire.takeOutput(context.channel.allocator)
+            let buffer = self.output.take(context.channel.allocator)
         else { return }
         guard !self.announced.isEmpty else {
             return context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
@@ -529,14 +548,18 @@ final class FrontendConnection: ChannelInboundHandler {
         guard case .draining(agreed: true) = self.phase, self.running.isEmpty,
             self.starting == nil, self.announced.isEmpty
         else { return }
-        self.leave("drained", "all answered")
+        self.leave(.drained, "all answered")
     }
 
-    /// Says bye and closes.
-    private func leave(_ code: String, _ message: String) {
+    private func leave(_ code: WorkerLine.ByeCode, _ message: String) {
+        WorkerLine.bye(code, message: message, into: &self.output.writer)
+        self.leave()
+    }
+
+    /// Sends what was written, and closes.
+    private func leave() {
         guard let context = self.context else { return }
         self.phase = .closed
-        self.wire.writeBye(code, message)
         self.flush()
         context.close(promise: nil)
     }

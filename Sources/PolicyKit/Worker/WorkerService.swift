@@ -1,6 +1,7 @@
 import Configuration
 import Logging
 import NIOCore
+import PolicyProtocol
 
 /// A running worker: which frontends there are, and what becomes of all of them.
 ///
@@ -145,5 +146,32 @@ final class WorkerService {
         (FilePath.names(in: self.folder) ?? [])
             .filter { $0.hasSuffix(".sock") && !$0.hasPrefix(".") }
             .map { "\(self.folder)/\($0)" }
+    }
+}
+
+extension WorkerService {
+    /// What this worker says of itself.
+    var hello: WorkerHello {
+        var hello = WorkerHello(
+            pool: self.pool,
+            name: self.identity.name,
+            instance: self.identity.instance,
+            version: self.identity.version,
+            pid: self.identity.pid,
+            concurrency: self.concurrency,
+            maximumFrameOctets: self.maximumFrameOctets
+        )
+        hello.sdk = self.identity.sdk
+        hello.plugins = self.pluginNames
+        hello.goesAhead = true
+        for hook in Hook.allCases {
+            guard let chain = self.chains[hook] else { continue }
+            hello.hooks[hook] = WorkerHello.HookRequest(
+                needs: chain.needs,
+                isObserver: chain.isObserver && chain.isObserved,
+                isIdempotent: !chain.isObserver && chain.isIdempotent
+            )
+        }
+        return hello
     }
 }

@@ -17,7 +17,7 @@ public struct TransactionSnapshot: Sendable, Hashable {
     }
 
     /// What stands for a transaction that cannot be read; the event fails then.
-    static let empty = Self(id: "", sender: .empty, recipientCount: 0, message: nil)
+    package static let empty = Self(id: "", sender: .empty, recipientCount: 0, message: nil)
 }
 
 /// A parameter of MAIL or RCPT, as in `SIZE=4312`.
@@ -55,7 +55,7 @@ public struct Sender: Sendable, Hashable {
     public var isNull: Bool { self.address.octets.isEmpty }
 
     /// What stands for a sender that cannot be read; the event fails then.
-    static let empty = Self(address: "", local: "", domain: "")
+    package static let empty = Self(address: "", local: "", domain: "")
 }
 
 /// Who a message is for.
@@ -86,7 +86,7 @@ public struct Recipient: Sendable, Hashable {
     }
 
     /// What stands for a recipient that cannot be read; the event fails then.
-    static let empty = Self(id: 0, address: "", local: "", domain: "")
+    package static let empty = Self(id: 0, address: "", local: "", domain: "")
 }
 
 /// A field of a message's header.
@@ -126,5 +126,5 @@ public struct MessageReference: Sendable, Hashable {
     }
 
     /// What stands for a file that was not sent; the event fails then.
-    static let empty = Self(path: "", size: 0, bodyOffset: 0)
+    package static let empty = Self(path: "", size: 0, bodyOffset: 0)
 }

@@ -135,7 +135,7 @@ public struct SessionSnapshot: Sendable, Hashable {
     }
 
     /// What stands for a session that cannot be read; the event fails then.
-    static let empty = Self(
+    package static let empty = Self(
         id: "",
         startedMilliseconds: 0,
         client: Client(ip: "", port: 0, name: nil),

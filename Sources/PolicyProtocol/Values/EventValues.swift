@@ -1,7 +1,6 @@
 import JSON
-import PolicyProtocol
 
-// The parts of an event as values: protocol/README.md, Events.
+// How the parts of an event are read (protocol/events.md).
 
 extension WireObject {
     /// A member of type Bytes; `nil` if there is none or it is null.
@@ -74,7 +73,7 @@ extension TransactionSnapshot {
     init(_ transaction: WireObject) throws {
         self.init(
             id: try transaction.requiredString("id"),
-            sender: try transaction.object("sender").map { Sender(try WireAddress($0)) } ?? .empty,
+            sender: try transaction.object("sender").map { Sender(try AddressParts($0)) } ?? .empty,
             recipientCount: try transaction.count("recipient_count"),
             message: try transaction.object("message").map {
                 MessageReference(
@@ -87,27 +86,10 @@ extension TransactionSnapshot {
     }
 }
 
-/// What sender and recipient have in common.
-struct WireAddress {
-    let address: Bytes
-    let local: Bytes
-    let domain: Bytes
-    let params: [ESMTPParameter]
-
-    init(_ address: WireObject) throws {
-        self.address = try address.requiredBytes("address")
-        self.local = try address.requiredBytes("local")
-        self.domain = try address.bytes("domain") ?? ""
-        self.params = try address.requiredList("params").map { try ESMTPParameter($0) }
-    }
-}
-
 extension ESMTPParameter {
-    fileprivate init(_ pair: JSONItemText) throws {
+    init(_ pair: JSONItemText) throws {
         let parts = Array(try pair.list())
-        guard parts.count == 2 else {
-            throw PluginError("the event's member params is of another type")
-        }
+        guard parts.count == 2 else { throw MissingMember(key: "params") }
         self.init(
             keyword: try parts[0].string(),
             value: parts[1].isNull ? nil : Bytes(octets: try parts[1].bytes())
@@ -115,48 +97,35 @@ extension ESMTPParameter {
     }
 }
 
-extension Sender {
-    init(_ parts: WireAddress) {
+extension HeaderField {
+    init(_ field: WireObject) throws {
         self.init(
-            address: parts.address,
-            local: parts.local,
-            domain: parts.domain,
-            params: parts.params
+            id: try field.int("id"),
+            name: try field.requiredBytes("name"),
+            space: try field.bytes("space") ?? "",
+            value: try field.requiredBytes("value")
         )
-    }
-}
-
-extension Recipient {
-    init(id: Int64, _ parts: WireAddress) {
-        self.init(
-            id: id,
-            address: parts.address,
-            local: parts.local,
-            domain: parts.domain,
-            params: parts.params
-        )
-    }
-
-    init(_ recipient: WireObject) throws {
-        self.init(id: try recipient.int("id"), try WireAddress(recipient))
     }
 }
 
 extension TraceEntry {
+    /// What is missing or of another type is `nil`, for a trace has grown from version to version.
     init(_ entry: JSONValue) {
+        func text(_ member: String) -> String? {
+            if case .string(let text)? = entry[member] { text } else { nil }
+        }
+        let microseconds: Int64 = if case .int(let us)? = entry["us"] { us } else { 0 }
         self.init(
-            plugin: entry["plugin"].flatMap { String(json: $0) },
-            verdict: entry["verdict"].flatMap { String(json: $0) }.flatMap {
-                Verdict(rawValue: $0)
-            },
-            microseconds: entry["us"].flatMap { Int(json: $0) }.map { Int64($0) } ?? 0
+            plugin: text("plugin"),
+            verdict: text("verdict").flatMap { Verdict(rawValue: $0) },
+            microseconds: microseconds
         )
-        self.key = entry["key"].flatMap { String(json: $0) }
-        self.hook = entry["hook"].flatMap { String(json: $0) }.flatMap { Hook(rawValue: $0) }
-        self.pool = entry["pool"].flatMap { String(json: $0) }
-        self.worker = entry["worker"].flatMap { String(json: $0) }
-        self.failure = entry["failure"].flatMap { String(json: $0) }
-        self.policy = entry["policy"].flatMap { String(json: $0) }
+        self.key = text("key")
+        self.hook = text("hook").flatMap { Hook(rawValue: $0) }
+        self.pool = text("pool")
+        self.worker = text("worker")
+        self.failure = text("failure")
+        self.policy = text("policy")
         self.reply = entry["reply"].flatMap { PolicyReply(json: $0) }
     }
 }

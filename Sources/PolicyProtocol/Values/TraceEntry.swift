@@ -21,7 +21,16 @@ public struct TraceEntry: Sendable, Hashable {
     /// What the client was told.
     public var reply: PolicyReply?
 
-    package init(plugin: String?, verdict: Verdict?, microseconds: Int64) {
+    /// What a plugin of this worker answered at this event.
+    package init(_ answer: PluginAnswer) {
+        self.init(
+            plugin: answer.plugin,
+            verdict: answer.verdict,
+            microseconds: answer.microseconds
+        )
+    }
+
+    init(plugin: String?, verdict: Verdict?, microseconds: Int64) {
         self.plugin = plugin
         self.verdict = verdict
         self.microseconds = microseconds
