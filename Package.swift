@@ -177,7 +177,7 @@ let package = Package(
         .testTarget(
             name: "PolicyCoreTests",
             dependencies: [
-                "JSON", "PolicyCore", "PolicyProtocol", "SMTPCore", "SessionPlay",
+                "JSON", "PolicyCore", "PolicyProtocol", "ProtocolTables", "SMTPCore", "SessionPlay",
                 "SessionSimulator",
             ]
         ),

@@ -1,11 +1,12 @@
-import Glibc
+import JSON
 import PolicyCore
 import PolicyProtocol
+import ProtocolTables
 import SMTPCore
 import SessionPlay
 import Testing
 
-/// Every cell of the table in protocol/verdicts.md, hook × verdict, and every failure policy.
+/// Every cell of protocol/hooks.json, hook × verdict and hook × failure policy.
 @Suite struct VerdictTableTests {
     struct Cell: Sendable, CustomTestStringConvertible {
         let hook: Hook
@@ -16,55 +17,53 @@ import Testing
         var testDescription: String { "\(self.hook) \(self.verdict): \(self.text)" }
     }
 
-    static let cells = Self.read()
-
-    /// The rows of the table but `auth`, which no client can send in this version.
-    private static func read() -> [Cell] {
-        let folder = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-        guard let text = Self.contents("/\(folder)/protocol/verdicts.md") else { return [] }
-        var cells: [Cell] = []
-        var verdicts: [Verdict]?
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-            let row = line.split(separator: "|").map { Self.trimmed($0) }
-            if line.hasPrefix("| hook | all declined |") {
-                verdicts = [.declined] + row.dropFirst(2).compactMap(Verdict.init(rawValue:))
-            } else if let verdicts, let hook = row.first.flatMap(Hook.init(rawValue:)) {
-                guard hook != .auth else { continue }
-                cells += zip(verdicts, row.dropFirst()).map {
-                    Cell(hook: hook, verdict: $0, text: $1)
-                }
-            } else if verdicts != nil, !line.hasPrefix("|") {
-                break
+    static let cells = ProtocolTables.askedNow.flatMap { row in
+        Verdict.allCases.compactMap { verdict in
+            row.hook.map {
+                Cell(hook: $0, verdict: verdict, text: row.verdicts[verdict.rawValue] ?? "–")
             }
         }
-        return cells
     }
 
-    private static func trimmed(_ text: Substring) -> String {
-        var text = text
-        while let first = text.first, " `".contains(first) { text.removeFirst() }
-        while let last = text.last, " `".contains(last) { text.removeLast() }
-        return String(text)
-    }
-
-    private static func contents(_ path: String) -> String? {
-        guard let file = fopen(path, "r") else { return nil }
-        defer { fclose(file) }
-        var octets = [UInt8](repeating: 0, count: 1 << 20)
-        let count = fread(&octets, 1, octets.count, file)
-        return String(decoding: octets[..<count], as: UTF8.self)
-    }
-
-    @Test func `the table is read whole`() {
+    @Test func `the hooks that are asked are those of the table`() {
+        #expect(PlayedPools.askedHooks == ProtocolTables.askedNow.map(\.hook))
         #expect(Self.cells.count == 17 * 7)
-        #expect(Self.cells.contains { $0.text == "221 2.0.0" })
+    }
+
+    /// Its row says what will hold.
+    @Test func `a reserved hook is not asked`() throws {
+        let reserved = ProtocolTables.asked.filter(\.isReserved).compactMap(\.hook)
+        #expect(reserved == [.auth])
+        let pools = PlayedPools()
+        pools.register(asked: [.auth])
+        let play = pools.session(SMTPConfiguration(hostname: Array("mx".utf8)))
+        play.connect()
+        play.send("EHLO c", "AUTH PLAIN AGEAYg==")
+        #expect(play.wait == .client)
+        #expect(play.replies.last?.code.rawValue == 502)
+    }
+
+    @Test(arguments: ProtocolTables.askedNow)
+    func `an event has the arguments of its row, and its transaction`(row: HookRow) throws {
+        let play = Self.play(upTo: try #require(row.hook), isAhead: false)
+        let line = try #require(play.event())
+        let event = try JSONValue(parsing: Array(line.dropLast()))
+        guard case .object(let args)? = event["args"] else {
+            Issue.record("no args")
+            return
+        }
+        #expect(Set(row.args).isSubset(of: args.keys))
+        #expect(
+            row.transaction == "maybe"
+                || (row.transaction == "yes") == (event["transaction"] != nil)
+        )
     }
 
     // MARK: - Verdicts
 
     @Test(arguments: Self.cells) func `a verdict is answered as the table says`(cell: Cell) {
         let play = Self.play(upTo: cell.hook, isAhead: false)
-        self.check(cell, play, Self.verdict(cell), Self.expected(cell, onFailure: .tempfail))
+        self.check(cell, play, Self.verdict(cell), Self.expected(cell))
     }
 
     /// One event names all hooks of the message; the verdict is about one of them.
@@ -75,7 +74,7 @@ import Testing
         if cell.hook == .queue { #expect(play.goAhead(to: .queue)) }
         var verdict = Self.verdict(cell)
         verdict.hook = cell.hook
-        self.check(cell, play, verdict, Self.expected(cell, onFailure: .tempfail))
+        self.check(cell, play, verdict, Self.expected(cell))
     }
 
     private func check(
@@ -105,12 +104,11 @@ import Testing
         let play = Self.play(upTo: hook, isAhead: false, onFailure: onFailure)
         let repliesBefore = play.replies.count
         play.poolDone(.failed(reason: "worker_lost", worker: nil))
-        let failure = Cell(hook: hook, verdict: .deny, text: "–")
         let skipped = play.performed.contains {
             if case .skipped(0, hook, "worker_lost") = $0 { true } else { false }
         }
         #expect(skipped == (onFailure == .skip))
-        self.expect(Self.expected(failure, onFailure: onFailure), play, after: repliesBefore)
+        self.expect(Self.failed(hook, onFailure), play, after: repliesBefore)
     }
 
     // MARK: - What is expected
@@ -138,7 +136,7 @@ import Testing
         return verdict
     }
 
-    private static func expected(_ cell: Cell, onFailure: FailurePolicy) -> Reply {
+    private static func expected(_ cell: Cell) -> Reply {
         switch cell.text {
         case "go on": return Reply(code: 250, status: "2.0.0", closes: false)
         case "reply":
@@ -146,7 +144,7 @@ import Testing
             return isQuit
                 ? Reply(code: 221, status: "2.0.0", closes: true)
                 : Reply(code: 450, status: "4.7.1", closes: false)
-        case "–": return Self.failed(cell.hook, onFailure)
+        case "–": return Self.failed(cell.hook, .tempfail)
         default:
             let words = cell.text.split { $0 == " " || $0 == "," }
             let status = words.dropFirst().first { $0.contains(".") }.map(String.init)
@@ -159,21 +157,10 @@ import Testing
         }
     }
 
-    /// protocol/failure.md.
     private static func failed(_ hook: Hook, _ policy: FailurePolicy) -> Reply {
-        switch (hook, policy) {
-        case (_, .skip):
-            let declined = Self.cells.first { $0.hook == hook && $0.verdict == .declined }
-            return declined.map { Self.expected($0, onFailure: .tempfail) }
-                ?? Reply(code: 0, status: nil, closes: false)
-        case (.quit, _): return Reply(code: 221, status: "2.0.0", closes: true)
-        case (.noop, _): return Reply(code: 250, status: "2.0.0", closes: false)
-        case (.help, _): return Reply(code: 214, status: "2.0.0", closes: false)
-        case (.connect, .tempfail): return Reply(code: 421, status: "4.3.0", closes: true)
-        case (.connect, .reject): return Reply(code: 554, status: "5.3.0", closes: true)
-        case (_, .tempfail): return Reply(code: 451, status: "4.3.0", closes: false)
-        case (_, .reject): return Reply(code: 554, status: "5.3.0", closes: false)
-        }
+        let row = ProtocolTables.askedNow.first { $0.hook == hook }
+        let text = row?.failures[policy.rawValue] ?? ""
+        return Self.expected(Cell(hook: hook, verdict: .declined, text: text))
     }
 
     private func expect(_ expected: Reply, _ play: PlayedSession, after count: Int) {

@@ -16,6 +16,9 @@ package enum ProtocolTables {
     /// The rows of the hooks that want an answer.
     package static let asked: [HookRow] = Self.hooks.filter(\.isAsked)
 
+    /// Those of them that a frontend of this version asks.
+    package static let askedNow: [HookRow] = Self.asked.filter { !$0.isReserved }
+
     private static let words = Self.file("words.json")
 
     /// The words of a list of `words.json`, or the names of an object's members without an order.
@@ -67,6 +70,8 @@ package struct HookRow: Sendable, CustomStringConvertible {
     package let isAsked: Bool
     /// `yes`, `no` or `maybe`.
     package let transaction: String
+    /// The members of `args` that are always there.
+    package let args: [String]
     package let deadlineMS: Int64
     package let hasSideEffects: Bool
     package let ahead: [String]
@@ -78,6 +83,8 @@ package struct HookRow: Sendable, CustomStringConvertible {
     /// `reply`, `text` or `none`.
     package let okReply: String
     package let actions: [String]
+    /// No frontend asks this hook yet.
+    package let isReserved: Bool
 
     package var description: String { self.word }
 
@@ -86,6 +93,7 @@ package struct HookRow: Sendable, CustomStringConvertible {
         self.hook = Hook(rawValue: self.word)
         self.isAsked = json["asked"] == .bool(true)
         self.transaction = json["transaction"]?.text ?? ""
+        self.args = json["args"]?.texts ?? []
         self.deadlineMS = json["deadline_ms"]?.integer ?? 0
         self.hasSideEffects = json["side_effects"] == .bool(true)
         self.ahead = json["ahead"]?.texts ?? []
@@ -94,6 +102,7 @@ package struct HookRow: Sendable, CustomStringConvertible {
         self.okCodes = (json["ok_codes"]?.list ?? []).map { Int($0.integer) }
         self.okReply = json["ok_reply"]?.text ?? ""
         self.actions = json["actions"]?.texts ?? []
+        self.isReserved = json["reserved"] == .bool(true)
     }
 }
 
