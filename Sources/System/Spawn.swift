@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Starts other programs and waits for them.
