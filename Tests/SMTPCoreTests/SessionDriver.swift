@@ -8,6 +8,8 @@ final class SessionDriver {
         /// The transaction was over before the reply that follows.
         case reset
         case closed
+        /// A handshake follows the reply before.
+        case handshake
     }
 
     var session: SMTPSession
@@ -94,6 +96,10 @@ final class SessionDriver {
             self.events.append(.said(reply))
             self.content = []
             return true
+        case .startTLS(let reply):
+            self.events.append(.said(reply))
+            self.events.append(.handshake)
+            return false
         case .replyThenClose(let reply):
             self.events.append(.said(reply))
             self.events.append(.closed)
@@ -127,6 +133,7 @@ final class SessionDriver {
     var questionID: UInt64 { self.session.questionID }
 
     func connectionOpened() -> SMTPAction { self.session.connectionOpened() }
+    func encrypted() -> Bool { self.session.encrypted() }
     func connectionClosed() { self.session.connectionClosed() }
     func timedOut() -> SMTPAction { self.session.timedOut() }
     func shutdownDeadlinePassed() -> SMTPAction { self.session.shutdownDeadlinePassed() }

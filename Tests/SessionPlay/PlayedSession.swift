@@ -249,6 +249,7 @@ package final class PlayedSession {
         case .replyThenClose(let reply):
             self.replies.append(reply)
             self.end(SessionEnd(closedBy: reply), reply: reply)
+        case .startTLS(let reply): self.replies.append(reply)
         case .closed: self.end(.client_gone)
         }
     }

@@ -220,8 +220,9 @@ extension SessionEnd {
         case .policy, .policyDefault, .policyFailure, .undecided: self = .refused
         case .timeout: self = .timeout
         case .shuttingDown: self = .shutdown
-        case .none, .unrecognizedCommand, .notImplemented, .notOffered, .badSequence, .badSyntax,
-            .badAddress, .badParameter, .bareNewline, .nulInCommand, .lineTooLong, .messageTooBig,
+        case .none, .unrecognizedCommand, .notImplemented, .notOffered, .encryptionRequired,
+            .authenticationRequired, .badSequence, .badSyntax, .badAddress, .badParameter,
+            .bareNewline, .nulInCommand, .lineTooLong, .messageTooBig,
             .headerTooBig, .tooManyHops, .tooManyRecipients, .tooManyErrors, .tooManyTransactions,
             .tooManySessions, .systemFailure, .internalError:
             self = .error

@@ -162,7 +162,9 @@ extension SMTPAction {
     /// The reply that goes out with this action; `nil` if none does.
     package var sentReply: SMTPReply? {
         switch self {
-        case .reply(let reply), .resetThenReply(let reply), .replyThenClose(let reply): reply
+        case .reply(let reply), .resetThenReply(let reply), .replyThenClose(let reply),
+            .startTLS(let reply):
+            reply
         case .needOctets, .contentAppended, .proceed, .ask, .awaitAnswer, .dropStale, .closed: nil
         }
     }

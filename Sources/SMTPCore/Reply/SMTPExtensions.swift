@@ -11,6 +11,7 @@ package struct SMTPExtensions: OptionSet, Sendable {
     package static let eightBitMIME = Self(rawValue: 1 << 2)  // RFC 6152
     package static let smtpUTF8 = Self(rawValue: 1 << 3)  // RFC 6531
     package static let enhancedStatusCodes = Self(rawValue: 1 << 4)  // RFC 2034
+    package static let startTLS = Self(rawValue: 1 << 5)  // RFC 3207
 
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
@@ -30,6 +31,7 @@ package struct SMTPExtensions: OptionSet, Sendable {
         if self.contains(.enhancedStatusCodes) {
             lines.append([UInt8]("ENHANCEDSTATUSCODES".utf8))
         }
+        if self.contains(.startTLS) { lines.append([UInt8]("STARTTLS".utf8)) }
         return lines
     }
 }

@@ -13,6 +13,8 @@ package enum SMTPReplyCause: String, CaseIterable, Sendable {
     case unrecognizedCommand = "unrecognized_command"
     case notImplemented = "not_implemented"
     case notOffered = "not_offered"
+    case encryptionRequired = "encryption_required"
+    case authenticationRequired = "authentication_required"
     case badSequence = "bad_sequence"
     case badSyntax = "bad_syntax"
     case badAddress = "bad_address"

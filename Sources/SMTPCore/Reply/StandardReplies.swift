@@ -100,6 +100,36 @@ package enum StandardReplies {
         .notOffered,
         "STARTTLS is not offered"
     )
+    /// RFC 3207 §4.
+    package static let readyToStartTLS = reply(220, (2, 0, 0), .none, "Ready to start TLS")
+    /// RFC 3207 §4.2.
+    package static let alreadyEncrypted = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "TLS is active already"
+    )
+    /// What follows STARTTLS in clear text may be an attacker's: RFC 3207 §4.2.
+    package static let octetsBehindStartTLS = reply(
+        554,
+        (5, 5, 0),
+        .badSequence,
+        "Nothing may follow STARTTLS before its reply, closing connection"
+    )
+    /// RFC 3207 §4.
+    package static let encryptionRequired = reply(
+        530,
+        (5, 7, 0),
+        .encryptionRequired,
+        "Must issue a STARTTLS command first"
+    )
+    /// RFC 4954 §6.
+    package static let authenticationRequired = reply(
+        530,
+        (5, 7, 0),
+        .authenticationRequired,
+        "Authentication required"
+    )
     /// RFC 4954 §4.
     package static let authNotOffered = reply(502, (5, 5, 1), .notOffered, "AUTH is not offered")
     /// RFC 3030 §2: the chunk follows at once, so the connection closes.

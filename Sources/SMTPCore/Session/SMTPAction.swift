@@ -14,6 +14,9 @@ package enum SMTPAction: Equatable, Sendable {
     case reply(SMTPReply)
     /// The transaction is over: drop it, send the reply, call `next` again.
     case resetThenReply(SMTPReply)
+    /// Send the reply and flush; what follows is a TLS handshake: tell `encrypted` when it is done,
+    /// or close if it fails.
+    case startTLS(SMTPReply)
     /// Send the reply, flush, close. Session and transaction are over.
     case replyThenClose(SMTPReply)
     /// Too late: the question was answered or the session is over. Count it, do nothing.
@@ -77,6 +80,8 @@ package enum SMTPWait: Equatable, Sendable {
     case command
     /// The next block of message content. RFC 5321 §4.5.3.2.5: three minutes.
     case content
+    /// The client's part of a TLS handshake.
+    case handshake
     /// Policy's answer; the client is not to blame, and no timer of the session runs.
     case answer
     /// Nothing: the session is over, or has not begun.

@@ -8,6 +8,7 @@ package final class SMTPConfiguration: Sendable {
     package let bareNewline: BareNewlineRule
     package let pathOptions: PathGrammar.Options
     package let commandOptions: SMTPCommandOptions
+    package let requirements: SMTPRequirements
     /// 220, sent when the connect hook granted.
     package let greeting: SMTPReply
     /// 250 to HELO.
@@ -33,13 +34,15 @@ package final class SMTPConfiguration: Sendable {
         extensions: (SMTPSecurity) -> SMTPExtensions = { _ in .standard },
         bareNewline: BareNewlineRule = .reject,
         pathOptions: PathGrammar.Options = [],
-        commandOptions: SMTPCommandOptions = []
+        commandOptions: SMTPCommandOptions = [],
+        requirements: SMTPRequirements = []
     ) {
         self.hostname = hostname
         self.limits = limits
         self.bareNewline = bareNewline
         self.pathOptions = pathOptions
         self.commandOptions = commandOptions
+        self.requirements = requirements
         self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
         self.heloReply = .helo(hostname: hostname)
         var offers: [Offer] = []
@@ -74,6 +77,24 @@ package final class SMTPConfiguration: Sendable {
             maximumMessageOctets: self.limits.maximumMessageOctets
         )
     }
+}
+
+/// What a client must have done before it may send mail.
+package struct SMTPRequirements: OptionSet, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    /// The connection is encrypted.
+    ///
+    /// RFC 3207 §4.
+    package static let encryption = Self(rawValue: 1 << 0)
+    /// The client has authenticated.
+    ///
+    /// RFC 4954 §6.
+    package static let authentication = Self(rawValue: 1 << 1)
 }
 
 /// What a listener tolerates of commands, beside `PathGrammar.Options`.

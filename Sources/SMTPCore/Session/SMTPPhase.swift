@@ -4,6 +4,7 @@
 ///     commands           .commands(Stage)     .command(CommandQuestion, Stage)
 ///     a line             .line(Stage)         .command, once the dialogue is complete
 ///     content            .content(Reception)  .content(ContentQuestion, Reception)
+///     a TLS handshake    .handshake           -
 ///
 /// Each case carries only what exists in it. An event that has no meaning in a phase leaves it as it
 /// is.
@@ -22,6 +23,8 @@ enum SMTPPhase: ~Copyable {
         /// A line of a dialogue, which is no command; the stage is that of the command that began it.
         case line(Stage)
         case content(Reception)
+        /// A TLS handshake; what was known of the client is forgotten with it (RFC 3207 §4.2).
+        case handshake
     }
 
     /// What policy is asked, with what its answer is applied to.
@@ -153,6 +156,7 @@ extension SMTPPhase.Input {
         switch self {
         case .commands(let stage), .line(let stage): stage
         case .content(let reception): .inTransaction(reception.transaction)
+        case .handshake: .connected
         }
     }
 
@@ -160,12 +164,13 @@ extension SMTPPhase.Input {
         switch self {
         case .commands, .line: .command
         case .content: .content
+        case .handshake: .handshake
         }
     }
 
     var reception: SMTPPhase.Reception? {
         switch self {
-        case .commands, .line: nil
+        case .commands, .line, .handshake: nil
         case .content(let reception): reception
         }
     }
@@ -174,7 +179,7 @@ extension SMTPPhase.Input {
     var commandStage: SMTPPhase.Stage? {
         switch self {
         case .commands(let stage): stage
-        case .line, .content: nil
+        case .line, .content, .handshake: nil
         }
     }
 
@@ -182,7 +187,7 @@ extension SMTPPhase.Input {
     var dialogueStage: SMTPPhase.Stage? {
         switch self {
         case .line(let stage): stage
-        case .commands, .content: nil
+        case .commands, .content, .handshake: nil
         }
     }
 
@@ -190,7 +195,7 @@ extension SMTPPhase.Input {
         switch self {
         case .commands: self = .commands(stage)
         case .line: self = .line(stage)
-        case .content: break
+        case .content, .handshake: break
         }
     }
 }

@@ -122,6 +122,7 @@ extension SMTPSession {
         if command.lineOctets > SMTPLimits.commandLineOctets, verb != .mail {
             return self.refuse(StandardReplies.commandLineTooLong)
         }
+        if let reply = self.refusalOfUnmet(verb) { return self.refuse(reply) }
         if octets.contains(.nul, before: command.lineOctets) {
             return self.refuse(StandardReplies.nulInCommand)
         }
@@ -137,7 +138,7 @@ extension SMTPSession {
         case .expn: return self.refuse(StandardReplies.expnNotImplemented)
         case .help: return self.ask(.help, .help(octets.octets(command.line.argument)))
         case .quit: return self.checkQuit(command)
-        case .starttls: return self.refuse(StandardReplies.startTLSNotOffered)
+        case .starttls: return self.checkStartTLS(command)
         case .auth: return self.refuse(StandardReplies.authNotOffered)
         case .bdat:
             // The chunk follows at once and must not be read as commands. RFC 3030 §2.

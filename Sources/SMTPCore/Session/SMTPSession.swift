@@ -129,6 +129,10 @@ extension SMTPSession {
         case .answer:
             return Step(action: .awaitAnswer, consumed: 0)
 
+        case .handshake:
+            // What the TLS library did not decrypt is not from this client.
+            return Step(action: .needOctets, consumed: octets.count)
+
         case .nothing:
             return Step(action: .closed, consumed: octets.count)
         }
@@ -240,7 +244,7 @@ extension SMTPSession {
     /// The client's time is up; stale while a question is open.
     package mutating func timedOut() -> SMTPAction {
         switch self.phase.wait {
-        case .command, .content: self.close(StandardReplies.timeout)
+        case .command, .content, .handshake: self.close(StandardReplies.timeout)
         case .answer, .nothing: .dropStale
         }
     }

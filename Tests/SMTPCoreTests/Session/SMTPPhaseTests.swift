@@ -6,7 +6,7 @@ import Testing
 struct SMTPPhaseTests {
     /// A phase of each kind; the stage is `greeted` where there is one.
     enum Place: String, CaseIterable {
-        case unopened, commands, line, content, noop, header, message, closed
+        case unopened, commands, line, content, handshake, noop, header, message, closed
 
         var phase: SMTPPhase {
             let reception = SMTPPhase.Reception(SMTPTransaction(isSMTPUTF8: false))
@@ -15,6 +15,7 @@ struct SMTPPhaseTests {
             case .commands: return .listening(.commands(.greeted))
             case .line: return .listening(.line(.greeted))
             case .content: return .listening(.content(reception))
+            case .handshake: return .listening(.handshake)
             case .noop: return .asking(.command(.noop, .greeted))
             case .header: return .asking(.content(.headersEnd(isComplete: false), reception))
             case .message: return .asking(.content(.message, reception))
@@ -64,6 +65,16 @@ struct SMTPPhaseTests {
             idle: "false",
             changes: [.unopened: ("true", "unopened"), .noop: ("true", "asking noop, greeted")]
         ) { "\($0.octetsArrivedEarly())" },
+        Event(
+            name: "handshake begun",
+            idle: "false",
+            changes: [.commands: ("true", "handshake")]
+        ) { "\($0.handshakeBegun())" },
+        Event(
+            name: "handshake done",
+            idle: "false",
+            changes: [.unopened: ("true", "unopened"), .handshake: ("true", "commands, connected")]
+        ) { "\($0.handshakeDone())" },
         Event(
             name: "dialogue begun",
             idle: "false",
@@ -144,6 +155,7 @@ struct SMTPPhaseTests {
         case .commands(let stage): "commands, \(stage)"
         case .line(let stage): "line, \(stage)"
         case .content: "content"
+        case .handshake: "handshake"
         }
     }
 
