@@ -17,6 +17,8 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(
     name: "ArgumentParser",
@@ -39,6 +41,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", exact: "2.37.6"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(
@@ -71,6 +74,7 @@ let package = Package(
             name: "Configuration",
             dependencies: ["Addresses", "PolicyProtocol", "System", "TOMLKit"]
         ),
+        .target(name: "TLSCertificates", dependencies: ["Configuration", nioCore, nioSSL]),
         .target(name: "ServiceLog", dependencies: ["Configuration", "System", logging]),
         .target(
             name: "PolicyKit",
@@ -142,14 +146,15 @@ let package = Package(
             name: "Frontend",
             dependencies: [
                 "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore", "SMTPCore",
-                "ServiceLog", "System", arguments, logging, nioCore, nioPosix, signals,
+                "ServiceLog", "System", "TLSCertificates", arguments, logging, nioCore, nioPosix,
+                nioSSL, nioTLS, signals,
             ]
         ),
         .executableTarget(
             name: "Gatepost",
             dependencies: [
                 "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "System",
-                arguments, logging,
+                "TLSCertificates", arguments, logging,
             ]
         ),
         .target(
@@ -162,6 +167,7 @@ let package = Package(
             name: "PolicyProtocolTests",
             dependencies: ["JSON", "PolicyProtocol", "ProtocolTables"]
         ),
+        .testTarget(name: "TLSCertificatesTests", dependencies: ["TLSCertificates"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
         .testTarget(

@@ -32,13 +32,7 @@ extension FrontendConfiguration {
             address: address ?? ListenAddress(host: IPAddress(ipv4: 0), port: 0)
         )
         listener.tls = reader.choice("tls", default: .none)
-        if listener.tls != .none {
-            reader.report(
-                "tls",
-                "\"\(listener.tls.rawValue)\" is not in this version",
-                remedy: "write \"none\", or put a TLS proxy in front"
-            )
-        }
+        listener.requireTLS = reader.bool("require_tls", default: false)
         listener.greetingDelayMS = reader.integer(
             "greeting_delay_ms",
             default: 0,

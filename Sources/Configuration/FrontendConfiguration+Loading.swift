@@ -59,9 +59,11 @@ extension FrontendConfiguration {
         let limits = reader.subtable("limits")
         self.limits = Limits(reading: limits)
         limits.finish()
+        self.tls = Self.tls(reader, folder: folder)
         self.listeners = Self.listeners(reader)
         self.pools = Self.pools(reader)
         self.checkSockets(reader)
+        self.checkTLS(reader)
     }
 
     private static func hostname(_ reader: TOMLReader, controlDirectories: [String]) -> String {

@@ -37,6 +37,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
     package var logFormat: LogFormat = .text
     /// `[limits]`.
     package var limits = Limits()
+    /// `[tls]`.
+    package var tls = TLS()
     /// `[[listener]]`, in the order of the file; at least one.
     package var listeners: [Listener]
     /// `[[pool]]`, in the order in which they are asked; at least one.
@@ -130,8 +132,10 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var name: String
         /// `address`.
         package var address: ListenAddress
-        /// `tls`; only `none` can be loaded in this version.
+        /// `tls`.
         package var tls: TLSMode = .none
+        /// `require_tls`: no mail without TLS (RFC 3207 §4).
+        package var requireTLS = false
         /// `greeting_delay_ms`: how long to hold the banner and listen for a client that talks
         /// early.
         package var greetingDelayMS: Int64 = 0
@@ -168,7 +172,9 @@ package struct FrontendConfiguration: Sendable, Equatable {
 
     package enum TLSMode: String, Sendable, CaseIterable {
         case none
+        /// STARTTLS is offered (RFC 3207).
         case starttls
+        /// The connection begins with a handshake (RFC 8314 §3.3).
         case implicit
     }
 

@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import ServiceLog
 import System
+import TLSCertificates
 import UnixSignals
 
 /// `gatepost-frontend`: listens, speaks SMTP, asks the policy pools.
@@ -33,6 +34,7 @@ struct FrontendCommand: AsyncParsableCommand {
         ProcessSignals.prepare()
         Systemd.prepare()
         let configuration = try self.loadConfiguration()
+        let certificates = try self.loadCertificates(configuration.tls)
         ProgramLog.bootstrap(
             program: "gatepost-frontend",
             level: configuration.logLevel,
@@ -48,7 +50,7 @@ struct FrontendCommand: AsyncParsableCommand {
             load: { try self.loadConfiguration() }
         )
         do {
-            try await lifecycle.run(configuration)
+            try await lifecycle.run(configuration, certificates: certificates)
         } catch let error as SystemError {
             Self.complain("\(error)")
             throw ExitCode(ExitStatus.unavailable)
@@ -76,6 +78,19 @@ struct FrontendCommand: AsyncParsableCommand {
             return configuration
         } catch let errors as ConfigurationErrors {
             Self.complain("\(errors)")
+            throw ExitCode(ExitStatus.configuration)
+        }
+    }
+
+    /// Reads the certificates; if one is not usable, prints all that is wrong and ends the process with
+    /// 78.
+    private func loadCertificates(_ settings: FrontendConfiguration.TLS) throws -> TLSCertificates?
+    {
+        guard !settings.certificates.isEmpty else { return nil }
+        do {
+            return try TLSCertificates(settings, now: Int(UnixTime.milliseconds / 1_000))
+        } catch {
+            Self.complain("\(error)")
             throw ExitCode(ExitStatus.configuration)
         }
     }

@@ -5,6 +5,7 @@ import NIOCore
 import NIOPosix
 import ServiceLog
 import System
+import TLSCertificates
 import UnixSignals
 
 /// What the process does around the event loop, from the start to the last log line.
@@ -19,13 +20,21 @@ struct FrontendLifecycle {
     /// Runs until a signal asks it to stop.
     ///
     /// - Throws: ``SystemError`` when the frontend could not start.
-    func run(_ configuration: FrontendConfiguration) async throws {
+    func run(
+        _ configuration: FrontendConfiguration,
+        certificates: TLSCertificates?
+    ) async throws {
         let logger = Logger(label: "frontend")
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         let (loop, threads) = (self.loop, self.threads)
         let server = try await loop.submit {
             NIOLoopBound(
-                try FrontendServer(configuration: configuration, loop: loop, threads: threads),
+                try FrontendServer(
+                    configuration: configuration,
+                    certificates: certificates,
+                    loop: loop,
+                    threads: threads
+                ),
                 eventLoop: loop
             )
         }

@@ -9,6 +9,7 @@ import PolicyProtocol
 import SMTPCore
 import ServiceLog
 import System
+import TLSCertificates
 
 /// The frontend: its listeners, sessions and pools, all on one event loop.
 ///
@@ -25,6 +26,7 @@ final class FrontendServer {
     private(set) var routes = PoolRoutes([])
     let controlFiles: ControlFiles
     let evidence: PoisonEvidence
+    let tls: TLSService
     private var listeners: [SMTPListener] = []
     private var sessions = SessionRegistry()
     let turns: SessionTurns
@@ -63,8 +65,15 @@ final class FrontendServer {
     /// How long workers may take to say bye when the frontend stops.
     static let workerDrainMS: Int64 = 1_000
 
+    /// `certificates` is `nil` where no listener has TLS.
+    ///
     /// - Throws: ``SystemError`` when the id is taken or a folder cannot be made.
-    init(configuration: FrontendConfiguration, loop: any EventLoop, threads: NIOThreadPool) throws {
+    init(
+        configuration: FrontendConfiguration,
+        certificates: TLSCertificates?,
+        loop: any EventLoop,
+        threads: NIOThreadPool
+    ) throws {
         self.loop = loop
         self.threads = threads
         self.turns = SessionTurns(loop: loop)
@@ -79,6 +88,12 @@ final class FrontendServer {
             pools: configuration.pools
         )
         self.evidence = PoisonEvidence(folder: self.spool.poisonPath, loop: loop, threads: threads)
+        self.tls = TLSService(
+            configuration.tls,
+            certificates,
+            loop: loop,
+            threads: threads
+        )
         let logger = self.logger
         self.controlFiles = ControlFiles(directories: configuration.controlDirectories) { error in
             logger.error(
@@ -139,6 +154,7 @@ final class FrontendServer {
             held += session.heldOctets
         }
         self.memoryMeasured(held)
+        self.tls.timePassed(now)
         switch self.state {
         case .stopping: self.continueShutdown(now)
         case .draining: self.continueDrain(now)
@@ -320,6 +336,7 @@ final class FrontendServer {
     func reload(_ loaded: FrontendConfiguration) {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
+        self.tls.reload(new.tls)
         self.limits.maximumSessions = Self.maximumSessions(new, self.logger)
         self.limits.maximumSessionsPerAddress = new.limits.maximumSessionsPerIP
         self.memory.octets = new.limits.memoryOctets

@@ -147,7 +147,7 @@ import Testing
 
             [[listener]]
             address = "mx.example.org:25"
-            tls = "starttls"
+            # A comment.
 
             [[pool]]
             name = "policy"
@@ -170,8 +170,6 @@ import Testing
                     + #"did you mean "max_errors"?"#,
                 #"config/frontend.toml:9: listener[0].address: "mx.example.org:25" is not an "#
                     + #"address and a port; write "127.0.0.1:2525", or "[::]:25" for both families"#,
-                #"config/frontend.toml:10: listener[0].tls: "starttls" is not in this version; "#
-                    + #"write "none", or put a TLS proxy in front"#,
                 #"config/frontend.toml:14: pool[0].on_failure: "ignore" is not one of its words; "#
                     + #"write "tempfail", "skip", "reject""#,
                 #"config/frontend.toml:15: pool[0].hooks.conect: is not a hook; "#

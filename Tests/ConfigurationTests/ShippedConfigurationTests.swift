@@ -65,19 +65,19 @@ import Testing
         let folder = TestFolder()
         folder.write(
             "frontend.toml",
-            "zzzzzzzzzz = 1\n[limits]\nzzzzzzzzzz = 1\n[[listener]]\n"
+            "zzzzzzzzzz = 1\n[limits]\nzzzzzzzzzz = 1\n[tls]\nzzzzzzzzzz = 1\n[[listener]]\n"
                 + "address = \"127.0.0.1:0\"\nzzzzzzzzzz = 1\n[[pool]]\nname = \"p\"\nzzzzzzzzzz = 1\n"
         )
         let found = problems(in: folder) { () throws(ConfigurationErrors) in
             try FrontendConfiguration.load(directory: folder.path)
         }
-        #expect(found.count == 4)
+        #expect(found.count == 5)
         // Shown as examples, with a space behind the #, for no value of them is a default.
         let examples = [
             "always_asked", "shadow_of", "shadow_queue", "shadow_octets", "shadow_spool_octets",
             "canary_of",
-            "canary_percent", "listener", "limits",
-            "pool",
+            "canary_percent", "listener", "limits", "tls",
+            "pool", "certificate", "chain", "key", "names",
         ]
         for problem in found {
             let keys = problem.split(separator: "one of: ").last ?? ""

@@ -52,6 +52,7 @@ final class EmbeddedFrontend {
         change(&configuration, &listener)
         self.server = try FrontendServer(
             configuration: configuration,
+            certificates: nil,
             loop: self.channel.embeddedEventLoop,
             threads: self.threads
         )

@@ -2,7 +2,7 @@ import Glibc
 import System
 
 /// What identifies a file's content without reading it; equal stamps mean unchanged.
-struct FileStamp: Equatable, Sendable {
+package struct FileStamp: Equatable, Sendable {
     let device: UInt64
     let inode: UInt64
     let size: Int64
@@ -28,7 +28,7 @@ struct FileStamp: Equatable, Sendable {
     }
 
     /// - Returns: `nil` if there is no such file; other problems show when it is opened.
-    init?(path: String) {
+    package init?(path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         self.init(status)
@@ -45,13 +45,13 @@ struct FileStamp: Equatable, Sendable {
 }
 
 /// Reads files whole, without Foundation.
-enum FileOctets {
+package enum FileOctets {
     /// A configuration file longer than this is a mistake.
     static let maximumOctets = 64 * 1_048_576
 
-    struct Failure: Error, Equatable {
-        let code: Int32
-        let reason: String
+    package struct Failure: Error, Equatable {
+        package let code: Int32
+        package let reason: String
 
         init(code: Int32 = errno) {
             self.code = code
@@ -67,7 +67,8 @@ enum FileOctets {
     }
 
     /// Opens, reads and closes `path`; the stamp belongs to the octets that were read.
-    static func read(_ path: String) throws(Failure) -> (octets: [UInt8], stamp: FileStamp) {
+    package static func read(_ path: String) throws(Failure) -> (octets: [UInt8], stamp: FileStamp)
+    {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { throw Failure() }
         defer { close(descriptor) }

@@ -32,10 +32,14 @@ extension SMTPConfiguration {
             hostname: Array(configuration.hostname.utf8),
             greetingText: control.first("smtpgreeting").map { Array($0.utf8) },
             limits: limits,
-            extensions: { _ in extensions },
+            extensions: { security in
+                let hasStartTLS = listener.tls == .starttls && !security.isEncrypted
+                return hasStartTLS ? extensions.union(.startTLS) : extensions
+            },
             bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
             pathOptions: PathGrammar.Options(listener),
-            commandOptions: SMTPCommandOptions(listener)
+            commandOptions: SMTPCommandOptions(listener),
+            requirements: listener.requireTLS ? .encryption : []
         )
     }
 }

@@ -148,6 +148,11 @@ final class SMTPListener {
         guard let refusal = server.connectionOpened(from: handler) else {
             return handler
         }
+        guard self.configuration.tls != .implicit else {
+            // The client waits for a handshake, and could not read a reply.
+            channel.close(promise: nil)
+            return nil
+        }
         let reply = channel.allocator.buffer(bytes: refusal.reply.wire)
         channel.writeAndFlush(reply).assumeIsolated().whenComplete { _ in
             channel.close(promise: nil)

@@ -12,6 +12,10 @@ extension SMTPSessionHandler {
             if now >= self.lingerUntilMS { self.context?.close(promise: nil) }
             return
         }
+        guard self.phase != .securing else {
+            if now >= self.handshakeUntilMS { self.encryptionFailed(HandshakeTimeout()) }
+            return
+        }
         let limits = self.limits
         let isOver = now - self.openedMS >= limits.sessionTimeoutMS
         if let blocked = self.blockedSinceMS {
@@ -23,7 +27,7 @@ extension SMTPSessionHandler {
             switch self.machine.wait {
             case .command: self.commandTimeoutMS
             case .content: limits.dataTimeoutMS
-            case .answer, .nothing: nil
+            case .answer, .handshake, .nothing: nil
             }
         let isSilent = silence.map { now - self.lastHeardMS >= $0 } ?? false
         guard isSilent || isOver, self.phase != .greetingHeld else { return }
@@ -34,13 +38,16 @@ extension SMTPSessionHandler {
 
     /// The frontend stops: idle sessions end now, a transaction may finish.
     func shutDown() {
-        guard self.phase != .greetingHeld else { return self.endNow(.shutdown) }
+        guard self.phase != .greetingHeld, self.phase != .securing else {
+            return self.endNow(.shutdown)
+        }
         self.perform(self.machine.shutdownRequested())
         self.flush()
     }
 
     /// The time for finishing is up: 421, whatever is going on.
     func shutdownOverdue() {
+        guard self.phase != .securing else { return self.endNow(.shutdown) }
         self.end = .shutdown
         self.tell { $0.cancelQuestion(&$1) }
         self.phase = .parsing

@@ -1,5 +1,7 @@
 import Configuration
 import NIOCore
+import NIOSSL
+import NIOTLS
 import PolicyCore
 import PoolCore
 import SMTPCore
@@ -19,7 +21,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     let server: FrontendServer
-    private let listener: SMTPListener
+    let listener: SMTPListener
     var machine: SMTPSession
     var policy: PolicySession
     /// The pools of the policy session's route.
@@ -58,7 +60,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     var hasMoreActions = false
     /// When the client was last heard, when the session began, and when a half-closed connection is
     /// closed at last; monotonic milliseconds.
-    private(set) var lastHeardMS: Int64
+    var lastHeardMS: Int64
     let openedMS: Int64
     let commandTimeoutMS: Int64
     private(set) var lingerUntilMS = Int64.max
@@ -68,11 +70,18 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// The end was told to policy and to the server.
     private var hasEnded = false
     var end: SessionEnd?
+    /// What stands in the pipeline while a TLS handshake goes on, and until when it may; monotonic
+    /// milliseconds.
+    var handshake: Handshake?
+    var handshakeUntilMS = Int64.max
+    var isEncrypted = false
 
     /// What this handler waits for; what the dialogue waits for is the machine's.
     enum Phase {
         /// The banner is held back to see whether the client talks first.
         case greetingHeld
+        /// A TLS handshake goes on.
+        case securing
         /// Commands and content are parsed as they come.
         case parsing
         /// A question is open, a message is being written, or a reply is held back.
@@ -90,6 +99,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     static let keptOutputOctets = 512
     /// What a session costs that holds nothing: its objects, its channel and what NIO keeps for it.
     static let idleOctets = 8_192
+    /// What TLS adds to that: the buffers of its handler and the state of its library.
+    static let encryptionOctets = 65_536
     /// How long a client has to take its last reply.
     static let lingerMS: Int64 = 2_000
 
@@ -145,7 +156,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// Octets of memory that this session holds, about.
     var heldOctets: Int {
         let waiting = self.blockedSinceMS == nil ? 0 : Self.waitingReplies.high
-        return Self.idleOctets + self.input.storageCapacity + self.output.storageCapacity + waiting
+        return Self.idleOctets + (self.isEncrypted ? Self.encryptionOctets : 0)
+            + self.input.storageCapacity + self.output.storageCapacity + waiting
             + self.content.capacity + (self.message?.heldOctets ?? 0) + self.policy.heldOctets
     }
 }
@@ -165,6 +177,16 @@ extension SMTPSessionHandler {
 
     private func connected(_ context: ChannelHandlerContext) {
         self.server.sessionOpened(self)
+        guard self.phase == .greetingHeld else { return }
+        if self.listener.configuration.tls == .implicit {
+            self.beginHandshake(context)
+        } else {
+            self.opened(context)
+        }
+    }
+
+    /// The connection is open, and encrypted if it begins with TLS: holds the banner back, or sends it.
+    func opened(_ context: ChannelHandlerContext) {
         let client = self.clientAddress
         let delay = self.listener.greetingDelayMS(for: client, now: self.server.nowMS)
         guard delay > 0 else { return self.greet() }
@@ -187,11 +209,12 @@ extension SMTPSessionHandler {
         case .waiting:
             self.machine.octetsArrivedEarly()
             self.updateReading()
-        case .closing: self.input = ByteBuffer()
+        case .closing, .securing: self.input = ByteBuffer()
         }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is TLSUserEvent { return self.handshakeCompleted(context) }
         guard case ChannelEvent.inputClosed? = event as? ChannelEvent else {
             return context.fireUserInboundEventTriggered(event)
         }
@@ -199,7 +222,7 @@ extension SMTPSessionHandler {
         // The client may still read: what it sent before the end is answered.
         switch self.phase {
         case .parsing: self.parse()
-        case .greetingHeld: context.close(promise: nil)
+        case .greetingHeld, .securing: context.close(promise: nil)
         case .closing: if self.isLastReplyWritten { context.close(promise: nil) }
         case .waiting: break
         }
@@ -217,6 +240,9 @@ extension SMTPSessionHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Many clients close a connection without saying so by TLS; a message ends with its final dot.
+        if case NIOSSLError.uncleanShutdown = error { return }
+        self.encryptionFailed(error)
         context.close(promise: nil)
     }
 
@@ -227,7 +253,7 @@ extension SMTPSessionHandler {
         switch self.phase {
         case .parsing: self.parse()
         case .waiting where self.isMessageOpen: break
-        case .waiting, .greetingHeld, .closing: self.sessionOver()
+        case .waiting, .greetingHeld, .securing, .closing: self.sessionOver()
         }
     }
 
@@ -357,6 +383,10 @@ extension SMTPSessionHandler {
         case .resetThenReply(let reply):
             self.tell { $0.transactionReset(reply, &$1) }
             self.send(reply)
+        case .startTLS(let reply):
+            self.send(reply)
+            self.flush()
+            if let context = self.context { self.beginHandshake(context) }
         case .replyThenClose(let reply):
             self.summary.closed(by: reply)
             self.send(reply)

@@ -81,6 +81,17 @@ struct SessionSummary {
         }
     }
 
+    /// Logs why a connection could not be encrypted.
+    mutating func handshakeFailed(
+        _ reason: String,
+        facts: SessionFacts,
+        log: (logger: Logger, nowMS: Int64)
+    ) {
+        self.logSparingly("a TLS handshake failed", nil, facts, log) { metadata in
+            metadata["error"] = .string(reason)
+        }
+    }
+
     private mutating func logSparingly(
         _ message: Logger.Message,
         _ transaction: String?,

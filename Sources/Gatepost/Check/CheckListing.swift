@@ -13,7 +13,13 @@ struct CheckListing {
         for listener in frontend.listeners {
             let delay = listener.greetingDelayMS
             let wait = delay > 0 ? ", banner after \(delay) ms" : ""
-            lines.append("listener \(listener.name): \(listener.address)\(wait)")
+            let tls =
+                switch listener.tls {
+                case .none: ""
+                case .starttls: listener.requireTLS ? ", STARTTLS required" : ", STARTTLS"
+                case .implicit: ", TLS"
+                }
+            lines.append("listener \(listener.name): \(listener.address)\(tls)\(wait)")
         }
         for pool in frontend.pools {
             let socket = "\(frontend.runtimeDirectory)/pools/\(pool.name)/\(frontend.id).sock"

@@ -1,11 +1,15 @@
 import Configuration
 import PolicyProtocol
+import System
+import TLSCertificates
 
 /// The files of a configuration folder, loaded together.
 struct ConfigurationReport {
     let frontend: FrontendConfiguration
     let worker: WorkerConfiguration
     let plugins: PluginsFile
+    /// `nil` where the frontend has no certificate.
+    let certificates: TLSCertificates?
 
     /// Loads everything that can be checked without starting a plugin.
     ///
@@ -34,8 +38,21 @@ struct ConfigurationReport {
         }
         let files = ControlFiles(directories: directories) { _ in }
         problems += FrontendControls.problems(in: files).filter { !problems.contains($0) }
+        let certificates = frontend.flatMap { frontend in
+            frontend.tls.certificates.isEmpty
+                ? nil
+                : collect { () throws(ConfigurationErrors) in
+                    try TLSCertificates(frontend.tls, now: Int(UnixTime.milliseconds / 1_000))
+                }
+        }
         guard let frontend, let worker, let plugins else { return (nil, problems) }
-        return (Self(frontend: frontend, worker: worker, plugins: plugins), problems)
+        let report = Self(
+            frontend: frontend,
+            worker: worker,
+            plugins: plugins,
+            certificates: certificates
+        )
+        return (report, problems)
     }
 
     /// Settings that are allowed but look like mistakes.
@@ -58,7 +75,18 @@ struct ConfigurationReport {
                 warnings.append("pool \(pool.name): failures at \(list) count as consent (skip)")
             }
         }
-        return warnings + self.greetingWarnings
+        return warnings + self.certificateWarnings + self.greetingWarnings
+    }
+
+    /// Warns of certificates that are not valid, and of one that is missing for the frontend's name.
+    private var certificateWarnings: [String] {
+        guard let certificates = self.certificates else { return [] }
+        guard !certificates.has(name: self.frontend.hostname) else { return certificates.warnings }
+        let missing =
+            "frontend.toml: tls.certificate: no certificate has the name "
+            + "\(self.frontend.hostname), which stands in the greeting; clients that verify will not "
+            + "send mail"
+        return certificates.warnings + [missing]
     }
 
     /// Warns of `wait` in a plugin's line, which has no effect: the frontend delays the greeting,

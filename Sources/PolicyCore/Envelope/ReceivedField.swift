@@ -12,6 +12,8 @@ struct ReceivedField {
     var hostname: [UInt8]
     /// A name of RFC 3848 or RFC 6531, such as SMTP, ESMTP or UTF8SMTP.
     var protocolName: String
+    /// The cipher suite; `nil` without TLS.
+    var cipher: String?
     var transactionID: String
     /// The recipient, when there is exactly one; `nil` keeps the others private.
     var recipient: [UInt8]?
@@ -46,9 +48,25 @@ struct ReceivedField {
             text.append(contentsOf: recipient.map { $0 < 0x20 || $0 == 0x7F ? 0x3F : $0 })
             text.append(UInt8(ascii: ">"))
         }
+        if let cipher = self.cipher {
+            text.append(contentsOf: "\r\n\ttls ".utf8)
+            text.append(contentsOf: cipher.utf8)
+        }
         text.append(contentsOf: ";\r\n\t".utf8)
         text.append(contentsOf: self.date)
         return text
+    }
+
+    /// The name of the protocol that a session used (RFC 3848 §1, RFC 6531 §4.3).
+    static func protocolName(
+        isUTF8: Bool,
+        isHELO: Bool,
+        isEncrypted: Bool,
+        isAuthenticated: Bool
+    ) -> String {
+        guard isUTF8 || !isHELO else { return "SMTP" }
+        let name = isUTF8 ? "UTF8SMTP" : "ESMTP"
+        return name + (isEncrypted ? "S" : "") + (isAuthenticated ? "A" : "")
     }
 
     /// Appends a name that the client gave; `?` stands for white space, controls, 8-bit octets and

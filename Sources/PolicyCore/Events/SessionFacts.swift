@@ -34,6 +34,8 @@ package struct SessionFacts {
     package internal(set) var hello: (verb: String, name: [UInt8])? {
         didSet { self.fixedOctets = 0 }
     }
+    /// `nil` while the connection is not encrypted.
+    package internal(set) var tls: TLSFacts? { didSet { self.fixedOctets = 0 } }
     var isRelay = false { didSet { self.fixedOctets = 0 } }
     package internal(set) var isEarlyTalker = false {
         didSet { if self.isEarlyTalker != oldValue { self.fixedOctets = 0 } }
@@ -133,7 +135,7 @@ package struct SessionFacts {
             self.text.null()
         }
         self.text.key("tls")
-        self.text.null()
+        if let tls = self.tls { tls.encode(into: &self.text) } else { self.text.null() }
         self.text.key("auth")
         self.text.null()
         self.text.key("relay")

@@ -54,8 +54,13 @@ extension PolicySession {
             clientName: self.facts.clientName,
             clientAddress: self.facts.client.ip,
             hostname: self.smtp.hostname,
-            protocolName: self.transaction?.isSMTPUTF8 ?? false
-                ? "UTF8SMTP" : self.facts.hello?.verb == "HELO" ? "SMTP" : "ESMTP",
+            protocolName: ReceivedField.protocolName(
+                isUTF8: self.transaction?.isSMTPUTF8 ?? false,
+                isHELO: self.facts.hello?.verb == "HELO",
+                isEncrypted: self.facts.tls != nil,
+                isAuthenticated: false
+            ),
+            cipher: self.facts.tls?.cipher,
             transactionID: self.transaction?.id ?? self.facts.id,
             recipient: recipients.count == 1 ? recipients[0].address.address : nil,
             date: self.date

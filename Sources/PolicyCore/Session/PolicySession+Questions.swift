@@ -113,6 +113,17 @@ extension PolicySession {
     /// The client sent octets before it had the reply that it had to wait for (RFC 5321 §4.3.1).
     package mutating func clientTalkedEarly() { self.facts.isEarlyTalker = true }
 
+    /// The connection is encrypted: the client has to greet again, and a transaction is over.
+    ///
+    /// - Note: RFC 3207 §4.2.
+    package mutating func encrypted(_ tls: TLSFacts, _ actions: inout [Action]) {
+        self.facts.tls = tls
+        self.facts.hello = nil
+        if self.isInTransaction {
+            self.endTransaction("starttls", decider: nil, reply: nil, &actions)
+        }
+    }
+
     /// A proxy named the client that it speaks for: before `connect` is asked, or instead of the client
     /// that was asked about.
     ///

@@ -1,0 +1,91 @@
+import Configuration
+import NIOCore
+import NIOSSL
+import PolicyCore
+import SMTPCore
+
+// MARK: - Encrypting the connection
+
+extension SMTPSessionHandler {
+    /// Puts TLS between the socket and this handler: what arrives from now on is a handshake.
+    ///
+    /// What was sent before is with the channel already.
+    func beginHandshake(_ context: ChannelHandlerContext) {
+        guard let tls = self.server.tls.context else { return self.endNow(.refused) }
+        self.phase = .securing
+        self.handshakeUntilMS = self.server.nowMS + self.server.tls.handshakeTimeoutMS
+        let observer = HelloObserver()
+        let handler = NIOSSLServerHandler(context: tls)
+        self.handshake = Handshake(observer: observer, handler: handler)
+        let pipeline = context.channel.pipeline.syncOperations
+        do {
+            try pipeline.addHandler(handler, position: .first)
+            // The handler of a channel that is active begins at once; the ClientHello comes later.
+            try pipeline.addHandler(observer, position: .first)
+        } catch {
+            self.endNow(.refused)
+        }
+    }
+
+    /// What stands in the pipeline during a handshake.
+    struct Handshake {
+        let observer: HelloObserver
+        let handler: NIOSSLServerHandler
+    }
+
+    /// The handshake is done: the session begins again, or begins at all.
+    func handshakeCompleted(_ context: ChannelHandlerContext) {
+        guard self.phase == .securing, let handshake = self.handshake else { return }
+        self.handshake = nil
+        self.handshakeUntilMS = .max
+        let facts = TLSFacts(handshake)
+        context.pipeline.syncOperations.removeHandler(handshake.observer, promise: nil)
+        self.isEncrypted = true
+        self.lastHeardMS = self.server.nowMS
+        let wasOpened = self.machine.wait == .handshake
+        guard self.machine.encrypted() else { return self.endNow(.refused) }
+        self.tell { $0.encrypted(facts, &$1) }
+        if wasOpened {
+            self.phase = .parsing
+            self.parse()
+        } else {
+            self.phase = .greetingHeld
+            self.opened(context)
+        }
+    }
+
+    /// The handshake failed, or the client closed the connection without saying so by TLS.
+    func encryptionFailed(_ error: any Error) {
+        guard self.phase == .securing else { return }
+        self.summary.handshakeFailed(
+            "\(error)",
+            facts: self.policy.facts,
+            log: (self.server.logger, self.server.nowMS)
+        )
+        self.endNow(.refused)
+    }
+}
+
+/// `handshake_timeout_ms` are over.
+struct HandshakeTimeout: Error, CustomStringConvertible {
+    var description: String { "the client did not finish the handshake in time" }
+}
+
+extension TLSFacts {
+    init(_ handshake: SMTPSessionHandler.Handshake) {
+        let records = handshake.observer.records
+        let version: String? =
+            switch handshake.handler.tlsVersion {
+            case .tlsv1: "TLSv1"
+            case .tlsv11: "TLSv1.1"
+            case .tlsv12: "TLSv1.2"
+            case .tlsv13: "TLSv1.3"
+            case nil: nil
+            }
+        self.init(
+            version: version ?? "TLS",
+            cipher: records.cipher.flatMap { TLSCipher(code: $0)?.description },
+            serverName: records.serverName
+        )
+    }
+}

@@ -1,0 +1,87 @@
+import Configuration
+import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import ServiceLog
+import System
+import TLSCertificates
+
+/// The certificates in force, and the look at their files.
+///
+/// Confined to the event loop; files are read on the thread pool. Sessions that began keep what they
+/// began with. A file that is not usable is logged, and the last good certificates stay in force.
+final class TLSService {
+    private(set) var certificates: TLSCertificates?
+    private var settings: FrontendConfiguration.TLS
+    private let loop: any EventLoop
+    private let threads: NIOThreadPool
+    private let logger: Logger
+    /// Monotonic milliseconds.
+    private var lookedMS: Int64 = 0
+    private var isLooking = false
+
+    /// Begins with `certificates`; `nil` where there are none.
+    init(
+        _ settings: FrontendConfiguration.TLS,
+        _ certificates: TLSCertificates?,
+        loop: any EventLoop,
+        threads: NIOThreadPool
+    ) {
+        self.settings = settings
+        self.certificates = certificates
+        self.loop = loop
+        self.threads = threads
+        self.logger = Logger(label: "tls")
+        for warning in certificates?.warnings ?? [] { self.logger.warning("\(warning)") }
+    }
+
+    /// What a new connection is encrypted with; `nil` where there is no certificate.
+    var context: NIOSSLContext? { self.certificates?.context }
+
+    var handshakeTimeoutMS: Int64 { self.settings.handshakeTimeoutMS }
+
+    /// Looks at the files when `reload_ms` have passed since the last look.
+    func timePassed(_ nowMS: Int64) {
+        let interval = self.settings.reloadMS
+        guard interval > 0, nowMS - self.lookedMS >= interval, !self.isLooking else { return }
+        self.lookedMS = nowMS
+        self.load(self.settings, always: false)
+    }
+
+    /// SIGHUP: new settings, and the files are read whatever their stamps say.
+    func reload(_ settings: FrontendConfiguration.TLS) { self.load(settings, always: true) }
+
+    private func load(_ settings: FrontendConfiguration.TLS, always: Bool) {
+        guard !settings.certificates.isEmpty else { return }
+        let current = self.certificates
+        self.isLooking = true
+        self.threads.runIfActive(eventLoop: self.loop) { () -> TLSCertificates? in
+            if !always, let current, !current.haveFilesChanged(settings) { return nil }
+            return try TLSCertificates(settings, now: Int(UnixTime.milliseconds / 1_000))
+        }
+        .assumeIsolated()
+        .whenComplete { result in
+            self.isLooking = false
+            switch result {
+            case .success(nil): break
+            case .success(let certificates?):
+                self.settings = settings
+                self.certificates = certificates
+                for warning in certificates.warnings { self.logger.warning("\(warning)") }
+                self.logger.notice(
+                    "certificates loaded",
+                    metadata: ["names": "\(certificates.names.joined(separator: " "))"]
+                )
+            case .failure(let error):
+                self.logger.error(
+                    "certificates cannot be loaded, the last good ones stay in force",
+                    metadata: ["error": "\(error)"]
+                )
+            }
+        }
+    }
+}
+
+@available(*, unavailable)
+extension TLSService: Sendable {}

@@ -1,0 +1,96 @@
+import Testing
+
+@testable import Configuration
+
+/// `[tls]`, and the keys of a listener that belong to it.
+@Suite struct TLSConfigurationTests {
+    let folder = TestFolder()
+
+    private func load(_ toml: String) throws -> FrontendConfiguration {
+        self.folder.write("frontend.toml", toml)
+        return try FrontendConfiguration.load(directory: self.folder.path)
+    }
+
+    private func problems(_ toml: String) -> [String] {
+        self.folder.write("frontend.toml", toml)
+        return ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
+            try FrontendConfiguration.load(directory: self.folder.path)
+        }
+    }
+
+    @Test func `every key is read`() throws {
+        let configuration = try self.load(
+            """
+            [tls]
+            minimum_version = "1.3"
+            ciphers = ["TLS_RSA_WITH_AES_128_GCM_SHA256"]
+            handshake_timeout_ms = 5000
+            reload_ms = 0
+            [[tls.certificate]]
+            chain = "tls/mx.pem"
+            key = "/etc/ssl/mx.key"
+            names = ["MX1.example.com"]
+            [[listener]]
+            address = "127.0.0.1:2525"
+            tls = "starttls"
+            require_tls = true
+            [[listener]]
+            address = "127.0.0.1:2465"
+            tls = "implicit"
+            """
+        )
+        let tls = configuration.tls
+        #expect(tls.minimumVersion == .tls13)
+        #expect(tls.ciphers.map(\.code) == [0x009C])
+        #expect(tls.handshakeTimeoutMS == 5_000 && tls.reloadMS == 0)
+        #expect(
+            tls.certificates == [
+                FrontendConfiguration.TLS.Certificate(
+                    chain: "\(self.folder.base)/tls/mx.pem",
+                    key: "/etc/ssl/mx.key",
+                    names: ["mx1.example.com"]
+                )
+            ]
+        )
+        #expect(configuration.listeners.map(\.tls) == [.starttls, .implicit])
+        #expect(configuration.listeners.map(\.requireTLS) == [true, false])
+    }
+
+    @Test func `the defaults have forward secrecy and TLS 1.2`() throws {
+        let tls = try self.load("").tls
+        #expect(tls == FrontendConfiguration.TLS())
+        #expect(tls.minimumVersion == .tls12 && tls.certificates.isEmpty)
+        #expect(
+            tls.ciphers.count == 10 && tls.ciphers.allSatisfy { $0.description.contains("ECDHE") }
+        )
+    }
+
+    @Test(arguments: [
+        ("[[listener]]\naddress = \"[::]:25\"\ntls = \"starttls\"", "listener[0].tls"),
+        ("[[listener]]\naddress = \"[::]:25\"\nrequire_tls = true", "listener[0].require_tls"),
+        ("[tls]\nciphers = [\"TLS_AES_128_GCM_SHA256\"]", "tls.ciphers"),
+        ("[tls]\nciphers = [\"ALL:!aNULL\"]", "tls.ciphers"),
+        ("[tls]\nciphers = []", "tls.ciphers"),
+        ("[tls]\nminimum_version = \"1.1\"", "tls.minimum_version"),
+        ("[[tls.certificate]]\nchain = \"a\"", "tls.certificate[0].key"),
+        ("[[tls.certificate]]\nkey = \"a\"", "tls.certificate[0].chain"),
+        ("[tls]\nhandshake_timeout_ms = 1", "tls.handshake_timeout_ms"),
+    ])
+    func `a mistake is named`(toml: String, key: String) throws {
+        let problems = self.problems(toml)
+        #expect(problems.count == 1)
+        #expect(problems.first?.contains(" \(key): ") == true)
+    }
+
+    @Test func `each cipher suite has one number and one name`() {
+        let all = TLSCipher.configurable
+        #expect(Set(all.map(\.code)).count == all.count)
+        #expect(Set(all.map(\.description)).count == all.count)
+        for cipher in all {
+            #expect(TLSCipher(code: cipher.code) == cipher)
+            #expect(TLSCipher(name: cipher.description) == cipher)
+        }
+        #expect(TLSCipher(code: 0x1301)?.description == "TLS_AES_128_GCM_SHA256")
+        #expect(TLSCipher(code: 0x0000) == nil && TLSCipher(name: "TLS_AES_128_GCM_SHA256") == nil)
+    }
+}

@@ -1,0 +1,50 @@
+"""Certificates for tests, made by the `openssl` program."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A self-signed certificate and its key, in PEM."""
+
+    chain: Path
+    key: Path
+
+    @property
+    def toml(self) -> dict[str, str]:
+        return {"chain": str(self.chain), "key": str(self.key)}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate in DER, in lower-case hexadecimal digits."""
+        return fingerprint(self.chain.read_bytes())
+
+
+def fingerprint(pem: bytes) -> str:
+    import hashlib
+    import ssl
+
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()
+
+
+def make(folder: Path, name: str, *names: str, days: int = 30) -> Certificate:
+    """Makes `<name>.pem` and `<name>.key` for `names`; `days` of -1: expired."""
+    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
+    _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    request = folder / f"{name}.csr"
+    alternative = ",".join(f"DNS:{each}" for each in names or (name,))
+    subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative}")
+    _openssl("req", "-new", "-key", key, "-out", request, *subject)
+    _openssl(
+        *("x509", "-req", "-in", request, "-signkey", key, "-out", chain, "-days", days),
+        *("-copy_extensions", "copy"),
+    )
+    return Certificate(chain, key)
+
+
+def _openssl(*words: object) -> None:
+    done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
