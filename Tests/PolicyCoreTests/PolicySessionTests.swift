@@ -180,6 +180,22 @@ import Testing
         #expect(Self.recipientsTold(play) == 2)
     }
 
+    @Test func `a recipient that is granted twice counts twice for the limit`() {
+        var limits = SMTPLimits()
+        limits.maximumRecipients = 2
+        let pools = PlayedPools()
+        pools.register(asked: [.rcpt])
+        let play = self.play(pools, SMTPConfiguration(hostname: [], limits: limits))
+        play.send("MAIL FROM:<a@b>")
+        for _ in 1...2 {
+            play.send("RCPT TO:<c@d>")
+            play.grant()
+        }
+        #expect(play.recipients.count == 1 && Self.recipientsTold(play) == 2)
+        play.send("RCPT TO:<c@d>")
+        #expect(play.replies.last == StandardReplies.tooManyRecipients)
+    }
+
     @Test func `a worker cannot add more recipients than there may be`() {
         var limits = SMTPLimits()
         limits.maximumRecipients = 2

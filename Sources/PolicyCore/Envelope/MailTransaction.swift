@@ -105,6 +105,12 @@ package struct MailTransaction {
     /// Those granted or added, each once, in that order.
     package var recipients: [EnvelopeRecipient] { self.recipientList.entries }
 
+    /// How many recipients count for the limit: one that RCPT granted twice counts twice, so that a
+    /// client cannot repeat it without end.
+    ///
+    /// What a worker adds or removes sets it to the number of recipients.
+    private(set) var countedRecipients = 0
+
     /// RCPT asks about `address`; its id is never given to another.
     mutating func propose(_ address: EnvelopeAddress) {
         self.lastRecipientID += 1
@@ -113,10 +119,10 @@ package struct MailTransaction {
 
     /// RCPT was answered; a recipient that is there already stays the one that it is.
     mutating func candidateAnswered(isGranted: Bool) {
-        if isGranted, let candidate = self.candidate, !self.recipientList.contains(candidate) {
-            self.recipientList.append(candidate)
-        }
-        self.candidate = nil
+        defer { self.candidate = nil }
+        guard isGranted, let candidate = self.candidate else { return }
+        self.countedRecipients += 1
+        if !self.recipientList.contains(candidate) { self.recipientList.append(candidate) }
     }
 
     /// Adds a recipient of a worker's.
@@ -138,7 +144,10 @@ package struct MailTransaction {
     }
 
     /// A worker's actions have all been applied: of recipients that are the same the first stays.
-    mutating func dropRepeatedRecipients() { self.recipientList.dropRepeated() }
+    mutating func dropRepeatedRecipients() {
+        self.recipientList.dropRepeated()
+        self.countedRecipients = self.recipients.count
+    }
 
     // MARK: - Header
 

@@ -32,8 +32,8 @@ extension PolicySession {
         case hold(milliseconds: Int64)
         /// DATA was granted: a message begins.
         case beginMessage
-        /// Tell the SMTP session what came of the question at the hook, and how many recipients the
-        /// envelope has with that; then tell `replied`.
+        /// Tell the SMTP session what came of the question at the hook, and how many recipients count
+        /// with that; then tell `replied`.
         case answer(SMTPOutcome, at: Hook, recipients: Int)
         /// A question was answered with a refusal: for the log.
         indirect case refused(Refusal)

@@ -94,7 +94,7 @@ extension PolicySession {
         self.proposal = .none
         self.decision = decision
         self.phase = .answered(hook, isRefusal: !outcome.isGrant)
-        let recipients = self.transaction?.recipients.count ?? 0
+        let recipients = self.transaction?.countedRecipients ?? 0
         actions.append(.answer(outcome, at: hook, recipients: recipients))
     }
 

@@ -18,7 +18,7 @@ extension SMTPPhase {
         case dropStale
     }
 
-    /// Applies what policy decided; the envelope has `recipients` recipients with it.
+    /// Applies what policy decided; `recipients` count with it.
     mutating func answered(_ outcome: SMTPOutcome, recipients: Int) -> AnswerAction {
         switch consume self {
         case .asking(.command(let question, let stage)):

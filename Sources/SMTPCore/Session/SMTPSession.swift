@@ -206,8 +206,8 @@ extension SMTPSession {
     ///
     /// - Parameters:
     ///   - outcome: What policy decided.
-    ///   - recipients: How many recipients the envelope has with this answer. The policy session owns
-    ///     the envelope; the count is not kept up here.
+    ///   - recipients: How many recipients of the transaction count with this answer. The policy session
+    ///     owns the envelope; the number is not kept up here.
     ///   - questionID: The number of the question when it was asked; another number than the open
     ///     question's is dropped as stale. `nil` answers whatever is open.
     /// - Returns: What to do; it may be the next question.

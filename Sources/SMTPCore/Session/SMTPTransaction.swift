@@ -4,7 +4,7 @@
 package struct SMTPTransaction: Equatable, Sendable {
     /// MAIL said SMTPUTF8: addresses beyond ASCII may follow.
     package let isSMTPUTF8: Bool
-    /// Recipients of the envelope, as the answer to the last command told.
+    /// The recipients that count, as the answer to the last command told.
     package var recipients = 0
     /// A recipient was refused, so that DATA can say why there is none.
     package var hasRefusedRecipients = false
