@@ -101,10 +101,11 @@ def _milter(folder: pathlib.Path):
 
 
 @contextlib.contextmanager
-def postfix_with_milter(queue: bool = False, milter: bool = True):
+def postfix_with_milter(queue: bool = False, milter: bool = True, certificate=None):
     """A private Postfix: smtpd and one C milter, before a sink (proxy) or its own fsynced queue.
 
     Milter and sink are reached by Unix sockets: over TCP they wait for delayed acknowledgements of 40 ms.
+    With a `certificate` it begins with TLS.
     With `queue` delivered mail is discarded by Postfix's discard(8), so that only receiving counts.
     """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-postfix-", dir=DISK))
@@ -121,6 +122,12 @@ def postfix_with_milter(queue: bool = False, milter: bool = True):
         if not queue:
             sink = stack.enter_context(smtp_sink(folder / "sink.sock"))
             proxy = f" -o smtpd_proxy_filter=unix:{sink}"
+        tls = (
+            "smtpd_tls_wrappermode = yes\nsmtpd_tls_security_level = encrypt\n"
+            f"smtpd_tls_chain_files = {certificate.key} {certificate.chain}\n"
+            if certificate
+            else ""
+        )
         filters = stack.enter_context(_milter(folder)) if milter else ""
         (etc / "main.cf").write_text(
             f"""compatibility_level = 3.6
@@ -145,7 +152,7 @@ message_size_limit = 0
 relay_transport = discard
 maillog_file = /dev/null
 maillog_file_prefixes = /dev
-"""
+{tls}"""
         )
         (etc / "master.cf").write_text(
             f"""127.0.0.1:{port} inet n - n - 100 smtpd{proxy}
@@ -164,12 +171,13 @@ retry unix - - n - - error
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
+tlsmgr unix - - n 1000? 1 tlsmgr
 """
         )
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(["postfix", "-c", str(etc), "start"], check=True, **quiet)
         stack.callback(subprocess.run, ["postfix", "-c", str(etc), "abort"], check=False, **quiet)
-        wait_for(port)
+        wait_for(port, greets=not certificate)
         yield port
 
 

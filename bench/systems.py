@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests" / "EndToEnd"))
 sys.path.insert(0, str(ROOT / "bench"))
 
+from harness.certificates import Certificate  # noqa: E402
 from harness.gatepost import BINARIES, Gatepost  # noqa: E402
 from harness.maildir import Maildir  # noqa: E402
 from harness.program import Program  # noqa: E402
@@ -32,6 +33,8 @@ class System:
 
     name: str
     port: int
+    #: Where TLS begins with the first octet; 0 if nowhere.
+    tls_port: int = 0
     #: Its processes by role, if they are ours to look at.
     programs: dict[str, list[Program]] = field(default_factory=dict)
     #: Called between two rounds.
@@ -79,6 +82,7 @@ def gatepost(
     workers: int = 1,
     spool: str = peers.DISK,
     limits: dict[str, int] | None = None,
+    certificate: Certificate | None = None,
 ) -> Iterator[System]:
     """A frontend and its workers; logs only errors, as every system here.
 
@@ -95,6 +99,12 @@ def gatepost(
         server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **(LARGE | (limits or {})))
         server.pool["minimum_workers"] = workers
         server.frontend_toml["log_level"] = "warning"
+        tls_port = peers.free_port() if certificate else 0
+        if certificate:
+            server.frontend_toml["tls"] = {"certificate": [certificate.toml]}
+            server.frontend_toml["listener"].append(
+                {"name": "tls", "address": f"127.0.0.1:{tls_port}", "tls": "implicit"}
+            )
         frontend = server.frontend(ready=False)
         started = [
             worker(server)
@@ -115,7 +125,8 @@ def gatepost(
                 new.mkdir()
 
         roles = {"frontend": [frontend], "workers": started}
-        yield System(name, server.port, roles, clean if server.maildir.path.exists() else lambda: None)
+        clean_up = clean if server.maildir.path.exists() else lambda: None
+        yield System(name, server.port, tls_port, roles, clean_up)
         server.stop()
     finally:
         server.remove()

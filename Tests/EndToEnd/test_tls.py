@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import smtplib
@@ -10,11 +11,13 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from harness import certificates
 from harness.gatepost import BINARIES, Gatepost
+from harness.peers import Postfix
 from harness.ports import free_port
 from harness.waiting import wait_until
 from harness.wire import accepting
@@ -319,6 +322,37 @@ def test_swaks_openssl_and_curl(serving_tls: Installation, tmp_path: Path) -> No
     assert len(gatepost.maildir) == 4
     for message in gatepost.maildir.messages():
         assert b" with ESMTPS id " in message.octets
+
+
+def test_postfix_sends_by_tls(serving_tls: Installation) -> None:
+    gatepost = serving_tls.gatepost
+    with contextlib.closing(
+        Postfix(gatepost.port, "smtp_tls_security_level = encrypt")
+    ) as postfix:
+        postfix.submit(MESSAGE.replace(b"\r\n", b"\n"), "bob@example.net", "alice@example.com")
+        message = gatepost.maildir.take(60)
+    assert b" with ESMTPS id " in message.octets
+
+
+def test_a_scan_finds_no_old_version_and_no_weak_cipher(serving_tls: Installation) -> None:
+    said = run("sslscan", "--no-colour", "--xml=-", f"127.0.0.1:{serving_tls.implicit_port}")
+    scan = ElementTree.fromstring(said[said.index("<?xml") :])
+    versions = {
+        f"{each.get('type')}v{each.get('version')}"
+        for each in scan.iter("protocol")
+        if each.get("enabled") == "1"
+    }
+    assert versions == {"tlsv1.2", "tlsv1.3"}
+    ciphers = list(scan.iter("cipher"))
+    assert ciphers and all(int(each.get("bits", "0")) >= 128 for each in ciphers)
+    assert all(
+        each.get("cipher", "").startswith(("ECDHE-", "TLS_")) for each in ciphers
+    ), [each.get("cipher") for each in ciphers]
+    assert all(each.get("vulnerable") == "0" for each in scan.iter("heartbleed"))
+    assert all(each.get("supported") == "0" for each in scan.iter("compression"))
+    assert all(each.get("supported") == "0" for each in scan.iter("renegotiation")) or all(
+        each.get("secure") == "1" for each in scan.iter("renegotiation")
+    )
 
 
 # `gatepost check`

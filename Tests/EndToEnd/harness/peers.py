@@ -141,7 +141,7 @@ class Postfix:
     Needs root, because postfix(1) does.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gppf", dir="/tmp"))
         self.folder.chmod(0o755)
         self.config = self.folder / "etc"
@@ -157,6 +157,7 @@ class Postfix:
             f"maillog_file_prefixes = {self.folder}\nalias_maps =\nlocal_recipient_maps =\n"
             "smtp_tls_security_level = none\nsmtputf8_enable = yes\n"
             "import_environment = MAIL_CONFIG MAIL_LOGTAG\n"
+            + "".join(f"{setting}\n" for setting in settings)
         )
         service = "{0} {1} {2} - n {3} {4} {5}\n".format
         (self.config / "master.cf").write_text(
@@ -172,6 +173,7 @@ class Postfix:
             + service("error", "unix", "-", "-", "-", "error")
             + service("retry", "unix", "-", "-", "-", "error")
             + service("scache", "unix", "-", "-", 1, "scache")
+            + service("tlsmgr", "unix", "-", "1000?", 1, "tlsmgr")
             + service("postlog", "unix-dgram", "n", "-", 1, "postlogd")
         )
         self._command("start")
