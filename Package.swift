@@ -67,6 +67,7 @@ let package = Package(
         .target(name: "Addresses"),
         .target(name: "DomainNames"),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
+        .target(name: "ProxyProtocol", dependencies: ["Addresses"]),
         .target(name: "PoolCore"),
         .target(name: "SMTPCore"),
         .target(name: "PolicyCore", dependencies: ["JSON", "PolicyProtocol", "SMTPCore"]),
@@ -145,9 +146,9 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore", "SMTPCore",
-                "ServiceLog", "System", "TLSCertificates", arguments, logging, nioCore, nioPosix,
-                nioSSL, nioTLS, signals,
+                "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore",
+                "ProxyProtocol", "SMTPCore", "ServiceLog", "System", "TLSCertificates", arguments,
+                logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
             ]
         ),
         .executableTarget(
@@ -167,6 +168,7 @@ let package = Package(
             name: "PolicyProtocolTests",
             dependencies: ["JSON", "PolicyProtocol", "ProtocolTables"]
         ),
+        .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
         .testTarget(name: "TLSCertificatesTests", dependencies: ["TLSCertificates"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),

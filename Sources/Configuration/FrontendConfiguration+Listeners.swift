@@ -48,6 +48,7 @@ extension FrontendConfiguration {
         listener.greetingDelayExempt = Self.networks(reader, "greeting_delay_exempt")
         listener.extensions = Self.extensions(reader) ?? listener.extensions
         Self.readTolerance(reader, of: &listener)
+        Self.readProxies(reader, of: &listener)
         listener.backlog = reader.integer("backlog", default: listener.backlog, in: 1...65_535)
         return address == nil ? nil : listener
     }
@@ -65,7 +66,7 @@ extension FrontendConfiguration {
         listener.allowLFCommands = isOn("allow_lf_commands")
     }
 
-    private static func networks(_ reader: TOMLReader, _ key: String) -> [IPNetwork] {
+    static func networks(_ reader: TOMLReader, _ key: String) -> [IPNetwork] {
         (reader.strings(key) ?? []).compactMap { text in
             let network = IPNetwork(parsing: text)
             if network == nil {

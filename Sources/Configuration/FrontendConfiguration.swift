@@ -161,6 +161,12 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var allowWordsAfterHello = false
         /// `allow_lf_commands`: a command line may end in LF alone; message content never.
         package var allowLFCommands = false
+        /// `proxy_protocol`: each connection begins with a PROXY header.
+        package var proxyProtocol = false
+        /// `proxy_networks`: from where a PROXY header is taken.
+        package var proxyNetworks: [IPNetwork] = []
+        /// `proxy_timeout_ms`: how long a proxy may take for its header.
+        package var proxyTimeoutMS: Int64 = 5_000
         /// `backlog` of the listening socket.
         package var backlog = 1_024
 

@@ -297,10 +297,32 @@ final class FrontendServer {
     ///
     /// - Returns: Why it is refused; then it is not counted.
     func connectionOpened(from client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
-        let refusal =
-            self.memory.isUsedUp
-            ? .memoryUsedUp : self.limits.sessionOpened(from: client.clientNetwork)
-        if let refusal, let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
+        guard !self.memory.isUsedUp else { return self.refused(client, .memoryUsedUp) }
+        let network =
+            client.listener.configuration.proxyProtocol ? nil : client.clientNetwork
+        if let refusal = self.limits.sessionOpened(from: network) {
+            return self.refused(client, refusal)
+        }
+        client.countedNetwork = network
+        return nil
+    }
+
+    /// A proxy named its client: counts the session for that client's address.
+    ///
+    /// - Returns: Why it is refused; then it is not counted for an address.
+    func clientNamed(_ client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
+        let network = client.clientNetwork
+        if let refusal = self.limits.clientNamed(network) { return self.refused(client, refusal) }
+        client.countedNetwork = network
+        return nil
+    }
+
+    /// Logs that a limit refuses a session.
+    private func refused(
+        _ client: SMTPSessionHandler,
+        _ refusal: ConnectionLimits.Refusal
+    ) -> ConnectionLimits.Refusal {
+        if let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
             var metadata: Logger.Metadata = [
                 "session": "\(client.sessionID)", "client": "\(client.policy.facts.client.ip)",
                 "limit": "\(refusal.key)",
@@ -311,6 +333,20 @@ final class FrontendServer {
         return refusal
     }
 
+    /// Logs that a client outside `proxy_networks` connected to a listener for proxies.
+    func strangerRefused(_ client: SMTPSessionHandler) {
+        guard let suppressed = self.refusalThrottle.admits(now: self.nowMS) else { return }
+        var metadata: Logger.Metadata = [
+            "session": "\(client.sessionID)", "client": "\(client.policy.facts.client.ip)",
+            "listener": "\(client.listener.configuration.name)",
+        ]
+        if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
+        self.logger.warning(
+            "a connection that is not from proxy_networks was closed",
+            metadata: metadata
+        )
+    }
+
     func sessionOpened(_ session: SMTPSessionHandler) {
         self.sessionsOpened += 1
         self.sessions.opened(session)
@@ -319,7 +355,7 @@ final class FrontendServer {
 
     func sessionClosed(_ session: SMTPSessionHandler) {
         self.sessions.closed(session)
-        self.limits.sessionClosed(from: session.clientNetwork)
+        self.limits.sessionClosed(from: session.countedNetwork)
     }
 
     // MARK: - Files

@@ -86,6 +86,73 @@ import Testing
         #expect(isEarlyTalker)
     }
 
+    private static func behindProxy(
+        _ change: (inout FrontendConfiguration.Listener) -> Void = { _ in }
+    ) throws -> EmbeddedFrontend {
+        let connection = try EmbeddedFrontend { _, listener in
+            listener.proxyProtocol = true
+            change(&listener)
+        }
+        try connection.connect()
+        #expect(try connection.replies().codes == [])
+        return connection
+    }
+
+    @Test(arguments: [1, 7, 1_000])
+    func `a proxy names the client, and what follows its header is the client's`(count: Int) throws
+    {
+        let connection = try Self.behindProxy()
+        let sent = Array("PROXY TCP4 203.0.113.9 198.51.100.2 4711 25\r\nHELO c\r\n".utf8)
+        for start in stride(from: 0, to: sent.count, by: count) {
+            let part = sent[start..<min(start + count, sent.count)]
+            try connection.send(String(decoding: part, as: UTF8.self))
+        }
+        #expect(try connection.replies().codes == ["220", "250"])
+        let facts = connection.handler.policy.facts
+        #expect(facts.client == Peer(ip: "203.0.113.9", port: 4711))
+        #expect(facts.server == Peer(ip: "198.51.100.2", port: 25))
+        #expect(facts.proxy == Peer(ip: "192.0.2.1", port: 1))
+        #expect(connection.handler.countedNetwork == "203.0.113.9")
+    }
+
+    @Test func `octets behind a header are early while the banner is held back`() throws {
+        let connection = try Self.behindProxy { $0.greetingDelayMS = 50 }
+        try connection.send("PROXY TCP4 203.0.113.9 198.51.100.2 4711 25\r\nHELO c\r\n")
+        #expect(try connection.replies().codes == ["220", "250"])
+        let isEarlyTalker = connection.handler.policy.facts.isEarlyTalker
+        #expect(isEarlyTalker)
+    }
+
+    @Test func `a proxy that speaks for itself is the client`() throws {
+        let connection = try Self.behindProxy()
+        try connection.send("PROXY UNKNOWN\r\n")
+        #expect(try connection.replies().codes == ["220"])
+        let facts = connection.handler.policy.facts
+        #expect(facts.client == Peer(ip: "192.0.2.1", port: 1))
+        #expect(facts.proxy == nil)
+        #expect(connection.handler.countedNetwork == "192.0.2.1")
+    }
+
+    @Test func `what is no header closes the connection without a word`() throws {
+        let connection = try Self.behindProxy()
+        try connection.send("EHLO c\r\n")
+        #expect(!connection.channel.isActive)
+        #expect(try connection.replies().codes == [])
+        #expect(connection.handler.end == .refused)
+    }
+
+    @Test func `a header that is late closes the connection, and not a moment earlier`() throws {
+        let connection = try Self.behindProxy()
+        try connection.send("PROXY TCP4 ")
+        let until = connection.handler.phaseUntilMS
+        #expect(until == connection.handler.openedMS + 5_000)
+        connection.handler.timePassed(until - 1)
+        #expect(connection.channel.isActive)
+        connection.handler.timePassed(until)
+        #expect(!connection.channel.isActive)
+        #expect(connection.handler.end == .refused)
+    }
+
     @Test func `the banner comes after its delay`() throws {
         let connection = try EmbeddedFrontend { _, listener in listener.greetingDelayMS = 50 }
         try connection.connect()

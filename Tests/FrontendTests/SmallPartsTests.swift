@@ -62,6 +62,19 @@ struct SmallPartsTests {
         #expect(afterAllLeft == nil)
     }
 
+    @Test func `a session counts for an address only when it is known whose it is`() {
+        var limits = ConnectionLimits(maximumSessions: 2, maximumSessionsPerAddress: 1)
+        let opened = [String?.none, nil, nil].map { limits.sessionOpened(from: $0) }
+        #expect(opened == [nil, nil, .tooManySessions])
+        let named = ["a", "a"].map { limits.clientNamed($0) }
+        #expect(named == [nil, .tooManyFromAddress])
+        limits.sessionClosed(from: nil)
+        limits.sessionClosed(from: "a")
+        #expect(limits.sessions == 0)
+        let again = limits.sessionOpened(from: "a")
+        #expect(again == nil)
+    }
+
     @Test func `no limit is a limit of 0, and a refusal names its key`() {
         var limits = ConnectionLimits(maximumSessions: 0, maximumSessionsPerAddress: 0)
         for _ in 0..<1_000 {

@@ -42,23 +42,32 @@ struct ConnectionLimits {
     }
 
     /// Counts a new session, unless it is refused.
-    mutating func sessionOpened(from address: String) -> Refusal? {
+    ///
+    /// `address` is `nil` while it is not known whose session it is: then it counts in all only, until
+    /// ``clientNamed(_:)``.
+    mutating func sessionOpened(from address: String?) -> Refusal? {
         guard self.maximumSessions == 0 || self.sessions < self.maximumSessions else {
             return .tooManySessions
         }
+        if let address, let refusal = self.clientNamed(address) { return refusal }
+        self.sessions += 1
+        return nil
+    }
+
+    /// Counts a session for its address too, unless it is refused.
+    mutating func clientNamed(_ address: String) -> Refusal? {
         let count = self.byAddress[address, default: 0]
         guard self.maximumSessionsPerAddress == 0 || count < self.maximumSessionsPerAddress else {
             return .tooManyFromAddress
         }
         self.byAddress[address] = count + 1
-        self.sessions += 1
         return nil
     }
 
-    /// A session ended that ``sessionOpened(from:)`` counted.
-    mutating func sessionClosed(from address: String) {
+    /// A session ended that ``sessionOpened(from:)`` counted; `address` is what it was counted for.
+    mutating func sessionClosed(from address: String?) {
         self.sessions -= 1
-        guard let count = self.byAddress[address] else { return }
+        guard let address, let count = self.byAddress[address] else { return }
         self.byAddress[address] = count > 1 ? count - 1 : nil
     }
 }

@@ -137,6 +137,14 @@ final class SMTPListener {
         self.passes.passed("\(client)", now: now)
     }
 
+    /// Whether this address may connect: any may, where no proxy is in front.
+    private func isProxy(_ address: IPAddress?) -> Bool {
+        guard self.configuration.proxyProtocol else { return true }
+        return address.map { address in
+            self.configuration.proxyNetworks.contains { $0.contains(address) }
+        } ?? false
+    }
+
     /// The handler for a new connection; `nil` after refusing it.
     private func session(on channel: any Channel, server: FrontendServer) -> SMTPSessionHandler? {
         let handler = SMTPSessionHandler(
@@ -145,6 +153,11 @@ final class SMTPListener {
             client: channel.remoteAddress,
             local: channel.localAddress
         )
+        guard self.isProxy(handler.clientAddress) else {
+            server.strangerRefused(handler)
+            channel.close(promise: nil)
+            return nil
+        }
         guard let refusal = server.connectionOpened(from: handler) else {
             return handler
         }

@@ -13,7 +13,11 @@ extension SMTPSessionHandler {
             return
         }
         guard self.phase != .securing else {
-            if now >= self.handshakeUntilMS { self.encryptionFailed(HandshakeTimeout()) }
+            if now >= self.phaseUntilMS { self.encryptionFailed(HandshakeTimeout()) }
+            return
+        }
+        guard self.phase != .proxyHeader else {
+            if now >= self.phaseUntilMS { self.proxyHeaderRefused("it did not come in time") }
             return
         }
         let limits = self.limits
@@ -38,8 +42,9 @@ extension SMTPSessionHandler {
 
     /// The frontend stops: idle sessions end now, a transaction may finish.
     func shutDown() {
-        guard self.phase != .greetingHeld, self.phase != .securing else {
-            return self.endNow(.shutdown)
+        switch self.phase {
+        case .proxyHeader, .greetingHeld, .securing: return self.endNow(.shutdown)
+        case .parsing, .waiting, .closing: break
         }
         self.perform(self.machine.shutdownRequested())
         self.flush()

@@ -28,7 +28,10 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     let pools: [WorkerPool]
     /// The limits that the session began with.
     let limits: FrontendConfiguration.Limits
-    let clientAddress: IPAddress?
+    /// The client that policy is asked about: the one that a proxy named, where one did.
+    var clientAddress: IPAddress?
+    /// What ``ConnectionLimits`` counts this session under; `nil` before a proxy named its client.
+    var countedNetwork: String?
     var summary = SessionSummary()
     private(set) var context: ChannelHandlerContext?
     var phase = Phase.greetingHeld
@@ -70,14 +73,16 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// The end was told to policy and to the server.
     private var hasEnded = false
     var end: SessionEnd?
-    /// What stands in the pipeline while a TLS handshake goes on, and until when it may; monotonic
-    /// milliseconds.
+    /// What stands in the pipeline while a TLS handshake goes on.
     var handshake: Handshake?
-    var handshakeUntilMS = Int64.max
+    /// Until when a PROXY header or a TLS handshake is waited for; monotonic milliseconds.
+    var phaseUntilMS = Int64.max
     var isEncrypted = false
 
     /// What this handler waits for; what the dialogue waits for is the machine's.
     enum Phase {
+        /// A proxy has to name its client first.
+        case proxyHeader
         /// The banner is held back to see whether the client talks first.
         case greetingHeld
         /// A TLS handshake goes on.
@@ -178,6 +183,15 @@ extension SMTPSessionHandler {
     private func connected(_ context: ChannelHandlerContext) {
         self.server.sessionOpened(self)
         guard self.phase == .greetingHeld else { return }
+        if self.listener.configuration.proxyProtocol {
+            self.awaitProxyHeader()
+        } else {
+            self.begin(context)
+        }
+    }
+
+    /// It is known who the client is: TLS comes first, or the banner.
+    func begin(_ context: ChannelHandlerContext) {
         if self.listener.configuration.tls == .implicit {
             self.beginHandshake(context)
         } else {
@@ -202,6 +216,7 @@ extension SMTPSessionHandler {
         self.lastHeardMS = self.server.nowMS
         self.keep(&octets)
         switch self.phase {
+        case .proxyHeader: self.readProxyHeader(context, self.input)
         case .greetingHeld:
             self.machine.octetsArrivedEarly()
             self.greet()
@@ -222,7 +237,7 @@ extension SMTPSessionHandler {
         // The client may still read: what it sent before the end is answered.
         switch self.phase {
         case .parsing: self.parse()
-        case .greetingHeld, .securing: context.close(promise: nil)
+        case .proxyHeader, .greetingHeld, .securing: context.close(promise: nil)
         case .closing: if self.isLastReplyWritten { context.close(promise: nil) }
         case .waiting: break
         }
@@ -253,7 +268,7 @@ extension SMTPSessionHandler {
         switch self.phase {
         case .parsing: self.parse()
         case .waiting where self.isMessageOpen: break
-        case .waiting, .greetingHeld, .securing, .closing: self.sessionOver()
+        case .waiting, .proxyHeader, .greetingHeld, .securing, .closing: self.sessionOver()
         }
     }
 
@@ -289,6 +304,14 @@ extension SMTPSessionHandler {
             if self.input.readerIndex > self.input.readableBytes { self.input.discardReadBytes() }
             self.input.writeBuffer(&octets)
         }
+    }
+
+    /// What was kept behind the first `count` octets; nothing is kept any more.
+    func takeInput(after count: Int) -> ByteBuffer {
+        var rest = self.input
+        rest.moveReaderIndex(forwardBy: count)
+        self.input = ByteBuffer()
+        return rest
     }
 
     /// Reads only what may be parsed soon.

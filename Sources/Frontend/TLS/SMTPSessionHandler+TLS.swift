@@ -13,7 +13,7 @@ extension SMTPSessionHandler {
     func beginHandshake(_ context: ChannelHandlerContext) {
         guard let tls = self.server.tls.context else { return self.endNow(.refused) }
         self.phase = .securing
-        self.handshakeUntilMS = self.server.nowMS + self.server.tls.handshakeTimeoutMS
+        self.phaseUntilMS = self.server.nowMS + self.server.tls.handshakeTimeoutMS
         let observer = HelloObserver()
         let handler = NIOSSLServerHandler(context: tls)
         self.handshake = Handshake(observer: observer, handler: handler)
@@ -37,7 +37,7 @@ extension SMTPSessionHandler {
     func handshakeCompleted(_ context: ChannelHandlerContext) {
         guard self.phase == .securing, let handshake = self.handshake else { return }
         self.handshake = nil
-        self.handshakeUntilMS = .max
+        self.phaseUntilMS = .max
         let facts = TLSFacts(handshake)
         context.pipeline.syncOperations.removeHandler(handshake.observer, promise: nil)
         self.isEncrypted = true

@@ -92,6 +92,17 @@ struct SessionSummary {
         }
     }
 
+    /// Logs why a PROXY header was not taken.
+    mutating func proxyHeaderRefused(
+        _ reason: String,
+        facts: SessionFacts,
+        log: (logger: Logger, nowMS: Int64)
+    ) {
+        self.logSparingly("a PROXY header was refused", nil, facts, log) { metadata in
+            metadata["error"] = .string(reason)
+        }
+    }
+
     private mutating func logSparingly(
         _ message: Logger.Message,
         _ transaction: String?,
@@ -201,6 +212,7 @@ struct SessionSummary {
             "accepted": .number(self.accepted),
             "not_accepted": .number(self.refused),
         ]
+        if let proxy = facts.proxy { metadata["proxy"] = .string(proxy.ip) }
         if let hello = facts.hello { metadata["helo"] = .octets(hello.name) }
         if facts.isEarlyTalker { metadata["early_talker"] = .stringConvertible(true) }
         if !self.skipped.isEmpty { metadata["skipped"] = "\(self.skipped.joined(separator: ","))" }

@@ -19,7 +19,8 @@ struct CheckListing {
                 case .starttls: listener.requireTLS ? ", STARTTLS required" : ", STARTTLS"
                 case .implicit: ", TLS"
                 }
-            lines.append("listener \(listener.name): \(listener.address)\(tls)\(wait)")
+            let proxy = listener.proxyProtocol ? ", PROXY protocol" : ""
+            lines.append("listener \(listener.name): \(listener.address)\(proxy)\(tls)\(wait)")
         }
         for pool in frontend.pools {
             let socket = "\(frontend.runtimeDirectory)/pools/\(pool.name)/\(frontend.id).sock"

@@ -220,3 +220,31 @@ class Postfix:
 def _is_locked(path: Path) -> bool:
     pid = int(path.read_text().strip() or 0)
     return pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+class HAProxy(Peer):
+    """HAProxy in TCP mode in front of `target`; `option` says what it sends first."""
+
+    def __init__(self, target: int, option: str) -> None:
+        super().__init__("ha")
+        config = self.folder / "haproxy.cfg"
+        config.write_text(
+            "defaults\n  mode tcp\n  timeout connect 20s\n  timeout client 60s\n"
+            f"  timeout server 60s\nlisten smtp\n  bind 127.0.0.1:{self.port}\n"
+            "  unique-id-format %[uuid()]\n"
+            f"  server gatepost 127.0.0.1:{target} {option}\n"
+        )
+        program = self.start(["/usr/sbin/haproxy", "-db", "-f", config])
+        # It ends by SIGTERM with the signal's own exit code.
+        program.expects_exit = 143
+        wait_until(self._listens, 20, lambda: f"HAProxy listening{self.describe()}", 0.05)
+
+    def __enter__(self) -> HAProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
