@@ -62,25 +62,29 @@ let package = Package(
         ),
         .systemLibrary(name: "CLinux"),
         .target(name: "System", dependencies: ["CLinux"]),
+        .target(name: "Octets"),
         .target(name: "JSON", dependencies: ["CJSONC"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON"]),
         .target(name: "Addresses"),
-        .target(name: "DomainNames"),
+        .target(name: "DomainNames", dependencies: ["Octets"]),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
         .target(name: "ProxyProtocol", dependencies: ["Addresses"]),
         .target(name: "PoolCore"),
-        .target(name: "SMTPCore"),
-        .target(name: "PolicyCore", dependencies: ["JSON", "PolicyProtocol", "SMTPCore"]),
+        .target(name: "SMTPCore", dependencies: ["Octets"]),
+        .target(
+            name: "PolicyCore",
+            dependencies: ["JSON", "Octets", "PolicyProtocol", "SMTPCore"]
+        ),
         .target(
             name: "Configuration",
-            dependencies: ["Addresses", "PolicyProtocol", "System", "TOMLKit"]
+            dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
-        .target(name: "TLSCertificates", dependencies: ["Configuration", nioCore, nioSSL]),
+        .target(name: "Certificates", dependencies: ["Configuration", nioCore, nioSSL]),
         .target(name: "ServiceLog", dependencies: ["Configuration", "System", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
-                "Addresses", "Configuration", "DNSResolver", "DomainNames", "JSON",
+                "Addresses", "Configuration", "DNSResolver", "DomainNames", "JSON", "Octets",
                 "PolicyProtocol", "ServiceLog", "System",
                 arguments, logging, nioCore, nioPosix, signals,
             ]
@@ -93,7 +97,7 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Patterns", "PolicyKit", "System",
+                "DomainNames", "Octets", "Patterns", "PolicyKit", "System",
                 nioConcurrency, nioCore, nioPosix,
             ],
             path: "Sources/Plugins",
@@ -146,16 +150,16 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore",
-                "ProxyProtocol", "SMTPCore", "ServiceLog", "System", "TLSCertificates", arguments,
-                logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
+                "Certificates", "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore",
+                "ProxyProtocol", "SMTPCore", "ServiceLog", "System", arguments, logging, nioCore,
+                nioPosix, nioSSL, nioTLS, signals,
             ]
         ),
         .executableTarget(
             name: "Gatepost",
             dependencies: [
                 "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "System",
-                "TLSCertificates", arguments, logging,
+                "Certificates", arguments, logging,
             ]
         ),
         .target(
@@ -169,9 +173,10 @@ let package = Package(
             dependencies: ["JSON", "PolicyProtocol", "ProtocolTables"]
         ),
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
-        .testTarget(name: "TLSCertificatesTests", dependencies: ["TLSCertificates"]),
+        .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
+        .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
-        .testTarget(name: "SMTPCoreTests", dependencies: ["SMTPCore"]),
+        .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
         .testTarget(
             name: "ConfigurationTests",
             dependencies: ["Configuration", "PolicyProtocol"]

@@ -1,4 +1,5 @@
 import Glibc
+import Octets
 import TOMLKit
 
 /// The folder that `--config` names.
@@ -79,16 +80,6 @@ struct ConfigurationFolder {
         let more = reader.strings("control_directories") ?? []
         return [self.directory] + more.map { FilePath.absolute($0, in: self.baseDirectory) }
     }
-
-    static func isLetterOrDigit(_ octet: UInt8) -> Bool {
-        switch octet {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-            UInt8(ascii: "A")...UInt8(ascii: "Z"):
-            true
-        default:
-            false
-        }
-    }
 }
 
 extension TOMLReader {
@@ -98,7 +89,7 @@ extension TOMLReader {
         let isName =
             (1...64).contains(name.utf8.count) && !name.hasPrefix(".")
             && name.utf8.allSatisfy {
-                ConfigurationFolder.isLetterOrDigit($0) || [0x2d, 0x2e, 0x5f].contains($0)
+                $0.isLetterOrDigit || [0x2d, 0x2e, 0x5f].contains($0)
             }
         if isChecked, !isName {
             self.report(

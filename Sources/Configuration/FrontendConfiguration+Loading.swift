@@ -1,3 +1,4 @@
+import Octets
 import System
 
 extension FrontendConfiguration {
@@ -99,7 +100,7 @@ extension FrontendConfiguration {
                 (1...63).contains(label.utf8.count) && !label.hasPrefix("-")
                     && !label.hasSuffix("-")
                     && label.utf8.allSatisfy {
-                        ConfigurationFolder.isLetterOrDigit($0) || $0 == 0x2d
+                        $0.isLetterOrDigit || $0 == 0x2d
                     }
             }
     }

@@ -26,7 +26,7 @@ extension FrontendConfiguration {
             /// `key`, absolute: PEM.
             package var key: String
             /// `names` that a client asks for by SNI, in lower case, perhaps `*.example.org`; empty:
-            /// those in the certificate.
+            /// the names in the certificate.
             package var names: [String]
 
             package init(chain: String, key: String, names: [String] = []) {

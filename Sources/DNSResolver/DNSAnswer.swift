@@ -22,7 +22,7 @@ public enum DNSRecordType: Int32, Sendable, CaseIterable {
 /// What the DNS said, or why it said nothing.
 ///
 /// The four cases are kept apart because mail depends on it: a name that does not exist may be
-/// refused for good, a name that nobody could look up must not be.
+/// refused for good; a name that could not be looked up must not be.
 public enum DNSAnswer: Sendable, Equatable {
     /// At least one record of the type asked for.
     case records([DNSRecord])

@@ -133,7 +133,7 @@ final class ResolverThread {
         _ = poll(&descriptors, nfds_t(descriptors.count), milliseconds)
     }
 
-    /// Resumes whoever has an answer now.
+    /// Resumes the tasks that have an answer now.
     private func finish() {
         for (id, answer) in self.answered.answers {
             guard let entry = self.pending.removeValue(forKey: id) else { continue }

@@ -5,7 +5,7 @@ import Synchronization
 /// Asks the DNS through libunbound, from any task.
 ///
 /// One thread owns the library's context: it takes questions from an inbox, waits in `poll` for
-/// answers, commands and deadlines, and resumes whoever asked. All calls into the library are
+/// answers, commands and deadlines, and resumes the task that asked. All calls into the library are
 /// its, one after the other, so a late answer, a cancellation and a deadline cannot meet. (The
 /// library's own descriptor could be watched by an event loop; but then each of its calls, and
 /// freeing the context, would wait for that loop, and for the mail that it serves.)
@@ -31,9 +31,9 @@ package final class UnboundResolver: Sendable {
 
     deinit { self.inbox.close() }
 
-    /// The resolver that everybody in this process shares who wants this configuration.
+    /// The resolver that all plugins of this process with this configuration share.
     ///
-    /// It lives as long as somebody keeps it; nobody may shut it down.
+    /// It lives as long as a reference to it; no user of it may shut it down.
     package static func shared(
         _ configuration: DNSConfiguration
     ) throws(DNSSetupError) -> UnboundResolver {
@@ -197,7 +197,7 @@ final class ResolverInbox: Sendable {
         }
     }
 
-    /// Closes the pipe, only once nobody can wake the thread any more.
+    /// Closes the pipe, once no task can wake the thread any more.
     func discard() {
         self.state.withLock { state in
             state.isClosed = true

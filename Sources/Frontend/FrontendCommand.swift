@@ -1,4 +1,5 @@
 import ArgumentParser
+import Certificates
 import Configuration
 import Glibc
 import Logging
@@ -6,7 +7,6 @@ import NIOCore
 import NIOPosix
 import ServiceLog
 import System
-import TLSCertificates
 import UnixSignals
 
 /// `gatepost-frontend`: listens, speaks SMTP, asks the policy pools.

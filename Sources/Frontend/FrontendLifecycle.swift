@@ -1,3 +1,4 @@
+import Certificates
 import Configuration
 import Glibc
 import Logging
@@ -5,7 +6,6 @@ import NIOCore
 import NIOPosix
 import ServiceLog
 import System
-import TLSCertificates
 import UnixSignals
 
 /// What the process does around the event loop, from the start to the last log line.

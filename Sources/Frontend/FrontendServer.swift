@@ -1,3 +1,4 @@
+import Certificates
 import Configuration
 import Glibc
 import JSON
@@ -9,7 +10,6 @@ import PolicyProtocol
 import SMTPCore
 import ServiceLog
 import System
-import TLSCertificates
 
 /// The frontend: its listeners, sessions and pools, all on one event loop.
 ///

@@ -41,7 +41,7 @@ extension TestSession {
         return try await self.ask(.mail, sender: sender)
     }
 
-    /// The client names a recipient, who stays if nobody refuses.
+    /// The client names a recipient; it stays in the envelope if no plugin refuses.
     @discardableResult
     public func rcpt(to address: String) async throws -> Answer {
         let recipient = Recipient(id: Int64(self.recipients.count) + 1, address: address)
@@ -131,7 +131,7 @@ extension TestSession {
     /// - Parameters:
     ///   - hook: The hook.
     ///   - facts: The event's `args`.
-    /// - Throws: Never: what plugins throw here concerns nobody.
+    /// - Throws: Never: what plugins throw here has no effect.
     public func notify(_ hook: Hook, _ facts: [String: JSONValue]) async throws {
         guard let chain = self.chains[hook] else { return }
         let picture = self.picture(hook, chain.needs, nil, nil, [:], facts)

@@ -1,7 +1,7 @@
 /// Keeps what arrives in order while what came before it is still being handled.
 ///
 /// To handle a line may be to write, and a write that fails has the channel read what is left and end,
-/// all before that write returns. So whoever handles octets asks here whether it is their turn:
+/// all before that write returns. So code that handles octets asks here whether it is its turn:
 ///
 ///     guard let first = arrivals.arrived(octets) else { return }
 ///     handle(first)
@@ -34,7 +34,7 @@ package struct ArrivalQueue<Arrival> {
 
     /// The stream is over.
     ///
-    /// - Returns: Whether that may be handled now; else whoever handles now looks at ``hasEnded``.
+    /// - Returns: Whether that may be handled now; else the caller that handles now looks at ``hasEnded``.
     package mutating func ended() -> Bool {
         self.hasEnded = true
         return !self.isHandling

@@ -8,7 +8,7 @@ package enum FrontendMessage: Sendable {
     /// An event whose id is fine and whose rest is not.
     case brokenEvent(id: Int64, problem: String)
     case notify(EventLine)
-    /// A notification that cannot be read: nobody waits for an answer.
+    /// A notification that cannot be read: the frontend waits for no answer.
     case brokenNotification(problem: String)
     case cancel(id: Int64, reason: String)
     case ping(Int64)

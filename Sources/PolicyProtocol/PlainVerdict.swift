@@ -67,7 +67,7 @@ struct PlainVerdict {
         return self.skip("}") && self.isAtEnd ? verdict : nil
     }
 
-    /// Steps over the entries of a trace that nobody wants.
+    /// Steps over the entries of a trace that no worker wants.
     private mutating func skipTrace() -> Bool {
         for _ in 0..<PolicyVerdict.maximumTraceEntries {
             guard self.skip(#"{"plugin":""#), self.name() != nil, self.skip(#","verdict":""#),

@@ -3,7 +3,7 @@ import NIOCore
 import PolicyCore
 import SMTPCore
 
-// MARK: - Time, and the end that others decide
+// MARK: - Timeouts and shutdown
 
 extension SMTPSessionHandler {
     /// Looks at this session's timers; `now` is monotonic milliseconds.

@@ -1,3 +1,4 @@
+import Certificates
 import Configuration
 import Logging
 import NIOCore
@@ -5,7 +6,6 @@ import NIOPosix
 import NIOSSL
 import ServiceLog
 import System
-import TLSCertificates
 
 /// The certificates in force, and the look at their files.
 ///

@@ -1,7 +1,7 @@
+import Certificates
 import Configuration
 import PolicyProtocol
 import System
-import TLSCertificates
 
 /// The files of a configuration folder, loaded together.
 struct ConfigurationReport {

@@ -1,3 +1,5 @@
+import Octets
+
 /// A recipient under an id that never shifts.
 package struct EnvelopeRecipient: Equatable {
     package let id: Int
@@ -83,17 +85,13 @@ extension EnvelopeAddress {
     /// The same for all addresses that are the same mailbox.
     fileprivate var mailboxHash: Int {
         var hasher = Hasher()
-        for octet in self.domain ?? self.local { hasher.combine(Self.lowerCased(octet)) }
+        for octet in self.domain ?? self.local { hasher.combine(octet.lowerCased) }
         if self.domain != nil { hasher.combine(self.local) }
         return hasher.finalize()
     }
 
     private static func isEqualInAnyCase(_ left: [UInt8], _ right: [UInt8]) -> Bool {
         left.count == right.count
-            && zip(left, right).allSatisfy { self.lowerCased($0) == self.lowerCased($1) }
-    }
-
-    private static func lowerCased(_ octet: UInt8) -> UInt8 {
-        0x41...0x5A ~= octet ? octet | 0x20 : octet
+            && zip(left, right).allSatisfy { $0.lowerCased == $1.lowerCased }
     }
 }

@@ -1,4 +1,5 @@
 import JSON
+import Octets
 import SMTPCore
 
 /// The header fields of one message, in order, each under an id that never shifts.
@@ -111,7 +112,7 @@ struct HeaderList {
             guard entry.name.count == name.count else { return false }
             let octets = entry.name.isWritten ? written : received
             return name.indices.allSatisfy { index in
-                name[index].lowercased == octets[entry.name.start + index].lowercased
+                name[index].lowerCased == octets[entry.name.start + index].lowerCased
             }
         }
     }
@@ -208,9 +209,4 @@ struct HeaderList {
     private func encode(_ part: Part, into writer: inout JSONWriter) {
         self.octets(of: part).withUnsafeBufferPointer { writer.bytes($0) }
     }
-}
-
-extension UInt8 {
-    /// ASCII letters in lower case, every other octet as it is.
-    fileprivate var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
 }

@@ -1,4 +1,5 @@
 import JSON
+import Octets
 import PolicyProtocol
 import SMTPCore
 
@@ -137,7 +138,7 @@ enum EventArguments {
         if !address.parameters.isEmpty {
             for (keyword, value) in address.parameters.entries {
                 writer.beginArray()
-                writer.bytes(keyword.map { (0x61...0x7A).contains($0) ? $0 & 0xDF : $0 })
+                writer.bytes(keyword.map(\.upperCased))
                 if let value { writer.bytes(Array(value)) } else { writer.null() }
                 writer.endArray()
             }

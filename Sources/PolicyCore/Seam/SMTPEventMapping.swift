@@ -3,7 +3,7 @@ package import SMTPCore
 
 /// The seam: what a policy decision means in SMTP.
 ///
-/// The only file that knows both languages. Reply codes are those of protocol/verdicts.md; where a
+/// The only file that knows both SMTP and the protocol. Reply codes are those of protocol/verdicts.md; where a
 /// worker wrote a reply its text and codes are used, else the standard reply of the table below.
 enum SMTPEventMapping {
     /// What the session machine is told about `hook`.

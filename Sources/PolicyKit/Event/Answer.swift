@@ -16,7 +16,7 @@ public struct Answer: Sendable, Equatable {
 
     /// No opinion: the next plugin is asked, then the next pool.
     public static let declined = Self(.declined)
-    /// Yes, and nobody else is asked.
+    /// Yes, and no other plugin is asked.
     public static let ok = Self(.ok)
     /// No, for good, with the hook's own reply.
     public static let deny = Self(.deny)
@@ -27,7 +27,7 @@ public struct Answer: Sendable, Equatable {
     /// Not now, and the connection closes.
     public static let denysoftDisconnect = Self(.denysoft_disconnect)
 
-    /// Yes, and nobody else is asked.
+    /// Yes, and no other plugin is asked.
     ///
     /// The text's lines are separated by LF, as in the
     /// other functions.
@@ -63,12 +63,12 @@ public struct Answer: Sendable, Equatable {
         Self(.denysoft_disconnect, PolicyReply(code: code, status: status, lines: text))
     }
 
-    /// Send exactly this, and ask nobody else.
+    /// Send exactly this reply, and ask no other plugin.
     public static func done(_ reply: PolicyReply) -> Self {
         Self(.done, reply)
     }
 
-    /// Send exactly this, and ask nobody else.
+    /// Send exactly this reply, and ask no other plugin.
     public static func done(_ code: Int, _ status: String?, _ text: String) -> Self {
         Self(.done, PolicyReply(code: code, status: status, lines: text))
     }

@@ -33,7 +33,7 @@ package struct EventEnvironment: Sendable {
     package var deadline: ContinuousClock.Instant
     /// Where files that replace a message are written.
     package var outFolder: String
-    /// Who can ask for more time; `nil` where nobody waits.
+    /// What asks the frontend for more time; `nil` where no session waits for an answer.
     package var link: (any EventLink)?
     /// What ``link`` knows the event as.
     package var eventID: Int64

@@ -1,7 +1,7 @@
 import Logging
 import PolicyProtocol
 
-/// One event while a worker's plugins answer it: what came, decoded when somebody asks, and what
+/// One event while a worker's plugins answer it: what came, decoded when a plugin asks for it, and what
 /// the plugins so far want changed.
 ///
 /// Confined to the task that runs the chain. A part that was not sent, or that does not decode, is

@@ -4,7 +4,7 @@
 extension HookEvent {
     /// Logs that a check was passed.
     ///
-    /// Answers `declined`, so that `return event.pass(…)` reads well; the others do likewise.
+    /// Answers `declined`, so that `return event.pass(…)` reads well; the methods below do the same.
     @discardableResult
     public func pass(_ text: @autoclosure () -> String = "") -> Answer {
         self.context.log(.pass, text)
@@ -33,7 +33,7 @@ extension HookEvent {
     }
 
     /// Refuses, or does what the operator wrote instead: `reject 0` only logs, `reject naughty`
-    /// flags the session for whoever disposes of it later.
+    /// flags the session for a plugin that decides about it later.
     ///
     /// - Parameters:
     ///   - refusal: The arguments `reject` and `reject_type` of the plugin's line.

@@ -1,3 +1,5 @@
+import Octets
+
 /// The text of a header field.
 ///
 /// - Note: RFC 2047.
@@ -20,7 +22,7 @@ enum EncodedWords {
                 continue
             }
             let plain = octets[plainStart..<index]
-            let isGap = charset != nil && plain.allSatisfy(ASCII.isBlank)
+            let isGap = charset != nil && plain.allSatisfy(\.isBlank)
             if !isGap || charset != word.charset {
                 text += charset?.decode(words) ?? ""
                 words = []
@@ -47,7 +49,7 @@ enum EncodedWords {
             let charset = Charset(String(decoding: name.prefix { $0 != 0x2A }, as: UTF8.self))
         else { return nil }
         let decoded: [UInt8]
-        switch encoding.first.map(ASCII.lower) {
+        switch encoding.first.map(\.lowerCased) {
         case UInt8(ascii: "b"): decoded = TransferEncoding.base64(text)
         case UInt8(ascii: "q"): decoded = self.quoted(text)
         default: return nil
@@ -67,8 +69,8 @@ enum EncodedWords {
         var decoded: [UInt8] = []
         var rest = text
         while let octet = rest.popFirst() {
-            if octet == 0x3D, let high = rest.first.flatMap(ASCII.hexDigit),
-                let low = rest.dropFirst().first.flatMap(ASCII.hexDigit)
+            if octet == 0x3D, let high = rest.first.flatMap(\.hexDigitValue),
+                let low = rest.dropFirst().first.flatMap(\.hexDigitValue)
             {
                 decoded.append(high << 4 | low)
                 rest = rest.dropFirst(2)

@@ -1,3 +1,5 @@
+import Octets
+
 /// A message taken apart into its MIME parts.
 ///
 /// ```swift
@@ -118,7 +120,7 @@ public struct MIMEField: Sendable, Hashable {
 
     func isNamed(_ name: String) -> Bool {
         self.name.octets.count == name.utf8.count
-            && zip(self.name.octets, name.utf8).allSatisfy { ASCII.lower($0) == $1 }
+            && zip(self.name.octets, name.utf8).allSatisfy { $0.lowerCased == $1 }
     }
 }
 

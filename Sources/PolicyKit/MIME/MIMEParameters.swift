@@ -1,3 +1,5 @@
+import Octets
+
 /// A word and its parameters: `text/plain; charset=utf-8`.
 ///
 /// - Note: RFC 2045 §5.1; RFC 2231 (parts of a parameter, character sets); and, against RFC 2047 §5,
@@ -20,7 +22,7 @@ struct MIMEParameters {
 
     init(_ octets: [UInt8]) {
         var reader = ParameterReader(octets[...])
-        self.word = String(decoding: reader.next().map { ASCII.lower($0) }, as: UTF8.self)
+        self.word = String(decoding: reader.next().map(\.lowerCased), as: UTF8.self)
         var sections: [String: [Section]] = [:]
         for _ in 0..<Self.maximumCount {
             guard let (attribute, value) = reader.nextParameter() else { break }
@@ -32,7 +34,7 @@ struct MIMEParameters {
 
     /// `name`, `name*`, `name*1` or `name*1*`.
     private static func section(_ attribute: [UInt8], _ value: [UInt8]) -> (String, Section) {
-        let text = String(decoding: attribute.map { ASCII.lower($0) }, as: UTF8.self)
+        let text = String(decoding: attribute.map(\.lowerCased), as: UTF8.self)
         let parts = text.split(separator: "*", omittingEmptySubsequences: false)
         let name = String(parts[0])
         switch parts.count {
@@ -83,8 +85,8 @@ struct MIMEParameters {
         var index = 0
         while index < octets.count {
             if octets[index] == UInt8(ascii: "%"), index + 2 < octets.count,
-                let high = ASCII.hexDigit(octets[index + 1]),
-                let low = ASCII.hexDigit(octets[index + 2])
+                let high = octets[index + 1].hexDigitValue,
+                let low = octets[index + 2].hexDigitValue
             {
                 decoded.append(high << 4 | low)
                 index += 3
@@ -149,7 +151,7 @@ private struct ParameterReader {
                 attribute = text
                 text = []
                 blanks = []
-            case _ where ASCII.isBlank(octet):
+            case _ where octet.isBlank:
                 if !text.isEmpty { blanks.append(octet) }
             default:
                 text += blanks

@@ -1,3 +1,5 @@
+import Octets
+
 /// Reads the structure of a message in one pass over its lines.
 ///
 /// Each line that begins with `--` is compared with the boundaries of the multiparts around it, of
@@ -163,7 +165,7 @@ struct MIMEParser {
             var rest = text.dropFirst(boundary.count)
             let isLast = rest.starts(with: [0x2D, 0x2D])
             if isLast { rest = rest.dropFirst(2) }
-            guard rest.allSatisfy(ASCII.isBlank) else { continue }
+            guard rest.allSatisfy(\.isBlank) else { continue }
             return Delimiter(level: level, isLast: isLast, start: self.position, end: end)
         }
         return nil
@@ -178,7 +180,7 @@ struct MIMEParser {
         var value: [UInt8] = []
         func take() {
             if let name {
-                let value = Bytes(octets: ASCII.trimmed(value[...]))
+                let value = Bytes(octets: trimmed(value[...]))
                 fields.append(MIMEField(name: name, value: value))
             }
             name = nil
@@ -193,7 +195,7 @@ struct MIMEParser {
             }
             defer { self.position = end }
             if line.isEmpty { break }
-            if let first = line.first, ASCII.isBlank(first) {
+            if let first = line.first, first.isBlank {
                 value += line
                 continue
             }
@@ -203,7 +205,7 @@ struct MIMEParser {
                 continue
             }
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
-            name = Bytes(octets: ASCII.trimmed(line[..<colon]))
+            name = Bytes(octets: trimmed(line[..<colon]))
             value = Array(line[(colon + 1)...])
         }
         take()
@@ -239,26 +241,9 @@ struct MIMEHead {
     }
 }
 
-/// Octets of US-ASCII.
-enum ASCII {
-    static func isBlank(_ octet: UInt8) -> Bool { octet == 0x20 || octet == 0x09 }
-
-    static func lower(_ octet: UInt8) -> UInt8 { 0x41...0x5A ~= octet ? octet | 0x20 : octet }
-
-    /// Without spaces and tabs at both ends.
-    static func trimmed(_ octets: ArraySlice<UInt8>) -> [UInt8] {
-        var rest = octets.drop(while: self.isBlank)
-        while let last = rest.last, self.isBlank(last) { rest.removeLast() }
-        return Array(rest)
-    }
-
-    /// What a hexadecimal digit stands for.
-    static func hexDigit(_ octet: UInt8) -> UInt8? {
-        switch octet {
-        case 0x30...0x39: octet - 0x30
-        case 0x41...0x46: octet - 0x41 + 10
-        case 0x61...0x66: octet - 0x61 + 10
-        default: nil
-        }
-    }
+/// Octets without blanks at both ends.
+private func trimmed(_ octets: ArraySlice<UInt8>) -> [UInt8] {
+    var rest = octets.drop(while: \.isBlank)
+    while let last = rest.last, last.isBlank { rest.removeLast() }
+    return Array(rest)
 }

@@ -1,3 +1,5 @@
+import Octets
+
 /// How the content of a part is encoded.
 ///
 /// - Note: RFC 2045 §6.
@@ -99,8 +101,8 @@ public enum TransferEncoding: Sendable, Hashable {
             index += 1
             switch octet {
             case UInt8(ascii: "="):
-                if index + 1 < octets.endIndex, let high = ASCII.hexDigit(octets[index]),
-                    let low = ASCII.hexDigit(octets[index + 1])
+                if index + 1 < octets.endIndex, let high = octets[index].hexDigitValue,
+                    let low = octets[index + 1].hexDigitValue
                 {
                     decoded.append(high << 4 | low)
                     index += 2
@@ -128,7 +130,7 @@ public enum TransferEncoding: Sendable, Hashable {
     /// Where the line after a `=` begins if nothing but white space follows it.
     private static func softLineEnd(_ octets: ArraySlice<UInt8>, _ start: Int) -> Int? {
         var index = start
-        while index < octets.endIndex, ASCII.isBlank(octets[index]) { index += 1 }
+        while index < octets.endIndex, octets[index].isBlank { index += 1 }
         guard index < octets.endIndex else { return index }
         if octets[index] == 0x0D { index += 1 }
         guard index < octets.endIndex else { return index }

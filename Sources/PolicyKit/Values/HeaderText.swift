@@ -1,3 +1,5 @@
+import Octets
+
 /// Makes the value of a header field one that may stand in a message.
 ///
 /// - NUL is left out, and so are CR and LF that fold nothing.
@@ -35,7 +37,7 @@ enum HeaderText {
     private static func folded(_ lines: [[UInt8]]) -> [UInt8] {
         var octets: [UInt8] = []
         for (index, line) in lines.enumerated() {
-            if index > 0, !line.allSatisfy(self.isBlank) { octets += [0x0D, 0x0A] }
+            if index > 0, !line.allSatisfy(\.isBlank) { octets += [0x0D, 0x0A] }
             octets += line
         }
         return octets
@@ -51,7 +53,7 @@ enum HeaderText {
         var index = 0
         while index < octets.count {
             if index + 2 < octets.count, octets[index] == 0x0D, octets[index + 1] == 0x0A,
-                self.isBlank(octets[index + 2])
+                octets[index + 2].isBlank
             {
                 lines.append([])
                 index += 2
@@ -65,8 +67,6 @@ enum HeaderText {
     private static func joined(_ lines: [[UInt8]]) -> [UInt8] {
         Array(lines.joined(separator: [0x0D, 0x0A]))
     }
-
-    private static func isBlank(_ octet: UInt8) -> Bool { octet == 0x20 || octet == 0x09 }
 
     // MARK: Encoded words
 
@@ -87,7 +87,7 @@ enum HeaderText {
             if isGap {
                 gap = Array(piece)
             } else if piece.contains(where: { $0 > 0x7F }) {
-                if run.isEmpty { result += gap } else { run += gap.filter(self.isBlank) }
+                if run.isEmpty { result += gap } else { run += gap.filter(\.isBlank) }
                 run += piece
                 gap = []
             } else {
@@ -100,7 +100,7 @@ enum HeaderText {
     }
 
     private static func isGap(_ octet: UInt8) -> Bool {
-        self.isBlank(octet) || octet == 0x0D || octet == 0x0A
+        octet.isBlank || octet == 0x0D || octet == 0x0A
     }
 
     /// Text as encoded words of whole characters, folded between them.
@@ -157,10 +157,10 @@ enum HeaderText {
         while index < line.count {
             // The next word, with the white space before it: no more of that than a line may have.
             let start = index
-            while index < line.count, self.isBlank(line[index]) { index += 1 }
+            while index < line.count, line[index].isBlank { index += 1 }
             var space = Array(line[start..<index].prefix(self.preferredLineOctets))
             let word = index
-            while index < line.count, !self.isBlank(line[index]) { index += 1 }
+            while index < line.count, !line[index].isBlank { index += 1 }
             guard index > word else { break }  // white space at the end
             var rest = line[word..<index]
             let taken = current.count + space.count + rest.count

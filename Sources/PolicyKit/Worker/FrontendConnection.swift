@@ -43,7 +43,7 @@ final class FrontendConnection: ChannelInboundHandler {
     /// How long a frontend may take to answer hello.
     private static let welcomeTimeout = TimeAmount.seconds(5)
     /// The most notifications that plugins work on at a time; more are dropped, and counted.
-    private static let maximumTold = 256
+    private static let maximumNotified = 256
 
     let service: WorkerService
     private var phase = Phase.awaitingWelcome(timeout: nil)
@@ -55,7 +55,7 @@ final class FrontendConnection: ChannelInboundHandler {
     private var starting: Starting?
     /// Events that begin with a hook once the kernel has the `progress` that says so.
     private var announced: [EventLine] = []
-    private var told = 0
+    private var notified = 0
     private var droppedNotifications = 0
     private var concurrency = 0
     private var outFolder = ""
@@ -265,7 +265,7 @@ final class FrontendConnection: ChannelInboundHandler {
             return
         }
         guard self.isAsked(event.hook) else {
-            let message = "nobody answers at \(event.hook.rawValue)"
+            let message = "no plugin answers at \(event.hook.rawValue)"
             self.writeError(id, .notSubscribed, message)
             return
         }
@@ -296,9 +296,9 @@ final class FrontendConnection: ChannelInboundHandler {
                     continue
                 }
                 connection.value.answered(id, event.hook, outcome, context)
-                if !chain.told.isEmpty, connection.value.beginTelling() {
+                if !chain.told.isEmpty, connection.value.beginNotification() {
                     await chain.tell(context)
-                    connection.value.endTelling()
+                    connection.value.endNotification()
                 }
                 return
             }
@@ -480,18 +480,18 @@ final class FrontendConnection: ChannelInboundHandler {
 
     private func notificationReceived(_ event: EventLine) {
         guard let chain = self.service.chains[event.hook], !chain.told.isEmpty,
-            self.beginTelling()
+            self.beginNotification()
         else { return }
         let connection = NIOLoopBound(self, eventLoop: self.service.loop)
         let environment = self.environment(event)
         Task.immediate(executorPreference: self.service.executor) {
             await chain.tell(HookContext(picture: event, environment: environment))
-            connection.value.endTelling()
+            connection.value.endNotification()
         }
     }
 
-    private func beginTelling() -> Bool {
-        guard self.told < Self.maximumTold else {
+    private func beginNotification() -> Bool {
+        guard self.notified < Self.maximumNotified else {
             self.droppedNotifications += 1
             if self.droppedNotifications.nonzeroBitCount == 1 {  // the 1st, 2nd, 4th, 8th …
                 self.service.logger.warning(
@@ -501,12 +501,12 @@ final class FrontendConnection: ChannelInboundHandler {
             }
             return false
         }
-        self.told += 1
+        self.notified += 1
         return true
     }
 
-    private func endTelling() {
-        self.told -= 1
+    private func endNotification() {
+        self.notified -= 1
     }
 
     // MARK: Out
@@ -533,7 +533,7 @@ final class FrontendConnection: ChannelInboundHandler {
         guard !self.announced.isEmpty else {
             return context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
         }
-        // What waits in a buffer of ours dies with us, and then nobody knows that `queue` had begun.
+        // Octets in a buffer of this process are lost if it dies, and then the frontend does not know that `queue` had begun.
         let ids = self.announced.map(\.id)
         let loop = context.eventLoop.assumeIsolated()
         let written = context.eventLoop.makePromise(of: Void.self)

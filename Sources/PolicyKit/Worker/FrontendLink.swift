@@ -99,7 +99,7 @@ final class FrontendLink {
         self.service.linkClosed()
     }
 
-    /// No socket there, nobody listening, a full backlog: all the same, and all worth another try.
+    /// No socket, a socket at which no frontend listens, a full backlog: each is a reason to try again.
     private func failed(_ error: any Error) {
         guard case .dialling = self.state else { return }
         self.service.logger.debug(

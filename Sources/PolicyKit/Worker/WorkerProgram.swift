@@ -89,7 +89,7 @@ struct WorkerProgram: Sendable {
         return (loaded, problems + failures.endStart())
     }
 
-    /// One line a hook that somebody serves: `HOOK LABEL LABEL(observes) …`, in the order of asking.
+    /// One line for each hook that a plugin serves: `HOOK LABEL LABEL(observes) …`, in the order of asking.
     private func printChains(_ plugins: LoadedPlugins) {
         let chains = plugins.chains()
         for hook in Hook.allCases {

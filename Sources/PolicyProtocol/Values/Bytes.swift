@@ -1,4 +1,4 @@
-/// Octets that came from a client or go to one: mostly text, but nobody promised that.
+/// Octets that came from a client or go to one: mostly text, but not always.
 ///
 /// Compares octet by octet, so two spellings of one character are two values.
 public struct Bytes: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {

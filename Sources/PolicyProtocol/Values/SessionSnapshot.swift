@@ -111,7 +111,7 @@ public struct SessionSnapshot: Sendable, Hashable {
     public var tls: TLS?
     /// Who the client proved to be; `nil` if it did not.
     public var authentication: Authentication?
-    /// Whether the client may send to anybody.
+    /// Whether the client may send to every recipient.
     public var relay: Bool
     /// Whether the client spoke when it should have listened.
     public var earlyTalker: Bool

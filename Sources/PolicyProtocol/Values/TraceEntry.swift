@@ -1,4 +1,4 @@
-/// What a plugin answered, or what became of an event that nobody answered.
+/// What a plugin answered, or what became of an event that no worker answered.
 public struct TraceEntry: Sendable, Hashable {
     /// The event's key; `nil` for a plugin of this worker and event.
     public var key: String?

@@ -51,7 +51,7 @@ public struct Sender: Sendable, Hashable {
         self.params = params
     }
 
-    /// Whether this is `<>`, the sender of notifications, to which nobody may reply.
+    /// Whether this is `<>`, the sender of notifications, to which no reply may be sent.
     public var isNull: Bool { self.address.octets.isEmpty }
 
     /// What stands for a sender that cannot be read; the event fails then.

@@ -1,3 +1,5 @@
+import Octets
+
 /// Address literal: an address between brackets.
 ///
 /// - Note: RFC 5321 §4.1.3.

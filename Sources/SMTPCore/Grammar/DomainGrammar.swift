@@ -1,3 +1,5 @@
+import Octets
+
 /// Domain: labels between dots.
 ///
 /// - Note: RFC 5321 §4.1.2, RFC 6531 §3.3 (U-labels), RFC 1035 §2.3.4 (63 octets a label).

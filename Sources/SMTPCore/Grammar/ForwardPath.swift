@@ -1,3 +1,5 @@
+import Octets
+
 /// Where a message is to go.
 ///
 /// - Note: RFC 5321 §4.1.1.3.

@@ -1,3 +1,5 @@
+import Octets
+
 /// The name that a client gives at HELO or EHLO.
 ///
 /// Policy judges the name. Here only a harmful one is refused: an empty name, white space, control

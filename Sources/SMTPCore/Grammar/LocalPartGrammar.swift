@@ -1,3 +1,5 @@
+import Octets
+
 /// Local-part: a dot-string or a quoted string.
 ///
 /// - Note: RFC 5321 §4.1.2, widened by RFC 6531 §3.3: characters of UTF-8 beyond ASCII are atext

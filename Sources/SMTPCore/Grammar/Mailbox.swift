@@ -1,3 +1,5 @@
+import Octets
+
 /// A mailbox, `local-part@domain`, as the client wrote it.
 ///
 /// The octets are kept untouched, quotes and letter case included; source route, brackets and a

@@ -1,3 +1,5 @@
+import Octets
+
 /// Paths: what stands after `FROM:` and `TO:`.
 ///
 /// - Note: RFC 5321 §4.1.2. Source routes are read and dropped (RFC 5321 §4.1.1.3, appendix C).

@@ -1,3 +1,5 @@
+import Octets
+
 /// A command line, told apart into verb and argument.
 ///
 /// Offsets only: nothing is copied.

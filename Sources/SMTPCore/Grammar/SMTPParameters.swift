@@ -1,3 +1,5 @@
+import Octets
+
 /// The parameters of MAIL or RCPT, as the client wrote them.
 ///
 /// - Note: RFC 5321 §4.1.2 (`Mail-parameters`, `Rcpt-parameters`).

@@ -1,3 +1,5 @@
+import Octets
+
 /// Small questions about runs of octets.
 extension Span<UInt8> {
     /// A copy of the octets in `range`.

@@ -1,3 +1,5 @@
+import Octets
+
 /// An enhanced mail system status code, `class.subject.detail`.
 ///
 /// - Note: RFC 3463 §2: no leading zeros, subject and detail of one to three digits.

@@ -1,3 +1,5 @@
+import Octets
+
 /// A reply, encoded once and sent as often as needed.
 ///
 /// What the client sees is `wire`; what went wrong, in our words, is `cause`, for logs and metrics.

@@ -1,3 +1,5 @@
+import Octets
+
 // MARK: - Lines
 
 extension SMTPSession {

@@ -1,3 +1,5 @@
+import Octets
+
 extension SMTPSession {
     /// MAIL: begins a transaction.
     ///

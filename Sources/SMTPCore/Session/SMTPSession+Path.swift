@@ -1,3 +1,5 @@
+import Octets
+
 extension SMTPSession {
     /// Reads the path of MAIL or RCPT behind its keyword.
     ///

@@ -1,3 +1,5 @@
+import Octets
+
 extension SMTPSession {
     /// RCPT: names a recipient.
     ///

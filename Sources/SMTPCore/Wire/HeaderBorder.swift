@@ -1,3 +1,5 @@
+import Octets
+
 /// The border between header section and body: the same for us and for every reader of the mail.
 package enum HeaderBorder {
     /// Put before the first line of a mailbox file, it makes that line a field.

@@ -1,3 +1,5 @@
+import Octets
+
 /// The header section of a message: where it ends, and how it is cut into fields.
 ///
 /// The whole product reads headers by it: messages that arrive, the list that policy sees, and files

@@ -1,3 +1,5 @@
+import Octets
+
 /// Searches octets for the end of a line, a word at a time.
 ///
 /// Nearly every octet of a message is looked at here and nowhere else, so this is where the speed

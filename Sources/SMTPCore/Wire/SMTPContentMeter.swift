@@ -1,3 +1,5 @@
+import Octets
+
 /// Measures a message line by line: its size, its lines, its header, and what is wrong with it.
 ///
 /// A framing gives it the message's own octets: ``SMTPDotFraming`` knows where the message ends and which

@@ -1,3 +1,5 @@
+import Octets
+
 /// Cuts a message out of what the client sends after DATA: finds its true end, takes transparency away.
 ///
 /// Only CRLF "." CRLF ends the message; the CRLF of the DATA line counts as the first, so "." CRLF at

@@ -1,3 +1,5 @@
+import Octets
+
 /// Follows a message's header block while it arrives: where it ends, and how far it has travelled.
 ///
 /// ``HeaderGrammar`` read octet by octet. The block ends at the first empty line, or at the first line

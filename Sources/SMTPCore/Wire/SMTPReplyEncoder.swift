@@ -1,3 +1,5 @@
+import Octets
+
 /// Writes replies as they stand on the wire.
 ///
 /// Nothing but what is written here reaches a client, so this is where no CR, LF, NUL or other

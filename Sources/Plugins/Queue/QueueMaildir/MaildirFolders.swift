@@ -18,7 +18,7 @@ final class MaildirFolders: Sendable {
     /// How many Maildirs there may be below ``root``; `nil` where there are none.
     private let allowance: MaildirAllowance?
     private let known = Mutex<Set<String>>([])
-    /// Of ``root``, for a Maildir that takes everybody's mail.
+    /// Of ``root``, for one Maildir that takes the mail of all recipients.
     private let rootSync: SharedSync
 
     init(root: String, mode: mode_t, allowance: MaildirAllowance? = nil) {

@@ -1,3 +1,4 @@
+import Octets
 import PolicyKit
 
 /// The second argument of `queue/maildir`: a folder below the first for each recipient.
@@ -51,14 +52,14 @@ struct MaildirTemplate: Sendable, Equatable {
     func mailboxName(local: [UInt8]) -> [UInt8] {
         let keepsCase = self.pieces.contains(.local) || self.pieces.contains(.address)
         return keepsCase || !self.pieces.contains(.lowerCasedLocal)
-            ? local : local.map(\.asciiLowercased)
+            ? local : local.map(\.lowerCased)
     }
 
     /// The folder for one recipient, relative.
     func folder(local: [UInt8], domain: [UInt8]) -> String {
-        let lowerCasedLocal = Self.safe(local.map(\.asciiLowercased))
+        let lowerCasedLocal = Self.safe(local.map(\.lowerCased))
         let local = Self.safe(local)
-        let domain = Self.safe(domain.map(\.asciiLowercased))
+        let domain = Self.safe(domain.map(\.lowerCased))
         let folder = self.pieces.reduce(into: "") { folder, piece in
             switch piece {
             case .text(let text): folder += text

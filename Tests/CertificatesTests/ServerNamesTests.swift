@@ -1,6 +1,6 @@
 import Testing
 
-@testable import TLSCertificates
+@testable import Certificates
 
 @Suite struct ServerNamesTests {
     private let names = ServerNames([
