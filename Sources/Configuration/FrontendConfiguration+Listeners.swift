@@ -33,6 +33,7 @@ extension FrontendConfiguration {
         )
         listener.tls = reader.choice("tls", default: .none)
         listener.requireTLS = reader.bool("require_tls", default: false)
+        Self.readAuth(reader, of: &listener)
         listener.greetingDelayMS = reader.integer(
             "greeting_delay_ms",
             default: 0,

@@ -65,6 +65,7 @@ extension FrontendConfiguration {
         self.pools = Self.pools(reader)
         self.checkSockets(reader)
         self.checkTLS(reader)
+        self.checkAuth(reader)
     }
 
     private static func hostname(_ reader: TOMLReader, controlDirectories: [String]) -> String {
@@ -157,6 +158,7 @@ extension FrontendConfiguration.Limits {
             "max_refused_recipients",
             self.maximumRefusedRecipients
         )
+        self.failedLogins = FrontendConfiguration.FailedLogins(reading: reader)
         self.maximumReceived = count("max_received", self.maximumReceived, in: 1...10_000)
         self.maximumSessions = count("max_sessions", self.maximumSessions)
         self.maximumSessionsPerIP = count("max_sessions_per_ip", self.maximumSessionsPerIP)

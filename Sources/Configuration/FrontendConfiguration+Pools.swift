@@ -4,13 +4,18 @@ package import PolicyProtocol
 extension FrontendConfiguration {
     /// `[[pool]]`; one named policy if the file has none.
     static func pools(_ reader: TOMLReader) -> [Pool] {
-        guard reader.has("pool") else { return [Pool(name: "policy", defaultsFor: .tempfail)] }
-        let pools = reader.tables("pool").map { table in
+        guard reader.has("pool") else {
+            var pool = Pool(name: "policy", defaultsFor: .tempfail)
+            pool.secrets = true
+            return [pool]
+        }
+        var pools = reader.tables("pool").map { table in
             let pool = Self.pool(table)
             table.finish()
             return pool
         }
         Self.checkRelations(pools, reader)
+        Self.settleSecrets(&pools, reader)
         return pools
     }
 
@@ -61,6 +66,7 @@ extension FrontendConfiguration {
             unit: "octets"
         )
         pool.failureHeader = reader.bool("failure_header", default: false)
+        pool.secrets = reader.has("secrets") ? reader.bool("secrets", default: false) : nil
         Self.readPolicies(reader, into: &pool)
         Self.readAccess(reader, into: &pool)
         Self.readRelation(reader, into: &pool)

@@ -100,6 +100,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumCommandsWithoutMessage = 1_000
         /// `max_refused_recipients` in a row, then 421 and close; 0 is no limit.
         package var maximumRefusedRecipients = 2_000
+        /// What becomes of logins that fail.
+        package var failedLogins = FailedLogins()
         /// `max_message_octets`, CRLFs counted; the control file `databytes` overrules it.
         package var maximumMessageOctets = 26_214_400
         /// `max_header_octets`: the header section of a message.
@@ -136,6 +138,12 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var tls: TLSMode = .none
         /// `require_tls`: no mail without TLS (RFC 3207 §4).
         package var requireTLS = false
+        /// `auth`: the mechanisms of AUTH, in the order in which they are offered; empty: no AUTH.
+        package var auth: [AuthMechanism] = []
+        /// `auth_without_tls`: AUTH is offered in clear text too.
+        package var authWithoutTLS = false
+        /// `require_auth`: no mail before AUTH (RFC 4954 §6).
+        package var requireAuth = false
         /// `greeting_delay_ms`: how long to hold the banner and listen for a client that talks
         /// early.
         package var greetingDelayMS: Int64 = 0
@@ -256,6 +264,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         /// `failure_header`: a message for which this pool was skipped gets a header field that
         /// says so.
         package var failureHeader = false
+        /// `secrets`: its workers are asked at `auth`, and get passwords; `nil` only while the file is read.
+        package var secrets: Bool?
         /// `shadow_of`: this pool is a shadow of that pool.
         package var shadowOf: String?
         /// `shadow_queue`: the shadow is asked at `queue` too, where it may store the message once

@@ -33,6 +33,8 @@ final class FrontendServer {
     private var limits: ConnectionLimits
     private var memory: MemoryBudget
     private var refusalThrottle = LogThrottle()
+    /// Failed logins by client address.
+    var failedLogins = FailedLogins()
     private var identifiers = SessionIdentifierSource()
     private let lock: InstanceLock
     private var state = State.starting

@@ -51,11 +51,10 @@ def test_the_tables_have_no_members_that_nobody_explains():
     asked = ["hook", "asked", "transaction", "args", "deadline_ms", "side_effects", "ahead", "verdicts", "failures"]
     asked += ["ok_codes", "ok_reply", "actions"]
     for hook, row in HOOKS.items():
-        reserved = ["reserved"] if hook == "auth" else []  # what no frontend asks yet
-        assert list(row) == (asked + reserved if row["asked"] else asked[:4]), hook
+        assert list(row) == (asked if row["asked"] else asked[:4]), hook
         assert row["transaction"] in ("yes", "no", "maybe"), hook
     explained = section("README.md", "## 11.", "\n## ")
-    for member in [*asked, "reserved", *(key for key in WORDS if key != "comment")]:
+    for member in [*asked, *(key for key in WORDS if key != "comment")]:
         assert f"`{member}`" in explained, member
 
 

@@ -37,6 +37,107 @@ extension EventRules {
                 }
                 #expect(keywords(worded) == keywords(usual) && !keywords(usual).isEmpty)
             },
+            ProtocolRule("Only pools that the operator trusts with passwords (`secrets`)") {
+                let pools = PlayedPools(["trusted", "other"])
+                pools.profiles[1].receivesSecrets = false
+                for pool in [0, 1] { pools.register(pool, asked: [.auth]) }
+                let play = pools.session(.offeringAuth, route: [1, 0])
+                play.connect()
+                play.send("EHLO c", "AUTH PLAIN AGEAYg==")
+                #expect(play.wait == .pool(1, .auth))
+                play.answer(.declined)
+                #expect(play.lastWire.hasPrefix("535 5.7.8 ") && play.submissions == 1)
+                let alone = pools.session(.offeringAuth, route: [1])
+                alone.connect()
+                alone.send("EHLO c", "AUTH PLAIN AGEAYg==")
+                #expect(alone.submissions == 0 && alone.lastCode == 535)
+            },
+            ProtocolRule("stand in the event to the worker that is\nasked, and nowhere else") {
+                () throws in
+                for (lines, words) in [
+                    (["AUTH PLAIN AGpvAHNlc2FtZQ=="], ["password", "sesame"]),
+                    (["AUTH LOGIN am8=", "c2VzYW1l"], ["password", "sesame"]),
+                    (
+                        ["AUTH CRAM-MD5", "am8gMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="],
+                        ["challenge", "<.1@mx>", "response", "0123456789abcdef"]
+                    ),
+                ] {
+                    let play = RulePlay.session(smtp: .offeringAuth)
+                    play.grant()
+                    play.say("EHLO c")
+                    for line in lines { play.send(line) }
+                    #expect(play.openHook == .auth)
+                    func text(_ line: [UInt8]?) -> String {
+                        String(decoding: line ?? [], as: UTF8.self)
+                    }
+                    let kept = text(play.event(isAsked: false))
+                    let asked = text(play.event())
+                    #expect(kept.contains(#""user":"jo""#))
+                    play.answer(.deny)
+                    let told = play.told.map { text($0.line) }.joined()
+                    #expect(told.contains(#""user":"jo""#))
+                    for word in words {
+                        #expect(asked.contains(word))
+                        #expect(!kept.contains(word) && !told.contains(word))
+                    }
+                }
+            },
+            ProtocolRule("`ok` makes the session a relay client, and sets `session.auth`.") {
+                () throws in
+                let play = RulePlay.at(
+                    .auth,
+                    saying: ["EHLO c", "AUTH PLAIN AGpvAHNlc2FtZQ=="],
+                    smtp: .offeringAuth
+                )
+                #expect(try play.question()["session"]?["auth"] == .null)
+                play.answer(.ok)
+                #expect(play.lastWire.hasPrefix("235 2.7.0 "))
+                play.send("MAIL FROM:<a@b>")
+                let session = try play.question()["session"]
+                #expect(session?["relay"] == .bool(true))
+                #expect(
+                    try session?["auth"]
+                        == JSONValue(text: #"{"mechanism":"PLAIN","user":"jo"}"#)
+                )
+            },
+            ProtocolRule("held back for the time that the operator set") {
+                let pools = PlayedPools()
+                pools.register(asked: [.auth])
+                for verdict in [Verdict.ok, .deny, .declined] {
+                    let play = pools.session(.offeringAuth, failedLoginDelayMS: 700)
+                    play.connect()
+                    play.send("EHLO c", "AUTH PLAIN AGEAYg==")
+                    play.answer(verdict)
+                    #expect(play.wait == (verdict == .ok ? .client : .delay(700)))
+                    play.delayPassed()
+                    #expect(play.lastCode == (verdict == .ok ? 235 : 535))
+                }
+            },
+            ProtocolRule("absent while there is none") { () throws in
+                let play = RulePlay.at(
+                    .auth,
+                    saying: ["EHLO c", "AUTH PLAIN AGEAYg=="],
+                    smtp: .offeringAuth
+                )
+                #expect(try play.question()["session"]?["counters"]?["auth_failed"] == nil)
+                play.answer(.deny)
+                play.send("MAIL FROM:<a@b>")
+                #expect(
+                    try play.question()["session"]?["counters"]?["auth_failed"] == .int(1)
+                )
+            },
+            ProtocolRule("and again after STARTTLS") { () throws in
+                let play = RulePlay.at(
+                    .auth,
+                    saying: ["EHLO c", "AUTH PLAIN AGEAYg=="],
+                    smtp: .offeringAuth
+                )
+                play.answer(.ok)
+                play.encrypted()
+                play.send("NOOP")
+                let session = try play.question()["session"]
+                #expect(session?["auth"] == .null && session?["relay"] == .bool(false))
+            },
             ProtocolRule("after a refusal it is gone without a `reset_transaction`") { () throws in
                 let play = RulePlay.at(.mail)
                 play.answer(.deny)

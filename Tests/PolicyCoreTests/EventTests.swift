@@ -44,7 +44,7 @@ import Testing
 
     @Test(
         arguments: PlayedPools.askedHooks.filter {
-            ![.helo, .vrfy, .help, .noop, .unrecognized_command, .quit].contains($0)
+            ![.helo, .auth, .vrfy, .help, .noop, .unrecognized_command, .quit].contains($0)
         }
     )
     func `an event names its hook, its session and its transaction`(hook: Hook) throws {

@@ -74,8 +74,6 @@ struct ProtocolDocument {
 
     /// A heading without a row, and where its rules are tested.
     private static let testedElsewhere = [
-        // No client can send AUTH in this version.
-        "`auth`",
         // StatusNoticeTests, in FrontendTests.
         "`status`",
         // VerdictTableTests reads the table itself.

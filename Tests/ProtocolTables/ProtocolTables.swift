@@ -16,9 +16,6 @@ package enum ProtocolTables {
     /// The rows of the hooks that want an answer.
     package static let asked: [HookRow] = Self.hooks.filter(\.isAsked)
 
-    /// Those of them that a frontend of this version asks.
-    package static let askedNow: [HookRow] = Self.asked.filter { !$0.isReserved }
-
     private static let words = Self.file("words.json")
 
     /// The words of a list of `words.json`, or the names of an object's members without an order.
@@ -83,8 +80,6 @@ package struct HookRow: Sendable, CustomStringConvertible {
     /// `reply`, `text` or `none`.
     package let okReply: String
     package let actions: [String]
-    /// No frontend asks this hook yet.
-    package let isReserved: Bool
 
     package var description: String { self.word }
 
@@ -102,7 +97,6 @@ package struct HookRow: Sendable, CustomStringConvertible {
         self.okCodes = (json["ok_codes"]?.list ?? []).map { Int($0.integer) }
         self.okReply = json["ok_reply"]?.text ?? ""
         self.actions = json["actions"]?.texts ?? []
-        self.isReserved = json["reserved"] == .bool(true)
     }
 }
 

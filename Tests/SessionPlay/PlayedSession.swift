@@ -106,6 +106,13 @@ package final class PlayedSession {
         self.policy.clientReplaced(by: client, server: server, proxy: proxy)
     }
 
+    /// The connection is encrypted, as far as policy sees it.
+    package func encrypted() {
+        self.tell {
+            $0.encrypted(TLSFacts(version: "TLSv1.3", cipher: nil, serverName: nil), &$1)
+        }
+    }
+
     /// The client closes its connection.
     ///
     /// A message that was complete is answered first, as the handler does it.
@@ -133,12 +140,17 @@ package final class PlayedSession {
     package func event(
         needs: Needs = [],
         maximumOctets: Int = 1_048_576,
-        isSuspect: ((UInt64) -> Bool)? = nil
+        isSuspect: ((UInt64) -> Bool)? = nil,
+        isAsked: Bool = true
     ) -> [UInt8]? {
         var writer = JSONWriter()
         let isWritten = self.policy.writeEvent(
             EventHead(id: 1, attempt: 1, deadlineMS: 1_000),
-            to: EventAddressee(needs: needs, maximumFrameOctets: maximumOctets),
+            to: EventAddressee(
+                needs: needs,
+                maximumFrameOctets: maximumOctets,
+                isAsked: isAsked
+            ),
             EventSurroundings(counters: self.smtp.counters, messagePath: "/spool/m"),
             isSuspect: isSuspect,
             into: &writer
@@ -269,7 +281,7 @@ package final class PlayedSession {
             )
         case .message:
             self.policy.messageRead(size: self.message.count, date: [], failure: nil)
-        case .connect, .helo, .ehlo, .mail, .rcpt, .data, .vrfy, .help, .noop, .quit,
+        case .connect, .helo, .ehlo, .auth, .mail, .rcpt, .data, .vrfy, .help, .noop, .quit,
             .unrecognized:
             break
         }

@@ -10,10 +10,11 @@ package final class PlayedPools {
     /// Pools with these names, whose workers register nothing yet.
     package init(_ names: [String] = ["default"]) {
         self.profiles = names.map { PoolProfile(name: $0) }
+        for profile in self.profiles { profile.receivesSecrets = true }
     }
 
-    /// All hooks that can be asked in this version.
-    package static let askedHooks = Hook.allCases.filter { !$0.isNotification && $0 != .auth }
+    /// All hooks that can be asked.
+    package static let askedHooks = Hook.allCases.filter { !$0.isNotification }
 
     /// A worker of the pool registers hooks, instead of what was registered before.
     ///
@@ -54,7 +55,8 @@ package final class PlayedPools {
     package func session(
         _ smtp: SMTPConfiguration,
         route: [Int]? = nil,
-        maximumDelayMS: Int64 = 10_000
+        maximumDelayMS: Int64 = 10_000,
+        failedLoginDelayMS: Int64 = 0
     ) -> PlayedSession {
         let facts = SessionFacts(
             id: "S",
@@ -69,11 +71,21 @@ package final class PlayedPools {
                 route: route.map { $0.map { self.profiles[$0] } } ?? self.profiles,
                 demand: self.demand,
                 smtp: smtp,
-                maximumDelayMS: maximumDelayMS
+                maximumDelayMS: maximumDelayMS,
+                failedLoginDelayMS: failedLoginDelayMS
             ),
             smtp: smtp
         )
     }
+}
+
+extension SMTPConfiguration {
+    /// A listener that offers every mechanism of AUTH in clear text.
+    package static let offeringAuth = SMTPConfiguration(
+        hostname: Array("mx".utf8),
+        mechanisms: SMTPMechanism.allCases,
+        offersAuthInClear: true
+    )
 }
 
 @available(*, unavailable)

@@ -27,6 +27,7 @@ extension SMTPConfiguration {
         limits.maximumNoops = configuration.limits.maximumNoops
         limits.maximumCommandsWithoutMessage = configuration.limits.maximumCommandsWithoutMessage
         limits.maximumRefusedRecipients = configuration.limits.maximumRefusedRecipients
+        limits.maximumFailedLogins = configuration.limits.failedLogins.maximum
         let extensions = SMTPExtensions(listener.extensions)
         self.init(
             hostname: Array(configuration.hostname.utf8),
@@ -39,8 +40,28 @@ extension SMTPConfiguration {
             bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
             pathOptions: PathGrammar.Options(listener),
             commandOptions: SMTPCommandOptions(listener),
-            requirements: listener.requireTLS ? .encryption : []
+            requirements: SMTPRequirements(listener),
+            mechanisms: listener.auth.map(SMTPMechanism.init),
+            offersAuthInClear: listener.authWithoutTLS
         )
+    }
+}
+
+extension SMTPRequirements {
+    init(_ listener: FrontendConfiguration.Listener) {
+        self = []
+        if listener.requireTLS { self.insert(.encryption) }
+        if listener.requireAuth { self.insert(.authentication) }
+    }
+}
+
+extension SMTPMechanism {
+    init(_ mechanism: FrontendConfiguration.AuthMechanism) {
+        switch mechanism {
+        case .plain: self = .plain
+        case .login: self = .login
+        case .cramMD5: self = .cramMD5
+        }
     }
 }
 

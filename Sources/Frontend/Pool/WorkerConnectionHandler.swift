@@ -60,7 +60,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
         self.addressees = Hook.allCases.map { hook in
             EventAddressee(
                 needs: self.hello?.hooks[hook]?.needs ?? [],
-                maximumFrameOctets: self.hello?.maximumFrameOctets ?? 65_536
+                maximumFrameOctets: self.hello?.maximumFrameOctets ?? 65_536,
+                isAsked: true
             )
         }
     }

@@ -87,6 +87,7 @@ final class WorkerPool {
         self.profile.failurePolicies = policies.map(\.onFailure)
         self.profile.deadlinesMS = policies.map(\.deadlineMS)
         self.profile.marksSkippedMessages = self.configuration.failureHeader
+        self.profile.receivesSecrets = self.configuration.secrets ?? false
         self.profile.isShownQueue = self.configuration.isShadowQueueing
     }
 

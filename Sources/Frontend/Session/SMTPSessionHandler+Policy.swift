@@ -16,6 +16,7 @@ extension SMTPSessionHandler {
         switch question {
         case .headersEnd(let bodyOffset): self.headerArrived(bodyOffset)
         case .message(let facts): self.messageArrived(facts)
+        case .auth: return self.askLogin(question)
         case .connect, .helo, .ehlo, .mail, .rcpt, .data, .vrfy, .help, .noop, .quit,
             .unrecognized:
             break
@@ -116,6 +117,7 @@ extension SMTPSessionHandler {
         self.phase = .parsing
         let action = self.machine.answered(outcome, recipients: recipients)
         self.policy.replied(by: action, &actions)
+        if hook == .auth { self.loginAnswered(outcome) }
         // The policy session has ended the transaction with the answer.
         if case .resetThenReply(let reply) = action {
             self.send(reply)

@@ -120,6 +120,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
         self.limits = server.configuration.limits
         let smtp = listener.smtpForNewSession(server)
         self.machine = SMTPSession(configuration: smtp)
+        self.machine.challengeNonce = Self.newChallengeNonce(smtp)
         self.commandTimeoutMS = listener.commandTimeoutMS(server)
         self.openedMS = server.nowMS
         self.lastHeardMS = self.openedMS
@@ -139,7 +140,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
             route: route.profiles,
             demand: server.demand,
             smtp: smtp,
-            maximumDelayMS: self.limits.maximumReplyDelayMS
+            maximumDelayMS: self.limits.maximumReplyDelayMS,
+            failedLoginDelayMS: self.limits.failedLogins.delayMS
         )
     }
 
@@ -353,6 +355,7 @@ extension SMTPSessionHandler {
             // the content may change meanwhile.
             let input = self.input
             steps += 1
+            let isResponse = self.machine.isInDialogue
             let step = self.machine.next(in: input.readableBytesUInt8Span, content: &self.content)
             if step.consumed > 0 { self.input.moveReaderIndex(forwardBy: step.consumed) }
             if step.action == .needOctets {
@@ -360,7 +363,8 @@ extension SMTPSessionHandler {
                 break
             }
             if case .reply(let reply) = step.action, !reply.code.isPositive {
-                let line = input.readableBytesView.prefix(step.consumed)
+                // A response to a challenge may be a password, whatever it begins with.
+                let line = input.readableBytesView.prefix(isResponse ? 0 : step.consumed)
                 self.commandRefused(reply, line: line)
             }
             self.perform(step.action)

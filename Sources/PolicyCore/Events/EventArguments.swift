@@ -27,6 +27,28 @@ enum EventArguments {
         writer.bytes(line)
     }
 
+    /// Without what proves the identity.
+    static func credentials(_ credentials: SMTPCredentials, into writer: inout JSONWriter) {
+        writer.key("mechanism")
+        writer.string(credentials.mechanism.rawValue)
+        writer.key("user")
+        writer.bytes(credentials.user)
+    }
+
+    /// What proves the identity, for the worker that is asked and nothing else.
+    static func proof(_ proof: SMTPCredentials.Proof, into writer: inout JSONWriter) {
+        switch proof {
+        case .password(let password):
+            writer.key("password")
+            writer.bytes(password)
+        case .response(let response, let challenge):
+            writer.key("challenge")
+            writer.bytes(challenge)
+            writer.key("response")
+            writer.bytes(response)
+        }
+    }
+
     static func sender(_ sender: EnvelopeAddress, into writer: inout JSONWriter) {
         writer.key("sender")
         self.encode(sender, id: nil, into: &writer)

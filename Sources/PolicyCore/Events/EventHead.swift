@@ -33,8 +33,11 @@ package struct EventHead {
 package struct EventAddressee {
     package let needs: Needs
     package let maximumFrameOctets: Int
+    /// The line goes to a worker that is asked: at `auth` it has what proves the identity.
+    package let isAsked: Bool
 
-    package init(needs: Needs, maximumFrameOctets: Int) {
+    package init(needs: Needs, maximumFrameOctets: Int, isAsked: Bool = false) {
+        self.isAsked = isAsked
         self.needs = needs
         self.maximumFrameOctets = maximumFrameOctets
     }

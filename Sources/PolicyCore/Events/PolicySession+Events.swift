@@ -39,10 +39,23 @@ extension PolicySession {
             return true
         }
         self.eventWritten(question, ahead: HookSet())
-        let (args, key) = (self.arguments.octets, self.key)
+        let (args, key) = (self.arguments(for: addressee), self.key)
         return self.write(question.hook, args: args, to: addressee, surroundings, into: &writer) {
             head.encode(key: key, into: &$0)
         }
+    }
+
+    /// The open question's `args` object; the proof of a login is in no other text than this.
+    private func arguments(for addressee: EventAddressee) -> [UInt8] {
+        guard case .login(let credentials) = self.proposal, addressee.isAsked else {
+            return self.arguments.octets
+        }
+        var writer = JSONWriter()
+        writer.beginObject()
+        EventArguments.credentials(credentials, into: &writer)
+        EventArguments.proof(credentials.proof, into: &writer)
+        writer.endObject()
+        return writer.octets
     }
 
     private mutating func eventWritten(_ question: Question, ahead: HookSet) {

@@ -36,6 +36,8 @@ package struct SessionFacts {
     }
     /// `nil` while the connection is not encrypted.
     package internal(set) var tls: TLSFacts? { didSet { self.fixedOctets = 0 } }
+    /// `nil` until AUTH succeeded.
+    package internal(set) var login: LoginFacts? { didSet { self.fixedOctets = 0 } }
     var isRelay = false { didSet { self.fixedOctets = 0 } }
     package internal(set) var isEarlyTalker = false {
         didSet { if self.isEarlyTalker != oldValue { self.fixedOctets = 0 } }
@@ -70,6 +72,7 @@ package struct SessionFacts {
         self.proxy = proxy
         self.clientName = nil
         self.hello = nil
+        self.login = nil
         self.isRelay = false
         self.fixedOctets = 0
     }
@@ -102,6 +105,11 @@ package struct SessionFacts {
         self.text.int(Int64(clamping: counters.recipientsGranted))
         self.text.fragment(#","rcpt_denied":"#)
         self.text.int(Int64(clamping: counters.recipientsRefused))
+        // Listeners without AUTH have none of it.
+        if counters.failedLogins > 0 {
+            self.text.fragment(#","auth_failed":"#)
+            self.text.int(Int64(clamping: counters.failedLogins))
+        }
         self.text.fragment("}}")
     }
 
@@ -137,7 +145,7 @@ package struct SessionFacts {
         self.text.key("tls")
         if let tls = self.tls { tls.encode(into: &self.text) } else { self.text.null() }
         self.text.key("auth")
-        self.text.null()
+        if let login = self.login { login.encode(into: &self.text) } else { self.text.null() }
         self.text.key("relay")
         self.text.bool(self.isRelay)
         self.text.key("early_talker")

@@ -31,11 +31,12 @@ enum SMTPEventMapping {
     }
 
     /// All plugins declined: consent, but not at `rcpt`, where it would open a relay, nor at
-    /// `queue`, where it would lose a message.
+    /// `queue`, where it would lose a message, nor at `auth`, where it would let everybody in.
     private static func undecided(at hook: Hook) -> SMTPOutcome {
         switch hook {
         case .rcpt: .refused(StandardReplies.recipientUndecided)
         case .queue: .refused(StandardReplies.queueUndecided)
+        case .auth: .refused(StandardReplies.loginDenied)
         default: .granted(nil)
         }
     }
@@ -66,6 +67,7 @@ enum SMTPEventMapping {
         case (_, .quit), (_, .noop), (_, .help): .granted(nil)
         case (.tempfail, .connect): .refusedThenClose(StandardReplies.policyFailedClosing)
         case (.reject, .connect): .refusedThenClose(StandardReplies.policyFailedDenied)
+        case (.tempfail, .auth): .refused(StandardReplies.policyFailedLogin)
         case (.tempfail, _): .refused(StandardReplies.policyFailed)
         case (.reject, _): .refused(StandardReplies.policyFailedDenied)
         }
@@ -106,6 +108,7 @@ enum SMTPEventMapping {
         switch hook {
         case .connect: StandardReplies.connectDenied
         case .helo, .ehlo: StandardReplies.helloDenied
+        case .auth: StandardReplies.loginDenied
         case .mail: StandardReplies.mailDenied
         case .rcpt: StandardReplies.recipientDenied
         case .queue: StandardReplies.queueDenied
@@ -121,6 +124,7 @@ enum SMTPEventMapping {
         switch hook {
         case .connect: StandardReplies.connectDeferred
         case .helo, .ehlo: StandardReplies.helloDeferred
+        case .auth: StandardReplies.loginDeferred
         case .mail: StandardReplies.mailDeferred
         case .rcpt: StandardReplies.recipientDeferred
         case .queue: StandardReplies.queueDeferred
@@ -133,6 +137,7 @@ enum SMTPEventMapping {
     private static func deniedClosing(at hook: Hook) -> SMTPReply {
         switch hook {
         case .connect: StandardReplies.connectDenied
+        case .auth: StandardReplies.loginDeniedClosing
         case .noop: StandardReplies.noopDeniedClosing
         case .unrecognized_command: StandardReplies.unrecognizedClosing
         case .data, .data_headers_end, .data_post, .queue: StandardReplies.dataDeniedClosing
@@ -169,6 +174,7 @@ enum SMTPEventMapping {
             return text.isEmpty ? nil : .greeting(hostname: configuration.hostname, text: text)
         case .helo, .ehlo:
             return .helo(hostname: configuration.hostname, text: text)
+        case .auth: standard = StandardReplies.authenticated
         case .mail: standard = StandardReplies.senderAccepted
         case .rcpt: standard = StandardReplies.recipientAccepted
         case .data: standard = StandardReplies.startMailInput
@@ -177,7 +183,7 @@ enum SMTPEventMapping {
         case .help: standard = StandardReplies.help
         case .quit: standard = StandardReplies.closing
         case .unrecognized_command: standard = StandardReplies.unrecognizedCommand
-        case .auth, .data_headers_end, .received_line, .data_post_headers, .data_post, .queue_pre,
+        case .data_headers_end, .received_line, .data_post_headers, .data_post, .queue_pre,
             .queue_post, .reset_transaction, .disconnect, .ok, .deny, .status:
             return nil
         }

@@ -11,10 +11,20 @@ extension PolicySession {
         _ now: UInt64,
         _ actions: inout [Action]
     ) {
-        guard decision.delayMS > 0 else { return self.apply(decision, at: hook, now, &actions) }
-        actions.append(.hold(milliseconds: decision.delayMS))
+        let delayMS = max(decision.delayMS, self.leastDelayMS(of: decision, at: hook))
+        guard delayMS > 0 else { return self.apply(decision, at: hook, now, &actions) }
+        actions.append(.hold(milliseconds: delayMS))
         self.decision = decision
         self.phase = .held(hook)
+    }
+
+    /// Whoever guesses passwords has to wait between two of them.
+    private func leastDelayMS(of decision: PolicyDecision, at hook: Hook) -> Int64 {
+        guard hook == .auth else { return 0 }
+        return switch decision.outcome {
+        case .verdict(.ok, _), .failed, .spoolFailed: 0
+        case .verdict, .undecided: self.failedLoginDelayMS
+        }
     }
 
     /// The reply was held back for as long as a worker wanted.
@@ -68,6 +78,14 @@ extension PolicySession {
             if !isGranted || !(self.transaction?.hasSender ?? false) {
                 self.transaction?.sender = sender
             }
+        case .login(let credentials):
+            guard isGranted else { break }
+            self.facts.login = LoginFacts(
+                mechanism: credentials.mechanism,
+                user: credentials.user,
+                wasRelay: self.facts.isRelay
+            )
+            self.facts.isRelay = true
         case .recipient: self.transaction?.candidateAnswered(isGranted: isGranted)
         }
         if hook == .data, isGranted {
@@ -148,7 +166,7 @@ extension SMTPOutcome {
     var isGrant: Bool { if case .granted = self { true } else { false } }
 
     /// The reply that refuses; `nil` for a grant.
-    var refusal: SMTPReply? {
+    package var refusal: SMTPReply? {
         switch self {
         case .granted: nil
         case .refused(let reply), .refusedThenClose(let reply): reply

@@ -58,7 +58,7 @@ extension PolicySession {
                 isUTF8: self.transaction?.isSMTPUTF8 ?? false,
                 isHELO: self.facts.hello?.verb == "HELO",
                 isEncrypted: self.facts.tls != nil,
-                isAuthenticated: false
+                isAuthenticated: self.facts.login != nil
             ),
             cipher: self.facts.tls?.cipher,
             transactionID: self.transaction?.id ?? self.facts.id,

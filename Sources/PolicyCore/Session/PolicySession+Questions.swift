@@ -8,17 +8,21 @@ extension PolicySession {
     /// SMTP asks, and parses nothing until it is answered.
     ///
     /// For `headersEnd` and `message` tell `headerRead` and `messageRead` before. `now` is monotonic
-    /// nanoseconds; where `isMemoryUsedUp` is true no transaction begins.
+    /// nanoseconds; where `isMemoryUsedUp` is true no transaction begins,
+    /// and where `mayLogIn` is false AUTH closes the session.
     package mutating func asked(
         _ question: SMTPQuestion,
         now: UInt64,
         isMemoryUsedUp: Bool = false,
+        mayLogIn: Bool = true,
         _ actions: inout [Action]
     ) {
         switch question {
         case .connect: self.ask(.connect, now, &actions, args: EventArguments.none)
         case .helo(let name): self.askHello("HELO", .helo, name, now, &actions)
         case .ehlo(let name): self.askHello("EHLO", .ehlo, name, now, &actions)
+        case .auth(let credentials):
+            self.askLogin(credentials, mayLogIn: mayLogIn, now, &actions)
         case .mail(let path, let parameters):
             let sender = EnvelopeAddress(path, parameters.all)
             self.transactionProposed(isSMTPUTF8: parameters.isSMTPUTF8)
@@ -56,6 +60,21 @@ extension PolicySession {
         self.proposal = .hello(before: self.facts.hello)
         self.facts.hello = (verb, name)
         self.ask(hook, now, &actions) { EventArguments.name(name, into: &$0) }
+    }
+
+    /// The proof goes to the workers that are asked, by ``writeEvent(_:to:_:isSuspect:into:)``; nothing
+    /// else has it.
+    private mutating func askLogin(
+        _ credentials: SMTPCredentials,
+        mayLogIn: Bool,
+        _ now: UInt64,
+        _ actions: inout [Action]
+    ) {
+        guard mayLogIn else {
+            return self.refuse(StandardReplies.tooManyFailedLogins, at: .auth, &actions)
+        }
+        self.proposal = .login(credentials)
+        self.ask(.auth, now, &actions) { EventArguments.credentials(credentials, into: &$0) }
     }
 
     private mutating func askRecipient(
@@ -119,6 +138,10 @@ extension PolicySession {
     package mutating func encrypted(_ tls: TLSFacts, _ actions: inout [Action]) {
         self.facts.tls = tls
         self.facts.hello = nil
+        if let login = self.facts.login {
+            self.facts.isRelay = login.wasRelay
+            self.facts.login = nil
+        }
         if self.isInTransaction {
             self.endTransaction("starttls", decider: nil, reply: nil, &actions)
         }

@@ -33,6 +33,8 @@ package struct PolicySession: ~Copyable {
     let smtp: SMTPConfiguration
     /// The longest delay of a reply that a worker may ask for, in milliseconds.
     let maximumDelayMS: Int64
+    /// How long the reply to a login that failed is held back, in milliseconds.
+    let failedLoginDelayMS: Int64
 
     var phase = Phase.idle
     /// What the pools said to the question that was decided last.
@@ -102,6 +104,8 @@ package struct PolicySession: ~Copyable {
         case none
         /// The name that held before this HELO or EHLO.
         case hello(before: (verb: String, name: [UInt8])?)
+        /// Who the client says it is.
+        case login(SMTPCredentials)
         case sender(EnvelopeAddress)
         /// The recipient as the client wrote it.
         case recipient([UInt8])
@@ -121,13 +125,15 @@ package struct PolicySession: ~Copyable {
         route: [PoolProfile],
         demand: PolicyDemand,
         smtp: SMTPConfiguration,
-        maximumDelayMS: Int64
+        maximumDelayMS: Int64,
+        failedLoginDelayMS: Int64 = 0
     ) {
         self.facts = facts
         self.route = route
         self.demand = demand
         self.smtp = smtp
         self.maximumDelayMS = maximumDelayMS
+        self.failedLoginDelayMS = failedLoginDelayMS
     }
 
     /// The hook that is being asked about; `nil` between questions.

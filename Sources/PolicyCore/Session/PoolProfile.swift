@@ -14,6 +14,8 @@ package final class PoolProfile {
     package var deadlinesMS = [Int64](repeating: 20_000, count: Hook.allCases.count)
     /// `failure_header`: a message that the pool did not see says so in a header field.
     package var marksSkippedMessages = false
+    /// `secrets`: its workers may see passwords, so it is asked at `auth`.
+    package var receivesSecrets = false
     /// Pools that are shown what this one is asked.
     package var shadows: [PoolProfile] = []
     /// It has a ready worker.
@@ -35,13 +37,16 @@ package final class PoolProfile {
 
     package func deadlineMS(at hook: Hook) -> Int64 { self.deadlinesMS[Int(hook.index)] }
 
-    package func isAsked(_ hook: Hook) -> Bool { self.currentWants.asked.contains(hook) }
+    package func isAsked(_ hook: Hook) -> Bool {
+        self.currentWants.asked.contains(hook) && (hook != .auth || self.receivesSecrets)
+    }
 
     package func isObserved(_ hook: Hook) -> Bool { self.currentWants.observed.contains(hook) }
 
     /// As a shadow: whether it may see questions of `hook`, and has a worker to show them to.
     package func isShown(_ hook: Hook) -> Bool {
-        self.hasReadyWorker && (hook != .queue || self.isShownQueue)
+        // A password is not for code that is only tried.
+        self.hasReadyWorker && hook != .auth && (hook != .queue || self.isShownQueue)
     }
 
     /// Whether some shadow of this pool is to be asked about `hook`.

@@ -145,6 +145,11 @@ package final class HookContext {
         self.decode(Bytes("")) { try $0.octets(argument) }
     }
 
+    /// `nil` if the event does not have the argument.
+    func octetsIfAny(_ argument: StaticString) -> Bytes? {
+        self.decode(nil) { try $0.value(argument) == nil ? nil : try $0.octets(argument) }
+    }
+
     func value<Value: NoteValue>(
         _ argument: StaticString,
         as type: Value.Type = Value.self

@@ -109,6 +109,25 @@ extension HookEvent where Stage: TransactionStage {
     }
 }
 
+extension HookEvent<AuthStage> {
+    /// In capitals: `PLAIN`, `LOGIN`, `CRAM-MD5`.
+    public var mechanism: String { self.context.octets("mechanism").string ?? "" }
+
+    /// Who the client says it is.
+    public var user: Bytes { self.context.octets("user") }
+
+    /// What proves it.
+    ///
+    /// Never to be logged or kept.
+    public var proof: LoginProof {
+        if let password = self.context.octetsIfAny("password") { return .password(password) }
+        return .response(
+            self.context.octets("response"),
+            challenge: self.context.octets("challenge")
+        )
+    }
+}
+
 extension HookEvent<MailStage> {
     /// Who the client says the message is from.
     public var sender: Sender { self.context.sender }

@@ -66,6 +66,9 @@ extension SessionSnapshot.Counters {
         self.transactions = try counters.count("transactions")
         self.rcptOK = try counters.count("rcpt_ok")
         self.rcptDenied = try counters.count("rcpt_denied")
+        if try counters.value("auth_failed") != nil {
+            self.authFailed = try counters.count("auth_failed")
+        }
     }
 }
 

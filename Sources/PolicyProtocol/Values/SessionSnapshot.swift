@@ -89,6 +89,8 @@ public struct SessionSnapshot: Sendable, Hashable {
         public var rcptOK = 0
         /// Recipients refused.
         public var rcptDenied = 0
+        /// AUTHs that policy refused.
+        public var authFailed = 0
 
         package init() {}
     }

@@ -57,16 +57,26 @@ enum ParameterError: Error, Equatable {
     case tooBig
 }
 
+/// What becomes of the parameter AUTH of MAIL.
+enum AuthParameter {
+    /// It is refused as any that we do not know.
+    case unknown
+    /// AUTH is offered: its value is xtext (RFC 4954 §5).
+    case xtext
+    /// The listener takes what devices write there.
+    case anyText
+}
+
 /// Reads parameters off a command line.
 enum ParameterGrammar {
     /// Reads the parameters of MAIL in `range`, which begins with a space unless it is empty.
     ///
-    /// `takesAuth`: AUTH is taken, though no AUTH is offered.
+    /// `auth` says what becomes of AUTH.
     static func mail(
         in octets: borrowing Span<UInt8>,
         _ range: Range<Int>,
         offered: SMTPExtensions,
-        takesAuth: Bool
+        auth: AuthParameter
     ) throws(ParameterError) -> MailParameters {
         var parameters = MailParameters()
         var hasAuth = false
@@ -82,10 +92,11 @@ enum ParameterGrammar {
                 guard !parameters.isSMTPUTF8 else { throw .repeated }
                 guard next.value == nil else { throw .syntax }
                 parameters.isSMTPUTF8 = true
-            } else if octets.equals("AUTH", in: next.keyword), takesAuth {
+            } else if octets.equals("AUTH", in: next.keyword), auth != .unknown {
                 // The client names the author of the message (RFC 4954 §5): shown to policy, not relied on.
                 guard !hasAuth else { throw .repeated }
-                guard next.value != nil else { throw .syntax }
+                guard let value = next.value, auth == .anyText || self.isXText(octets, value)
+                else { throw .syntax }
                 hasAuth = true
             } else {
                 throw .unknown
@@ -177,6 +188,30 @@ enum ParameterGrammar {
             size = sum
         }
         return size
+    }
+
+    /// Printable ASCII without "=", and "+" only before two hexadecimal digits in upper case; `<>` is
+    /// among it.
+    ///
+    /// RFC 3461 §4, RFC 4954 §5.
+    private static func isXText(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> Bool {
+        var index = range.lowerBound
+        while index < range.upperBound {
+            guard (0x21...0x7E).contains(octets[index]) else { return false }
+            guard octets[index] == UInt8(ascii: "+") else {
+                index += 1
+                continue
+            }
+            guard index + 2 < range.upperBound, self.isUpperHexDigit(octets[index + 1]),
+                self.isUpperHexDigit(octets[index + 2])
+            else { return false }
+            index += 3
+        }
+        return true
+    }
+
+    private static func isUpperHexDigit(_ octet: UInt8) -> Bool {
+        octet.isDigit || (UInt8(ascii: "A")...UInt8(ascii: "F")).contains(octet)
     }
 
     private static func body(

@@ -143,9 +143,30 @@ extension SMTPReply {
     /// What did not fit into the first line is dropped: the next one would be read as a keyword.
     ///
     /// - Note: RFC 5321 §4.1.1.1.
-    func offering(_ extensions: SMTPExtensions, maximumMessageOctets: Int) -> SMTPReply {
-        let keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
+    func offering(
+        _ extensions: SMTPExtensions,
+        mechanisms: [SMTPMechanism],
+        maximumMessageOctets: Int
+    ) -> SMTPReply {
+        var keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
+        if !mechanisms.isEmpty {
+            // RFC 4954 §3.
+            let words = ["AUTH"] + mechanisms.map(\.rawValue)
+            keywords.append(Array(words.joined(separator: " ").utf8))
+        }
         return Self.naming(ReplyCode(known: 250), self.lines.prefix(1).map(Array.init) + keywords)
+    }
+
+    /// 334 with what the client is to answer.
+    ///
+    /// - Note: RFC 4954 §4.
+    static func challenge(_ octets: [UInt8]) -> SMTPReply {
+        SMTPReply(
+            code: ReplyCode(known: 334),
+            status: nil,
+            cause: .none,
+            escaping: SASLBase64.encode(octets)
+        )
     }
 
     /// The words of `text`; the first is `hostname`, which RFC 5321 §4.2 wants there.

@@ -14,6 +14,26 @@ extension StandardReplies {
         .policyDefault,
         "Host name refused, try again later"
     )
+    /// RFC 4954 §6; also when every plugin declined.
+    package static let loginDenied = reply(
+        535,
+        (5, 7, 8),
+        .policyDefault,
+        "Authentication failed"
+    )
+    /// RFC 4954 §6.
+    package static let loginDeferred = reply(
+        454,
+        (4, 7, 0),
+        .policyDefault,
+        "Temporary authentication failure"
+    )
+    package static let loginDeniedClosing = reply(
+        535,
+        (5, 7, 8),
+        .policyDefault,
+        "Authentication failed, closing connection"
+    )
     package static let mailDenied = reply(550, (5, 7, 1), .policyDefault, "Sender refused")
     package static let mailDeferred = reply(
         450,
@@ -113,6 +133,13 @@ extension StandardReplies {
         (4, 3, 0),
         .policyFailure,
         "Temporary failure, try again later"
+    )
+    /// The same at auth.
+    package static let policyFailedLogin = reply(
+        454,
+        (4, 3, 0),
+        .policyFailure,
+        "Temporary authentication failure"
     )
     /// The same at connect, where only closing is left.
     package static let policyFailedClosing = reply(

@@ -52,6 +52,19 @@ package enum StandardReplies {
     /// RFC 5321 §4.1.1.10.
     package static let closing = reply(221, (2, 0, 0), .none, "Closing connection")
 
+    /// RFC 4954 §6.
+    package static let authenticated = reply(
+        235,
+        (2, 7, 0),
+        .none,
+        "Authentication succeeded"
+    )
+    /// RFC 4954 §4: the client sends all by itself.
+    static let emptyChallenge = SMTPReply.challenge([])
+    /// What clients of LOGIN wait for.
+    static let userChallenge = SMTPReply.challenge(Array("Username:".utf8))
+    static let passwordChallenge = SMTPReply.challenge(Array("Password:".utf8))
+
     // MARK: Refused by SMTP: lines and commands
 
     /// RFC 5321 §4.5.3.1.9.
@@ -132,6 +145,50 @@ package enum StandardReplies {
     )
     /// RFC 4954 §4.
     package static let authNotOffered = reply(502, (5, 5, 1), .notOffered, "AUTH is not offered")
+    /// RFC 4954 §4, §6.
+    package static let authNeedsEncryption = reply(
+        538,
+        (5, 7, 11),
+        .encryptionRequired,
+        "AUTH needs TLS; send STARTTLS first"
+    )
+    /// RFC 4954 §4.
+    package static let unknownMechanism = reply(
+        504,
+        (5, 5, 4),
+        .badParameter,
+        "This mechanism is not offered"
+    )
+    /// RFC 4954 §4.
+    package static let noInitialResponse = reply(
+        501,
+        (5, 5, 4),
+        .badSyntax,
+        "This mechanism has no initial response"
+    )
+    /// RFC 4954 §4.
+    package static let authCancelled = reply(
+        501,
+        (5, 7, 0),
+        .badSyntax,
+        "Authentication cancelled"
+    )
+    /// RFC 4954 §4.
+    package static let badBase64 = reply(501, (5, 5, 2), .badSyntax, "Bad base64")
+    /// RFC 4616 §2, RFC 2195 §2.
+    package static let badCredentials = reply(
+        501,
+        (5, 5, 2),
+        .badSyntax,
+        "Bad message for this mechanism"
+    )
+    /// RFC 4616 §2: the authorization identity is not the user's own.
+    package static let otherIdentity = reply(
+        535,
+        (5, 7, 8),
+        .badParameter,
+        "Acting for another user is not possible"
+    )
     /// RFC 3030 §2: the chunk follows at once, so the connection closes.
     package static let bdatNotOffered = reply(
         502,
@@ -150,6 +207,20 @@ package enum StandardReplies {
         (5, 5, 1),
         .badSequence,
         "MAIL inside a transaction; send RSET first"
+    )
+    /// RFC 4954 §4.
+    package static let alreadyAuthenticated = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "Already authenticated"
+    )
+    /// RFC 4954 §4.
+    package static let authInTransaction = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "AUTH inside a transaction; send RSET first"
     )
     /// RFC 5321 §4.1.4.
     package static let mailFirst = reply(503, (5, 5, 1), .badSequence, "Send MAIL first")
@@ -185,6 +256,13 @@ package enum StandardReplies {
         (5, 5, 4),
         .badSyntax,
         "Syntax: RCPT TO:<address> [parameters]"
+    )
+    /// RFC 4954 §4.
+    package static let authSyntax = reply(
+        501,
+        (5, 5, 4),
+        .badSyntax,
+        "Syntax: AUTH mechanism [initial-response]"
     )
     /// RFC 5321 §4.1.1.6.
     package static let verifySyntax = reply(501, (5, 5, 4), .badSyntax, "Syntax: VRFY address")
@@ -318,6 +396,12 @@ package enum StandardReplies {
         (4, 7, 0),
         .tooManyErrors,
         "Too many refused recipients in a row, closing connection"
+    )
+    package static let tooManyFailedLogins = reply(
+        421,
+        (4, 7, 0),
+        .tooManyErrors,
+        "Too many failed logins, closing connection"
     )
     package static let tooManyTransactions = reply(
         421,

@@ -25,6 +25,9 @@ package struct AbuseMeter: Equatable, Sendable {
     /// RCPTs since the last one that was granted, refused by policy or by us.
     private(set) package var recipientsRefusedInARow: UInt64 = 0
 
+    /// AUTHs that policy refused for good.
+    private(set) package var failedLogins: UInt64 = 0
+
     package init() {}
 
     /// `verb` is `nil` for a line that is no command we know.
@@ -40,6 +43,8 @@ package struct AbuseMeter: Equatable, Sendable {
     }
 
     mutating func errorMade() { self.errors += 1 }
+
+    mutating func loginFailed() { self.failedLogins += 1 }
 
     mutating func unrecognizedReceived() { self.unrecognized += 1 }
 
@@ -80,6 +85,10 @@ package struct AbuseMeter: Equatable, Sendable {
 
     func mayBeginTransaction(_ limits: SMTPLimits) -> Bool {
         !Self.isOver(self.messages + 1, limits.maximumTransactions)
+    }
+
+    func mayLogIn(_ limits: SMTPLimits) -> Bool {
+        !Self.isOver(self.failedLogins + 1, limits.maximumFailedLogins)
     }
 
     private static func isOver(_ count: UInt64, _ limit: Int) -> Bool {

@@ -31,6 +31,8 @@ package enum SMTPQuestion: Equatable, Sendable {
     case connect
     case helo(name: [UInt8])
     case ehlo(name: [UInt8])
+    /// The client said who it is, in all that its mechanism wants.
+    case auth(SMTPCredentials)
     case mail(ReversePath, MailParameters)
     case rcpt(ForwardPath, SMTPParameters)
     case data

@@ -9,6 +9,12 @@ package final class SMTPConfiguration: Sendable {
     package let pathOptions: PathGrammar.Options
     package let commandOptions: SMTPCommandOptions
     package let requirements: SMTPRequirements
+    /// The mechanisms of AUTH, in the order in which they are offered; empty: there is no AUTH.
+    package let mechanisms: [SMTPMechanism]
+    /// AUTH is offered without TLS.
+    private let offersAuthInClear: Bool
+    /// Octets of the longest command line, a MAIL, CRLF included.
+    let mailLineOctets: Int
     /// 220, sent when the connect hook granted.
     package let greeting: SMTPReply
     /// 250 to HELO.
@@ -18,6 +24,7 @@ package final class SMTPConfiguration: Sendable {
 
     private struct Offer {
         let extensions: SMTPExtensions
+        let mechanisms: [SMTPMechanism]
         /// 250 to EHLO, with the extensions.
         let reply: SMTPReply
     }
@@ -26,7 +33,7 @@ package final class SMTPConfiguration: Sendable {
     ///
     /// `hostname` is `me`, as it stands in the greeting; `greetingText` is the control file
     /// `smtpgreeting`, or `nil`. `extensions` says what EHLO offers to a session in a state; it is asked
-    /// once for each state.
+    /// once for each state. `mechanisms` are offered under TLS, or always if `offersAuthInClear`.
     package init(
         hostname: [UInt8],
         greetingText: [UInt8]? = nil,
@@ -35,7 +42,9 @@ package final class SMTPConfiguration: Sendable {
         bareNewline: BareNewlineRule = .reject,
         pathOptions: PathGrammar.Options = [],
         commandOptions: SMTPCommandOptions = [],
-        requirements: SMTPRequirements = []
+        requirements: SMTPRequirements = [],
+        mechanisms: [SMTPMechanism] = [],
+        offersAuthInClear: Bool = false
     ) {
         self.hostname = hostname
         self.limits = limits
@@ -43,20 +52,28 @@ package final class SMTPConfiguration: Sendable {
         self.pathOptions = pathOptions
         self.commandOptions = commandOptions
         self.requirements = requirements
+        self.mechanisms = mechanisms
+        self.offersAuthInClear = offersAuthInClear
+        self.mailLineOctets =
+            SMTPLimits.mailLineOctets + (mechanisms.isEmpty ? 0 : SMTPLimits.authParameterOctets)
         self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
         self.heloReply = .helo(hostname: hostname)
         var offers: [Offer] = []
         for security in SMTPSecurity.all {
             let extensions = extensions(security)
-            if let same = offers.first(where: { $0.extensions == extensions }) {
+            let offered = security.isEncrypted || offersAuthInClear ? mechanisms : []
+            if let same = offers.first(where: {
+                $0.extensions == extensions && $0.mechanisms == offered
+            }) {
                 offers.append(same)
                 continue
             }
             let reply = self.heloReply.offering(
                 extensions,
+                mechanisms: offered,
                 maximumMessageOctets: limits.maximumMessageOctets
             )
-            offers.append(Offer(extensions: extensions, reply: reply))
+            offers.append(Offer(extensions: extensions, mechanisms: offered, reply: reply))
         }
         self.offers = offers
     }
@@ -64,6 +81,17 @@ package final class SMTPConfiguration: Sendable {
     /// What EHLO offers to a session in this state, and MAIL's parameters are held against.
     func extensions(in security: SMTPSecurity) -> SMTPExtensions {
         self.offers[security.index].extensions
+    }
+
+    /// Whether EHLO offers AUTH to a session in this state.
+    func offersAuth(in security: SMTPSecurity) -> Bool {
+        !self.offers[security.index].mechanisms.isEmpty
+    }
+
+    /// What becomes of the parameter AUTH of MAIL in this state.
+    func authParameter(in security: SMTPSecurity) -> AuthParameter {
+        if self.commandOptions.contains(.authParameter) { return .anyText }
+        return self.offersAuth(in: security) ? .xtext : .unknown
     }
 
     /// 250 to EHLO from a session in this state.
@@ -74,6 +102,7 @@ package final class SMTPConfiguration: Sendable {
         guard let worded else { return offer.reply }
         return worded.offering(
             offer.extensions,
+            mechanisms: offer.mechanisms,
             maximumMessageOctets: self.limits.maximumMessageOctets
         )
     }

@@ -18,6 +18,14 @@ package struct SMTPLimits: Equatable, Sendable {
     /// RFC 4954 §4.
     static let responseLineOctets = 12_288
 
+    /// Octets that the parameter AUTH adds to a MAIL command line.
+    ///
+    /// RFC 4954 §3.
+    static let authParameterOctets = 500
+
+    /// Octets of a user's name or a password; RFC 4616 §2 asks 255.
+    package static let credentialOctets = 1_024
+
     /// Octets of an overlong line that are read and dropped before the session is closed.
     package static let discardedLineOctets = 65_536
 
@@ -105,6 +113,10 @@ package struct SMTPLimits: Equatable, Sendable {
     ///
     /// 0 is no limit.
     package var maximumRefusedRecipients = 2_000
+    /// AUTHs of a session that policy refused and that are answered; one more closes it.
+    ///
+    /// 0 is no limit.
+    package var maximumFailedLogins = 3
 
     package init() {}
 }

@@ -99,7 +99,7 @@ extension SMTPPhase.CommandQuestion {
         case .quit:
             return (.closed, .close(reply ?? StandardReplies.closing))
 
-        case .connect, .rcpt, .vrfy, .help, .noop, .unrecognized:
+        case .connect, .auth, .rcpt, .vrfy, .help, .noop, .unrecognized:
             return (.commands(stage), .granted(self, reply, endsTransaction: false))
         }
     }
@@ -117,7 +117,7 @@ extension SMTPPhase.CommandQuestion {
             let action = Action.refused(self, reply, endsTransaction: false)
             return (.commands(stage.recipientRefused), action)
 
-        case .helo, .ehlo, .mail, .vrfy, .help, .noop, .unrecognized:
+        case .helo, .ehlo, .auth, .mail, .vrfy, .help, .noop, .unrecognized:
             return (.commands(stage), .refused(self, reply, endsTransaction: false))
         }
     }

@@ -55,6 +55,7 @@ enum SMTPPhase: ~Copyable {
         case connect
         case helo
         case ehlo
+        case auth
         case mail(isSMTPUTF8: Bool)
         case rcpt
         /// `hasEarlyContent`: the client sent octets before it had the 354.
@@ -70,7 +71,7 @@ enum SMTPPhase: ~Copyable {
         /// RFC 2920 §3.1.
         var isLastInGroup: Bool {
             switch self {
-            case .connect, .helo, .ehlo, .data, .vrfy, .noop, .quit: true
+            case .connect, .helo, .ehlo, .auth, .data, .vrfy, .noop, .quit: true
             case .mail, .rcpt, .help, .unrecognized: false
             }
         }

@@ -141,7 +141,7 @@ extension SMTPSession {
         case .help: return self.ask(.help, .help(octets.octets(command.line.argument)))
         case .quit: return self.checkQuit(command)
         case .starttls: return self.checkStartTLS(command)
-        case .auth: return self.refuse(StandardReplies.authNotOffered)
+        case .auth: return self.checkAuth(command, octets)
         case .bdat:
             // The chunk follows at once and must not be read as commands. RFC 3030 §2.
             return self.close(StandardReplies.bdatNotOffered)

@@ -37,7 +37,7 @@ extension SMTPSession {
                 in: octets,
                 pathEnd..<argument.upperBound,
                 offered: self.configuration.extensions(in: self.security),
-                takesAuth: self.configuration.commandOptions.contains(.authParameter)
+                auth: self.configuration.authParameter(in: self.security)
             )
         } catch {
             throw SMTPRefusal(error.reply)

@@ -35,7 +35,7 @@ extension SMTPSession {
     /// - Returns: False, and nothing changes, if no handshake was due.
     package mutating func encrypted() -> Bool {
         guard self.phase.handshakeDone() else { return false }
-        self.security.isEncrypted = true
+        self.security = SMTPSecurity(isEncrypted: true)
         self.lineScanner = Self.newLineScanner(self.configuration)
         return true
     }

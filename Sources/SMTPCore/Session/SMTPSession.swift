@@ -46,6 +46,12 @@ package struct SMTPSession: ~Copyable {
     /// What EHLO's keywords and MAIL's parameters depend on.
     var security = SMTPSecurity()
 
+    /// What nobody can guess, for the challenges of this session: set by the caller where CRAM-MD5 is
+    /// offered, and used by nothing else.
+    package var challengeNonce: [UInt8] = []
+    /// Challenges made so far.
+    var challengeCount = 0
+
     /// Replies to the last message that are sent before the next command is read, the last one first.
     private var repliesLeft: [SMTPReply] = []
 
@@ -59,10 +65,10 @@ package struct SMTPSession: ~Copyable {
 
     static func newLineScanner(
         _ configuration: SMTPConfiguration,
-        maximumLineOctets: Int = SMTPLimits.mailLineOctets
+        maximumLineOctets: Int? = nil
     ) -> SMTPLineScanner {
         SMTPLineScanner(
-            maximumLineOctets: maximumLineOctets,
+            maximumLineOctets: maximumLineOctets ?? configuration.mailLineOctets,
             takesBareLineFeed: configuration.commandOptions.contains(.bareLineFeed)
         )
     }
@@ -76,6 +82,9 @@ package struct SMTPSession: ~Copyable {
 
     /// Whose turn it is: which timer runs.
     package var wait: SMTPWait { self.phase.wait }
+
+    /// The next line answers a challenge: it is no command, and may be a password.
+    package var isInDialogue: Bool { self.phase.dialogueStage != nil }
 
     /// Whether a transaction is open: MAIL was granted and nothing ended it.
     package var isInTransaction: Bool { self.phase.stage?.isInTransaction ?? false }
@@ -199,7 +208,9 @@ extension SMTPSession {
     /// Stale unless a command is waited for outside a transaction. No address is told: the session has
     /// none. A client that is named before the greeting needs no event, `connectionOpened` is told then.
     mutating func clientReplaced() -> SMTPAction {
-        self.phase.clientReplaced() ? self.asked(.connect) : .dropStale
+        guard self.phase.clientReplaced() else { return .dropStale }
+        self.security.isAuthenticated = false
+        return self.asked(.connect)
     }
 
     /// Policy answered the open question.
@@ -297,6 +308,9 @@ extension SMTPSession {
         case .ehlo:
             let ehlo = self.configuration.ehloReply(in: self.security, worded: reply)
             return endsTransaction ? .resetThenReply(ehlo) : .reply(ehlo)
+        case .auth:
+            self.security.isAuthenticated = true
+            standard = StandardReplies.authenticated
         case .mail:
             self.meter.transactionBegun()
             standard = StandardReplies.senderAccepted
@@ -331,6 +345,8 @@ extension SMTPSession {
         switch question {
         case .rcpt:
             self.meter.recipientRefused()
+        case .auth:
+            self.loginRefused(reply)
         case .unrecognized:
             return self.refuse(reply)
         case .connect, .helo, .ehlo, .mail, .data, .vrfy, .help, .noop, .quit:

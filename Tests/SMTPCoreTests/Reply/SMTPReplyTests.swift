@@ -113,7 +113,7 @@ struct SMTPReplyTests {
         #expect(helo.wire == octets("250-mx Hi\r\n250 there\r\n"))
         let long = [UInt8](repeating: UInt8(ascii: "x"), count: 600)
         let ehlo = SMTPReply.helo(hostname: host, text: [long, octets("STARTTLS")])
-            .offering(.size, maximumMessageOctets: 7)
+            .offering(.size, mechanisms: [], maximumMessageOctets: 7)
         #expect(ehlo.wire == octets("250-mx ") + long[..<503] + octets("\r\n250 SIZE 7\r\n"))
     }
 
@@ -126,7 +126,7 @@ struct SMTPReplyTests {
 
     @Test func `keywords are offered in one order`() {
         let reply = SMTPReply.helo(hostname: octets("mx"))
-            .offering(.standard, maximumMessageOctets: 7)
+            .offering(.standard, mechanisms: [], maximumMessageOctets: 7)
         #expect(
             String(decoding: reply.wire, as: UTF8.self) == """
                 250-mx\r
@@ -139,11 +139,11 @@ struct SMTPReplyTests {
                 """
         )
         let none = SMTPReply.helo(hostname: octets("mx"))
-            .offering([], maximumMessageOctets: 7)
+            .offering([], mechanisms: [], maximumMessageOctets: 7)
         #expect(none.wire == octets("250 mx\r\n"))
         // RFC 6531 §3.1: not without 8BITMIME.
         let alone = SMTPReply.helo(hostname: octets("mx"))
-            .offering(.smtpUTF8, maximumMessageOctets: 7)
+            .offering(.smtpUTF8, mechanisms: [], maximumMessageOctets: 7)
         #expect(alone.wire == octets("250 mx\r\n"))
     }
 

@@ -154,6 +154,11 @@ class Session:
         return self.raw["auth"] and to_bytes(self.raw["auth"]["user"])
 
     @property
+    def auth_failed(self) -> int:
+        """How many AUTHs of this session policy refused."""
+        return self.counters.get("auth_failed", 0)
+
+    @property
     def tls(self) -> Optional[Mapping[str, Any]]:
         """`version`, `cipher`, `sni`; None without TLS."""
         return self.raw["tls"]  # type: ignore[no-any-return]

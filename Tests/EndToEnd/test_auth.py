@@ -1,0 +1,178 @@
+"""AUTH, by real clients and by raw sockets: what policy gets, what the client gets, and where no secret may stand."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import smtplib
+import ssl
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness import certificates
+from harness.gatepost import Gatepost
+from harness.wire import Worker, accepting
+
+MESSAGE = b"From: <bob@example.net>\r\nSubject: hello\r\n\r\nhello\r\n"
+PASSWORD = "open sesame"
+ACCEPTING = accepting()
+MECHANISMS = ["PLAIN", "LOGIN", "CRAM-MD5"]
+HOOKS = {
+    **{hook: {} for hook in ("auth", "mail", "rcpt", "queue", "deny", "ok")},
+    "data_post": {"needs": ["headers"]},
+}
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def check(event: dict[str, Any]) -> str:
+    """Lets jo in who has the password, and takes all mail of a session that authenticated."""
+    if event["hook"] != "auth":
+        return ACCEPTING(event) if event["session"]["relay"] else "deny"
+    args = event["args"]
+    if "password" in args:
+        proof = args["password"] == PASSWORD
+    else:
+        digest = hmac.new(PASSWORD.encode(), args["challenge"].encode(), hashlib.md5)
+        proof = args["response"] == digest.hexdigest()
+    return "ok" if args["user"] == "jo" and proof else "declined"
+
+
+@pytest.fixture
+def served(gatepost: Gatepost) -> Gatepost:
+    gatepost.listener["tls"] = "starttls"
+    gatepost.listener["auth"] = MECHANISMS
+    gatepost.listener["require_auth"] = True
+    certificate = certificates.make(gatepost.folder, "first", "localhost")
+    gatepost.frontend_toml["tls"] = {"certificate": [certificate.toml]}
+    gatepost.limits(auth_failure_delay_ms=1)
+    return gatepost
+
+
+def tls_context() -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
+
+
+@contextlib.contextmanager
+def served_by_worker(gatepost: Gatepost) -> Iterator[Worker]:
+    """A frontend whose one worker answers by `check`."""
+    frontend = gatepost.frontend(ready=False)
+    with gatepost.python_worker(HOOKS, check) as worker:
+        frontend.ready()
+        yield worker
+
+
+def connected(gatepost: Gatepost) -> smtplib.SMTP:
+    client = smtplib.SMTP("127.0.0.1", gatepost.port, timeout=20)
+    client.ehlo()
+    return client
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_swaks(served: Gatepost, mechanism: str) -> None:
+    with served_by_worker(served) as worker:
+        for password, code in ((PASSWORD, 0), ("wrong", 28)):
+            run = subprocess.run(
+                ["swaks", "--server", f"127.0.0.1:{served.port}", "--tls", "--from", "bob@example.net",
+                 "--to", "alice@example.com", "--auth", mechanism, "--auth-user", "jo",
+                 "--auth-password", password],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert run.returncode == code, run.stdout + run.stderr
+        mail = next(event for event in worker.events if event["hook"] == "mail")
+        assert mail["session"]["auth"] == {"mechanism": mechanism, "user": "jo"}
+        assert mail["session"]["relay"] is True
+    no_secrets(served, worker)
+
+
+def test_swaks_without_tls_is_refused(served: Gatepost) -> None:
+    with served_by_worker(served):
+        run = subprocess.run(
+            ["swaks", "--server", f"127.0.0.1:{served.port}", "--from", "bob@example.net",
+             "--to", "alice@example.com", "--auth", "PLAIN", "--auth-user", "jo", "--auth-password", PASSWORD],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert run.returncode == 28, run.stdout
+        with connected(served) as client:
+            assert not client.has_extn("auth")
+            assert client.docmd("AUTH", "PLAIN " + b64(f"\0jo\0{PASSWORD}"))[0] == 538
+            assert client.docmd("MAIL", "FROM:<a@b.example>")[0] == 530
+
+
+def test_curl(served: Gatepost) -> None:
+    message = served.folder / "message"
+    message.write_bytes(MESSAGE)
+    with served_by_worker(served):
+        for password, code in ((PASSWORD, 0), ("wrong", 67)):
+            run = subprocess.run(
+                ["curl", "-sS", "-k", "--ssl-reqd", f"smtp://127.0.0.1:{served.port}", "--user", f"jo:{password}",
+                 "--mail-from", "bob@example.net", "--mail-rcpt", "alice@example.com", "-T", str(message)],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert run.returncode == code, run.stderr
+
+
+def test_the_received_field_says_that_the_client_authenticated(served: Gatepost) -> None:
+    served.frontend_toml["listener"][0]["require_auth"] = False
+    with served_by_worker(served) as worker:
+        with connected(served) as client:
+            client.starttls(context=tls_context())
+            client.login("jo", PASSWORD)
+            client.sendmail("bob@example.net", ["alice@example.com"], MESSAGE)
+        post = next(event for event in worker.events if event["hook"] == "data_post")
+        received = post["transaction"]["headers"][0]
+        assert received["name"] == "Received" and " with ESMTPSA id " in received["value"]
+
+
+def test_failures_close_the_session_and_then_shut_out_the_address(served: Gatepost) -> None:
+    served.limits(auth_failure_delay_ms=1, max_auth_failures=2, max_auth_failures_per_ip=3)
+    with served_by_worker(served) as worker:
+        wrong = "PLAIN " + b64("\0jo\0no")
+        with connected(served) as client:
+            client.starttls(context=tls_context())
+            client.ehlo()
+            assert [client.docmd("AUTH", wrong)[0] for _ in range(3)] == [535, 535, 421]
+        seen = [event for event in worker.events if event["hook"] == "auth"]
+        assert [event["session"]["counters"].get("auth_failed", 0) for event in seen] == [0, 1]
+        with connected(served) as client:
+            client.starttls(context=tls_context())
+            client.ehlo()
+            assert client.docmd("AUTH", wrong)[0] == 535
+            # The right password is not even asked about.
+            assert client.docmd("AUTH", "PLAIN " + b64(f"\0jo\0{PASSWORD}"))[0] == 421
+        assert len([event for event in worker.events if event["hook"] == "auth"]) == 3
+
+
+def test_no_secret_is_logged_or_told(served: Gatepost) -> None:
+    served.frontend_toml["log_level"] = "trace"
+    with served_by_worker(served) as worker:
+        with connected(served) as client:
+            client.starttls(context=tls_context())
+            client.ehlo()
+            assert client.docmd("AUTH", "PLAIN " + b64(f"\0jo\0{PASSWORD}x"))[0] == 535
+            # A response that would be logged if it were a command: it begins with a verb.
+            assert client.docmd("AUTH", "LOGIN")[0] == 334
+            assert client.docmd("RCPTc2VzYW1lIQ")[0] == 501
+            client.login("jo", PASSWORD)
+            client.docmd("MAIL", "FROM:<a@b.example>")
+    no_secrets(served, worker)
+    assert "RCPTc2VzYW1lIQ" not in served.logs()
+
+
+def no_secrets(gatepost: Gatepost, worker: Worker) -> None:
+    logs = gatepost.logs()
+    for secret in (PASSWORD, b64(f"\0jo\0{PASSWORD}"), b64(f"\0jo\0{PASSWORD}x"), b64(PASSWORD)):
+        assert secret not in logs
+    told = [worker.notifications.get_nowait() for _ in range(worker.notifications.qsize())]
+    assert any(event["args"]["hook"] == "auth" for event in told)
+    for event in told:
+        assert not {"password", "challenge", "response"} & set(event["args"]["args"])
