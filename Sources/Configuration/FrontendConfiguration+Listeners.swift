@@ -54,7 +54,7 @@ extension FrontendConfiguration {
         return address == nil ? nil : listener
     }
 
-    /// Reads the `allow_…` keys: syntax that RFC 5321 does not allow; all are off by default.
+    /// Reads the `allow_…` keys: what RFC 5321 or RFC 2920 does not allow; all are off by default.
     private static func readTolerance(_ reader: TOMLReader, of listener: inout Listener) {
         func isOn(_ key: String) -> Bool { reader.bool(key, default: false) }
         listener.allowMissingBrackets = isOn("allow_missing_brackets")
@@ -65,6 +65,9 @@ extension FrontendConfiguration {
         listener.allowAuthParameter = isOn("allow_auth_parameter")
         listener.allowWordsAfterHello = isOn("allow_words_after_hello")
         listener.allowLFCommands = isOn("allow_lf_commands")
+        listener.allowOtherProtocols = isOn("allow_other_protocols")
+        listener.allowEarlyContent = isOn("allow_early_content")
+        listener.allowCommandsAfterBareNewline = isOn("allow_commands_after_bare_newline")
     }
 
     static func networks(_ reader: TOMLReader, _ key: String) -> [IPNetwork] {

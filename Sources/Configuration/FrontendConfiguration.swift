@@ -169,6 +169,13 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var allowWordsAfterHello = false
         /// `allow_lf_commands`: a command line may end in LF alone; message content never.
         package var allowLFCommands = false
+        /// `allow_other_protocols`: a first command of HTTP or a TLS handshake does not end the session.
+        package var allowOtherProtocols = false
+        /// `allow_early_content`: content that comes before the 354 to DATA is taken.
+        package var allowEarlyContent = false
+        /// `allow_commands_after_bare_newline`: a message that is refused for a bare CR or LF does not
+        /// end the session.
+        package var allowCommandsAfterBareNewline = false
         /// `proxy_protocol`: each connection begins with a PROXY header.
         package var proxyProtocol = false
         /// `proxy_networks`: from where a PROXY header is taken.

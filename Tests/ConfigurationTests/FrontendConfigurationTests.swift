@@ -124,6 +124,9 @@ import Testing
             ("allow_auth_parameter", \.allowAuthParameter),
             ("allow_words_after_hello", \.allowWordsAfterHello),
             ("allow_lf_commands", \.allowLFCommands),
+            ("allow_other_protocols", \.allowOtherProtocols),
+            ("allow_early_content", \.allowEarlyContent),
+            ("allow_commands_after_bare_newline", \.allowCommandsAfterBareNewline),
         ]
         for (key, _) in keys {
             let configuration = try self.load(

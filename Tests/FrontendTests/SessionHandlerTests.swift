@@ -145,7 +145,7 @@ import Testing
         let connection = try Self.behindProxy()
         try connection.send("PROXY TCP4 ")
         let until = connection.handler.phaseUntilMS
-        #expect(until == connection.handler.openedMS + 5_000)
+        #expect(until >= connection.handler.openedMS + 5_000)
         connection.handler.timePassed(until - 1)
         #expect(connection.channel.isActive)
         connection.handler.timePassed(until)

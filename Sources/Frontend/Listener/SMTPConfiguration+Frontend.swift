@@ -82,6 +82,9 @@ extension SMTPCommandOptions {
         if listener.allowAuthParameter { self.insert(.authParameter) }
         if listener.allowWordsAfterHello { self.insert(.wordsAfterHello) }
         if listener.allowLFCommands { self.insert(.bareLineFeed) }
+        if listener.allowOtherProtocols { self.insert(.otherProtocols) }
+        if listener.allowEarlyContent { self.insert(.earlyContent) }
+        if listener.allowCommandsAfterBareNewline { self.insert(.commandsAfterBareNewline) }
     }
 }
 

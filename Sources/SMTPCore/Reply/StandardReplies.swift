@@ -99,6 +99,20 @@ package enum StandardReplies {
         .unrecognizedCommand,
         "Unrecognized command"
     )
+    /// A browser that an attacker sent here, or a client that expects TLS at once.
+    package static let otherProtocol = reply(
+        554,
+        (5, 5, 1),
+        .unrecognizedCommand,
+        "This is an SMTP server, closing connection"
+    )
+    /// RFC 2920 §3.1.
+    package static let contentBeforeReply = reply(
+        554,
+        (5, 5, 0),
+        .badSequence,
+        "Message content before the reply to DATA, closing connection"
+    )
     /// RFC 5321 §4.2.4, §7.3.
     package static let expnNotImplemented = reply(
         502,

@@ -144,4 +144,13 @@ package struct SMTPCommandOptions: OptionSet, Sendable {
     ///
     /// Never the content of a message.
     package static let bareLineFeed = Self(rawValue: 1 << 2)
+    /// A first command of HTTP, or the beginning of a TLS handshake, is answered as any unrecognised
+    /// command.
+    package static let otherProtocols = Self(rawValue: 1 << 3)
+    /// Content that comes before the 354 to DATA.
+    ///
+    /// RFC 2920 §3.1.
+    package static let earlyContent = Self(rawValue: 1 << 4)
+    /// Commands behind a message that was refused for a bare CR or LF.
+    package static let commandsAfterBareNewline = Self(rawValue: 1 << 5)
 }

@@ -12,9 +12,11 @@ extension SMTPSession {
         do {
             count = try self.lineScanner.endOfLine(in: octets)
         } catch {
-            return self.lineRefused(error, octets)
+            return self.refusedAsOtherProtocol(octets) ?? self.lineRefused(error, octets)
         }
-        guard let count else { return Step(action: .needOctets, consumed: 0) }
+        guard let count else {
+            return self.refusedAsOtherProtocol(octets) ?? Step(action: .needOctets, consumed: 0)
+        }
         let consumed = count + self.lineScanner.lineEndOctets
         guard self.dialogue == nil else {
             // A response has to wait for its challenge.
@@ -32,6 +34,13 @@ extension SMTPSession {
             hasMore: octets.count > consumed
         )
         return Step(action: self.check(command, octets), consumed: consumed)
+    }
+
+    /// A first line without an end is refused as another protocol's before its end comes.
+    private mutating func refusedAsOtherProtocol(_ octets: borrowing Span<UInt8>) -> Step? {
+        guard self.meter.commands == 0, self.beginsOtherProtocol(octets) else { return nil }
+        self.meter.commandReceived(nil)
+        return Step(action: self.refuseOtherProtocol(), consumed: octets.count)
     }
 
     private mutating func lineRefused(
@@ -120,6 +129,9 @@ extension SMTPSession {
     ) -> SMTPAction {
         let verb = command.line.verb
         self.meter.commandReceived(verb)
+        if verb == nil, self.meter.commands == 1, self.beginsOtherProtocol(octets) {
+            return self.refuseOtherProtocol()
+        }
         if let reply = self.refusalOfOneMore(verb) { return self.close(reply) }
         if command.lineOctets > SMTPLimits.commandLineOctets, verb != .mail {
             return self.refuse(StandardReplies.commandLineTooLong)

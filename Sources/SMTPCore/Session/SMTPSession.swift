@@ -169,9 +169,20 @@ extension SMTPSession {
         case .proceed: .proceed
         case .askHeadersEnd: self.asked(.headersEnd(bodyOffset: self.contentMeter.bodyOffset))
         case .askMessage: self.askedMessage()
-        case .refuse(let reply): .resetThenReply(reply)
+        case .refuse(let reply): self.messageRefused(reply)
         case .unexpected: .awaitAnswer
         }
+    }
+
+    /// The message is over and refused; after a bare CR or LF the session is over too.
+    ///
+    /// Servers disagree on where such a message ends: what follows may be content to the client.
+    private mutating func messageRefused(_ reply: SMTPReply) -> SMTPAction {
+        guard reply.cause == .bareNewline,
+            !self.configuration.commandOptions.contains(.commandsAfterBareNewline)
+        else { return .resetThenReply(reply) }
+        self.meter.errorMade()
+        return self.close(reply)
     }
 
     private mutating func askedMessage() -> SMTPAction {
@@ -317,7 +328,8 @@ extension SMTPSession {
         case .rcpt:
             self.meter.recipientGranted()
             standard = StandardReplies.recipientAccepted
-        case .data:
+        case .data(let hasEarlyContent):
+            if hasEarlyContent, !self.takesEarlyContent { return self.refuseEarlyContent() }
             self.meter.messageBegun()
             self.contentMeter = Self.newContentMeter(self.configuration)
             guard let reply, reply.code.rawValue == 354 else {

@@ -11,6 +11,7 @@ struct StandardRepliesTests {
         StandardReplies.cannotVerify, StandardReplies.closing, StandardReplies.commandLineTooLong,
         StandardReplies.bareLineFeedInCommand, StandardReplies.bareCarriageReturnInCommand,
         StandardReplies.responseTooLong,
+        StandardReplies.otherProtocol, StandardReplies.contentBeforeReply,
         StandardReplies.nulInCommand, StandardReplies.unrecognizedCommand,
         StandardReplies.expnNotImplemented, StandardReplies.startTLSNotOffered,
         StandardReplies.readyToStartTLS,

@@ -203,11 +203,21 @@ struct SMTPContentTests {
             let driver = SessionDriver.greeted(configuration)
             driver.beginContent()
             for piece in pieces { driver.send(piece) }
-            #expect(driver.replies == [reply, StandardReplies.ok], "\(name)")
+            // Behind a bare CR or LF nothing is read as a command.
+            let isOver = reply == StandardReplies.bareNewlineInMessage
+            #expect(driver.replies == (isOver ? [reply] : [reply, StandardReplies.ok]), "\(name)")
+            #expect(driver.isClosed == isOver)
             #expect(driver.messages.isEmpty)
             #expect(!driver.isInTransaction)
-            #expect(driver.counters.commands == 5)
+            #expect(driver.counters.commands == (isOver ? 4 : 5))
         }
+    }
+
+    @Test func `a listener may take commands behind a bare CR or LF`() {
+        let driver = SessionDriver.greeted(.test(commandOptions: .commandsAfterBareNewline))
+        driver.beginContent()
+        driver.send("a: b\r\n\r\nbo\ndy\r\n.\r\nNOOP\r\n")
+        #expect(driver.replies == [StandardReplies.bareNewlineInMessage, StandardReplies.ok])
     }
 
     @Test func `a message that will be refused says so before its end`() {

@@ -103,7 +103,7 @@ struct SMTPLimitTests {
     @Test func `before hello fewer errors are allowed`() {
         let driver = SessionDriver(.test { $0.maximumErrorsBeforeHello = 2 })
         driver.open()
-        for _ in 0..<2 { #expect(driver.code(of: "GET / HTTP/1.1") == 500) }
+        for _ in 0..<2 { #expect(driver.code(of: "USER x") == 500) }
         #expect(driver.code(of: "Host: x") == 421)
         #expect(driver.isClosed)
     }

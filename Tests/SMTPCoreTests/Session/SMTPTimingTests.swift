@@ -65,16 +65,37 @@ struct SMTPTimingTests {
     }
 
     @Test func `content sent before a granted 354 is content`() {
-        let driver = SessionDriver.greeted()
+        let driver = SessionDriver.greeted(.test(commandOptions: .earlyContent))
         driver.beginTransaction()
         driver.send("DATA\r\na: b\r\n\r\n.\r\n")
         #expect(driver.codes() == [354, 250])
         #expect(driver.isEarlyTalker)
     }
 
+    @Test func `content sent before the 354 ends the session, unless the listener takes it`() {
+        for isLate in [false, true] {
+            let driver = SessionDriver.greeted { $0 == .data ? nil : .granted(nil) }
+            driver.beginTransaction()
+            if isLate {
+                driver.send("DATA\r\n")
+                driver.send("a: b\r\n\r\n.\r\nMAIL FROM:<x@y>\r\n")
+                driver.decide(.granted(nil))
+            } else {
+                driver.send("DATA\r\na: b\r\n\r\n.\r\nMAIL FROM:<x@y>\r\n")
+            }
+            let asked: [SessionDriver.Event] = isLate ? [.asked(.data)] : []
+            #expect(
+                driver.events == asked + [.said(StandardReplies.contentBeforeReply), .closed]
+            )
+            #expect(driver.isEarlyTalker)
+            #expect(driver.counters.errors == 1)
+            #expect(driver.counters.messages == 0)
+        }
+    }
+
     @Test func `content sent before a refused DATA never runs as commands`() {
         for isLate in [false, true] {
-            let driver = SessionDriver.greeted {
+            let driver = SessionDriver.greeted(.test(commandOptions: .earlyContent)) {
                 $0 == .data ? (isLate ? nil : .refused(StandardReplies.dataDenied)) : .granted(nil)
             }
             driver.beginTransaction()
@@ -146,7 +167,8 @@ struct SMTPTimingTests {
         let driver = SessionDriver.greeted()
         driver.beginTransaction()
         driver.tell { $0.shutdownRequested() }
-        driver.send("DATA\r\na: b\r\n\r\n.\r\n")
+        driver.send("DATA\r\n")
+        driver.send("a: b\r\n\r\n.\r\n")
         #expect(driver.codes() == [354, 250, 421])
         #expect(driver.isClosed)
     }
