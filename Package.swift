@@ -63,8 +63,8 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
-        .target(name: "JSON", dependencies: ["CJSONC"]),
-        .target(name: "PolicyProtocol", dependencies: ["JSON"]),
+        .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
+        .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
         .target(name: "DomainNames", dependencies: ["Octets"]),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
@@ -167,10 +167,10 @@ let package = Package(
             dependencies: ["JSON", "PolicyProtocol"],
             path: "Tests/ProtocolTables"
         ),
-        .testTarget(name: "JSONTests", dependencies: ["JSON"]),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", "Octets"]),
         .testTarget(
             name: "PolicyProtocolTests",
-            dependencies: ["JSON", "PolicyProtocol", "ProtocolTables"]
+            dependencies: ["JSON", "Octets", "PolicyProtocol", "ProtocolTables"]
         ),
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
@@ -205,7 +205,8 @@ let package = Package(
         .testTarget(
             name: "PolicyKitTests",
             dependencies: [
-                "Configuration", "JSON", "PolicyKit", "PolicyKitTesting", "PolicyProtocol",
+                "Configuration", "JSON", "Octets", "PolicyKit", "PolicyKitTesting",
+                "PolicyProtocol",
                 "ProtocolTables", logging, nioCore, nioPosix,
             ]
         ),

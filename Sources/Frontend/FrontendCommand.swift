@@ -88,7 +88,7 @@ struct FrontendCommand: AsyncParsableCommand {
     {
         guard !settings.certificates.isEmpty else { return nil }
         do {
-            return try TLSCertificates(settings, now: Int(UnixTime.milliseconds / 1_000))
+            return try TLSCertificates(settings, now: UnixTime.seconds)
         } catch {
             Self.complain("\(error)")
             throw ExitCode(ExitStatus.configuration)

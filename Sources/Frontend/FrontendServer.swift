@@ -324,29 +324,31 @@ final class FrontendServer {
         _ client: SMTPSessionHandler,
         _ refusal: ConnectionLimits.Refusal
     ) -> ConnectionLimits.Refusal {
-        if let suppressed = self.refusalThrottle.admits(now: self.nowMS) {
-            var metadata: Logger.Metadata = [
-                "session": "\(client.sessionID)", "client": "\(client.policy.facts.client.ip)",
-                "limit": "\(refusal.key)",
-            ]
-            if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
-            self.logger.warning("a session was refused by a limit", metadata: metadata)
-        }
+        self.logRefusal(of: client, "a session was refused by a limit", ("limit", refusal.key))
         return refusal
     }
 
     /// Logs that a client outside `proxy_networks` connected to a listener for proxies.
     func strangerRefused(_ client: SMTPSessionHandler) {
+        self.logRefusal(
+            of: client,
+            "a connection that is not from proxy_networks was closed",
+            ("listener", client.listener.configuration.name)
+        )
+    }
+
+    private func logRefusal(
+        of client: SMTPSessionHandler,
+        _ message: Logger.Message,
+        _ reason: (key: String, value: String)
+    ) {
         guard let suppressed = self.refusalThrottle.admits(now: self.nowMS) else { return }
         var metadata: Logger.Metadata = [
             "session": "\(client.sessionID)", "client": "\(client.policy.facts.client.ip)",
-            "listener": "\(client.listener.configuration.name)",
+            reason.key: "\(reason.value)",
         ]
         if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
-        self.logger.warning(
-            "a connection that is not from proxy_networks was closed",
-            metadata: metadata
-        )
+        self.logger.warning(message, metadata: metadata)
     }
 
     func sessionOpened(_ session: SMTPSessionHandler) {

@@ -1,3 +1,5 @@
+import Octets
+
 /// An object in a checked line.
 ///
 /// A member is read when it is asked for.

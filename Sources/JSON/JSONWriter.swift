@@ -1,3 +1,5 @@
+import Octets
+
 /// Writes JSON text straight into a buffer that its owner reuses.
 ///
 /// json-c's printer needs a tree of objects first and copies each string twice; an event is written

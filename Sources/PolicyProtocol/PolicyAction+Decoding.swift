@@ -1,4 +1,5 @@
 package import JSON
+import Octets
 
 extension PolicyVerdict {
     /// Reads the list of actions: the form of all of them first, then whether each is known.

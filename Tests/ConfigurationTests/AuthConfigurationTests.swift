@@ -13,20 +13,8 @@ import Testing
 
         """
 
-    private func load(_ toml: String) throws -> FrontendConfiguration {
-        self.folder.write("frontend.toml", toml)
-        return try FrontendConfiguration.load(directory: self.folder.path)
-    }
-
-    private func problems(_ toml: String) -> [String] {
-        self.folder.write("frontend.toml", toml)
-        return ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
-            try FrontendConfiguration.load(directory: self.folder.path)
-        }
-    }
-
     @Test func `every key is read`() throws {
-        let configuration = try self.load(
+        let configuration = try self.folder.frontend(
             """
             [limits]
             max_auth_failures = 5
@@ -56,7 +44,7 @@ import Testing
     }
 
     @Test func `no listener offers AUTH unless told so`() throws {
-        let configuration = try self.load("")
+        let configuration = try self.folder.frontend("")
         #expect(configuration.listeners.map(\.auth) == [[]])
         let failed = configuration.limits.failedLogins
         #expect(failed.maximum == 3 && failed.maximumPerIP == 20)
@@ -76,7 +64,7 @@ import Testing
         ("[[pool]]\nname = \"a\"\n[[pool]]\nname = \"s\"\nshadow_of = \"a\"\n", [true, false]),
     ])
     func `only the only pool sees passwords by itself`(toml: String, secrets: [Bool]) throws {
-        #expect(try self.load(toml).pools.map(\.secrets) == secrets)
+        #expect(try self.folder.frontend(toml).pools.map(\.secrets) == secrets)
     }
 
     @Test(arguments: [
@@ -103,7 +91,7 @@ import Testing
         ),
     ])
     func `a mistake is told`(toml: String, problem: String) {
-        let problems = self.problems(toml)
+        let problems = self.folder.frontendProblems(toml)
         #expect(problems.count == 1 && problems[0].contains(problem), "\(problems)")
     }
 }

@@ -6,18 +6,6 @@ import Testing
 @Suite struct FrontendConfigurationTests {
     let folder = TestFolder()
 
-    func load(_ toml: String) throws -> FrontendConfiguration {
-        self.folder.write("frontend.toml", toml)
-        return try FrontendConfiguration.load(directory: self.folder.path)
-    }
-
-    func problems(_ toml: String) -> [String] {
-        self.folder.write("frontend.toml", toml)
-        return ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
-            try FrontendConfiguration.load(directory: self.folder.path)
-        }
-    }
-
     @Test func `without a file everything is default`() throws {
         let configuration = try FrontendConfiguration.load(directory: self.folder.path)
         #expect(configuration.id == "frontend")
@@ -32,7 +20,7 @@ import Testing
     }
 
     @Test func `every key is read`() throws {
-        let configuration = try self.load(
+        let configuration = try self.folder.frontend(
             """
             id = "mx1"
             hostname = "mx1.example.org"
@@ -129,7 +117,7 @@ import Testing
             ("allow_commands_after_bare_newline", \.allowCommandsAfterBareNewline),
         ]
         for (key, _) in keys {
-            let configuration = try self.load(
+            let configuration = try self.folder.frontend(
                 "[[listener]]\naddress = \"127.0.0.1:25\"\n\(key) = true\n"
             )
             let listener = try #require(configuration.listeners.first)
@@ -139,7 +127,7 @@ import Testing
     }
 
     @Test func `all mistakes are found at once, each with its line`() {
-        let found = self.problems(
+        let found = self.folder.frontendProblems(
             """
             idd = "mx1"
             shutdown_ms = "soon"
@@ -192,7 +180,7 @@ import Testing
     @Test(arguments: [1, 2_999])
     func `a hang is not found before three heartbeats`(milliseconds: Int) {
         #expect(
-            self.problems("hang_ms = \(milliseconds)\n") == [
+            self.folder.frontendProblems("hang_ms = \(milliseconds)\n") == [
                 "config/frontend.toml:1: hang_ms: \(milliseconds) is too short for programs that "
                     + "beat once a second; write 3000 or more, or 0 for never"
             ]
@@ -200,13 +188,13 @@ import Testing
     }
 
     @Test func `a file that is no TOML is refused with its line`() {
-        let found = self.problems("id = \"mx1\"\nhostname = \n")
+        let found = self.folder.frontendProblems("id = \"mx1\"\nhostname = \n")
         #expect(found.count == 1)
         #expect(found.first?.hasPrefix("config/frontend.toml:2: is not TOML: ") == true)
     }
 
     @Test func `a key written twice is a mistake`() {
-        #expect(self.problems("id = \"a\"\nid = \"b\"\n").count == 1)
+        #expect(self.folder.frontendProblems("id = \"a\"\nid = \"b\"\n").count == 1)
     }
 
     @Test func `a folder that is not there is named`() {
@@ -223,20 +211,22 @@ import Testing
 
     @Test func `a socket's path that is too long is found before it is bound`() {
         let deep = String(repeating: "x", count: 100)
-        let found = self.problems("runtime_directory = \"/run/\(deep)\"\n[[pool]]\nname = \"p\"\n")
+        let found = self.folder.frontendProblems(
+            "runtime_directory = \"/run/\(deep)\"\n[[pool]]\nname = \"p\"\n"
+        )
         #expect(found.count == 1)
         #expect(found.first?.contains("107") == true)
     }
 
     @Test func `the host name comes from me`() throws {
         self.folder.write("me", "# us\nmx7.example.org\n")
-        #expect(try self.load("").hostname == "mx7.example.org")
+        #expect(try self.folder.frontend("").hostname == "mx7.example.org")
         self.folder.write("me", "not a name\n")
-        #expect(self.problems("").count == 1)
+        #expect(self.folder.frontendProblems("").count == 1)
     }
 
     @Test func `settings that this version does not have are refused and not ignored`() {
-        let found = self.problems(
+        let found = self.folder.frontendProblems(
             """
             compat = "qpsmtpd"
             """
@@ -246,7 +236,7 @@ import Testing
     }
 
     @Test func `hooks that are always asked are hooks that ask`() {
-        let found = self.problems(
+        let found = self.folder.frontendProblems(
             """
             [[pool]]
             name = "a"
@@ -278,12 +268,14 @@ import Testing
     ])
     func `a shadow or a canary that makes no sense is refused`(lines: String) {
         #expect(
-            !self.problems("[[pool]]\nname = \"p\"\n[[pool]]\nname = \"q\"\n\(lines)\n").isEmpty
+            !self.folder.frontendProblems(
+                "[[pool]]\nname = \"p\"\n[[pool]]\nname = \"q\"\n\(lines)\n"
+            ).isEmpty
         )
     }
 
     @Test func `a shadow and canaries name the pool that decides`() throws {
-        let pools = try self.load(
+        let pools = try self.folder.frontend(
             """
             [[pool]]
             name = "p"
@@ -312,16 +304,18 @@ import Testing
     }
 
     @Test func `the budget of memory has a default and can be switched off`() throws {
-        #expect(try self.load("").limits.memoryOctets == 536_870_912)
-        #expect(try self.load("[limits]\nmemory_octets = 0\n").limits.memoryOctets == 0)
-        #expect(throws: (any Error).self) { try self.load("[limits]\nmemory_octets = -1\n") }
+        #expect(try self.folder.frontend("").limits.memoryOctets == 536_870_912)
+        #expect(try self.folder.frontend("[limits]\nmemory_octets = 0\n").limits.memoryOctets == 0)
+        #expect(throws: (any Error).self) {
+            try self.folder.frontend("[limits]\nmemory_octets = -1\n")
+        }
     }
 
     @Test func `limits in a row have defaults and can be switched off`() throws {
-        var limits = try self.load("").limits
+        var limits = try self.folder.frontend("").limits
         #expect(limits.maximumCommandsWithoutMessage == 1_000)
         #expect(limits.maximumRefusedRecipients == 2_000)
-        limits = try self.load(
+        limits = try self.folder.frontend(
             "[limits]\nmax_commands_without_message = 0\nmax_refused_recipients = 0\n"
         ).limits
         #expect(limits.maximumCommandsWithoutMessage == 0)
@@ -329,10 +323,16 @@ import Testing
     }
 
     @Test func `limits are taken at their ends and refused past them`() throws {
-        #expect(try self.load("[limits]\nmax_recipients = 100\n").limits.maximumRecipients == 100)
-        #expect(self.problems("[limits]\nmax_recipients = 1000001\n").count == 1)
-        #expect(try self.load("[limits]\nmax_recipients = 1000000\n").limits.maximumRecipients > 0)
-        #expect(self.problems("[limits]\ncommand_timeout_ms = -1\n").count == 1)
+        #expect(
+            try self.folder.frontend("[limits]\nmax_recipients = 100\n").limits.maximumRecipients
+                == 100
+        )
+        #expect(self.folder.frontendProblems("[limits]\nmax_recipients = 1000001\n").count == 1)
+        #expect(
+            try self.folder.frontend("[limits]\nmax_recipients = 1000000\n").limits
+                .maximumRecipients > 0
+        )
+        #expect(self.folder.frontendProblems("[limits]\ncommand_timeout_ms = -1\n").count == 1)
     }
 }
 

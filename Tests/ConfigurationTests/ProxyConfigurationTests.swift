@@ -7,13 +7,7 @@ import Testing
     let folder = TestFolder()
 
     private func problems(_ keys: String) -> [String] {
-        self.folder.write(
-            "frontend.toml",
-            "[[listener]]\naddress = \"127.0.0.1:2525\"\n" + keys
-        )
-        return ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
-            try FrontendConfiguration.load(directory: self.folder.path)
-        }
+        self.folder.frontendProblems("[[listener]]\naddress = \"127.0.0.1:2525\"\n" + keys)
     }
 
     @Test func `every key is read`() throws {

@@ -5,14 +5,9 @@ import Testing
 @Suite struct ReloadTests {
     let folder = TestFolder()
 
-    func load(_ toml: String) throws -> FrontendConfiguration {
-        self.folder.write("frontend.toml", toml)
-        return try FrontendConfiguration.load(directory: self.folder.path)
-    }
-
     @Test func `limits, policies and delays count at once`() throws {
-        let old = try self.load("")
-        let new = try self.load(
+        let old = try self.folder.frontend("")
+        let new = try self.folder.frontend(
             """
             log_level = "debug"
             [limits]
@@ -32,8 +27,8 @@ import Testing
     }
 
     @Test func `sockets, folders and names wait for a restart and are named`() throws {
-        let old = try self.load("")
-        let new = try self.load(
+        let old = try self.folder.frontend("")
+        let new = try self.folder.frontend(
             """
             id = "mx2"
             runtime_directory = "/run/a"

@@ -6,20 +6,8 @@ import Testing
 @Suite struct TLSConfigurationTests {
     let folder = TestFolder()
 
-    private func load(_ toml: String) throws -> FrontendConfiguration {
-        self.folder.write("frontend.toml", toml)
-        return try FrontendConfiguration.load(directory: self.folder.path)
-    }
-
-    private func problems(_ toml: String) -> [String] {
-        self.folder.write("frontend.toml", toml)
-        return ConfigurationTests.problems(in: self.folder) { () throws(ConfigurationErrors) in
-            try FrontendConfiguration.load(directory: self.folder.path)
-        }
-    }
-
     @Test func `every key is read`() throws {
-        let configuration = try self.load(
+        let configuration = try self.folder.frontend(
             """
             [tls]
             minimum_version = "1.3"
@@ -57,7 +45,7 @@ import Testing
     }
 
     @Test func `the defaults have forward secrecy and TLS 1.2`() throws {
-        let tls = try self.load("").tls
+        let tls = try self.folder.frontend("").tls
         #expect(tls == FrontendConfiguration.TLS())
         #expect(tls.minimumVersion == .tls12 && tls.certificates.isEmpty)
         #expect(
@@ -77,7 +65,7 @@ import Testing
         ("[tls]\nhandshake_timeout_ms = 1", "tls.handshake_timeout_ms"),
     ])
     func `a mistake is named`(toml: String, key: String) throws {
-        let problems = self.problems(toml)
+        let problems = self.folder.frontendProblems(toml)
         #expect(problems.count == 1)
         #expect(problems.first?.contains(" \(key): ") == true)
     }

@@ -68,3 +68,19 @@ func problems<Value>(
         }
     }
 }
+
+extension TestFolder {
+    /// The configuration that this `frontend.toml` makes.
+    func frontend(_ toml: String) throws -> FrontendConfiguration {
+        self.write("frontend.toml", toml)
+        return try FrontendConfiguration.load(directory: self.path)
+    }
+
+    /// What is wrong in this `frontend.toml`.
+    func frontendProblems(_ toml: String) -> [String] {
+        self.write("frontend.toml", toml)
+        return problems(in: self) { () throws(ConfigurationErrors) in
+            try FrontendConfiguration.load(directory: self.path)
+        }
+    }
+}

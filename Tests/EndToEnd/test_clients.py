@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import smtplib
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients import run
 from harness.gatepost import Gatepost
 from harness.peers import Postfix
 
@@ -27,18 +27,6 @@ MESSAGE_LF = MESSAGE.replace(b"\r\n", b"\n")
 def empty_maildir(serving: Gatepost) -> Iterator[None]:
     serving.maildir.clear()
     yield
-
-
-def run(*argv: object, input: bytes = b"") -> str:
-    """Runs a client that must succeed; returns its output."""
-    if shutil.which(str(argv[0])) is None:
-        pytest.fail(f"{argv[0]} is not installed")
-    done = subprocess.run(
-        [str(each) for each in argv], input=input, capture_output=True, timeout=120
-    )
-    said = (done.stdout + done.stderr).decode("utf-8", "backslashreplace")
-    assert done.returncode == 0, f"{argv[0]} ended with {done.returncode}:\n{said}"
-    return said
 
 
 def test_swaks(serving: Gatepost) -> None:

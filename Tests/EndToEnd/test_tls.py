@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import smtplib
 import socket
@@ -16,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import certificates
+from harness.clients import run
 from harness.gatepost import BINARIES, Gatepost
 from harness.peers import Postfix
 from harness.ports import free_port
@@ -287,15 +287,6 @@ def test_a_handshake_has_a_deadline(installation: Installation) -> None:
 
 
 # Programs that people use
-
-
-def run(*words: object, input: bytes = b"") -> str:
-    if shutil.which(str(words[0])) is None:
-        pytest.fail(f"{words[0]} is not installed")
-    done = subprocess.run([str(w) for w in words], input=input, capture_output=True, timeout=120)
-    said = (done.stdout + done.stderr).decode("utf-8", "backslashreplace")
-    assert done.returncode == 0, f"{words[0]} ended with {done.returncode}:\n{said}"
-    return said
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import Octets
 import Testing
 
 /// What json-c or a careless reader lets pass and the protocol does not (protocol/README.md §1).

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import Octets
 import PolicyProtocol
 import Testing
 

@@ -18,7 +18,8 @@ extension SMTPSessionHandler {
         }
     }
 
-    /// The client said who it is; an address whose logins failed too often is not asked about.
+    /// The client has sent its credentials; policy is not asked about an address whose logins failed too
+    /// often.
     func askLogin(_ question: SMTPQuestion) {
         let now = self.server.nowNS
         let mayLogIn = self.server.failedLogins.mayLogIn(

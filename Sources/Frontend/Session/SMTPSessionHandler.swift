@@ -77,7 +77,6 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     var handshake: Handshake?
     /// Until when a PROXY header or a TLS handshake is waited for; monotonic milliseconds.
     var phaseUntilMS = Int64.max
-    var isEncrypted = false
 
     /// What this handler waits for; what the dialogue waits for is the machine's.
     enum Phase {
@@ -163,7 +162,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// Octets of memory that this session holds, about.
     var heldOctets: Int {
         let waiting = self.blockedSinceMS == nil ? 0 : Self.waitingReplies.high
-        return Self.idleOctets + (self.isEncrypted ? Self.encryptionOctets : 0)
+        return Self.idleOctets + (self.policy.facts.tls == nil ? 0 : Self.encryptionOctets)
             + self.input.storageCapacity + self.output.storageCapacity + waiting
             + self.content.capacity + (self.message?.heldOctets ?? 0) + self.policy.heldOctets
     }
@@ -192,7 +191,7 @@ extension SMTPSessionHandler {
         }
     }
 
-    /// It is known who the client is: TLS comes first, or the banner.
+    /// The client's address is known: a handshake follows, or the banner.
     func begin(_ context: ChannelHandlerContext) {
         if self.listener.configuration.tls == .implicit {
             self.beginHandshake(context)

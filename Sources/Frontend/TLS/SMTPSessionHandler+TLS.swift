@@ -40,7 +40,6 @@ extension SMTPSessionHandler {
         self.phaseUntilMS = .max
         let facts = TLSFacts(handshake)
         context.pipeline.syncOperations.removeHandler(handshake.observer, promise: nil)
-        self.isEncrypted = true
         self.lastHeardMS = self.server.nowMS
         let wasOpened = self.machine.wait == .handshake
         guard self.machine.encrypted() else { return self.endNow(.refused) }

@@ -58,7 +58,7 @@ final class TLSService {
         self.isLooking = true
         self.threads.runIfActive(eventLoop: self.loop) { () -> TLSCertificates? in
             if !always, let current, !current.haveFilesChanged(settings) { return nil }
-            return try TLSCertificates(settings, now: Int(UnixTime.milliseconds / 1_000))
+            return try TLSCertificates(settings, now: UnixTime.seconds)
         }
         .assumeIsolated()
         .whenComplete { result in

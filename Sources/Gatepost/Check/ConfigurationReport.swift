@@ -42,7 +42,7 @@ struct ConfigurationReport {
             frontend.tls.certificates.isEmpty
                 ? nil
                 : collect { () throws(ConfigurationErrors) in
-                    try TLSCertificates(frontend.tls, now: Int(UnixTime.milliseconds / 1_000))
+                    try TLSCertificates(frontend.tls, now: UnixTime.seconds)
                 }
         }
         guard let frontend, let worker, let plugins else { return (nil, problems) }

@@ -1,7 +1,7 @@
 import JSON
 package import SMTPCore
 
-/// Who the client proved to be.
+/// The login that policy accepted.
 package struct LoginFacts: Equatable, Sendable {
     package let mechanism: SMTPMechanism
     package let user: [UInt8]

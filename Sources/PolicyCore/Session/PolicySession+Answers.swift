@@ -18,7 +18,7 @@ extension PolicySession {
         self.phase = .held(hook)
     }
 
-    /// Whoever guesses passwords has to wait between two of them.
+    /// A failed login is answered late, so that a client can guess few passwords a minute.
     private func leastDelayMS(of decision: PolicyDecision, at hook: Hook) -> Int64 {
         guard hook == .auth else { return 0 }
         return switch decision.outcome {

@@ -104,7 +104,7 @@ package struct PolicySession: ~Copyable {
         case none
         /// The name that held before this HELO or EHLO.
         case hello(before: (verb: String, name: [UInt8])?)
-        /// Who the client says it is.
+        /// The user name that the client gave, and its proof.
         case login(SMTPCredentials)
         case sender(EnvelopeAddress)
         /// The recipient as the client wrote it.

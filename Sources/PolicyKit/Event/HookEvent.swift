@@ -113,7 +113,7 @@ extension HookEvent<AuthStage> {
     /// In capitals: `PLAIN`, `LOGIN`, `CRAM-MD5`.
     public var mechanism: String { self.context.octets("mechanism").string ?? "" }
 
-    /// Who the client says it is.
+    /// The user name that the client gave.
     public var user: Bytes { self.context.octets("user") }
 
     /// What proves it.

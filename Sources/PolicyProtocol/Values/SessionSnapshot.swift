@@ -62,7 +62,7 @@ public struct SessionSnapshot: Sendable, Hashable {
         }
     }
 
-    /// Who the client proved to be.
+    /// The login that policy accepted.
     public struct Authentication: Sendable, Hashable {
         /// As in `PLAIN`.
         public var mechanism: String
@@ -111,7 +111,7 @@ public struct SessionSnapshot: Sendable, Hashable {
     public var hello: Hello?
     /// The protection of the connection; `nil` if there is none.
     public var tls: TLS?
-    /// Who the client proved to be; `nil` if it did not.
+    /// The login that policy accepted; `nil` if there was none.
     public var authentication: Authentication?
     /// Whether the client may send to every recipient.
     public var relay: Bool

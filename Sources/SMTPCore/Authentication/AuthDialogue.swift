@@ -1,6 +1,6 @@
 import Octets
 
-/// The messages of one AUTH, until it is known who the client says it is.
+/// The messages of one AUTH, until the client has sent its user name and its proof.
 ///
 /// - Note: RFC 4954 §4.
 struct AuthDialogue: SMTPLineDialogue {
@@ -53,7 +53,7 @@ struct AuthDialogue: SMTPLineDialogue {
         _ octets: borrowing Span<UInt8>,
         _ range: Range<Int>
     ) -> SMTPLineAction {
-        guard let message = SASLBase64.decode(octets, range) else {
+        guard let message = Base64.decode(octets.extracting(range)) else {
             return .refuse(StandardReplies.badBase64)
         }
         return self.messageRead(message)

@@ -165,7 +165,7 @@ extension SMTPReply {
             code: ReplyCode(known: 334),
             status: nil,
             cause: .none,
-            escaping: SASLBase64.encode(octets)
+            escaping: Base64.encoded(octets)
         )
     }
 

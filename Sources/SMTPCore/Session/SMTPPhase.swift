@@ -112,6 +112,16 @@ extension SMTPPhase {
         }
     }
 
+    /// The connection is not yet told of.
+    var isUnopened: Bool {
+        switch self {
+        case .unopened: true
+        case .listening: false
+        case .asking: false
+        case .closed: false
+        }
+    }
+
     var wait: SMTPWait {
         switch self {
         case .listening(let input): input.wait
@@ -249,14 +259,7 @@ extension SMTPPhase {
     }
 
     mutating func connectionOpened() -> OpenAction {
-        let isUnopened =
-            switch self {
-            case .unopened: true
-            case .listening: false
-            case .asking: false
-            case .closed: false
-            }
-        guard isUnopened else { return .dropStale }
+        guard self.isUnopened else { return .dropStale }
         self = .asking(.command(.connect, .connected))
         return .ask
     }

@@ -1,6 +1,6 @@
 import Octets
 
-// AUTH: who the client is.
+// AUTH: the client logs in.
 extension SMTPSession {
     /// AUTH: asked about once the client has sent all that its mechanism wants.
     ///

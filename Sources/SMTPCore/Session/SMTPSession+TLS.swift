@@ -83,14 +83,7 @@ extension SMTPPhase {
     ///
     /// `false`, and nothing changes, if no handshake was due.
     mutating func handshakeDone() -> Bool {
-        let isUnopened =
-            switch self {
-            case .unopened: true
-            case .listening: false
-            case .asking: false
-            case .closed: false
-            }
-        guard !isUnopened else { return true }
+        guard !self.isUnopened else { return true }
         guard self.wait == .handshake else { return false }
         self = .listening(.commands(.connected))
         return true

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +26,6 @@ class Certificate:
 
 
 def fingerprint(pem: bytes) -> str:
-    import hashlib
-    import ssl
-
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()
 
 

@@ -1,3 +1,4 @@
+import Octets
 import Testing
 
 @testable import SMTPCore
@@ -29,7 +30,7 @@ struct SMTPAuthTests {
     }
 
     private static func base64(_ text: String) -> String {
-        String(decoding: SASLBase64.encode(octets(text)), as: UTF8.self)
+        String(decoding: Base64.encoded(octets(text)), as: UTF8.self)
     }
 
     private static func password(
@@ -249,7 +250,7 @@ struct SMTPAuthTests {
     }
 }
 
-struct SASLBase64Tests {
+struct AuthBase64Tests {
     /// RFC 4648 §10.
     static let vectors = [
         ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="),
@@ -258,12 +259,12 @@ struct SASLBase64Tests {
 
     private static func decoded(_ text: String) -> [UInt8]? {
         let text = octets(text)
-        return SASLBase64.decode(text.span, 0..<text.count)
+        return Base64.decode(text.span)
     }
 
     @Test(arguments: vectors) func `octets become a text and come back`(plain: String, text: String)
     {
-        #expect(SASLBase64.encode(octets(plain)) == octets(text))
+        #expect(Base64.encoded(octets(plain)) == octets(text))
         #expect(Self.decoded(text) == octets(plain))
     }
 

@@ -1,4 +1,6 @@
 /// Base64 with padding (RFC 4648 §4), strict: one text for one sequence of octets.
+///
+/// JSON carries octets in it (protocol/README.md), and the lines of AUTH do (RFC 4954 §4).
 package enum Base64 {
     private static let alphabet: StaticString =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -8,7 +10,7 @@ package enum Base64 {
     }
 
     /// The text as octets, all of them ASCII.
-    static func encoded(_ octets: [UInt8]) -> [UInt8] {
+    package static func encoded(_ octets: [UInt8]) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity((octets.count + 2) / 3 * 4)
         var index = 0
@@ -21,7 +23,7 @@ package enum Base64 {
             for offset in 0..<4 {
                 let digit = Int(group >> UInt32(18 - 6 * offset)) & 63
                 text.append(
-                    offset <= count ? self.alphabet.utf8Start[digit] : UInt8(ascii: "=")
+                    offset <= count ? self.alphabet.utf8Start[digit] : UInt8.equals
                 )
             }
             index += 3
@@ -33,7 +35,10 @@ package enum Base64 {
     package static func decode(_ text: String) -> [UInt8]? { self.decode(Array(text.utf8)) }
 
     /// - Returns: `nil` unless `text` is canonical: padded, and no bit set that is not used.
-    package static func decode(_ text: [UInt8]) -> [UInt8]? {
+    package static func decode(_ text: [UInt8]) -> [UInt8]? { self.decode(text.span) }
+
+    /// - Returns: `nil` unless `text` is canonical: padded, and no bit set that is not used.
+    package static func decode(_ text: borrowing Span<UInt8>) -> [UInt8]? {
         guard text.count.isMultiple(of: 4) else { return nil }
         var octets: [UInt8] = []
         octets.reserveCapacity(text.count / 4 * 3)
@@ -41,13 +46,13 @@ package enum Base64 {
             let isLast = start + 4 == text.count
             var padding = 0
             var group: UInt32 = 0
-            for octet in text[start..<start + 4] {
-                if octet == UInt8(ascii: "="), isLast {
+            for index in start..<start + 4 {
+                group <<= 6
+                if text[index] == .equals, isLast {
                     padding += 1
-                    group <<= 6
                 } else {
-                    guard padding == 0, let digit = self.value(octet) else { return nil }
-                    group = group << 6 | digit
+                    guard padding == 0, let digit = self.value(text[index]) else { return nil }
+                    group |= digit
                 }
             }
             guard padding <= 2, group & (1 << UInt32(8 * padding) - 1) == 0 else { return nil }
