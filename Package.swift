@@ -150,9 +150,9 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Certificates", "Configuration", "JSON", "PolicyCore", "PolicyProtocol", "PoolCore",
-                "ProxyProtocol", "SMTPCore", "ServiceLog", "System", arguments, logging, nioCore,
-                nioPosix, nioSSL, nioTLS, signals,
+                "Addresses", "Certificates", "Configuration", "JSON", "PolicyCore",
+                "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog", "System",
+                arguments, logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
             ]
         ),
         .executableTarget(
@@ -197,9 +197,9 @@ let package = Package(
         .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "Configuration", "Frontend", "JSON", "PolicyCore", "PolicyKit", "PolicyKitTesting",
-                "PoolCore", "PolicyProtocol", "ProtocolTables", "SMTPCore", "System",
-                nioCore, nioEmbedded, nioPosix,
+                "Addresses", "Configuration", "Frontend", "JSON", "PolicyCore", "PolicyKit",
+                "PolicyKitTesting", "PoolCore", "PolicyProtocol", "ProtocolTables", "SMTPCore",
+                "System", nioCore, nioEmbedded, nioPosix,
             ]
         ),
         .testTarget(

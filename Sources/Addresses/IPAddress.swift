@@ -65,6 +65,14 @@ public struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         self.isIPv6 ? IPAddress(bits: (self.bits >> 64) << 64, isIPv6: true) : self
     }
 
+    /// The block of addresses that belongs to one site: the /24 of an IPv4 address, the /48 of an IPv6
+    /// address (RFC 6177 §2).
+    public var clientSite: IPAddress {
+        self.isIPv6
+            ? IPAddress(bits: (self.bits >> 80) << 80, isIPv6: true)
+            : IPAddress(bits: (self.bits >> 8) << 8, isIPv6: false)
+    }
+
     /// RFC 5952 for IPv6: lower case, the longest run of zeros shortened.
     public var description: String {
         guard self.isIPv6 else {

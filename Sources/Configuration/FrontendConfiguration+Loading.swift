@@ -162,6 +162,18 @@ extension FrontendConfiguration.Limits {
         self.maximumReceived = count("max_received", self.maximumReceived, in: 1...10_000)
         self.maximumSessions = count("max_sessions", self.maximumSessions)
         self.maximumSessionsPerIP = count("max_sessions_per_ip", self.maximumSessionsPerIP)
+        self.maximumSessionsPerNetwork = count(
+            "max_sessions_per_network",
+            self.maximumSessionsPerNetwork
+        )
+        self.maximumNewSessionsPerIP = count(
+            "max_new_sessions_per_ip",
+            self.maximumNewSessionsPerIP
+        )
+        self.maximumNewSessionsPerNetwork = count(
+            "max_new_sessions_per_network",
+            self.maximumNewSessionsPerNetwork
+        )
         self.maximumMessageOctets = octets(
             "max_message_octets",
             self.maximumMessageOctets,

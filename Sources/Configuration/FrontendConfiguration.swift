@@ -116,6 +116,14 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumSessions = 2_000
         /// `max_sessions_per_ip` at once, from one address (an IPv6 /64); 0 is no limit.
         package var maximumSessionsPerIP = 200
+        /// `max_sessions_per_network` at once, from one network (a /24 of IPv4, a /48 of IPv6); 0 is no
+        /// limit.
+        package var maximumSessionsPerNetwork = 0
+        /// `max_new_sessions_per_ip` that begin in a minute, from one address (an IPv6 /64); 0 is no
+        /// limit.
+        package var maximumNewSessionsPerIP = 0
+        /// `max_new_sessions_per_network` that begin in a minute, from one network; 0 is no limit.
+        package var maximumNewSessionsPerNetwork = 0
         /// `memory_octets`: the memory of all sessions above which no session begins; 0 is no
         /// limit.
         package var memoryOctets = 536_870_912

@@ -103,8 +103,10 @@ final class FrontendServer {
             )
         }
         self.limits = ConnectionLimits(
-            maximumSessions: Self.maximumSessions(configuration, logger),
-            maximumSessionsPerAddress: configuration.limits.maximumSessionsPerIP
+            ConnectionLimits.Maximums(
+                configuration.limits,
+                sessions: Self.maximumSessions(configuration, logger)
+            )
         )
         self.memory = MemoryBudget(octets: configuration.limits.memoryOctets)
         self.startedMS = 0
@@ -300,22 +302,29 @@ final class FrontendServer {
     /// - Returns: Why it is refused; then it is not counted.
     func connectionOpened(from client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
         guard !self.memory.isUsedUp else { return self.refused(client, .memoryUsedUp) }
-        let network =
-            client.listener.configuration.proxyProtocol ? nil : client.clientNetwork
-        if let refusal = self.limits.sessionOpened(from: network) {
+        let counted =
+            client.listener.configuration.proxyProtocol ? nil : CountedClient(client.clientAddress)
+        if let refusal = self.limits.sessionOpened(from: counted, now: self.nowMS) {
             return self.refused(client, refusal)
         }
-        client.countedNetwork = network
+        client.counted = counted
         return nil
     }
 
-    /// A proxy named its client: counts the session for that client's address.
+    /// A proxy named its client: counts the session for that client's address and network.
+    ///
+    /// `isProxyItself`: the proxy speaks for itself, as for a health check, which may come every second.
     ///
     /// - Returns: Why it is refused; then it is not counted for an address.
-    func clientNamed(_ client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
-        let network = client.clientNetwork
-        if let refusal = self.limits.clientNamed(network) { return self.refused(client, refusal) }
-        client.countedNetwork = network
+    func clientNamed(
+        _ client: SMTPSessionHandler,
+        isProxyItself: Bool
+    ) -> ConnectionLimits.Refusal? {
+        let counted = CountedClient(client.clientAddress)
+        if let refusal = self.limits.clientNamed(counted, isNew: !isProxyItself, now: self.nowMS) {
+            return self.refused(client, refusal)
+        }
+        client.counted = counted
         return nil
     }
 
@@ -359,7 +368,7 @@ final class FrontendServer {
 
     func sessionClosed(_ session: SMTPSessionHandler) {
         self.sessions.closed(session)
-        self.limits.sessionClosed(from: session.countedNetwork)
+        self.limits.sessionClosed(from: session.counted)
     }
 
     // MARK: - Files
@@ -377,8 +386,10 @@ final class FrontendServer {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
         self.tls.reload(new.tls)
-        self.limits.maximumSessions = Self.maximumSessions(new, self.logger)
-        self.limits.maximumSessionsPerAddress = new.limits.maximumSessionsPerIP
+        self.limits.maximums = ConnectionLimits.Maximums(
+            new.limits,
+            sessions: Self.maximumSessions(new, self.logger)
+        )
         self.memory.octets = new.limits.memoryOctets
         for (listener, settings) in zip(self.listeners, new.listeners) {
             listener.reconfigure(settings, smtp: self.smtpConfiguration(for: settings))

@@ -322,6 +322,20 @@ import Testing
         #expect(limits.maximumRefusedRecipients == 0)
     }
 
+    @Test func `limits of networks and of new sessions are off, and can be switched on`() throws {
+        var limits = try self.folder.frontend("").limits
+        #expect(limits.maximumSessionsPerNetwork == 0)
+        #expect(limits.maximumNewSessionsPerIP == 0)
+        #expect(limits.maximumNewSessionsPerNetwork == 0)
+        limits = try self.folder.frontend(
+            "[limits]\nmax_sessions_per_network = 1\nmax_new_sessions_per_ip = 2\n"
+                + "max_new_sessions_per_network = 3\n"
+        ).limits
+        #expect(limits.maximumSessionsPerNetwork == 1)
+        #expect(limits.maximumNewSessionsPerIP == 2)
+        #expect(limits.maximumNewSessionsPerNetwork == 3)
+    }
+
     @Test func `limits are taken at their ends and refused past them`() throws {
         #expect(
             try self.folder.frontend("[limits]\nmax_recipients = 100\n").limits.maximumRecipients

@@ -88,4 +88,14 @@ import Testing
         let address = try #require(IPAddress(parsing: text))
         #expect("\(address.clientNetwork)" == network)
     }
+
+    @Test(arguments: [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"), ("2001:db8:1::", "2001:db8:1::"),
+        ("192.0.2.255", "192.0.2.0"), ("192.0.2.0", "192.0.2.0"),
+        ("::ffff:192.0.2.1", "192.0.2.0"),
+    ])
+    func `a client's site is a slash 24 or a slash 48`(text: String, site: String) throws {
+        let address = try #require(IPAddress(parsing: text))
+        #expect("\(address.clientSite)" == site)
+    }
 }

@@ -1,3 +1,4 @@
+import Addresses
 import Configuration
 import NIOCore
 import NIOEmbedded
@@ -112,7 +113,7 @@ import Testing
         #expect(facts.client == Peer(ip: "203.0.113.9", port: 4711))
         #expect(facts.server == Peer(ip: "198.51.100.2", port: 25))
         #expect(facts.proxy == Peer(ip: "192.0.2.1", port: 1))
-        #expect(connection.handler.countedNetwork == "203.0.113.9")
+        #expect(connection.handler.counted == CountedClient(IPAddress(parsing: "203.0.113.9")))
     }
 
     @Test func `octets behind a header are early while the banner is held back`() throws {
@@ -130,7 +131,7 @@ import Testing
         let facts = connection.handler.policy.facts
         #expect(facts.client == Peer(ip: "192.0.2.1", port: 1))
         #expect(facts.proxy == nil)
-        #expect(connection.handler.countedNetwork == "192.0.2.1")
+        #expect(connection.handler.counted == CountedClient(IPAddress(parsing: "192.0.2.1")))
     }
 
     @Test func `what is no header closes the connection without a word`() throws {

@@ -49,46 +49,6 @@ struct SmallPartsTests {
         #expect(plan.maximumSessions(configured) == sessions)
     }
 
-    @Test func `the limits count sessions in and out`() {
-        var limits = ConnectionLimits(maximumSessions: 3, maximumSessionsPerAddress: 2)
-        let refusals = ["a", "a", "a", "b", "c"].map { limits.sessionOpened(from: $0) }
-        #expect(refusals == [nil, nil, .tooManyFromAddress, nil, .tooManySessions])
-        limits.sessionClosed(from: "a")
-        let afterOneLeft = limits.sessionOpened(from: "c")
-        #expect(afterOneLeft == nil)
-        for address in ["a", "b", "c"] { limits.sessionClosed(from: address) }
-        #expect(limits.sessions == 0)
-        let afterAllLeft = limits.sessionOpened(from: "a")
-        #expect(afterAllLeft == nil)
-    }
-
-    @Test func `a session counts for an address only when it is known whose it is`() {
-        var limits = ConnectionLimits(maximumSessions: 2, maximumSessionsPerAddress: 1)
-        let opened = [String?.none, nil, nil].map { limits.sessionOpened(from: $0) }
-        #expect(opened == [nil, nil, .tooManySessions])
-        let named = ["a", "a"].map { limits.clientNamed($0) }
-        #expect(named == [nil, .tooManyFromAddress])
-        limits.sessionClosed(from: nil)
-        limits.sessionClosed(from: "a")
-        #expect(limits.sessions == 0)
-        let again = limits.sessionOpened(from: "a")
-        #expect(again == nil)
-    }
-
-    @Test func `no limit is a limit of 0, and a refusal names its key`() {
-        var limits = ConnectionLimits(maximumSessions: 0, maximumSessionsPerAddress: 0)
-        for _ in 0..<1_000 {
-            let refusal = limits.sessionOpened(from: "a")
-            #expect(refusal == nil)
-        }
-        #expect(limits.sessions == 1_000)
-        let refusals: [ConnectionLimits.Refusal] = [
-            .tooManySessions, .tooManyFromAddress, .memoryUsedUp,
-        ]
-        #expect(refusals.map(\.key) == ["max_sessions", "max_sessions_per_ip", "memory_octets"])
-        #expect(refusals.map(\.reply.code.rawValue) == [421, 421, 421])
-    }
-
     @Test func `lines beyond a period's number are counted, and the number is told once`() {
         var throttle = LogThrottle(lines: 2, periodMS: 100)
         let admitted = [0, 50, 99, 99, 100, 100, 300].map { throttle.admits(now: $0) }

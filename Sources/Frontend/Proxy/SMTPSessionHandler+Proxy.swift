@@ -23,7 +23,9 @@ extension SMTPSessionHandler {
         }
         guard let read else { return }
         let rest = self.takeInput(after: read.octets)
+        var isProxyItself = true
         if case .client(let client, let server) = read.header {
+            isProxyItself = false
             self.clientAddress = client.address
             self.policy.clientReplaced(
                 by: Peer(client),
@@ -33,7 +35,7 @@ extension SMTPSessionHandler {
         }
         self.phaseUntilMS = .max
         self.phase = .greetingHeld
-        guard let refusal = self.server.clientNamed(self) else {
+        guard let refusal = self.server.clientNamed(self, isProxyItself: isProxyItself) else {
             self.begin(context)
             guard rest.readableBytes > 0 else { return }
             // To the TLS handler, if there is one by now, or else to this one.

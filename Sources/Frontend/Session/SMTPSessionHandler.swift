@@ -31,7 +31,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// The client that policy is asked about: the one that a proxy named, where one did.
     var clientAddress: IPAddress?
     /// What ``ConnectionLimits`` counts this session under; `nil` before a proxy named its client.
-    var countedNetwork: String?
+    var counted: CountedClient?
     var summary = SessionSummary()
     private(set) var context: ChannelHandlerContext?
     var phase = Phase.greetingHeld

@@ -429,6 +429,12 @@ package enum StandardReplies {
         .tooManySessions,
         "Too many sessions, try again later"
     )
+    package static let tooManyNewSessions = reply(
+        421,
+        (4, 7, 0),
+        .tooManySessions,
+        "Too many new sessions, try again later"
+    )
 
     /// RFC 5321 §4.2.3, RFC 3463 §3.4.
     package static let memoryUsedUp = reply(

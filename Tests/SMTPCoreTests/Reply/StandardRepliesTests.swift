@@ -33,6 +33,7 @@ struct StandardRepliesTests {
         StandardReplies.tooManyUnrecognized, StandardReplies.tooManyNoops,
         StandardReplies.tooManyWithoutMessage, StandardReplies.tooManyRefusedRecipients,
         StandardReplies.tooManyTransactions, StandardReplies.tooManySessions,
+        StandardReplies.tooManyNewSessions,
         StandardReplies.timeout, StandardReplies.shuttingDown, StandardReplies.internalError,
         StandardReplies.connectDenied, StandardReplies.connectDeferred,
         StandardReplies.helloDenied, StandardReplies.helloDeferred, StandardReplies.mailDenied,
