@@ -98,7 +98,7 @@ let package = Package(
             name: "StandardPlugins",
             dependencies: [
                 "DomainNames", "Octets", "Patterns", "PolicyKit", "System",
-                nioConcurrency, nioCore, nioPosix,
+                logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
             exclude: manuals
@@ -214,7 +214,7 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "Addresses", "DNSResolver", "DomainNames",
-                "PolicyKit", "PolicyKitTesting", nioCore, nioPosix,
+                "PolicyKit", "PolicyKitTesting", logging, nioCore, nioPosix,
             ]
         ),
     ],

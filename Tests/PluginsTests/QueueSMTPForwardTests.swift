@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import NIOPosix
 import PolicyKitTesting
@@ -464,15 +465,15 @@ private struct AcceptAnyone: RcptHook {
         defer { hop.server.stop() }
         let folder = try ScratchFolder()
         try folder.write(Array("body\r\n".utf8), "spool")
-        let address = try #require(ServerAddress.hostAndPort("\(hop.server.address)"))
         var limits = SMTPConnectionPool.Limits()
         limits.connections = 3
-        let next = try SMTPNextHop(
+        let next = SMTPNextHop(
             loop: MultiThreadedEventLoopGroup.singleton.any(),
-            host: address.host,
-            port: #require(address.port),
+            address: hop.server.address,
             limits: limits,
-            machine: SMTPClientMachine(name: "mx.example", deliversPartially: false)
+            tls: .none,
+            machine: SMTPClientMachine(name: "mx.example", deliversPartially: false),
+            logger: Logger(label: "test")
         )
         let message = Message(
             headers: [],
@@ -512,15 +513,15 @@ private struct AcceptAnyone: RcptHook {
     @Test func `a message that finds no free connection in time is deferred`() async throws {
         let silent = try TestServer { $0.waitForEnd() }
         defer { silent.stop() }
-        let address = try #require(ServerAddress.hostAndPort("\(silent.address)"))
         var limits = SMTPConnectionPool.Limits()
         limits.connections = 1
-        let next = try SMTPNextHop(
+        let next = SMTPNextHop(
             loop: MultiThreadedEventLoopGroup.singleton.any(),
-            host: address.host,
-            port: #require(address.port),
+            address: silent.address,
             limits: limits,
-            machine: SMTPClientMachine(name: "mx.example", deliversPartially: false)
+            tls: .none,
+            machine: SMTPClientMachine(name: "mx.example", deliversPartially: false),
+            logger: Logger(label: "test")
         )
         let envelope = SMTPEnvelope(
             sender: [],

@@ -83,6 +83,119 @@ import Testing
         )
     }
 
+    /// A machine that was greeted and has said EHLO.
+    private func greeted(_ encryption: SMTPClientMachine.Encryption) -> SMTPClientMachine {
+        var machine = SMTPClientMachine(
+            name: "mx.example",
+            deliversPartially: false,
+            encryption: encryption
+        )
+        if encryption == .implicit { #expect(machine.tlsStarted() == .none) }
+        #expect(machine.replyReceived(self.reply(220, "hop")) == self.write("EHLO mx.example\r\n"))
+        return machine
+    }
+
+    @Test(arguments: [SMTPClientMachine.Encryption.ifOffered, .required])
+    func `after STARTTLS what the hop said before is forgotten`(
+        encryption: SMTPClientMachine.Encryption
+    ) {
+        var machine = self.greeted(encryption)
+        #expect(
+            machine.replyReceived(self.reply(250, "hop", "STARTTLS", "PIPELINING", "SIZE 1"))
+                == self.write("STARTTLS\r\n")
+        )
+        #expect(!machine.isIdle && !machine.isEncrypted)
+        #expect(machine.replyReceived(self.reply(220, "go")) == .startTLS)
+        #expect(machine.tlsStarted() == self.write("EHLO mx.example\r\n"))
+        #expect(machine.isEncrypted && machine.capabilities == SMTPCapabilities())
+        // STARTTLS is not said twice, whatever the hop offers.
+        let second = machine.replyReceived(self.reply(250, "hop", "STARTTLS", "8BITMIME"))
+        var expected = SMTPCapabilities()
+        expected.has8BitMIME = true
+        expected.hasSTARTTLS = true
+        #expect(second == .ready(expected))
+        #expect(machine.isIdle)
+        #expect(machine.tlsStarted() == .none && machine.isIdle)
+    }
+
+    @Test(arguments: [
+        // EHLO's reply, then STARTTLS's: what comes of it where TLS is wanted, and where it must be.
+        ([250], nil as Int?, nil as SMTPForwardError.Code?, SMTPForwardError.Code.encryption),
+        ([250], 454, nil, .encryption), ([250], 502, nil, .encryption),
+        ([250], 421, .unreachable, .unreachable), ([250], 250, .malformed, .malformed),
+        ([250], 354, .malformed, .malformed), ([502, 250], nil, nil, .encryption),
+    ])
+    func `a hop without TLS gets mail in clear text where TLS is only wanted`(
+        hello: [Int],
+        answer: Int?,
+        ifOffered: SMTPForwardError.Code?,
+        ifRequired: SMTPForwardError.Code?
+    ) {
+        for (encryption, failure) in [
+            (SMTPClientMachine.Encryption.ifOffered, ifOffered), (.required, ifRequired),
+        ] {
+            var machine = self.greeted(encryption)
+            var last = SMTPClientMachine.Action.none
+            for code in hello {
+                if case .fail = last { break }
+                last = machine.replyReceived(
+                    answer == nil ? self.reply(code, "hop") : self.reply(code, "hop", "starttls")
+                )
+            }
+            if let answer {
+                #expect(last == self.write("STARTTLS\r\n"))
+                last = machine.replyReceived(self.reply(answer, "x"))
+            }
+            if let failure {
+                #expect(last == .fail(SMTPForwardError(failure, "")), "\(hello) \(encryption)")
+                #expect(!machine.isIdle)
+            } else {
+                #expect(last == .ready(machine.capabilities), "\(hello) \(encryption)")
+                #expect(machine.isIdle && !machine.isEncrypted)
+            }
+        }
+    }
+
+    @Test func `a handshake that fails is told apart from a lost connection`() {
+        for code in [SMTPForwardError.Code.closed, .timedOut] {
+            let lost = SMTPForwardError(code, "")
+            var before = self.greeted(.ifOffered)
+            _ = before.replyReceived(self.reply(250, "hop", "STARTTLS"))
+            var handshake = before
+            #expect(before.connectionLost(lost) == .fail(lost))
+            _ = handshake.replyReceived(self.reply(220, "go"))
+            var after = handshake
+            let failed = SMTPForwardError(.encryption, "")
+            #expect(handshake.connectionLost(lost) == .fail(failed))
+            #expect(handshake.tlsStarted() == .none && !handshake.isEncrypted)
+            _ = after.tlsStarted()
+            #expect(after.connectionLost(lost) == .fail(lost))
+            var wrapped = SMTPClientMachine(
+                name: "mx.example",
+                deliversPartially: false,
+                encryption: .implicit
+            )
+            #expect(wrapped.connectionLost(lost) == .fail(failed))
+        }
+    }
+
+    @Test func `TLS from the first octet needs no STARTTLS, and a greeting comes under it alone`() {
+        var machine = self.greeted(.implicit)
+        #expect(machine.isEncrypted)
+        guard case .ready = machine.replyReceived(self.reply(250, "hop", "STARTTLS")) else {
+            Issue.record("not ready")
+            return
+        }
+        var early = SMTPClientMachine(
+            name: "mx.example",
+            deliversPartially: false,
+            encryption: .implicit
+        )
+        #expect(
+            early.replyReceived(self.reply(220, "x")) == .fail(SMTPForwardError(.malformed, ""))
+        )
+    }
+
     @Test(arguments: [421, 450, 554, 250])
     func `a refusal in the greeting is never about the message`(code: Int) {
         var machine = SMTPClientMachine(name: "mx.example", deliversPartially: false)
@@ -280,7 +393,11 @@ import Testing
         }
         var parser = SMTPServerReplyParser()
         var replies: [SMTPServerReply] = []
-        for octet in octets { try parser.received([octet], into: &replies) }
+        for octet in octets {
+            let count = replies.count
+            try parser.received([octet], into: &replies)
+            #expect(parser.isInReply == (replies.count == count))
+        }
         #expect(replies == expected)
     }
 

@@ -8,8 +8,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from .certificates import Certificate
 from .ports import free_port
 from .program import Program
 from .waiting import wait_until
@@ -136,12 +138,12 @@ class Unbound(Peer):
 
 
 class Postfix:
-    """A Postfix of our own that only sends: its queue manager and its SMTP client.
+    """A Postfix of our own that only sends, to `port`: its queue manager and its SMTP client.
 
-    Needs root, because postfix(1) does.
+    Needs root, because postfix(1) does. `services` are further lines of master.cf.
     """
 
-    def __init__(self, port: int, *settings: str) -> None:
+    def __init__(self, port: int, *settings: str, services: Sequence[str] = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gppf", dir="/tmp"))
         self.folder.chmod(0o755)
         self.config = self.folder / "etc"
@@ -175,6 +177,7 @@ class Postfix:
             + service("scache", "unix", "-", "-", 1, "scache")
             + service("tlsmgr", "unix", "-", "1000?", 1, "tlsmgr")
             + service("postlog", "unix-dgram", "n", "-", 1, "postlogd")
+            + "".join(f"{each}\n" for each in services)
         )
         self._command("start")
 
@@ -215,6 +218,48 @@ class Postfix:
                 time.sleep(0.05)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PostfixServer(Postfix):
+    """A Postfix that takes mail for example.com by SMTP, under TLS alone, and stores it."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self.port = free_port()
+        self._mail = Path(tempfile.mkdtemp(prefix="gppm", dir="/tmp"))
+        shutil.chown(self._mail, "nobody")
+        super().__init__(
+            9,
+            f"smtpd_tls_cert_file = {certificate.chain}",
+            f"smtpd_tls_key_file = {certificate.key}",
+            "smtpd_tls_security_level = encrypt",
+            "smtpd_tls_received_header = yes",
+            "smtpd_relay_restrictions = permit_auth_destination, reject",
+            "virtual_mailbox_domains = example.com",
+            f"virtual_mailbox_base = {self._mail}",
+            "virtual_mailbox_maps = static:inbox/",
+            "virtual_uid_maps = static:65534",
+            "virtual_gid_maps = static:65534",
+            services=(
+                f"127.0.0.1:{self.port} inet n - n - - smtpd",
+                "virtual unix - n n - - virtual",
+                "anvil unix - - n - 1 anvil",
+            ),
+        )
+        wait_until(self._listens, 20, lambda: f"postfix listening:\n{self.log()}", 0.05)
+
+    def __enter__(self) -> PostfixServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        shutil.rmtree(self._mail, ignore_errors=True)
+
+    def delivered(self) -> list[bytes]:
+        return [each.read_bytes() for each in sorted((self._mail / "inbox" / "new").glob("*"))]
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 def _is_locked(path: Path) -> bool:

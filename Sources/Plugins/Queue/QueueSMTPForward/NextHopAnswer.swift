@@ -39,6 +39,8 @@ enum NextHopAnswer {
             .denysoft("The connection to the next mail server broke", code: 451, status: "4.4.2")
         case .bareNewline:
             .deny("The message has a bare CR or LF", code: 554, status: "5.6.0")
+        case .encryption:
+            .denysoft("No secure connection to the next mail server", code: 451, status: "4.7.5")
         case .malformed:
             .denysoft("The next mail server does not speak SMTP", code: 451, status: "4.5.0")
         }

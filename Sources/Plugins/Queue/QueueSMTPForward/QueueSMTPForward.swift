@@ -51,17 +51,19 @@ package struct QueueSMTPForward: QueueHook {
             as: .choice(["refuse": false, "deliver": true]),
             default: false
         )
-        let chosenPort = port ?? separatePort ?? 25
-        self.place = "\(host):\(chosenPort)"
+        let tls = NextHopTLS(configuration)
+        let address = ServerAddress.tcp(host: host, port: port ?? separatePort ?? 25)
+        self.place = "\(address)"
         self.hop = SMTPNextHop(
             loop: configuration.shared.eventLoop,
-            host: host,
-            port: chosenPort,
+            address: address,
             limits: limits,
+            tls: tls,
             machine: SMTPClientMachine(
                 name: configuration.shared.hostname,
                 deliversPartially: deliversPartially
-            )
+            ),
+            logger: configuration.logger
         )
     }
 

@@ -3,6 +3,7 @@ struct SMTPCapabilities: Sendable, Equatable {
     var hasPipelining = false
     var has8BitMIME = false
     var hasSMTPUTF8 = false
+    var hasSTARTTLS = false
     /// The hop knows `SIZE=`.
     var hasSize = false
     /// The largest message it takes, `nil` if it did not say (RFC 1870 §4).
@@ -18,6 +19,7 @@ struct SMTPCapabilities: Sendable, Equatable {
             case "PIPELINING": self.hasPipelining = true
             case "8BITMIME": self.has8BitMIME = true
             case "SMTPUTF8": self.hasSMTPUTF8 = true
+            case "STARTTLS": self.hasSTARTTLS = true
             case "SIZE":
                 self.hasSize = true
                 if words.count > 1, let size = Int64(words[1]), size > 0 { self.maximumSize = size }

@@ -1,4 +1,5 @@
 import NIOCore
+import NIOTLS
 
 /// One connection to the next hop: performs what ``SMTPClientMachine`` says.
 ///
@@ -99,7 +100,22 @@ final class SMTPClientHandler: ChannelInboundHandler {
         }
         let replies = self.replies
         self.replies.removeAll(keepingCapacity: true)
-        for reply in replies { self.perform(self.machine.replyReceived(reply)) }
+        for (index, reply) in replies.enumerated() {
+            let action = self.machine.replyReceived(reply)
+            // Behind the 220 to STARTTLS nothing may come in clear text: it would count as said under
+            // TLS.
+            guard action != .startTLS || index + 1 == replies.count && !self.parser.isInReply else {
+                return self.fail(SMTPForwardError(.malformed, "octets behind 220 to STARTTLS"))
+            }
+            self.perform(action)
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted? = event as? TLSUserEvent {
+            self.perform(self.machine.tlsStarted())
+        }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -127,6 +143,12 @@ final class SMTPClientHandler: ChannelInboundHandler {
         self.channel?.close(promise: nil)
     }
 
+    /// Ends the connection with `error`, whatever the machine would make of it.
+    private func fail(_ error: SMTPForwardError) {
+        _ = self.machine.connectionLost(error)
+        self.perform(.fail(error))
+    }
+
     // MARK: Actions
 
     private func perform(_ action: SMTPClientMachine.Action) {
@@ -136,6 +158,9 @@ final class SMTPClientHandler: ChannelInboundHandler {
 
         case .write(let octets):
             self.write(octets)
+
+        case .startTLS:
+            self.startTLS()
 
         case .ready:
             self.timer?.cancel()
@@ -165,6 +190,17 @@ final class SMTPClientHandler: ChannelInboundHandler {
         case .fail(let error):
             self.resume(.failure(error))
             self.channel?.close(promise: nil)
+        }
+    }
+
+    /// Encrypts the connection; the handshake begins at once.
+    func startTLS() {
+        guard let channel = self.channel else { return }
+        do {
+            let handler = try self.pool.makeTLSHandler()
+            try channel.pipeline.syncOperations.addHandler(handler, position: .first)
+        } catch {
+            self.lost(SMTPForwardError(.encryption, "\(error)"))
         }
     }
 

@@ -11,6 +11,8 @@ struct SMTPClientMachine: Sendable {
     enum Action: Sendable, Equatable {
         case none
         case write([UInt8])
+        /// Shake hands for TLS, then call ``tlsStarted()``.
+        case startTLS
         /// The greeting is over: transactions may begin.
         case ready(SMTPCapabilities)
         /// Send the content, then call ``contentSent()``.
@@ -27,9 +29,23 @@ struct SMTPClientMachine: Sendable {
         case fail(SMTPForwardError)
     }
 
+    /// When a connection is encrypted.
+    enum Encryption: Sendable, Equatable {
+        case never
+        /// By STARTTLS, if the hop offers it and does not refuse it.
+        case ifOffered
+        /// By STARTTLS, or there is no transaction.
+        case required
+        /// From the first octet.
+        case implicit
+    }
+
     private enum Phase: Sendable {
+        /// The handshake is under way.
+        case startingTLS
         case awaitingGreeting
         case saidEHLO
+        case saidSTARTTLS
         case saidHELO
         case idle
         case sendingEnvelope(Progress)
@@ -58,16 +74,29 @@ struct SMTPClientMachine: Sendable {
     let name: String
     /// Whether a message goes to the recipients that the hop takes if it refuses others for good.
     let deliversPartially: Bool
-    private var phase = Phase.awaitingGreeting
+    let encryption: Encryption
+    private var phase: Phase
+    private(set) var isEncrypted = false
     private(set) var capabilities = SMTPCapabilities()
     /// Whether the hop accepted the `MAIL` of the transaction under way.
     ///
     /// Until then, it can be tried on another connection.
     private(set) var wasMailAccepted = false
 
-    init(name: String, deliversPartially: Bool) {
+    init(name: String, deliversPartially: Bool, encryption: Encryption = .never) {
         self.name = name
         self.deliversPartially = deliversPartially
+        self.encryption = encryption
+        self.phase = encryption == .implicit ? .startingTLS : .awaitingGreeting
+    }
+
+    /// The machine of another connection to the same hop.
+    func fresh(_ encryption: Encryption) -> Self {
+        Self(
+            name: self.name,
+            deliversPartially: self.deliversPartially,
+            encryption: encryption
+        )
     }
 
     /// Whether a transaction may begin.
@@ -97,6 +126,21 @@ struct SMTPClientMachine: Sendable {
         return .write(Array(".\r\n".utf8))
     }
 
+    /// The handshake is done, and all that follows is encrypted.
+    ///
+    /// What the hop said before is forgotten (RFC 3207 §4.2).
+    mutating func tlsStarted() -> Action {
+        guard case .startingTLS = self.phase, !self.isEncrypted else { return .none }
+        self.isEncrypted = true
+        self.capabilities = SMTPCapabilities()
+        guard self.encryption != .implicit else {
+            self.phase = .awaitingGreeting
+            return .none
+        }
+        self.phase = .saidEHLO
+        return .write(Array("EHLO \(self.name)\r\n".utf8))
+    }
+
     /// The connection ended, or its time.
     mutating func connectionLost(_ error: SMTPForwardError) -> Action {
         switch self.phase {
@@ -104,8 +148,12 @@ struct SMTPClientMachine: Sendable {
             self.phase = .closed
             return .none
 
-        case .awaitingGreeting, .saidEHLO, .saidHELO, .sendingEnvelope, .saidData, .sendingContent,
-            .saidDot:
+        case .startingTLS:
+            self.phase = .closed
+            return .fail(SMTPForwardError(.encryption, "the handshake failed: \(error.detail)"))
+
+        case .awaitingGreeting, .saidEHLO, .saidSTARTTLS, .saidHELO, .sendingEnvelope, .saidData,
+            .sendingContent, .saidDot:
             self.phase = .closed
             return .fail(error)
         }
@@ -114,8 +162,14 @@ struct SMTPClientMachine: Sendable {
     /// A whole reply came.
     mutating func replyReceived(_ reply: SMTPServerReply) -> Action {
         switch self.phase {
+        case .startingTLS:
+            return self.confused("in the handshake", reply)
+
         case .awaitingGreeting, .saidEHLO, .saidHELO:
             return self.greetingReceived(reply)
+
+        case .saidSTARTTLS:
+            return self.startTLSAnswered(reply)
 
         case .sendingEnvelope(let progress):
             return self.envelopeReplyReceived(reply, progress)
@@ -170,21 +224,63 @@ struct SMTPClientMachine: Sendable {
 
         case (.saidEHLO, 2):
             self.capabilities = SMTPCapabilities(reply)
-            self.phase = .idle
-            return .ready(self.capabilities)
+            return self.capabilitiesKnown()
 
-        case (.saidEHLO, 5):
+        case (.saidEHLO, 5) where self.isEncrypted || self.encryption != .required:
             self.phase = .saidHELO
             return .write(Array("HELO \(self.name)\r\n".utf8))
 
+        case (.saidEHLO, 5):
+            return self.unencrypted("the hop knows no EHLO, and so no STARTTLS")
+
         case (.saidHELO, 2):
-            self.phase = .idle
-            return .ready(self.capabilities)
+            return self.ready()
 
         case (_, _):
             self.phase = .closed
             return .fail(SMTPForwardError(.unreachable, "\(reply.code) in the greeting"))
         }
+    }
+
+    private mutating func capabilitiesKnown() -> Action {
+        switch self.encryption {
+        case .ifOffered where !self.isEncrypted && self.capabilities.hasSTARTTLS,
+            .required where !self.isEncrypted && self.capabilities.hasSTARTTLS:
+            self.phase = .saidSTARTTLS
+            return .write(Array("STARTTLS\r\n".utf8))
+
+        case .required where !self.isEncrypted:
+            return self.unencrypted("the hop offers no STARTTLS")
+
+        case .never, .ifOffered, .required, .implicit:
+            return self.ready()
+        }
+    }
+
+    /// The hop may refuse STARTTLS although it offers it: the connection goes on in clear text, where
+    /// that will do.
+    private mutating func startTLSAnswered(_ reply: SMTPServerReply) -> Action {
+        if reply.code == 220 {
+            self.phase = .startingTLS
+            return .startTLS
+        }
+        guard reply.replyClass > 3 else { return self.confused("to STARTTLS", reply) }
+        if reply.code == 421 {
+            self.phase = .closed
+            return .fail(SMTPForwardError(.unreachable, "421 to STARTTLS"))
+        }
+        return self.encryption == .ifOffered
+            ? self.ready() : self.unencrypted("\(reply.code) to STARTTLS")
+    }
+
+    private mutating func ready() -> Action {
+        self.phase = .idle
+        return .ready(self.capabilities)
+    }
+
+    private mutating func unencrypted(_ detail: String) -> Action {
+        self.phase = .closed
+        return .fail(SMTPForwardError(.encryption, detail))
     }
 
     // MARK: Envelope

@@ -1,5 +1,8 @@
+import Logging
 import NIOCore
 import NIOPosix
+import NIOSSL
+import PolicyKit
 
 /// The connections of one plugin to its next hop: kept open, used again, bounded.
 ///
@@ -31,9 +34,10 @@ final class SMTPConnectionPool {
     }
 
     private let loop: any EventLoop
-    private let host: String
-    private let port: Int
+    private let address: ServerAddress
     private let limits: Limits
+    private let tls: NextHopTLS
+    private let logger: Logger
     private let machine: SMTPClientMachine
     /// Connections that no delivery uses; the one that was used last is used next.
     private var idle: [SMTPClientHandler] = []
@@ -45,16 +49,18 @@ final class SMTPConnectionPool {
 
     init(
         loop: any EventLoop,
-        host: String,
-        port: Int,
+        address: ServerAddress,
         limits: Limits,
-        machine: SMTPClientMachine
+        tls: NextHopTLS,
+        machine: SMTPClientMachine,
+        logger: Logger
     ) {
         self.loop = loop
-        self.host = host
-        self.port = port
+        self.address = address
         self.limits = limits
+        self.tls = tls
         self.machine = machine
+        self.logger = logger
     }
 
     /// Lends a connection that can begin a transaction.
@@ -108,6 +114,9 @@ final class SMTPConnectionPool {
             isUsed: isUsed
         )
     }
+
+    /// - Throws: What the TLS library says of the name.
+    func makeTLSHandler() throws -> NIOSSLClientHandler { try self.tls.makeHandler(self.address) }
 
     // MARK: Told by connections
 
@@ -163,22 +172,41 @@ final class SMTPConnectionPool {
         }
     }
 
+    /// Makes a connection; if its handshake fails where TLS is only wanted, another one in clear text.
+    ///
+    /// The first is being closed then and counts until it is.
     private func connect(until deadline: NIODeadline) -> EventLoopFuture<Lease> {
+        self.connect(self.tls.encryption, until: deadline).assumeIsolated().flatMapError { error in
+            guard self.tls.level == .may, (error as? SMTPForwardError)?.code == .encryption else {
+                return self.loop.makeFailedFuture(error)
+            }
+            self.logger.warning(
+                "no TLS to the next mail server; trying without",
+                metadata: ["hop": "\(self.address)", "error": "\(error)"]
+            )
+            return self.connect(.never, until: deadline)
+        }.nonisolated()
+    }
+
+    private func connect(
+        _ encryption: SMTPClientMachine.Encryption,
+        until deadline: NIODeadline
+    ) -> EventLoopFuture<Lease> {
         self.count += 1
         let latest = min(deadline, .now() + self.limits.connectTime)
         let greeting = self.loop.makePromise(of: Void.self)
-        let handler = SMTPClientHandler(machine: self.machine, pool: self, greeting: greeting)
+        let handler = SMTPClientHandler(
+            machine: self.machine.fresh(encryption),
+            pool: self,
+            greeting: greeting
+        )
         let promise = self.loop.makePromise(of: Lease.self)
-        ClientBootstrap(group: self.loop)
-            .connectTimeout(max(latest - .now(), .milliseconds(1)))
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            // Nothing is read before the handler is there; of several addresses one gets it.
-            .channelOption(.autoRead, value: false)
-            .connect(host: self.host, port: self.port)
+        self.channel(latest)
             .assumeIsolated()
             .flatMapThrowing { channel in
                 try channel.pipeline.syncOperations.addHandler(handler)
                 handler.setTimer(latest, "no greeting in time")
+                if encryption == .implicit { handler.startTLS() }
                 try channel.syncOptions?.setOption(.autoRead, value: true)
             }
             .whenFailure { error in
@@ -194,6 +222,20 @@ final class SMTPConnectionPool {
             }
         }
         return promise.futureResult
+    }
+
+    private func channel(_ latest: NIODeadline) -> EventLoopFuture<any Channel> {
+        let bootstrap = ClientBootstrap(group: self.loop)
+            .connectTimeout(max(latest - .now(), .milliseconds(1)))
+            // Nothing is read before the handler is there; of several addresses one gets it.
+            .channelOption(.autoRead, value: false)
+        switch self.address {
+        case .unix(let path):
+            return bootstrap.connect(unixDomainSocketPath: path)
+        case .tcp(let host, let port):
+            return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .connect(host: host, port: port)
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import PolicyKit
 
@@ -9,20 +10,22 @@ struct SMTPNextHop: Sendable {
 
     init(
         loop: any EventLoop,
-        host: String,
-        port: Int,
+        address: ServerAddress,
         limits: SMTPConnectionPool.Limits,
-        machine: SMTPClientMachine
+        tls: NextHopTLS,
+        machine: SMTPClientMachine,
+        logger: Logger
     ) {
         self.loop = loop
         self.deliversPartially = machine.deliversPartially
         self.pool = NIOLoopBoundBox.makeBoxSendingValue(
             SMTPConnectionPool(
                 loop: loop,
-                host: host,
-                port: port,
+                address: address,
                 limits: limits,
-                machine: machine
+                tls: tls,
+                machine: machine,
+                logger: logger
             ),
             eventLoop: loop
         )

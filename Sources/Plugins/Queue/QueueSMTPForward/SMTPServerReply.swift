@@ -48,6 +48,9 @@ struct SMTPServerReplyParser: Sendable {
 
     init() {}
 
+    /// Whether octets of a reply came whose end did not.
+    var isInReply: Bool { !self.line.isEmpty || !self.lines.isEmpty }
+
     /// Takes octets and appends each reply that became complete.
     ///
     /// - Throws: ``SMTPForwardError`` once the octets are no SMTP reply; the connection is of no
@@ -115,6 +118,8 @@ struct SMTPForwardError: Error, Sendable, Equatable, CustomStringConvertible {
         case bareNewline
         /// No connection became free in time.
         case busy
+        /// No TLS, or none that will do.
+        case encryption
     }
 
     let code: Code

@@ -1,0 +1,231 @@
+"""The next hop of queue/smtp-forward: how connections to it are encrypted."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import certificates
+from harness.certificates import Certificate
+from harness.gatepost import BINARIES, Gatepost
+from harness.peers import PostfixServer
+from harness.program import Program
+from harness.scripted_hop import ScriptedHop
+from harness.smtp import Reply
+from harness.waiting import wait_until
+
+MESSAGE = b"From: <bob@example.net>\r\nSubject: on its way\r\n\r\n.hello\r\n"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """One that trusts itself: to trust it is to name its file."""
+    return certificates.make(tmp_path_factory.mktemp("tls"), "hop", "hop.example", "localhost")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificates.make(tmp_path_factory.mktemp("tls"), "stranger", "hop.example")
+
+
+@pytest.fixture(scope="module")
+def expired(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificates.make(tmp_path_factory.mktemp("tls"), "old", "hop.example", days=-1)
+
+
+@pytest.fixture(scope="module")
+def forwarding(make_gatepost: Callable[..., Gatepost]) -> Callable[..., Reply]:
+    """Sends a message through a worker whose plugin has the arguments of the call.
+
+    One frontend serves all: the worker is replaced.
+    """
+    server = make_gatepost()
+    server.frontend(ready=False)
+    workers: list[Program] = []
+
+    def send(arguments: str, *recipients: str, message: bytes = MESSAGE) -> Reply:
+        for each in workers:
+            assert each.stop() == 0
+        workers.clear()
+        server.plugins("rcpt_ok", f"queue/smtp-forward {arguments}")
+        workers.append(server.worker())
+        with server.connect() as client:
+            client.ehlo()
+            client.envelope("bob@example.net", *recipients)
+            return client.data(message)
+
+    send.server = server  # type: ignore[attr-defined]
+    return send
+
+
+def worker(forwarding: Callable[..., Reply]) -> Program:
+    """The worker that was started last."""
+    return forwarding.server.programs[-1]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("arguments", ["", "tls may", "tls encrypt"])
+def test_starttls_whatever_the_certificate(
+    forwarding: Callable[..., Reply], expired: Certificate, arguments: str
+) -> None:
+    with ScriptedHop(expired) as hop:
+        assert forwarding(f"{hop.address} {arguments}").code == 250
+        assert hop.verbs(False) == [b"EHLO", b"STARTTLS"]
+        assert hop.verbs(True) == [b"EHLO", b"MAIL", b"RCPT", b"DATA"]
+        [(is_encrypted, message)] = hop.messages
+        assert is_encrypted and message.endswith(MESSAGE.replace(b".hello", b"..hello"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_taken"), [("tls none", True), ("tls may", True), ("tls encrypt", False)]
+)
+def test_a_hop_without_starttls(
+    forwarding: Callable[..., Reply], arguments: str, is_taken: bool
+) -> None:
+    with ScriptedHop() as hop:
+        reply = forwarding(f"{hop.address} {arguments}")
+        assert (reply.code, reply.status) == ((250, "2.0.0") if is_taken else (451, "4.7.5"))
+        assert len(hop.messages) == is_taken
+        assert b"STARTTLS" not in hop.verbs(False)
+
+
+def test_none_says_no_starttls(forwarding: Callable[..., Reply], certificate: Certificate) -> None:
+    with ScriptedHop(certificate) as hop:
+        assert forwarding(f"{hop.address} tls none").code == 250
+        assert hop.verbs(False) == [b"EHLO", b"MAIL", b"RCPT", b"DATA"]
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize("level", ["may", "encrypt", "verify"])
+@pytest.mark.parametrize(
+    "how", ["refused", "old version", "no handshake", "closed", "injected", "half injected"]
+)
+def test_tls_that_fails(
+    forwarding: Callable[..., Reply], certificate: Certificate, level: str, how: str
+) -> None:
+    """`may` goes on in clear text, on the same connection or on another; the others never do.
+
+    Replies behind the 220 to STARTTLS are an error even there: they would pass for replies under TLS.
+    """
+    old = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+    hop = ScriptedHop(
+        certificate,
+        versions=old if how == "old version" else None,
+        replies={
+            "refused": {b"STARTTLS": b"454 4.7.0 not now\r\n"},
+            "no handshake": {b"STARTTLS": b"220 go\r\n"},
+            "closed": {b"STARTTLS": None},
+        }.get(how),
+        after_starttls={
+            "injected": b"250-hop\r\n250 PIPELINING\r\n",
+            "half injected": b"250-hop\r\n250-AUTH PLAIN\r\n",
+        }.get(how, b""),
+    )
+    with hop:
+        trust = f"tls_ca_file {certificate.chain} tls_name hop.example" if level == "verify" else ""
+        reply = forwarding(f"{hop.address} connect_timeout 2 tls {level} {trust}")
+        if level == "may" and how not in ("closed", "injected", "half injected"):
+            assert reply.code == 250
+            assert hop.verbs(False)[-3:] == [b"MAIL", b"RCPT", b"DATA"]
+            assert hop.connections == (1 if how == "refused" else 2)
+            if how != "refused":
+                worker(forwarding).logged("no TLS to the next mail server; trying without")
+        else:
+            status = {"closed": "4.4.2", "injected": "4.5.0", "half injected": "4.5.0"}.get(
+                how, "4.7.5"
+            )
+            assert (reply.code, reply.status) == (451, status)
+            assert not hop.messages and b"MAIL" not in [*hop.verbs(False), *hop.verbs(True)]
+            assert hop.connections == 1
+
+
+@pytest.mark.parametrize(
+    "what", ["trusted", "another name", "a stranger", "expired", "no file"]
+)
+def test_verify(
+    forwarding: Callable[..., Reply],
+    certificate: Certificate,
+    stranger: Certificate,
+    expired: Certificate,
+    what: str,
+) -> None:
+    """Only a certificate that a trusted authority gave for the hop's name will do."""
+    shown = {"a stranger": stranger, "expired": expired}.get(what, certificate)
+    trusted = expired if what == "expired" else certificate
+    name = "other.example" if what == "another name" else "hop.example"
+    with ScriptedHop(shown) as hop:
+        trust = "" if what == "no file" else f"tls_ca_file {trusted.chain}"
+        reply = forwarding(f"{hop.address} tls verify tls_name {name} {trust}")
+        if what == "trusted":
+            assert reply.code == 250
+            assert hop.messages[0][0]
+            assert hop.names == ["hop.example"]
+        else:
+            assert (reply.code, reply.status) == (451, "4.7.5")
+            assert not hop.messages and b"MAIL" not in [*hop.verbs(False), *hop.verbs(True)]
+            another = what == "another name"
+            word = "failedToValidateHostname" if another else "CERTIFICATE_VERIFY_FAILED"
+            worker(forwarding).logged(word)
+
+
+def test_the_name_is_the_hops_own_by_default(
+    forwarding: Callable[..., Reply], certificate: Certificate, stranger: Certificate
+) -> None:
+    for shown, code in ((certificate, 250), (stranger, 451)):
+        with ScriptedHop(shown) as hop:
+            arguments = f"localhost:{hop.port} tls verify tls_ca_file {shown.chain}"
+            assert forwarding(arguments).code == code
+            assert hop.names == ["localhost"]
+
+
+def test_tls_from_the_first_octet(
+    forwarding: Callable[..., Reply], certificate: Certificate
+) -> None:
+    trust = f"tls verify tls_ca_file {certificate.chain} tls_name hop.example"
+    with ScriptedHop(certificate, is_wrapped=True) as hop:
+        for arguments in ("tls encrypt", trust):
+            assert forwarding(f"{hop.address} {arguments} tls_wrappermode yes").code == 250
+        transaction = [b"EHLO", b"MAIL", b"RCPT", b"DATA"]
+        assert [verb for verb in hop.verbs(True) if verb != b"QUIT"] == transaction * 2
+    with ScriptedHop() as plain:
+        reply = forwarding(f"{plain.address} tls encrypt tls_wrappermode yes connect_timeout 2")
+        assert (reply.code, reply.status) == (451, "4.7.5")
+        assert not plain.messages
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="postfix(1) must be started by root")
+def test_postfix_takes_it_by_tls(
+    forwarding: Callable[..., Reply], certificate: Certificate
+) -> None:
+    with PostfixServer(certificate) as postfix:
+        trust = f"tls verify tls_ca_file {certificate.chain} tls_name hop.example"
+        assert forwarding(f"127.0.0.1:{postfix.port} {trust}").code == 250
+        [message] = wait_until(postfix.delivered, 60, postfix.log)
+        assert b"with ESMTPS id" in message and b"\n.hello\n" in message
+        assert forwarding(f"127.0.0.1:{postfix.port} tls none").status == "5.7.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("tls maybe", "argument tls is maybe; it must be one of none, may, encrypt, verify"),
+        ("tls may tls_wrappermode yes", "tls_wrappermode needs tls encrypt or tls verify"),
+        ("tls verify tls_ca_file missing.pem", "missing.pem: No such file or directory"),
+        ("tls verify tls_ca_file config/me", "config/me: it must hold certificates in PEM"),
+        ("tls verify tls_name a:b:c", "argument tls_name is a:b:c; it must be a host name"),
+        ("tls may tls_ca_file config/me", "queue/smtp-forward: tls_ca_file means nothing without tls verify"),
+    ],
+)
+def test_check_names_what_is_wrong(gatepost: Gatepost, arguments: str, expected: str) -> None:
+    gatepost.plugins("rcpt_ok", f"queue/smtp-forward hop.example {arguments}")
+    assert expected in checked(gatepost)
+
+
+def checked(gatepost: Gatepost) -> str:
+    gatepost.write_frontend_toml()
+    command = [BINARIES / "gatepost", "check", "--config", Path(gatepost.config)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
