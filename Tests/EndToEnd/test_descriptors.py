@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
+import socket
+import time
+from pathlib import Path
 
 from harness.gatepost import BINARIES, Gatepost
 from harness.program import Program
+from harness.waiting import wait_until
 from harness.wire import accepting
+
+MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 
 LIMIT = 200
 #: 64, and two for each of two sockets that listen, and one for each connection of the pool.
@@ -52,4 +59,84 @@ def test_workers_and_messages_get_descriptors_when_clients_take_all_they_can(gat
             client.command(".", 250)
         late.close()
     assert "could not be accepted" not in frontend.log()
+    worker.close()
+
+
+def processor_seconds(pid: int) -> float:
+    """The time that the processors spent on the process, its calls of the kernel included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def flood(port: int, count: int) -> list[socket.socket]:
+    """Connections that say nothing; the kernel completes them, whether the server accepts them or not."""
+    made = []
+    for _ in range(count):
+        client = socket.socket()
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            client.connect(("127.0.0.1", port))
+        made.append(client)
+    return made
+
+
+def test_a_flood_of_clients_beyond_the_sessions(gatepost: Gatepost) -> None:
+    """With few descriptors, ten times as many clients: sessions go on, and afterwards new ones begin."""
+    gatepost.limits(max_sessions_per_ip=0)
+    gatepost.pool["max_connections"] = 16
+    frontend = limited_frontend(gatepost)
+    worker = gatepost.python_worker(["rcpt", "queue"], accepting(), concurrency=1_000)
+    frontend.ready()
+    before = len(frontend.descriptors())
+    with gatepost.connect() as client:
+        client.ehlo()
+        for _ in range(5):
+            clients = flood(gatepost.port, 2 * LIMIT)
+            client.deliver(MESSAGE)
+            for each in clients:
+                each.close()
+        wait_until(lambda: len(frontend.descriptors()) <= before + 1, 20, "the flood's descriptors are closed")
+        with gatepost.connect() as late:
+            late.ehlo()
+            late.deliver(MESSAGE)
+            late.quit()
+        client.quit()
+    assert "could not be accepted" not in frontend.log()
+    worker.close()
+
+
+def test_accepting_goes_on_after_no_descriptor_was_left(gatepost: Gatepost) -> None:
+    """accept(2) itself fails, as when the operator's limit is lower than the frontend knew."""
+    gatepost.limits(max_sessions_per_ip=0)
+    frontend = gatepost.frontend(ready=False)
+    worker = gatepost.python_worker(["rcpt", "queue"], accepting(), concurrency=1_000)
+    frontend.ready()
+    limits = resource.prlimit(frontend.pid, resource.RLIMIT_NOFILE)
+    with gatepost.connect() as client:
+        client.ehlo()
+        numbers = {int(name) for name in os.listdir(f"/proc/{frontend.pid}/fd")}
+        first_free = next(number for number in range(len(numbers) + 1) if number not in numbers)
+        resource.prlimit(frontend.pid, resource.RLIMIT_NOFILE, (first_free, limits[1]))
+        clients = flood(gatepost.port, 300)
+        frontend.logged("a connection could not be accepted; accepting goes on", 20)
+        began = processor_seconds(frontend.pid)
+        for _ in range(10):
+            client.deliver(MESSAGE)
+            time.sleep(0.2)
+        used = processor_seconds(frontend.pid) - began
+        # A loop that tried again at once would need all of the two seconds.
+        assert used < 1, f"{used:.2f} s of processor time in two seconds"
+        assert numbers >= {int(name) for name in os.listdir(f"/proc/{frontend.pid}/fd")}
+        resource.prlimit(frontend.pid, resource.RLIMIT_NOFILE, limits)
+        # Those that waited are served, and so are new ones.
+        clients[-1].setblocking(True)
+        clients[-1].settimeout(20)
+        assert clients[-1].recv(4) == b"220 "
+        for each in clients:
+            each.close()
+        with gatepost.connect() as late:
+            late.ehlo()
+            late.deliver(MESSAGE)
+            late.quit()
+        client.quit()
     worker.close()
