@@ -158,6 +158,8 @@ extension FrontendConfiguration.Limits {
             "max_refused_recipients",
             self.maximumRefusedRecipients
         )
+        self.maximumCommands = count("max_commands_per_session", self.maximumCommands)
+        self.budgets = FrontendConfiguration.Budgets(reading: reader)
         self.failedLogins = FrontendConfiguration.FailedLogins(reading: reader)
         self.maximumReceived = count("max_received", self.maximumReceived, in: 1...10_000)
         self.maximumSessions = count("max_sessions", self.maximumSessions)

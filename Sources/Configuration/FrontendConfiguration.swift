@@ -100,6 +100,10 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var maximumCommandsWithoutMessage = 1_000
         /// `max_refused_recipients` in a row, then 421 and close; 0 is no limit.
         package var maximumRefusedRecipients = 2_000
+        /// `max_commands_per_session`, then 421 and close; 0 is no limit.
+        package var maximumCommands = 0
+        /// How long a session waits for its client, and how fast the client has to be.
+        package var budgets = Budgets()
         /// What becomes of logins that fail.
         package var failedLogins = FailedLogins()
         /// `max_message_octets`, CRLFs counted; the control file `databytes` overrules it.

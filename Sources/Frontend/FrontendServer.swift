@@ -43,6 +43,8 @@ final class FrontendServer {
     private var shutdownDeadlineMS = Int64.max
     private var isShutdownOverdue = false
     private var ticks = 0
+    /// When the last tick was; monotonic milliseconds.
+    private var tickedMS: Int64
     private var dates = DateCache()
     private var startedMS: Int64
     private var sessionsOpened: UInt64 = 0
@@ -109,8 +111,9 @@ final class FrontendServer {
             )
         )
         self.memory = MemoryBudget(octets: configuration.limits.memoryOctets)
-        self.startedMS = 0
+        (self.startedMS, self.tickedMS) = (0, 0)
         self.startedMS = self.nowMS
+        self.tickedMS = self.startedMS
         self.pools = configuration.pools.map { WorkerPool(configuration: $0, server: self) }
         self.routes = PoolRoutes(self.pools)
     }
@@ -151,10 +154,12 @@ final class FrontendServer {
     private func ticked() {
         self.ticks += 1
         let now = self.nowMS
+        let elapsed = now - self.tickedMS
+        self.tickedMS = now
         for pool in self.pools { pool.timePassed() }
         var held = 0
         for session in self.sessions.all {
-            session.timePassed(now)
+            session.timePassed(now, elapsedMS: elapsed)
             held += session.heldOctets
         }
         self.memoryMeasured(held)

@@ -336,6 +336,40 @@ import Testing
         #expect(limits.maximumNewSessionsPerNetwork == 3)
     }
 
+    @Test func `budgets and rates have defaults and can be switched off`() throws {
+        var limits = try self.folder.frontend("").limits
+        #expect(limits.budgets == FrontendConfiguration.Budgets())
+        #expect(limits.maximumCommands == 0)
+        limits = try self.folder.frontend(
+            """
+            [limits]
+            command_budget_ms = 1
+            envelope_budget_ms = 0
+            data_budget_ms = 2
+            data_minimum_rate = 0
+            max_commands_per_session = 3
+            max_commands_per_second = 4
+            """
+        ).limits
+        #expect(limits.maximumCommands == 3)
+        var expected = FrontendConfiguration.Budgets()
+        (expected.commandMS, expected.envelopeMS, expected.dataMS) = (1, 0, 2)
+        (expected.minimumRate, expected.commandsPerSecond) = (0, 4)
+        #expect(limits.budgets == expected)
+        #expect(self.folder.frontendProblems("[limits]\ndata_minimum_rate = -1\n").count == 1)
+        #expect(self.folder.frontendProblems("[limits]\ndata_budget_ms = 86400001\n").count == 1)
+    }
+
+    @Test func `no budget cuts a timeout short, and none stays none`() {
+        var budgets = FrontendConfiguration.Budgets()
+        (budgets.commandMS, budgets.envelopeMS, budgets.dataMS) = (1_000, 0, 9_000)
+        budgets = budgets.within(commandTimeoutMS: 5_000, dataTimeoutMS: 7_000)
+        #expect(budgets.commandMS == 5_000)
+        #expect(budgets.envelopeMS == 0)
+        #expect(budgets.dataMS == 9_000)
+        #expect(budgets.slackMS == 7_000)
+    }
+
     @Test func `limits are taken at their ends and refused past them`() throws {
         #expect(
             try self.folder.frontend("[limits]\nmax_recipients = 100\n").limits.maximumRecipients

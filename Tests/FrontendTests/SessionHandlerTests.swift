@@ -147,9 +147,9 @@ import Testing
         try connection.send("PROXY TCP4 ")
         let until = connection.handler.phaseUntilMS
         #expect(until >= connection.handler.openedMS + 5_000)
-        connection.handler.timePassed(until - 1)
+        connection.handler.timePassed(until - 1, elapsedMS: 0)
         #expect(connection.channel.isActive)
-        connection.handler.timePassed(until)
+        connection.handler.timePassed(until, elapsedMS: 0)
         #expect(!connection.channel.isActive)
         #expect(connection.handler.end == .refused)
     }
@@ -168,9 +168,9 @@ import Testing
         try connection.connect()
         _ = try connection.replies()
         let limit = connection.handler.commandTimeoutMS
-        connection.handler.timePassed(connection.handler.lastHeardMS + limit - 1)
+        connection.handler.timePassed(connection.handler.lastHeardMS + limit - 1, elapsedMS: 0)
         #expect(try connection.replies().codes == [])
-        connection.handler.timePassed(connection.handler.lastHeardMS + limit)
+        connection.handler.timePassed(connection.handler.lastHeardMS + limit, elapsedMS: 0)
         #expect(try connection.replies().codes == ["421"])
         #expect(connection.handler.end == .timeout)
     }
@@ -183,9 +183,9 @@ import Testing
         connection.channel.pipeline.fireChannelWritabilityChanged()
         let blocked = try #require(connection.handler.blockedSinceMS)
         let limit = connection.handler.limits.replyTimeoutMS
-        connection.handler.timePassed(blocked + limit - 1)
+        connection.handler.timePassed(blocked + limit - 1, elapsedMS: 0)
         #expect(connection.channel.isActive)
-        connection.handler.timePassed(blocked + limit)
+        connection.handler.timePassed(blocked + limit, elapsedMS: 0)
         #expect(!connection.channel.isActive)
         #expect(try connection.replies().codes == [])
     }
@@ -215,15 +215,86 @@ import Testing
         let end = connection.handler.openedMS + connection.handler.limits.sessionTimeoutMS
         try connection.send("NOOP\r\n")
         #expect(try connection.replies().codes == ["250"])
-        connection.handler.timePassed(end)
+        connection.handler.timePassed(end, elapsedMS: 0)
         #expect(try connection.replies().codes == ["421"])
+        #expect(connection.handler.end == .timeout)
+    }
+
+    @Test func `time in which the session waits for its client is charged, and no other`() throws {
+        let connection = try EmbeddedFrontend(["default"]) { configuration, listener in
+            configuration.limits.budgets.envelopeMS = 400_000
+            listener.greetingDelayMS = 50
+        }
+        let worker = try connection.worker(#""mail":{}"#)
+        /// A minute passes, at most a quarter of a second of it at once.
+        func minute() {
+            for _ in 0..<240 {
+                connection.handler.timePassed(connection.handler.lastHeardMS, elapsedMS: 250)
+            }
+        }
+        try connection.connect()
+        // The banner is held back.
+        for _ in 0..<60 { minute() }
+        connection.channel.embeddedEventLoop.advanceTime(by: .milliseconds(50))
+        for _ in 0..<5 { minute() }
+        try connection.send("HELO c\r\nMAIL FROM:<a@b>\r\n")
+        #expect(try connection.replies().codes == ["220", "250"])
+        // A worker has the question.
+        for _ in 0..<60 { minute() }
+        try worker.answer("mail", .ok)
+        #expect(try connection.replies().codes == ["250"])
+        for _ in 0..<6 { minute() }
+        try connection.send("RSET\r\n")
+        #expect(try connection.replies().codes == ["250"])
+        // Ten minutes are the budget outside transactions; five of them were used.
+        for _ in 0..<5 { minute() }
+        #expect(try connection.replies().codes == [])
+        minute()
+        #expect(try connection.replies().codes == ["421"])
+        #expect(connection.handler.end == .timeout)
+    }
+
+    @Test func `the time that a worker took is no silence of the client`() throws {
+        let connection = try EmbeddedFrontend(["default"])
+        let worker = try connection.worker(#""mail":{}"#)
+        try connection.connect()
+        try connection.send("HELO c\r\nMAIL FROM:<a@b>\r\n")
+        _ = try connection.replies()
+        let limit = connection.handler.commandTimeoutMS
+        let answered = connection.handler.lastHeardMS + limit
+        connection.handler.timePassed(answered, elapsedMS: 100)
+        try worker.answer("mail", .ok)
+        #expect(try connection.replies().codes == ["250"])
+        connection.handler.timePassed(answered + limit - 1, elapsedMS: 100)
+        #expect(try connection.replies().codes == [])
+        connection.handler.timePassed(answered + limit, elapsedMS: 100)
+        #expect(try connection.replies().codes == ["421"])
+    }
+
+    @Test func `a client past a budget that takes no replies is closed without another`() throws {
+        let connection = try EmbeddedFrontend { configuration, _ in
+            configuration.limits.budgets.commandMS = 1
+        }
+        try connection.connect()
+        _ = try connection.replies()
+        connection.channel.isWritable = false
+        connection.channel.pipeline.fireChannelWritabilityChanged()
+        let now = connection.handler.lastHeardMS
+        let most = connection.handler.commandTimeoutMS / ClientBudgets.maximumChargeMS
+        for _ in 0..<most {
+            connection.handler.timePassed(now, elapsedMS: ClientBudgets.maximumChargeMS)
+        }
+        #expect(connection.channel.isActive)
+        connection.handler.timePassed(now, elapsedMS: 1)
+        #expect(!connection.channel.isActive)
+        #expect(try connection.replies().codes == [])
         #expect(connection.handler.end == .timeout)
     }
 
     @Test func `a greeting that is held back is no silence of the client`() throws {
         let connection = try EmbeddedFrontend { _, listener in listener.greetingDelayMS = 50 }
         try connection.connect()
-        connection.handler.timePassed(.max)
+        connection.handler.timePassed(.max, elapsedMS: 0)
         #expect(try connection.replies().codes == [])
         #expect(connection.channel.isActive)
     }
@@ -287,7 +358,7 @@ import Testing
         connection.handler.endNow(.timeout)
         #expect(!connection.channel.isActive)
         // The end is told once.
-        connection.handler.timePassed(.max)
+        connection.handler.timePassed(.max, elapsedMS: 0)
         connection.handler.sessionOver()
         #expect(connection.handler.end == .timeout)
     }

@@ -27,6 +27,7 @@ extension SMTPConfiguration {
         limits.maximumNoops = configuration.limits.maximumNoops
         limits.maximumCommandsWithoutMessage = configuration.limits.maximumCommandsWithoutMessage
         limits.maximumRefusedRecipients = configuration.limits.maximumRefusedRecipients
+        limits.maximumCommands = configuration.limits.maximumCommands
         limits.maximumFailedLogins = configuration.limits.failedLogins.maximum
         let extensions = SMTPExtensions(listener.extensions)
         self.init(

@@ -6,8 +6,17 @@ import SMTPCore
 // MARK: - Timeouts and shutdown
 
 extension SMTPSessionHandler {
-    /// Looks at this session's timers; `now` is monotonic milliseconds.
-    func timePassed(_ now: Int64) {
+    /// Looks at this session's timers; `now` is monotonic milliseconds, `elapsedMS` those since it did
+    /// so last.
+    func timePassed(_ now: Int64, elapsedMS: Int64) {
+        let excess = self.budgets.timePassed(
+            elapsedMS,
+            turn: self.clientTurn,
+            self.machine.counters.progress(octets: self.machine.messageOctets),
+            self.budgetLimits
+        )
+        // While a question is open, or a reply is held back, the silence is not the client's.
+        if self.phase == .waiting { self.lastHeardMS = now }
         guard self.phase != .closing else {
             if now >= self.lingerUntilMS { self.context?.close(promise: nil) }
             return
@@ -20,6 +29,7 @@ extension SMTPSessionHandler {
             if now >= self.phaseUntilMS { self.proxyHeaderRefused("it did not come in time") }
             return
         }
+        if let excess { return self.end(by: excess) }
         let limits = self.limits
         let isOver = now - self.openedMS >= limits.sessionTimeoutMS
         if let blocked = self.blockedSinceMS {
@@ -37,6 +47,32 @@ extension SMTPSessionHandler {
         guard isSilent || isOver, self.phase != .greetingHeld else { return }
         self.end = .timeout
         self.perform(isOver ? self.machine.sessionTimedOut() : self.machine.timedOut())
+        self.flush()
+    }
+
+    /// What the client has to do next; `nil` while this side has to do something.
+    private var clientTurn: ClientBudgets.Turn? {
+        switch self.phase {
+        case .securing: return .command
+        case .proxyHeader, .greetingHeld, .waiting, .closing: return nil
+        case .parsing: break
+        }
+        guard !self.isTurnOver else { return nil }
+        switch self.machine.wait {
+        case .command: return self.machine.isInTransaction ? .envelope : .command
+        case .content: return .content
+        case .answer, .handshake, .nothing: return nil
+        }
+    }
+
+    /// The client took more time than it has, or sent more commands.
+    private func end(by excess: ClientBudgets.Excess) {
+        let reply = excess.reply
+        self.summary.exceeded(excess)
+        self.end = SessionEnd(closedBy: reply)
+        // A client that takes no replies would not take a 421 either.
+        guard self.blockedSinceMS == nil else { return self.endNow(SessionEnd(closedBy: reply)) }
+        self.perform(self.machine.close(reply))
         self.flush()
     }
 

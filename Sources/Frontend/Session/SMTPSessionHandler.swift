@@ -28,6 +28,9 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     let pools: [WorkerPool]
     /// The limits that the session began with.
     let limits: FrontendConfiguration.Limits
+    /// The budgets of ``limits``, as they hold with this session's timeouts.
+    let budgetLimits: FrontendConfiguration.Budgets
+    var budgets = ClientBudgets()
     /// The client that policy is asked about: the one that a proxy named, where one did.
     var clientAddress: IPAddress?
     /// What ``ConnectionLimits`` counts this session under; `nil` before a proxy named its client.
@@ -45,7 +48,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// ``parse()`` is on the stack: what is answered meanwhile is flushed by it.
     private(set) var isParsing = false
     /// This session has handled all that one turn allows, and goes on in its next.
-    private var isTurnOver = false
+    private(set) var isTurnOver = false
     /// Replies of this turn, sent with one write.
     private var output = ByteBuffer()
     /// Message content that is not the message's yet.
@@ -121,6 +124,10 @@ final class SMTPSessionHandler: ChannelInboundHandler {
         self.machine = SMTPSession(configuration: smtp)
         self.machine.challengeNonce = Self.newChallengeNonce(smtp)
         self.commandTimeoutMS = listener.commandTimeoutMS(server)
+        self.budgetLimits = self.limits.budgets.within(
+            commandTimeoutMS: self.commandTimeoutMS,
+            dataTimeoutMS: self.limits.dataTimeoutMS
+        )
         self.openedMS = server.nowMS
         self.lastHeardMS = self.openedMS
         let started = server.unixMS

@@ -15,6 +15,8 @@ struct SessionSummary {
     private(set) var closingReply: SMTPReply?
     private var lastRefusal: PolicySession.Refusal?
     private var transactionRefusal: PolicySession.Refusal?
+    /// The limit that ended the session; `nil` if the reply alone says why.
+    private var excess: ClientBudgets.Excess?
     private(set) var skipped: [String] = []
     private var accepted = 0
     private var refused = 0
@@ -27,6 +29,9 @@ struct SessionSummary {
     mutating func closed(by reply: SMTPReply) {
         if reply.code.rawValue != 221 { self.closingReply = reply }
     }
+
+    /// A limit of the client's time or rate ends the session.
+    mutating func exceeded(_ excess: ClientBudgets.Excess) { self.excess = excess }
 
     /// A pool could not answer and was skipped (`on_failure = "skip"`).
     mutating func skipped(pool: String, hook: Hook, reason: String) {
@@ -214,6 +219,7 @@ struct SessionSummary {
         ]
         if let proxy = facts.proxy { metadata["proxy"] = .string(proxy.ip) }
         if let hello = facts.hello { metadata["helo"] = .octets(hello.name) }
+        if let excess = self.excess { metadata["limit"] = .string(excess.rawValue) }
         if facts.isEarlyTalker { metadata["early_talker"] = .stringConvertible(true) }
         if !self.skipped.isEmpty { metadata["skipped"] = "\(self.skipped.joined(separator: ","))" }
         let suppressed = self.throttle.suppressed

@@ -411,6 +411,20 @@ package enum StandardReplies {
         .tooManyErrors,
         "Too many refused recipients in a row, closing connection"
     )
+    /// RFC 5321 §3.8, §7.8; RFC 3463 §3.8.
+    package static let tooManyCommands = reply(
+        421,
+        (4, 7, 0),
+        .tooManyErrors,
+        "Too many commands in one session, connect again"
+    )
+    /// RFC 5321 §3.8, §7.8; RFC 3463 §3.8.
+    package static let tooFast = reply(
+        421,
+        (4, 7, 0),
+        .tooManyErrors,
+        "Too many commands at once, closing connection"
+    )
     package static let tooManyFailedLogins = reply(
         421,
         (4, 7, 0),
@@ -468,6 +482,13 @@ package enum StandardReplies {
 
     /// RFC 5321 §4.5.3.2.7, RFC 3463 §3.5.
     package static let timeout = reply(421, (4, 4, 2), .timeout, "Timeout, closing connection")
+    /// RFC 5321 §4.5.3.2.5, RFC 3463 §3.5.
+    package static let tooSlow = reply(
+        421,
+        (4, 4, 2),
+        .timeout,
+        "The message comes too slowly, closing connection"
+    )
     /// RFC 5321 §3.8, RFC 3463 §3.4.
     package static let shuttingDown = reply(
         421,

@@ -83,6 +83,10 @@ package struct AbuseMeter: Equatable, Sendable {
         Self.isOver(self.recipientsRefusedInARow, limits.maximumRefusedRecipients)
     }
 
+    func hasTooManyCommands(_ limits: SMTPLimits) -> Bool {
+        Self.isOver(self.commands, limits.maximumCommands)
+    }
+
     func mayBeginTransaction(_ limits: SMTPLimits) -> Bool {
         !Self.isOver(self.messages + 1, limits.maximumTransactions)
     }

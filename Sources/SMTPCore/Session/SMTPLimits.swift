@@ -113,6 +113,10 @@ package struct SMTPLimits: Equatable, Sendable {
     ///
     /// 0 is no limit.
     package var maximumRefusedRecipients = 2_000
+    /// Commands of a session; one more closes it.
+    ///
+    /// 0 is no limit.
+    package var maximumCommands = 0
     /// AUTHs of a session that policy refused and that are answered; one more closes it.
     ///
     /// 0 is no limit.

@@ -161,9 +161,12 @@ extension SMTPSession {
         }
     }
 
-    /// The reply to one command too many without a message; `nil` if it is within the limits.
+    /// The reply to one command too many; `nil` if it is within the limits.
     private func refusalOfOneMore(_ verb: SMTPVerb?) -> SMTPReply? {
         let limits = self.configuration.limits
+        if verb != .quit, self.meter.hasTooManyCommands(limits) {
+            return StandardReplies.tooManyCommands
+        }
         switch verb {
         case .quit:
             return nil

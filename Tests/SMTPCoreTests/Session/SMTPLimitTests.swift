@@ -188,6 +188,26 @@ struct SMTPLimitTests {
         #expect(driver.code(of: "QUIT") == 221)
     }
 
+    @Test(arguments: ["RSET", "NOOP", "XYZZY", "MAIL FROM:<>", "RCPT TO:<a@b>", "DATA"])
+    func `commands of a session beyond the maximum close, messages or not`(last: String) {
+        let driver = SessionDriver.greeted(.test { $0.maximumCommands = 8 })
+        // EHLO was the first.
+        driver.beginTransaction(recipients: 4)
+        #expect(driver.code(of: "DATA") == 354)
+        #expect(driver.code(of: ".") == 250)
+        #expect(driver.code(of: "RSET") == 250)
+        #expect(driver.counters.commands == 8)
+        driver.events = []
+        driver.send("\(last)\r\n")
+        #expect(driver.events == [.said(StandardReplies.tooManyCommands), .closed])
+    }
+
+    @Test func `QUIT is answered after as many commands as a session may have`() {
+        let driver = SessionDriver.greeted(.test { $0.maximumCommands = 2 })
+        #expect(driver.code(of: "RSET") == 250)
+        #expect(driver.code(of: "QUIT") == 221)
+    }
+
     @Test func `refused recipients in a row beyond the maximum close`() {
         var isRefusing = true
         let driver = SessionDriver.greeted(.test { $0.maximumRefusedRecipients = 3 }) {
