@@ -1,7 +1,8 @@
-"""The next hop of queue/smtp-forward: how connections to it are encrypted."""
+"""The next hop of queue/smtp-forward: how connections to it are encrypted, and who we are there."""
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 import subprocess
@@ -197,6 +198,76 @@ def test_tls_from_the_first_octet(
         assert not plain.messages
 
 
+PASSWORD = "open sesame"
+
+
+@pytest.fixture(scope="module")
+def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("auth") / "password"
+    path.write_text(f"{PASSWORD}\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_auth(
+    forwarding: Callable[..., Reply],
+    certificate: Certificate,
+    password_file: Path,
+    mechanism: str,
+) -> None:
+    login = f"auth_user jo auth_password_file {password_file}"
+    trust = f"tls verify tls_ca_file {certificate.chain} tls_name hop.example"
+    with ScriptedHop(certificate, logins={"jo": PASSWORD}, mechanisms=[mechanism]) as hop:
+        assert forwarding(f"{hop.address} {login} {trust}").code == 250
+        assert hop.verbs(False) == [b"EHLO", b"STARTTLS"]
+        assert hop.verbs(True) == [b"EHLO", b"AUTH", b"MAIL", b"RCPT", b"DATA"]
+
+
+@pytest.mark.parametrize("how", ["wrong", "not offered", "in clear text", "fallen back"])
+def test_auth_that_fails_loses_no_mail(
+    forwarding: Callable[..., Reply], certificate: Certificate, password_file: Path, how: str
+) -> None:
+    """The message is deferred, no password goes out in clear text or into the log, and it is not
+    tried again at once."""
+    hop = ScriptedHop(
+        None if how == "in clear text" else certificate,
+        logins=None if how == "not offered" else {"jo": "another"},
+        replies={b"STARTTLS": b"454 no\r\n"} if how == "fallen back" else None,
+    )
+    with hop:
+        reply = forwarding(f"{hop.address} auth_user jo auth_password_file {password_file}")
+        assert (reply.code, reply.status) == (451, "4.3.5")
+        assert b"MAIL" not in [*hop.verbs(False), *hop.verbs(True)]
+        assert b"AUTH" not in hop.verbs(False)
+        assert hop.verbs(True).count(b"AUTH") == (how == "wrong")
+        words = {
+            "wrong": "login: 535 to AUTH PLAIN",
+            "not offered": "login: the hop offers neither AUTH PLAIN nor LOGIN",
+        }.get(how, "login: the connection is not encrypted")
+        worker(forwarding).logged(words)
+        with forwarding.server.connect() as client:  # type: ignore[attr-defined]
+            client.ehlo()
+            client.envelope()
+            assert client.data(MESSAGE).status == "4.3.5"
+        assert hop.connections == 1
+        said = base64.b64encode(f"\0jo\0{PASSWORD}".encode()).decode()
+        assert not any(
+            secret in worker(forwarding).logged("login failed a short time ago")
+            + worker(forwarding).log()
+            for secret in (PASSWORD, said)
+        )
+
+
+def test_auth_in_clear_text_if_it_is_told(
+    forwarding: Callable[..., Reply], password_file: Path
+) -> None:
+    with ScriptedHop(logins={"jo": PASSWORD}) as hop:
+        login = f"auth_user jo auth_password_file {password_file} auth_without_tls yes"
+        assert forwarding(f"{hop.address} {login} tls none").code == 250
+        assert hop.verbs(False)[:2] == [b"EHLO", b"AUTH"]
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="postfix(1) must be started by root")
 def test_postfix_takes_it_by_tls(
     forwarding: Callable[..., Reply], certificate: Certificate
@@ -217,12 +288,26 @@ def test_postfix_takes_it_by_tls(
         ("tls verify tls_ca_file missing.pem", "missing.pem: No such file or directory"),
         ("tls verify tls_ca_file config/me", "config/me: it must hold certificates in PEM"),
         ("tls verify tls_name a:b:c", "argument tls_name is a:b:c; it must be a host name"),
+        ("auth_user jo", "auth_user needs auth_password_file"),
+        ("auth_password_file password", "auth_password_file needs auth_user"),
+        ("auth_user jo auth_password_file missing", "missing: No such file or directory"),
+        ("auth_user jo auth_password_file empty", "its first line must be the password"),
+        ("auth_user jo auth_password_file long", "its first line must be the password"),
+        ("auth_user jo auth_password_file password", "every user can read it; chmod o-r it"),
+        ("auth_user jo auth_password_file password", "any server that answers at this address"),
+        ("auth_user jo auth_password_file password tls none", "auth_user needs TLS"),
         ("tls may tls_ca_file config/me", "queue/smtp-forward: tls_ca_file means nothing without tls verify"),
     ],
 )
 def test_check_names_what_is_wrong(gatepost: Gatepost, arguments: str, expected: str) -> None:
+    for name, text in (("password", f"{PASSWORD}\n"), ("long", "x" * 2000), ("empty", "\n")):
+        path = gatepost.folder / name
+        path.write_text(text)
+        path.chmod(0o644)
     gatepost.plugins("rcpt_ok", f"queue/smtp-forward hop.example {arguments}")
-    assert expected in checked(gatepost)
+    said = checked(gatepost)
+    assert expected in said
+    assert PASSWORD not in said
 
 
 def checked(gatepost: Gatepost) -> str:

@@ -196,6 +196,92 @@ import Testing
         )
     }
 
+    private static func login(_ password: String = "secret", inClearText: Bool = false) -> SMTPLogin
+    {
+        SMTPLogin(
+            user: Array("jo".utf8),
+            password: Array(password.utf8),
+            isAllowedInClearText: inClearText
+        )
+    }
+
+    /// A machine that has heard EHLO's reply, and what it says next.
+    private func loggingIn(
+        _ login: SMTPLogin,
+        encrypted: Bool = true,
+        offering keywords: String...
+    ) -> (SMTPClientMachine, SMTPClientMachine.Action) {
+        var machine = SMTPClientMachine(
+            name: "mx.example",
+            deliversPartially: false,
+            encryption: encrypted ? .implicit : .never,
+            login: login
+        )
+        if encrypted { _ = machine.tlsStarted() }
+        _ = machine.replyReceived(self.reply(220, "hop"))
+        let lines = (["hop"] + keywords).map { Array($0.utf8) }
+        let action = machine.replyReceived(SMTPServerReply(code: 250, lines: lines))
+        return (machine, action)
+    }
+
+    @Test(arguments: [
+        // What the hop offers, and what is said; each line but the first answers a 334.
+        ("auth CRAM-MD5 login plain", "secret", ["AUTH PLAIN AGpvAHNlY3JldA=="]),
+        ("AUTH LOGIN", "secret", ["AUTH LOGIN", "am8=", "c2VjcmV0"]),
+        (
+            "AUTH PLAIN", String(repeating: "x", count: 366),
+            ["AUTH PLAIN AGpvAHh4" + String(repeating: "eHh4", count: 121) + "eA=="]
+        ),
+        (
+            "AUTH PLAIN", String(repeating: "x", count: 372),
+            ["AUTH PLAIN", "AGpvAHh4" + String(repeating: "eHh4", count: 123) + "eA=="]
+        ),
+    ])
+    func `we log in before the first transaction`(
+        keyword: String,
+        password: String,
+        lines: [String]
+    ) {
+        var (machine, action) = self.loggingIn(Self.login(password), offering: keyword)
+        for (index, line) in lines.enumerated() {
+            if index > 0 { action = machine.replyReceived(self.reply(334, "")) }
+            #expect(action == self.write("\(line)\r\n"))
+            #expect(!machine.isIdle)
+        }
+        #expect(machine.replyReceived(self.reply(235, "in")) == .ready(machine.capabilities))
+        #expect(machine.isIdle)
+    }
+
+    @Test(arguments: [535, 454, 504, 334, 250, 500])
+    func `a login that is refused is no refusal of the message`(code: Int) {
+        var (machine, _) = self.loggingIn(Self.login(), offering: "AUTH PLAIN")
+        let action = machine.replyReceived(self.reply(code, "AUTH PLAIN AGpvAHNlY3JldA=="))
+        guard case .fail(let error) = action else {
+            Issue.record("\(action)")
+            return
+        }
+        #expect(error.code == .login && error.detail == "\(code) to AUTH PLAIN")
+        #expect(!machine.isIdle)
+    }
+
+    @Test func `a password goes out under TLS, unless it is told otherwise`() {
+        let refused = SMTPClientMachine.Action.fail(SMTPForwardError(.login, ""))
+        for (login, encrypted, keyword, goesOut) in [
+            (Self.login(), false, "AUTH PLAIN", false),
+            (Self.login(inClearText: true), false, "AUTH PLAIN", true),
+            (Self.login(), true, "AUTH PLAIN", true), (Self.login(), true, "AUTH CRAM-MD5", false),
+            (Self.login(), true, "SIZE", false),
+        ] {
+            let (machine, action) = self.loggingIn(login, encrypted: encrypted, offering: keyword)
+            #expect((action == self.write("AUTH PLAIN AGpvAHNlY3JldA==\r\n")) == goesOut)
+            #expect((action == refused) == !goesOut && !machine.isIdle)
+        }
+    }
+
+    @Test func `a description of a login has no password`() {
+        #expect("\(Self.login())" == "jo")
+    }
+
     @Test(arguments: [421, 450, 554, 250])
     func `a refusal in the greeting is never about the message`(code: Int) {
         var machine = SMTPClientMachine(name: "mx.example", deliversPartially: false)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO
 
 from .certificates import Certificate
 
@@ -16,6 +18,7 @@ class ScriptedHop:
 
     `replies` has other replies, by how a command begins: octets, or None to close the connection.
     `after_starttls` follows the 220 to STARTTLS in clear text. `is_wrapped`: TLS from the first octet.
+    With `logins`, a password by each user, only a client that has logged in may send mail.
     """
 
     def __init__(
@@ -27,11 +30,15 @@ class ScriptedHop:
         is_wrapped: bool = False,
         versions: tuple[ssl.TLSVersion, ssl.TLSVersion] | None = None,
         host: str = "127.0.0.1",
+        logins: Mapping[str, str] | None = None,
+        mechanisms: Sequence[str] = ("PLAIN", "LOGIN"),
     ) -> None:
         self.keywords = keywords
         self.replies = dict(replies or {})
         self.after_starttls = after_starttls
         self.is_wrapped = is_wrapped
+        self.logins = logins
+        self.mechanisms = mechanisms
         #: Each command with whether it came under TLS, and each message; of all connections.
         self.commands: list[tuple[bool, bytes]] = []
         self.messages: list[tuple[bool, bytes]] = []
@@ -94,6 +101,7 @@ class ScriptedHop:
 
     def _serve(self, connection: socket.socket) -> None:
         is_encrypted = self.is_wrapped
+        is_logged_in = self.logins is None
         connection.sendall(b"220 hop.example ESMTP\r\n")
         lines = connection.makefile("rb")
         while line := lines.readline():
@@ -110,6 +118,8 @@ class ScriptedHop:
                 keywords = [*self.keywords]
                 if self._context is not None and not is_encrypted:
                     keywords.append("STARTTLS")
+                if self.logins is not None:
+                    keywords.append(f"AUTH {' '.join(self.mechanisms)}")
                 connection.sendall(listing("hop.example", *keywords))
             elif verb == b"STARTTLS":
                 connection.sendall(b"220 2.0.0 go ahead\r\n" + self.after_starttls)
@@ -118,6 +128,12 @@ class ScriptedHop:
                 connection = self._handshake(connection)
                 lines = connection.makefile("rb")
                 is_encrypted = True
+            elif verb == b"AUTH":
+                is_logged_in = self._authenticates(line, connection, lines)
+                end = b"235 2.7.0 in" if is_logged_in else b"535 5.7.8 wrong, you said " + line
+                connection.sendall(end + b"\r\n")
+            elif verb == b"MAIL" and not is_logged_in:
+                connection.sendall(b"530 5.7.0 who are you\r\n")
             elif verb == b"DATA":
                 connection.sendall(b"354 go ahead\r\n")
                 message = b""
@@ -133,6 +149,23 @@ class ScriptedHop:
                 return
             else:
                 connection.sendall(b"250 2.0.0 ok\r\n")
+
+    def _authenticates(
+        self, command: bytes, connection: socket.socket, lines: BinaryIO
+    ) -> bool:
+        _, mechanism, *initial = command.split(b" ")
+
+        def asked(prompt: bytes) -> str:
+            connection.sendall(b"334 " + base64.b64encode(prompt) + b"\r\n")
+            return base64.b64decode(lines.readline(), validate=False).decode()
+
+        if mechanism == b"LOGIN":
+            user, password = asked(b"Username:"), asked(b"Password:")
+        else:
+            said = base64.b64decode(initial[0]).decode() if initial else asked(b"")
+            _, user, password = said.split("\0")
+        assert self.logins is not None
+        return self.logins.get(user) == password
 
     def finished(self, send: Callable[[bytes], object]) -> bool:
         """Replies to the final dot; false: the connection is closed then."""

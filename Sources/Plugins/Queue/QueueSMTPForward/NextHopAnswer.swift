@@ -41,6 +41,8 @@ enum NextHopAnswer {
             .deny("The message has a bare CR or LF", code: 554, status: "5.6.0")
         case .encryption:
             .denysoft("No secure connection to the next mail server", code: 451, status: "4.7.5")
+        case .login:
+            .denysoft("No login at the next mail server", code: 451, status: "4.3.5")
         case .malformed:
             .denysoft("The next mail server does not speak SMTP", code: 451, status: "4.5.0")
         }

@@ -61,7 +61,8 @@ package struct QueueSMTPForward: QueueHook {
             tls: tls,
             machine: SMTPClientMachine(
                 name: configuration.shared.hostname,
-                deliversPartially: deliversPartially
+                deliversPartially: deliversPartially,
+                login: SMTPLogin(configuration, tls.level)
             ),
             logger: configuration.logger
         )

@@ -4,6 +4,8 @@ struct SMTPCapabilities: Sendable, Equatable {
     var has8BitMIME = false
     var hasSMTPUTF8 = false
     var hasSTARTTLS = false
+    /// The mechanisms of AUTH, in upper case.
+    var mechanisms: Set<String> = []
     /// The hop knows `SIZE=`.
     var hasSize = false
     /// The largest message it takes, `nil` if it did not say (RFC 1870 §4).
@@ -19,6 +21,7 @@ struct SMTPCapabilities: Sendable, Equatable {
             case "PIPELINING": self.hasPipelining = true
             case "8BITMIME": self.has8BitMIME = true
             case "SMTPUTF8": self.hasSMTPUTF8 = true
+            case "AUTH": self.mechanisms.formUnion(words.dropFirst().map { $0.uppercased() })
             case "STARTTLS": self.hasSTARTTLS = true
             case "SIZE":
                 self.hasSize = true

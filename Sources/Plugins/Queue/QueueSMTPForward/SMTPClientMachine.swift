@@ -47,6 +47,7 @@ struct SMTPClientMachine: Sendable {
         case saidEHLO
         case saidSTARTTLS
         case saidHELO
+        case saidAuth(SMTPLogin.Exchange)
         case idle
         case sendingEnvelope(Progress)
         case saidData(Missed)
@@ -75,6 +76,8 @@ struct SMTPClientMachine: Sendable {
     /// Whether a message goes to the recipients that the hop takes if it refuses others for good.
     let deliversPartially: Bool
     let encryption: Encryption
+    /// Who we are, if the hop is to know it before a transaction.
+    let login: SMTPLogin?
     private var phase: Phase
     private(set) var isEncrypted = false
     private(set) var capabilities = SMTPCapabilities()
@@ -83,10 +86,16 @@ struct SMTPClientMachine: Sendable {
     /// Until then, it can be tried on another connection.
     private(set) var wasMailAccepted = false
 
-    init(name: String, deliversPartially: Bool, encryption: Encryption = .never) {
+    init(
+        name: String,
+        deliversPartially: Bool,
+        encryption: Encryption = .never,
+        login: SMTPLogin? = nil
+    ) {
         self.name = name
         self.deliversPartially = deliversPartially
         self.encryption = encryption
+        self.login = login
         self.phase = encryption == .implicit ? .startingTLS : .awaitingGreeting
     }
 
@@ -95,7 +104,8 @@ struct SMTPClientMachine: Sendable {
         Self(
             name: self.name,
             deliversPartially: self.deliversPartially,
-            encryption: encryption
+            encryption: encryption,
+            login: self.login
         )
     }
 
@@ -152,8 +162,8 @@ struct SMTPClientMachine: Sendable {
             self.phase = .closed
             return .fail(SMTPForwardError(.encryption, "the handshake failed: \(error.detail)"))
 
-        case .awaitingGreeting, .saidEHLO, .saidSTARTTLS, .saidHELO, .sendingEnvelope, .saidData,
-            .sendingContent, .saidDot:
+        case .awaitingGreeting, .saidEHLO, .saidSTARTTLS, .saidHELO, .saidAuth, .sendingEnvelope,
+            .saidData, .sendingContent, .saidDot:
             self.phase = .closed
             return .fail(error)
         }
@@ -170,6 +180,9 @@ struct SMTPClientMachine: Sendable {
 
         case .saidSTARTTLS:
             return self.startTLSAnswered(reply)
+
+        case .saidAuth(let exchange):
+            return self.authAnswered(reply, exchange)
 
         case .sendingEnvelope(let progress):
             return self.envelopeReplyReceived(reply, progress)
@@ -234,7 +247,7 @@ struct SMTPClientMachine: Sendable {
             return self.unencrypted("the hop knows no EHLO, and so no STARTTLS")
 
         case (.saidHELO, 2):
-            return self.ready()
+            return self.readyForLogin()
 
         case (_, _):
             self.phase = .closed
@@ -253,7 +266,7 @@ struct SMTPClientMachine: Sendable {
             return self.unencrypted("the hop offers no STARTTLS")
 
         case .never, .ifOffered, .required, .implicit:
-            return self.ready()
+            return self.readyForLogin()
         }
     }
 
@@ -270,7 +283,44 @@ struct SMTPClientMachine: Sendable {
             return .fail(SMTPForwardError(.unreachable, "421 to STARTTLS"))
         }
         return self.encryption == .ifOffered
-            ? self.ready() : self.unencrypted("\(reply.code) to STARTTLS")
+            ? self.readyForLogin() : self.unencrypted("\(reply.code) to STARTTLS")
+    }
+
+    // MARK: Login
+
+    private mutating func readyForLogin() -> Action {
+        guard let login = self.login else { return self.ready() }
+        guard self.isEncrypted || login.isAllowedInClearText else {
+            return self.notLoggedIn("the connection is not encrypted")
+        }
+        guard let exchange = login.exchange(self.capabilities.mechanisms) else {
+            return self.notLoggedIn("the hop offers neither AUTH PLAIN nor LOGIN")
+        }
+        self.phase = .saidAuth(exchange)
+        return .write(exchange.command)
+    }
+
+    /// The text of the reply goes into no error: it may repeat what was said.
+    private mutating func authAnswered(
+        _ reply: SMTPServerReply,
+        _ exchange: SMTPLogin.Exchange
+    ) -> Action {
+        var exchange = exchange
+        if reply.code == 334, let response = exchange.responses.popFirst() {
+            self.phase = .saidAuth(exchange)
+            return .write(response)
+        }
+        if reply.code == 235 { return self.ready() }
+        if reply.code == 421 {
+            self.phase = .closed
+            return .fail(SMTPForwardError(.unreachable, "421 to AUTH"))
+        }
+        return self.notLoggedIn("\(reply.code) to AUTH \(exchange.mechanism.rawValue)")
+    }
+
+    private mutating func notLoggedIn(_ detail: String) -> Action {
+        self.phase = .closed
+        return .fail(SMTPForwardError(.login, detail))
     }
 
     private mutating func ready() -> Action {

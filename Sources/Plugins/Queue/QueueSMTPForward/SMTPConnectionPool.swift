@@ -15,6 +15,9 @@ final class SMTPConnectionPool {
         var idleTime: TimeAmount = .seconds(30)
         /// How long connecting and the greeting may take.
         var connectTime: TimeAmount = .seconds(10)
+        /// How long no connection is made after the hop refused our login: many attempts in a row might
+        /// lock the account.
+        var loginPause: TimeAmount = .seconds(60)
     }
 
     /// A connection for one transaction.
@@ -46,6 +49,8 @@ final class SMTPConnectionPool {
     private var waiters: [Waiter] = []
     private var lastWaiter: UInt64 = 0
     private var isStopped = false
+    /// No login is tried before this time.
+    private var loginAllowed = NIODeadline.uptimeNanoseconds(0)
 
     init(
         loop: any EventLoop,
@@ -176,7 +181,11 @@ final class SMTPConnectionPool {
     ///
     /// The first is being closed then and counts until it is.
     private func connect(until deadline: NIODeadline) -> EventLoopFuture<Lease> {
-        self.connect(self.tls.encryption, until: deadline).assumeIsolated().flatMapError { error in
+        guard .now() >= self.loginAllowed else {
+            return self.failed(.login, "the login failed a short time ago")
+        }
+        return self.connect(self.tls.encryption, until: deadline).assumeIsolated().flatMapError {
+            error in
             guard self.tls.level == .may, (error as? SMTPForwardError)?.code == .encryption else {
                 return self.loop.makeFailedFuture(error)
             }
@@ -218,7 +227,11 @@ final class SMTPConnectionPool {
             switch (result, self.lease(of: handler, isUsed: false)) {
             case (.success, let lease?): promise.succeed(lease)
             case (.success, nil): promise.fail(SMTPForwardError(.closed, "the hop closed"))
-            case (.failure(let error), _): promise.fail(error)
+            case (.failure(let error), _):
+                if (error as? SMTPForwardError)?.code == .login {
+                    self.loginAllowed = .now() + self.limits.loginPause
+                }
+                promise.fail(error)
             }
         }
         return promise.futureResult

@@ -120,6 +120,8 @@ struct SMTPForwardError: Error, Sendable, Equatable, CustomStringConvertible {
         case busy
         /// No TLS, or none that will do.
         case encryption
+        /// The hop does not let us in.
+        case login
     }
 
     let code: Code
