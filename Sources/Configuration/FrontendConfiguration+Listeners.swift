@@ -48,6 +48,13 @@ extension FrontendConfiguration {
         )
         listener.greetingDelayExempt = Self.networks(reader, "greeting_delay_exempt")
         listener.extensions = Self.extensions(reader) ?? listener.extensions
+        if listener.extensions.contains(.binaryMIME), !listener.extensions.contains(.chunking) {
+            reader.report(
+                "extensions",
+                "BINARYMIME is of no use without CHUNKING",
+                remedy: "add \"CHUNKING\", or remove \"BINARYMIME\""
+            )
+        }
         Self.readTolerance(reader, of: &listener)
         Self.readProxies(reader, of: &listener)
         listener.backlog = reader.integer("backlog", default: listener.backlog, in: 1...65_535)

@@ -55,6 +55,7 @@ extension FrontendConfiguration {
             reader.reportLater("compat")
         }
         self.bareNewline = reader.choice("bare_newline", default: self.bareNewline)
+        self.allowNUL = reader.bool("allow_nul", default: self.allowNUL)
         self.logLevel = reader.choice("log_level", default: self.logLevel)
         self.logFormat = reader.choice("log_format", default: self.logFormat)
         let limits = reader.subtable("limits")

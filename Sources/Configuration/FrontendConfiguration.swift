@@ -31,6 +31,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
     package var compatibility: Compatibility = .none
     /// `bare_newline`: what happens to a CR or LF on its own inside a message.
     package var bareNewline: BareNewline = .reject
+    /// `allow_nul`: a NUL may stand in the content of a message; else it is refused, 554 5.6.0.
+    package var allowNUL = false
     /// `log_level`, overruled by `--log-level`.
     package var logLevel: LogLevel = .info
     /// `log_format`, overruled by `--log-format`.
@@ -164,7 +166,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         /// `greeting_pass_ttl_ms`: how long a client that waited once need not wait again.
         package var greetingPassTTLMS: Int64 = 86_400_000
         /// `extensions`: what EHLO offers.
-        package var extensions = Set(SMTPExtension.allCases)
+        package var extensions = SMTPExtension.standard
         /// `allow_missing_brackets`: `MAIL FROM:a@b` is taken.
         package var allowMissingBrackets = false
         /// `allow_space_after_colon`: `MAIL FROM: <a@b>` is taken, with spaces or TABs.
@@ -218,6 +220,15 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case eightBitMIME = "8BITMIME"
         case smtpUTF8 = "SMTPUTF8"
         case enhancedStatusCodes = "ENHANCEDSTATUSCODES"
+        case chunking = "CHUNKING"
+        case binaryMIME = "BINARYMIME"
+
+        /// What a listener offers unless told otherwise.
+        ///
+        /// The others promise what only some queue plugins keep.
+        package static let standard: Set<Self> = [
+            .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking,
+        ]
     }
 
     /// `on_failure`, `deadline_ms` and `max_deadline_ms` of one hook of one pool.

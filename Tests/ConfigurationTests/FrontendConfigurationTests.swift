@@ -19,6 +19,22 @@ import Testing
         #expect(!configuration.hostname.isEmpty)
     }
 
+    @Test func `what EHLO offers by default, and what depends on another extension`() throws {
+        let standard = try self.folder.frontend("")
+        #expect(!standard.allowNUL)
+        let extensions = standard.listeners[0].extensions
+        #expect(extensions.contains(.chunking) && !extensions.contains(.binaryMIME))
+        let problems = self.folder.frontendProblems(
+            """
+            [[listener]]
+            address = "127.0.0.1:2525"
+            extensions = ["BINARYMIME"]
+            """
+        )
+        #expect(problems.count == 1)
+        #expect(problems[0].contains("BINARYMIME is of no use without CHUNKING"))
+    }
+
     @Test func `every key is read`() throws {
         let configuration = try self.folder.frontend(
             """
@@ -31,6 +47,7 @@ import Testing
             hang_ms = 3000
             compat = ""
             bare_newline = "normalize"
+            allow_nul = true
             log_level = "debug"
             log_format = "json"
             [limits]
@@ -74,6 +91,7 @@ import Testing
         #expect(configuration.controlDirectories == [self.folder.path, "/var/qmail/control"])
         #expect(configuration.compatibility == .none)
         #expect(configuration.bareNewline == .normalize)
+        #expect(configuration.allowNUL)
         #expect(configuration.logFormat == .json)
         #expect(configuration.limits.commandTimeoutMS == 1_001)
         #expect(configuration.limits.replyTimeoutMS == 1_002)

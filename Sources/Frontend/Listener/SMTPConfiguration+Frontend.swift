@@ -39,6 +39,7 @@ extension SMTPConfiguration {
                 return hasStartTLS ? extensions.union(.startTLS) : extensions
             },
             bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
+            allowsNUL: configuration.allowNUL,
             pathOptions: PathGrammar.Options(listener),
             commandOptions: SMTPCommandOptions(listener),
             requirements: SMTPRequirements(listener),
@@ -99,6 +100,8 @@ extension SMTPExtensions {
             case .eightBitMIME: self.insert(.eightBitMIME)
             case .smtpUTF8: self.insert(.smtpUTF8)
             case .enhancedStatusCodes: self.insert(.enhancedStatusCodes)
+            case .chunking: self.insert(.chunking)
+            case .binaryMIME: self.insert(.binaryMIME)
             }
         }
     }

@@ -228,7 +228,7 @@ extension SessionEnd {
         case .shuttingDown: self = .shutdown
         case .none, .unrecognizedCommand, .notImplemented, .notOffered, .encryptionRequired,
             .authenticationRequired, .badSequence, .badSyntax, .badAddress, .badParameter,
-            .bareNewline, .nulInCommand, .lineTooLong, .messageTooBig,
+            .bareNewline, .nulInCommand, .nulInMessage, .lineTooLong, .messageTooBig,
             .headerTooBig, .tooManyHops, .tooManyRecipients, .tooManyErrors, .tooManyTransactions,
             .tooManySessions, .systemFailure, .internalError:
             self = .error

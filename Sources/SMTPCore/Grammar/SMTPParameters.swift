@@ -41,6 +41,8 @@ package struct MailParameters: Hashable, Sendable {
     package enum Body: Hashable, Sendable {
         case sevenBit
         case eightBitMIME
+        /// RFC 3030 §3.
+        case binaryMIME
     }
 
     package init() {}
@@ -87,7 +89,7 @@ enum ParameterGrammar {
                 parameters.declaredSize = try self.size(octets, next.value)
             } else if octets.equals("BODY", in: next.keyword), offered.contains(.eightBitMIME) {
                 guard parameters.body == nil else { throw .repeated }
-                parameters.body = try self.body(octets, next.value)
+                parameters.body = try self.body(octets, next.value, offered)
             } else if octets.equals("SMTPUTF8", in: next.keyword), offered.contains(.smtpUTF8) {
                 guard !parameters.isSMTPUTF8 else { throw .repeated }
                 guard next.value == nil else { throw .syntax }
@@ -216,11 +218,17 @@ enum ParameterGrammar {
 
     private static func body(
         _ octets: borrowing Span<UInt8>,
-        _ value: Range<Int>?
+        _ value: Range<Int>?,
+        _ offered: SMTPExtensions
     ) throws(ParameterError) -> MailParameters.Body {
         guard let value else { throw .syntax }
         if octets.equals("7BIT", in: value) { return .sevenBit }
         if octets.equals("8BITMIME", in: value) { return .eightBitMIME }
+        if octets.equals("BINARYMIME", in: value),
+            offered.isSuperset(of: [.chunking, .binaryMIME])
+        {
+            return .binaryMIME
+        }
         throw .syntax
     }
 }

@@ -12,17 +12,21 @@ package struct SMTPExtensions: OptionSet, Sendable {
     package static let smtpUTF8 = Self(rawValue: 1 << 3)  // RFC 6531
     package static let enhancedStatusCodes = Self(rawValue: 1 << 4)  // RFC 2034
     package static let startTLS = Self(rawValue: 1 << 5)  // RFC 3207
+    package static let chunking = Self(rawValue: 1 << 6)  // RFC 3030 §2
+    package static let binaryMIME = Self(rawValue: 1 << 7)  // RFC 3030 §3
 
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
-        .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes,
+        .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking,
     ]
 
     /// The keyword lines, in the order in which they are always sent.
-    func keywords(maximumMessageOctets: Int) -> [[UInt8]] {
+    func keywords(_ limits: SMTPLimits) -> [[UInt8]] {
         var lines: [[UInt8]] = []
         if self.contains(.pipelining) { lines.append([UInt8]("PIPELINING".utf8)) }
-        if self.contains(.size) { lines.append([UInt8]("SIZE \(maximumMessageOctets)".utf8)) }
+        if self.contains(.size) {
+            lines.append([UInt8]("SIZE \(limits.maximumMessageOctets)".utf8))
+        }
         if self.contains(.eightBitMIME) { lines.append([UInt8]("8BITMIME".utf8)) }
         // SMTPUTF8 may only be offered together with 8BITMIME (RFC 6531 §3.1).
         if self.contains(.smtpUTF8), self.contains(.eightBitMIME) {
@@ -30,6 +34,11 @@ package struct SMTPExtensions: OptionSet, Sendable {
         }
         if self.contains(.enhancedStatusCodes) {
             lines.append([UInt8]("ENHANCEDSTATUSCODES".utf8))
+        }
+        if self.contains(.chunking) { lines.append([UInt8]("CHUNKING".utf8)) }
+        // BINARYMIME needs BDAT (RFC 3030 §3).
+        if self.contains(.binaryMIME), self.contains(.chunking) {
+            lines.append([UInt8]("BINARYMIME".utf8))
         }
         if self.contains(.startTLS) { lines.append([UInt8]("STARTTLS".utf8)) }
         return lines

@@ -146,9 +146,9 @@ extension SMTPReply {
     func offering(
         _ extensions: SMTPExtensions,
         mechanisms: [SMTPMechanism],
-        maximumMessageOctets: Int
+        limits: SMTPLimits
     ) -> SMTPReply {
-        var keywords = extensions.keywords(maximumMessageOctets: maximumMessageOctets)
+        var keywords = extensions.keywords(limits)
         if !mechanisms.isEmpty {
             // RFC 4954 §3.
             let words = ["AUTH"] + mechanisms.map(\.rawValue)

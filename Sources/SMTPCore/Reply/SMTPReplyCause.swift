@@ -21,6 +21,7 @@ package enum SMTPReplyCause: String, CaseIterable, Sendable {
     case badParameter = "bad_parameter"
     case bareNewline = "bare_newline"
     case nulInCommand = "nul_in_command"
+    case nulInMessage = "nul_in_message"
     case lineTooLong = "line_too_long"
     case messageTooBig = "message_too_big"
     case headerTooBig = "header_too_big"

@@ -34,6 +34,8 @@ package enum StandardReplies {
     )
     /// RFC 5321 §4.1.1.4.
     package static let messageAccepted = reply(250, (2, 0, 0), .none, "Message accepted")
+    /// RFC 3030 §2.
+    package static let chunkAccepted = reply(250, (2, 0, 0), .none, "Chunk accepted")
     /// RFC 5321 §4.1.1.8.
     package static let help = reply(
         214,
@@ -240,6 +242,27 @@ package enum StandardReplies {
     package static let mailFirst = reply(503, (5, 5, 1), .badSequence, "Send MAIL first")
     /// RFC 5321 §4.1.4.
     package static let recipientFirst = reply(503, (5, 5, 1), .badSequence, "Send RCPT first")
+    /// RFC 3030 §2.
+    package static let dataBehindChunk = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "DATA inside a message that comes by BDAT; send RSET first"
+    )
+    /// RFC 3030 §2.
+    package static let recipientBehindChunk = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "RCPT inside a message that comes by BDAT; send RSET first"
+    )
+    /// RFC 3030 §3.
+    package static let binaryNeedsChunks = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "BODY=BINARYMIME needs BDAT"
+    )
     /// RFC 5321 §3.3.
     package static let noValidRecipients = reply(
         554,
@@ -280,6 +303,13 @@ package enum StandardReplies {
     )
     /// RFC 5321 §4.1.1.6.
     package static let verifySyntax = reply(501, (5, 5, 4), .badSyntax, "Syntax: VRFY address")
+    /// RFC 3030 §2: it is not known how much to drop, so the connection closes.
+    package static let chunkSyntax = reply(
+        501,
+        (5, 5, 4),
+        .badSyntax,
+        "Syntax: BDAT size [LAST], closing connection"
+    )
     /// RFC 5321 §4.1.1.4, §4.1.1.5, §4.1.1.10: DATA, RSET, QUIT.
     package static let noArgumentAllowed = reply(
         501,
@@ -364,6 +394,13 @@ package enum StandardReplies {
         (5, 5, 2),
         .bareNewline,
         "The message has a CR or an LF alone; lines end in CRLF"
+    )
+    /// RFC 5321 §4.5.2, RFC 3463 §3.7.
+    package static let nulInMessage = reply(
+        554,
+        (5, 6, 0),
+        .nulInMessage,
+        "The message has a NUL"
     )
     /// RFC 5321 §6.3, RFC 3463 §3.5.
     package static let tooManyHops = reply(

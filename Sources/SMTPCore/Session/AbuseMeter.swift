@@ -55,6 +55,11 @@ package struct AbuseMeter: Equatable, Sendable {
         self.commandsWithoutMessage = 0
     }
 
+    /// A chunk of a message was taken: the message's own limit bounds those that are not empty.
+    mutating func chunkTaken(isEmpty: Bool) {
+        if !isEmpty { self.commandsWithoutMessage = 0 }
+    }
+
     mutating func recipientGranted() {
         self.recipientsGranted += 1
         self.recipientsRefusedInARow = 0

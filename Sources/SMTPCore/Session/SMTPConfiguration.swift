@@ -6,6 +6,8 @@ package final class SMTPConfiguration: Sendable {
     package let hostname: [UInt8]
     package let limits: SMTPLimits
     package let bareNewline: BareNewlineRule
+    /// A NUL may stand in the content of a message.
+    package let allowsNUL: Bool
     package let pathOptions: PathGrammar.Options
     package let commandOptions: SMTPCommandOptions
     package let requirements: SMTPRequirements
@@ -40,6 +42,7 @@ package final class SMTPConfiguration: Sendable {
         limits: SMTPLimits = SMTPLimits(),
         extensions: (SMTPSecurity) -> SMTPExtensions = { _ in .standard },
         bareNewline: BareNewlineRule = .reject,
+        allowsNUL: Bool = false,
         pathOptions: PathGrammar.Options = [],
         commandOptions: SMTPCommandOptions = [],
         requirements: SMTPRequirements = [],
@@ -49,6 +52,7 @@ package final class SMTPConfiguration: Sendable {
         self.hostname = hostname
         self.limits = limits
         self.bareNewline = bareNewline
+        self.allowsNUL = allowsNUL
         self.pathOptions = pathOptions
         self.commandOptions = commandOptions
         self.requirements = requirements
@@ -71,7 +75,7 @@ package final class SMTPConfiguration: Sendable {
             let reply = self.heloReply.offering(
                 extensions,
                 mechanisms: offered,
-                maximumMessageOctets: limits.maximumMessageOctets
+                limits: limits
             )
             offers.append(Offer(extensions: extensions, mechanisms: offered, reply: reply))
         }
@@ -103,7 +107,7 @@ package final class SMTPConfiguration: Sendable {
         return worded.offering(
             offer.extensions,
             mechanisms: offer.mechanisms,
-            maximumMessageOctets: self.limits.maximumMessageOctets
+            limits: self.limits
         )
     }
 }

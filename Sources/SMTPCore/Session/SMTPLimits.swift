@@ -122,5 +122,13 @@ package struct SMTPLimits: Equatable, Sendable {
     /// 0 is no limit.
     package var maximumFailedLogins = 3
 
+    /// Octets of refused chunks in a row that are read and dropped; more close the session.
+    ///
+    /// RFC 3030 §2.
+    package var maximumDroppedChunkOctets: Int {
+        let (double, isOver) = self.maximumMessageOctets.multipliedReportingOverflow(by: 2)
+        return isOver ? .max : double
+    }
+
     package init() {}
 }

@@ -26,7 +26,8 @@ extension SMTPPhase {
             switch answer.next {
             case .commands(let stage):
                 self = .listening(.commands(stage.withRecipients(recipients)))
-            case .content(let transaction): self = .listening(.content(Reception(transaction)))
+            case .content(let reception): self = .listening(.content(reception))
+            case .dropping(let drop): self = .listening(.dropping(drop))
             case .closed: self = .closed
             }
             return answer.action
@@ -62,7 +63,9 @@ extension SMTPPhase.CommandQuestion {
     /// Where a command leads, without the content that it may begin.
     enum Next: Equatable {
         case commands(SMTPPhase.Stage)
-        case content(SMTPTransaction)
+        case content(SMTPPhase.Reception)
+        /// The chunk behind the command is dropped, and refused after that.
+        case dropping(SMTPPhase.Drop)
         case closed
     }
 
@@ -84,17 +87,17 @@ extension SMTPPhase.CommandQuestion {
             let action = Action.granted(self, reply, endsTransaction: stage.isInTransaction)
             return (.commands(.greeted), action)
 
-        case .mail(let isSMTPUTF8):
-            let transaction = SMTPTransaction(isSMTPUTF8: isSMTPUTF8)
+        case .mail(let transaction):
             let action = Action.granted(self, reply, endsTransaction: false)
             return (.commands(.inTransaction(transaction)), action)
 
-        case .data:
+        case .data, .bdat:
             // DATA is asked about inside a transaction only; without one there is nothing to read.
             guard case .inTransaction(let transaction) = stage else {
                 return (.closed, .close(StandardReplies.internalError))
             }
-            return (.content(transaction), .granted(self, reply, endsTransaction: false))
+            let reception = SMTPPhase.Reception(transaction, isChunked: self == .bdat)
+            return (.content(reception), .granted(self, reply, endsTransaction: false))
 
         case .quit:
             return (.closed, .close(reply ?? StandardReplies.closing))
@@ -112,6 +115,9 @@ extension SMTPPhase.CommandQuestion {
 
         case .data(hasEarlyContent: false):
             return (.commands(.greeted), .refused(self, reply, endsTransaction: true))
+
+        case .bdat:
+            return (.dropping(SMTPPhase.Drop(reply, at: stage)), .proceed)
 
         case .rcpt:
             let action = Action.refused(self, reply, endsTransaction: false)

@@ -5,6 +5,8 @@ extension SMTPPhase {
         case proceed
         case askHeadersEnd
         case askMessage
+        /// A chunk was taken, and more follow.
+        case chunkTaken
         /// The message is over and refused; the transaction with it.
         case refuse(SMTPReply)
         /// No content is expected now.
@@ -26,6 +28,14 @@ extension SMTPPhase {
                 }
                 self = .asking(.content(.headersEnd(isComplete: false), reception))
                 return .askHeadersEnd
+
+            case .chunk:
+                if let reply = reception.finalRefusal(faults) {
+                    self = .listening(.commands(.greeted))
+                    return .refuse(reply)
+                }
+                self = .listening(.commands(.betweenChunks(reception)))
+                return .chunkTaken
 
             case .message:
                 if let reply = reception.finalRefusal(faults) {
@@ -62,6 +72,8 @@ extension SMTPPhase {
     /// What ended where reading stopped.
     enum ContentEnd {
         case header
+        /// A chunk, but not the last one.
+        case chunk
         case message
     }
 }
@@ -77,6 +89,7 @@ extension SMTPPhase.Reception {
         if faults.contains(.messageTooBig) { return StandardReplies.messageTooBig }
         if faults.contains(.headerTooBig) { return StandardReplies.headerTooBig }
         if faults.contains(.tooManyHops) { return StandardReplies.tooManyHops }
+        if faults.contains(.nul) { return StandardReplies.nulInMessage }
         return StandardReplies.textLineTooLong
     }
 }

@@ -4,6 +4,7 @@
 ///     commands           .commands(Stage)     .command(CommandQuestion, Stage)
 ///     a line             .line(Stage)         .command, once the dialogue is complete
 ///     content            .content(Reception)  .content(ContentQuestion, Reception)
+///     a refused chunk    .dropping(Drop)      -
 ///     a TLS handshake    .handshake           -
 ///
 /// Each case carries only what exists in it. An event that has no meaning in a phase leaves it as it
@@ -23,6 +24,8 @@ enum SMTPPhase: ~Copyable {
         /// A line of a dialogue, which is no command; the stage is that of the command that began it.
         case line(Stage)
         case content(Reception)
+        /// The octets of a chunk that is refused.
+        case dropping(Drop)
         /// A TLS handshake; what was known of the client is forgotten with it (RFC 3207 §4.2).
         case handshake
     }
@@ -39,12 +42,14 @@ enum SMTPPhase: ~Copyable {
         case connected
         case greeted
         case inTransaction(SMTPTransaction)
+        /// Chunks of a message were taken, and more follow.
+        case betweenChunks(Reception)
 
         var isGreeted: Bool { self != .connected }
 
         var isInTransaction: Bool {
             switch self {
-            case .inTransaction: true
+            case .inTransaction, .betweenChunks: true
             case .connected, .greeted: false
             }
         }
@@ -56,10 +61,12 @@ enum SMTPPhase: ~Copyable {
         case helo
         case ehlo
         case auth
-        case mail(isSMTPUTF8: Bool)
+        case mail(SMTPTransaction)
         case rcpt
         /// `hasEarlyContent`: the client sent octets before it had the 354.
         case data(hasEarlyContent: Bool)
+        /// The first chunk of a message; its octets follow.
+        case bdat
         case vrfy
         case help
         case noop
@@ -72,7 +79,7 @@ enum SMTPPhase: ~Copyable {
         var isLastInGroup: Bool {
             switch self {
             case .connect, .helo, .ehlo, .auth, .data, .vrfy, .noop, .quit: true
-            case .mail, .rcpt, .help, .unrecognized: false
+            case .mail, .rcpt, .bdat, .help, .unrecognized: false
             }
         }
     }
@@ -86,15 +93,18 @@ enum SMTPPhase: ~Copyable {
     /// A message on its way in.
     ///
     /// What is measured of it is the session's ``SMTPContentMeter``.
-    struct Reception {
+    struct Reception: Equatable {
         let transaction: SMTPTransaction
+        /// It comes in chunks, behind BDAT; else it ends with a dot.
+        let isChunked: Bool
         /// The refusal that policy gave at the end of the header; the rest is read and dropped.
         var refusal: SMTPReply?
         /// Whether the end of the header was asked about, or is past asking.
         var isHeaderDone = false
 
-        init(_ transaction: SMTPTransaction) {
+        init(_ transaction: SMTPTransaction, isChunked: Bool = false) {
             self.transaction = transaction
+            self.isChunked = isChunked
         }
     }
 }
@@ -167,6 +177,7 @@ extension SMTPPhase.Input {
         switch self {
         case .commands(let stage), .line(let stage): stage
         case .content(let reception): .inTransaction(reception.transaction)
+        case .dropping(let drop): drop.stage
         case .handshake: .connected
         }
     }
@@ -174,14 +185,14 @@ extension SMTPPhase.Input {
     var wait: SMTPWait {
         switch self {
         case .commands, .line: .command
-        case .content: .content
+        case .content, .dropping: .content
         case .handshake: .handshake
         }
     }
 
     var reception: SMTPPhase.Reception? {
         switch self {
-        case .commands, .line, .handshake: nil
+        case .commands, .line, .dropping, .handshake: nil
         case .content(let reception): reception
         }
     }
@@ -190,7 +201,7 @@ extension SMTPPhase.Input {
     var commandStage: SMTPPhase.Stage? {
         switch self {
         case .commands(let stage): stage
-        case .line, .content, .handshake: nil
+        case .line, .content, .dropping, .handshake: nil
         }
     }
 
@@ -198,7 +209,7 @@ extension SMTPPhase.Input {
     var dialogueStage: SMTPPhase.Stage? {
         switch self {
         case .line(let stage): stage
-        case .commands, .content, .handshake: nil
+        case .commands, .content, .dropping, .handshake: nil
         }
     }
 
@@ -206,7 +217,7 @@ extension SMTPPhase.Input {
         switch self {
         case .commands: self = .commands(stage)
         case .line: self = .line(stage)
-        case .content, .handshake: break
+        case .content, .dropping, .handshake: break
         }
     }
 }

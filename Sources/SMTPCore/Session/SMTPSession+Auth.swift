@@ -48,7 +48,7 @@ extension SMTPSession {
         guard !self.security.isAuthenticated else { return StandardReplies.alreadyAuthenticated }
         return switch self.phase.stage {
         case .greeted: nil
-        case .inTransaction: StandardReplies.authInTransaction
+        case .inTransaction, .betweenChunks: StandardReplies.authInTransaction
         case .connected, nil: StandardReplies.helloFirst
         }
     }

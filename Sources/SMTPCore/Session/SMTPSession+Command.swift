@@ -60,6 +60,13 @@ extension SMTPSession {
                 consumed: octets.count
             )
         case .lineTooLong:
+            guard SMTPCommandLine(in: octets, count: octets.count).verb != .bdat else {
+                // Its chunk would be read as commands.
+                return Step(
+                    action: self.close(StandardReplies.commandLineTooLong),
+                    consumed: octets.count
+                )
+            }
             self.discardedLineOctets = 0
             self.lineScanner = Self.newLineScanner(self.configuration)
             return self.discardLine(octets)
@@ -132,12 +139,18 @@ extension SMTPSession {
         if verb == nil, self.meter.commands == 1, self.beginsOtherProtocol(octets) {
             return self.refuseOtherProtocol()
         }
+        if verb != .bdat {
+            self.isBehindRefusedChunk = false
+            self.droppedChunkOctets = 0
+        }
         if let reply = self.refusalOfOneMore(verb) { return self.close(reply) }
         if command.lineOctets > SMTPLimits.commandLineOctets, verb != .mail {
+            guard verb != .bdat else { return self.close(StandardReplies.commandLineTooLong) }
             return self.refuse(StandardReplies.commandLineTooLong)
         }
         if let reply = self.refusalOfUnmet(verb) { return self.refuse(reply) }
-        if octets.contains(.nul, before: command.lineOctets) {
+        // A NUL behind BDAT is no chunk size.
+        if verb != .bdat, octets.contains(.nul, before: command.lineOctets) {
             return self.refuse(StandardReplies.nulInCommand)
         }
         switch verb {
@@ -154,9 +167,7 @@ extension SMTPSession {
         case .quit: return self.checkQuit(command)
         case .starttls: return self.checkStartTLS(command)
         case .auth: return self.checkAuth(command, octets)
-        case .bdat:
-            // The chunk follows at once and must not be read as commands. RFC 3030 §2.
-            return self.close(StandardReplies.bdatNotOffered)
+        case .bdat: return self.checkChunk(command, octets)
         case nil: return self.checkUnrecognized(command, octets)
         }
     }

@@ -30,7 +30,9 @@ extension SMTPSession {
     private func refusalOfData(_ command: Command) -> SMTPReply? {
         guard command.line.argument.isEmpty else { return StandardReplies.noArgumentAllowed }
         switch self.phase.stage {
+        case .betweenChunks: return StandardReplies.dataBehindChunk
         case .inTransaction(let transaction):
+            guard !transaction.isBinary else { return StandardReplies.binaryNeedsChunks }
             guard transaction.recipients == 0 else { return nil }
             return transaction.hasRefusedRecipients
                 ? StandardReplies.noValidRecipients : StandardReplies.recipientFirst

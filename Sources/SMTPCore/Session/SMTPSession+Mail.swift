@@ -10,7 +10,7 @@ extension SMTPSession {
     ) -> SMTPAction {
         switch self.phase.stage {
         case .greeted: break
-        case .inTransaction: return self.refuse(StandardReplies.nestedMail)
+        case .inTransaction, .betweenChunks: return self.refuse(StandardReplies.nestedMail)
         case .connected, nil: return self.refuse(StandardReplies.helloFirst)
         }
         guard self.meter.mayBeginTransaction(self.configuration.limits) else {
@@ -23,7 +23,11 @@ extension SMTPSession {
         } catch {
             return self.refuse(error.reply)
         }
-        return self.ask(.mail(isSMTPUTF8: parameters.isSMTPUTF8), .mail(path, parameters))
+        let transaction = SMTPTransaction(
+            isSMTPUTF8: parameters.isSMTPUTF8,
+            isBinary: parameters.body == .binaryMIME
+        )
+        return self.ask(.mail(transaction), .mail(path, parameters))
     }
 
     private func parseMail(

@@ -12,10 +12,11 @@ extension SMTPSession {
         _ octets: borrowing Span<UInt8>
     ) -> SMTPAction {
         guard case .inTransaction(let transaction)? = self.phase.stage else {
-            let isGreeted = self.phase.stage?.isGreeted ?? false
-            return self.refuse(
-                isGreeted ? StandardReplies.mailFirst : StandardReplies.helloFirst
-            )
+            switch self.phase.stage {
+            case .betweenChunks: return self.refuse(StandardReplies.recipientBehindChunk)
+            case .greeted, .inTransaction: return self.refuse(StandardReplies.mailFirst)
+            case .connected, nil: return self.refuse(StandardReplies.helloFirst)
+            }
         }
         let path: ForwardPath
         let parameters: SMTPParameters

@@ -23,7 +23,7 @@ extension SMTPSession {
         }
         guard command.line.argument.isEmpty else { return StandardReplies.noArgumentAllowed }
         return switch self.phase.stage {
-        case .greeted, .inTransaction: nil
+        case .greeted, .inTransaction, .betweenChunks: nil
         case .connected, nil: StandardReplies.helloFirst
         }
     }
@@ -48,7 +48,7 @@ extension SMTPSession {
         guard !requirements.isEmpty else { return nil }
         if requirements.contains(.encryption), !self.security.isEncrypted {
             switch verb {
-            // BDAT closes by itself; what SMTP does not know is refused as that.
+            // BDAT is out of order, for there was no MAIL; what SMTP does not know is refused as that.
             case .ehlo, .noop, .quit, .starttls, .bdat, nil: break
             case .helo, .mail, .rcpt, .data, .rset, .vrfy, .expn, .help, .auth:
                 return StandardReplies.encryptionRequired

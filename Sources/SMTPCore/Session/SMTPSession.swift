@@ -41,7 +41,14 @@ package struct SMTPSession: ~Copyable {
     /// The message that arrives, or the one that came last; each grant of DATA begins a new one.
     ///
     /// It stands beside the phase, for it outlives a run of content.
-    private var contentMeter: SMTPContentMeter
+    var contentMeter: SMTPContentMeter
+
+    /// The chunk that arrives, or the one that came last.
+    var chunks = SMTPChunkFraming()
+    /// Octets of refused chunks since the last other command.
+    var droppedChunkOctets = 0
+    /// The last command was a BDAT, and was refused.
+    var isBehindRefusedChunk = false
 
     /// What EHLO's keywords and MAIL's parameters depend on.
     var security = SMTPSecurity()
@@ -73,8 +80,16 @@ package struct SMTPSession: ~Copyable {
         )
     }
 
-    private static func newContentMeter(_ configuration: SMTPConfiguration) -> SMTPContentMeter {
-        SMTPContentMeter(limits: configuration.limits, bareNewline: configuration.bareNewline)
+    private static func newContentMeter(
+        _ configuration: SMTPConfiguration,
+        isBinary: Bool = false
+    ) -> SMTPContentMeter {
+        SMTPContentMeter(
+            limits: configuration.limits,
+            bareNewline: configuration.bareNewline,
+            refusesNUL: !configuration.allowsNUL,
+            isBinary: isBinary
+        )
     }
 
     /// The counters of this session so far.
@@ -151,7 +166,14 @@ extension SMTPSession {
         in octets: borrowing Span<UInt8>,
         content: inout [UInt8]
     ) -> Step {
-        let isRefused = self.phase.reception?.refusal != nil
+        guard let reception = self.phase.reception else {
+            guard let drop = self.phase.drop else { return Step(action: .closed, consumed: 0) }
+            return self.nextDroppedOctets(in: octets, drop)
+        }
+        let isRefused = reception.refusal != nil
+        guard !reception.isChunked else {
+            return self.nextChunkOctets(in: octets, isRefused: isRefused, content: &content)
+        }
         let before = content.count
         let step = SMTPDotFraming.read(octets, into: &self.contentMeter, appendingTo: &content)
         if isRefused { content.removeLast(content.count - before) }
@@ -164,17 +186,27 @@ extension SMTPSession {
         return Step(action: action, consumed: step.consumed)
     }
 
-    private mutating func contentRead(_ end: SMTPPhase.ContentEnd) -> SMTPAction {
+    /// `endsByDot`: the client and another server may disagree on where this message ends.
+    mutating func contentRead(
+        _ end: SMTPPhase.ContentEnd,
+        endsByDot: Bool = true
+    ) -> SMTPAction {
         switch self.phase.contentRead(end, self.contentMeter.faults) {
-        case .proceed: .proceed
-        case .askHeadersEnd: self.asked(.headersEnd(bodyOffset: self.contentMeter.bodyOffset))
-        case .askMessage: self.askedMessage()
-        case .refuse(let reply): self.messageRefused(reply)
-        case .unexpected: .awaitAnswer
+        case .proceed: return .proceed
+        case .askHeadersEnd:
+            return self.asked(.headersEnd(bodyOffset: self.contentMeter.bodyOffset))
+        case .askMessage: return self.askedMessage()
+        case .chunkTaken:
+            self.meter.chunkTaken(isEmpty: self.chunks.isEmpty)
+            return .reply(StandardReplies.chunkAccepted)
+        case .refuse(let reply):
+            self.isBehindRefusedChunk = end == .chunk
+            return endsByDot ? self.messageRefused(reply) : .resetThenReply(reply)
+        case .unexpected: return .awaitAnswer
         }
     }
 
-    /// The message is over and refused; after a bare CR or LF the session is over too.
+    /// A message that ends by a dot is over and refused; after a bare CR or LF the session is over too.
     ///
     /// Servers disagree on where such a message ends: what follows may be content to the client.
     private mutating func messageRefused(_ reply: SMTPReply) -> SMTPAction {
@@ -336,6 +368,13 @@ extension SMTPSession {
                 return .reply(StandardReplies.startMailInput)
             }
             return .reply(reply)
+        case .bdat:
+            self.meter.messageBegun()
+            self.contentMeter = Self.newContentMeter(
+                self.configuration,
+                isBinary: self.phase.reception?.transaction.isBinary ?? false
+            )
+            return .proceed
         case .vrfy: standard = StandardReplies.cannotVerify
         case .help: standard = StandardReplies.help
         case .noop: standard = StandardReplies.ok
@@ -361,7 +400,7 @@ extension SMTPSession {
             self.loginRefused(reply)
         case .unrecognized:
             return self.refuse(reply)
-        case .connect, .helo, .ehlo, .mail, .data, .vrfy, .help, .noop, .quit:
+        case .connect, .helo, .ehlo, .mail, .data, .bdat, .vrfy, .help, .noop, .quit:
             break
         }
         return endsTransaction ? .resetThenReply(reply) : .reply(reply)

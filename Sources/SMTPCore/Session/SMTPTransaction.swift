@@ -4,6 +4,8 @@
 package struct SMTPTransaction: Equatable, Sendable {
     /// MAIL said SMTPUTF8: addresses beyond ASCII may follow.
     package let isSMTPUTF8: Bool
+    /// MAIL said BODY=BINARYMIME: the message comes in chunks, and its body has no lines (RFC 3030 §3).
+    package var isBinary = false
     /// The recipients that count, as the answer to the last command told.
     package var recipients = 0
     /// A recipient was refused, so that DATA can say why there is none.

@@ -28,4 +28,6 @@ package struct SMTPContentFaults: OptionSet, Sendable {
     package static let headerTooBig = Self(rawValue: 1 << 4)
     /// `SMTPLimits.maximumReceived` reached: a loop (RFC 5321 §6.3).
     package static let tooManyHops = Self(rawValue: 1 << 5)
+    /// A NUL, where none is allowed.
+    package static let nul = Self(rawValue: 1 << 6)
 }

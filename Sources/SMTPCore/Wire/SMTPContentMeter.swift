@@ -3,12 +3,12 @@ import Octets
 /// Measures a message line by line: its size, its lines, its header, and what is wrong with it.
 ///
 /// A framing gives it the message's own octets: ``SMTPDotFraming`` knows where the message ends and which
-/// dots go. The meter is told nothing of that, and outlives a run of content: it goes on where it
+/// dots go, ``SMTPChunkFraming`` how much of it follows a BDAT. The meter is told nothing of that, and outlives a run of content: it goes on where it
 /// stopped.
 ///
 /// Only CRLF ends a line. A message that will be refused (a bare CR or LF, too big, a line too long) is
-/// measured by the very same steps, it is merely not stored. NUL and 8-bit octets are content like any
-/// other.
+/// measured by the very same steps, it is merely not stored. 8-bit octets are content like any other,
+/// and so is a NUL where it is allowed. The body of a binary message has no lines: all octets are content.
 ///
 /// - Note: RFC 5321 §2.3.8 (lines), RFC 1870 §3 (size), RFC 5321 §6.3 (loops).
 package struct SMTPContentMeter: Sendable {
@@ -25,6 +25,8 @@ package struct SMTPContentMeter: Sendable {
 
     private let bareNewline: BareNewlineRule
     private let limits: SMTPLimits
+    private let refusesNUL: Bool
+    private let isBinary: Bool
 
     /// CRs that were read and not stored: the octet behind them decides what they are.
     private var heldReturns = 0
@@ -33,9 +35,17 @@ package struct SMTPContentMeter: Sendable {
     private var header = SMTPHeaderTracker()
     private var isInHeader = true
 
-    package init(limits: SMTPLimits, bareNewline: BareNewlineRule) {
+    /// `isBinary`: the client said BODY=BINARYMIME (RFC 3030 §3).
+    package init(
+        limits: SMTPLimits,
+        bareNewline: BareNewlineRule,
+        refusesNUL: Bool = false,
+        isBinary: Bool = false
+    ) {
         self.limits = limits
         self.bareNewline = bareNewline
+        self.refusesNUL = refusesNUL
+        self.isBinary = isBinary
     }
 
     /// Received and Delivered-To fields in the header block so far.
@@ -133,6 +143,18 @@ extension SMTPContentMeter {
         }
     }
 
+    /// Every octet from here on is content of a binary message, without lines.
+    var isBinaryBody: Bool { self.isBinary && !self.isInHeader }
+
+    /// The message is over, wherever its last line stands: a line that was not ended is.
+    ///
+    /// A body in binary stays as it is. `hasReturn`: the last octet is a CR that was not read.
+    mutating func endMessage(hasReturn: Bool, appendingTo content: inout [UInt8]) {
+        if hasReturn { _ = self.replaceBareCarriageReturns(in: &content) }
+        guard !self.isBinaryBody, !self.isAtLineStart else { return }
+        _ = self.endLine(in: &content)
+    }
+
     /// Counts a run, and appends it if the message is still wanted.
     mutating func keep(
         _ octets: UnsafeBufferPointer<UInt8>,
@@ -140,6 +162,11 @@ extension SMTPContentMeter {
         in content: inout [UInt8]
     ) {
         guard run.end > run.start else { return }
+        if self.refusesNUL, !self.isBinaryBody,
+            NULSearch.isFound(in: UnsafeBufferPointer(rebasing: octets[run.start..<run.end]))
+        {
+            self.faults.insert(.nul)
+        }
         if self.countMessage(run.end - run.start) {
             content.append(contentsOf: UnsafeBufferPointer(rebasing: octets[run.start..<run.end]))
         }

@@ -113,7 +113,7 @@ struct SMTPReplyTests {
         #expect(helo.wire == octets("250-mx Hi\r\n250 there\r\n"))
         let long = [UInt8](repeating: UInt8(ascii: "x"), count: 600)
         let ehlo = SMTPReply.helo(hostname: host, text: [long, octets("STARTTLS")])
-            .offering(.size, mechanisms: [], maximumMessageOctets: 7)
+            .offering(.size, mechanisms: [], limits: Self.limits)
         #expect(ehlo.wire == octets("250-mx ") + long[..<503] + octets("\r\n250 SIZE 7\r\n"))
     }
 
@@ -124,9 +124,20 @@ struct SMTPReplyTests {
         #expect(other.wire == octets("553 Recipient refused\r\n"))
     }
 
+    /// A message of seven octets at most.
+    private static var limits: SMTPLimits {
+        var limits = SMTPLimits()
+        limits.maximumMessageOctets = 7
+        return limits
+    }
+
     @Test func `keywords are offered in one order`() {
         let reply = SMTPReply.helo(hostname: octets("mx"))
-            .offering(.standard, mechanisms: [], maximumMessageOctets: 7)
+            .offering(
+                SMTPExtensions.standard.union(.binaryMIME),
+                mechanisms: [],
+                limits: Self.limits
+            )
         #expect(
             String(decoding: reply.wire, as: UTF8.self) == """
                 250-mx\r
@@ -134,16 +145,22 @@ struct SMTPReplyTests {
                 250-SIZE 7\r
                 250-8BITMIME\r
                 250-SMTPUTF8\r
-                250 ENHANCEDSTATUSCODES\r
+                250-ENHANCEDSTATUSCODES\r
+                250-CHUNKING\r
+                250 BINARYMIME\r
 
                 """
         )
         let none = SMTPReply.helo(hostname: octets("mx"))
-            .offering([], mechanisms: [], maximumMessageOctets: 7)
+            .offering([], mechanisms: [], limits: Self.limits)
         #expect(none.wire == octets("250 mx\r\n"))
+        // RFC 3030 §3: not without CHUNKING.
+        let binary = SMTPReply.helo(hostname: octets("mx"))
+            .offering(.binaryMIME, mechanisms: [], limits: Self.limits)
+        #expect(binary.wire == octets("250 mx\r\n"))
         // RFC 6531 §3.1: not without 8BITMIME.
         let alone = SMTPReply.helo(hostname: octets("mx"))
-            .offering(.smtpUTF8, mechanisms: [], maximumMessageOctets: 7)
+            .offering(.smtpUTF8, mechanisms: [], limits: Self.limits)
         #expect(alone.wire == octets("250 mx\r\n"))
     }
 

@@ -136,8 +136,8 @@ struct SMTPOrderTests {
         #expect(driver.code(of: "DATA") == 554)
     }
 
-    @Test func `BDAT closes, for its chunk would be read as commands`() {
-        let driver = SessionDriver.greeted()
+    @Test func `BDAT that is not offered closes, for its chunk would be read as commands`() {
+        let driver = SessionDriver.greeted(.test(extensions: .pipelining))
         driver.beginTransaction()
         driver.send("BDAT 20 LAST\r\nMAIL FROM:<x@y>\r\n")
         #expect(driver.events == [.said(StandardReplies.bdatNotOffered), .closed])

@@ -6,7 +6,8 @@ import Testing
 struct SMTPPhaseTests {
     /// A phase of each kind; the stage is `greeted` where there is one.
     enum Place: String, CaseIterable {
-        case unopened, commands, line, content, handshake, noop, header, message, closed
+        case unopened, commands, line, content, chunks, dropping, handshake, noop, header, message
+        case closed
 
         var phase: SMTPPhase {
             let reception = SMTPPhase.Reception(SMTPTransaction(isSMTPUTF8: false))
@@ -15,6 +16,10 @@ struct SMTPPhaseTests {
             case .commands: return .listening(.commands(.greeted))
             case .line: return .listening(.line(.greeted))
             case .content: return .listening(.content(reception))
+            case .chunks: return .listening(.commands(.betweenChunks(reception)))
+            case .dropping:
+                let drop = SMTPPhase.Drop(StandardReplies.mailFirst, at: .greeted)
+                return .listening(.dropping(drop))
             case .handshake: return .listening(.handshake)
             case .noop: return .asking(.command(.noop, .greeted))
             case .header: return .asking(.content(.headersEnd(isComplete: false), reception))
@@ -47,13 +52,17 @@ struct SMTPPhaseTests {
         Event(
             name: "command checked",
             idle: "false",
-            changes: [.commands: ("true", "asking noop, greeted")]
+            changes: [
+                .commands: ("true", "asking noop, greeted"),
+                .chunks: ("true", "asking noop, between chunks"),
+            ]
         ) { "\($0.commandChecked(.noop))" },
         Event(
             name: "stage changed",
             idle: "",
             changes: [
-                .commands: ("", "commands, connected"), .line: ("", "line, connected"),
+                .commands: ("", "commands, connected"),
+                .chunks: ("", "commands, connected"), .line: ("", "line, connected"),
                 .noop: ("", "asking noop, connected"),
             ]
         ) {
@@ -68,7 +77,7 @@ struct SMTPPhaseTests {
         Event(
             name: "handshake begun",
             idle: "false",
-            changes: [.commands: ("true", "handshake")]
+            changes: [.commands: ("true", "handshake"), .chunks: ("true", "handshake")]
         ) { "\($0.handshakeBegun())" },
         Event(
             name: "handshake done",
@@ -78,7 +87,9 @@ struct SMTPPhaseTests {
         Event(
             name: "dialogue begun",
             idle: "false",
-            changes: [.commands: ("true", "line, greeted")]
+            changes: [
+                .commands: ("true", "line, greeted"), .chunks: ("true", "line, betweenChunks"),
+            ]
         ) { "\($0.dialogueBegun())" },
         Event(
             name: "dialogue ended with a question",
@@ -98,6 +109,29 @@ struct SMTPPhaseTests {
             idle: "unexpected",
             changes: [.content: ("askHeadersEnd", "asking headersEnd(isComplete: true)")]
         ) { "\($0.contentRead(.message, []))" },
+        Event(
+            name: "chunk begun",
+            idle: "false",
+            changes: [.chunks: ("true", "content")]
+        ) { "\($0.chunkBegun())" },
+        Event(
+            name: "chunk refused",
+            idle: "false",
+            changes: [.commands: ("true", "dropping"), .chunks: ("true", "dropping")]
+        ) { "\($0.chunkRefused(StandardReplies.messageTooBig))" },
+        Event(
+            name: "chunk dropped",
+            idle: "",
+            changes: [.dropping: ("", "commands, greeted")]
+        ) {
+            $0.chunkDropped()
+            return ""
+        },
+        Event(
+            name: "chunk read",
+            idle: "unexpected",
+            changes: [.content: ("chunkTaken", "between chunks")]
+        ) { "\($0.contentRead(.chunk, []))" },
         Event(
             name: "granted",
             idle: "dropped",
@@ -152,15 +186,19 @@ struct SMTPPhaseTests {
 
     private static func name(_ input: SMTPPhase.Input) -> String {
         switch input {
+        case .commands(.betweenChunks): "between chunks"
         case .commands(let stage): "commands, \(stage)"
+        case .line(.betweenChunks): "line, betweenChunks"
         case .line(let stage): "line, \(stage)"
         case .content: "content"
+        case .dropping: "dropping"
         case .handshake: "handshake"
         }
     }
 
     private static func name(_ question: SMTPPhase.Question) -> String {
         switch question {
+        case .command(let question, .betweenChunks): "asking \(question), between chunks"
         case .command(let question, let stage): "asking \(question), \(stage)"
         case .content(let question, _): "asking \(question)"
         }

@@ -91,6 +91,7 @@ struct SMTPSessionFuzzTests {
         "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
         "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
         "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\na: b\r\n\r\n",
+        "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 6\r\na: b\r\n",
     ]
 
     static let fragments: [String] = [
@@ -101,6 +102,8 @@ struct SMTPSessionFuzzTests {
         "BODY=8BITMIME", "SMTPUTF8", "EHLO x", "HELO ", "MAIL FROM:<a@b>", "MAIL FROM:",
         "RCPT TO:<",
         "RCPT TO:<c@d>\r\n", "DATA\r\n", "DATA", "RSET\r\n", "NOOP", "QUIT", "VRFY x", "BDAT 5",
+        "BDAT 9\r\n", "BDAT 0 LAST\r\n", "BDAT 4 LAST\r\n", "BDAT 1\r\n\r", "BDAT 700\r\n",
+        "BODY=BINARYMIME",
         "AUTH",
         "STARTTLS", "Received: x\r\n", "Subject", "\u{0}", "ü", "\u{2028}", "\u{301}",
     ]
@@ -199,6 +202,7 @@ struct SMTPSessionFuzzTests {
             StandardReplies.noArgumentAllowed, StandardReplies.mailFirst,
             StandardReplies.helloFirst,
             StandardReplies.recipientFirst, StandardReplies.noValidRecipients,
+            StandardReplies.dataBehindChunk, StandardReplies.binaryNeedsChunks,
         ].contains { event == .said($0) }
     }
 }

@@ -79,81 +79,26 @@ struct SMTPContentMeterTests {
     }
 
     private static func readChunks(_ chunks: [[UInt8]], octetByOctet: Bool) -> Measure {
-        var wire: [UInt8] = []
+        var framing = SMTPChunkFraming()
+        var meter = Self.newMeter()
+        var content: [UInt8] = []
+        var isComplete = false
         for (index, chunk) in chunks.enumerated() {
-            let last = index + 1 == chunks.count ? " LAST" : ""
-            wire += octets("NOOP\r\nBDAT \(chunk.count)\(last)\r\n") + chunk
-        }
-        var reader = ChunkFraming(meter: Self.newMeter())
-        if octetByOctet {
-            for octet in wire { reader.receive([octet]) }
-        } else {
-            reader.receive(wire)
-        }
-        #expect(reader.commands == 2 * chunks.count)
-        return Measure(reader.meter, reader.content, isComplete: reader.isComplete)
-    }
-}
-
-/// A stub of BDAT, RFC 3030 §2: commands, with a chunk of so many octets behind each BDAT.
-private struct ChunkFraming {
-    var meter: SMTPContentMeter
-    private(set) var content: [UInt8] = []
-    private(set) var commands = 0
-    private(set) var isComplete = false
-
-    private var scanner = SMTPLineScanner(maximumLineOctets: SMTPLimits.commandLineOctets)
-    private var input: [UInt8] = []
-    /// Octets of the chunk that are still to come; 0 between two chunks.
-    private var octetsLeft = 0
-    private var isLast = false
-    /// Octets of the message that the meter has not taken: none, or a CR that ended a chunk.
-    private var rest: [UInt8] = []
-
-    init(meter: SMTPContentMeter) {
-        self.meter = meter
-    }
-
-    mutating func receive(_ octets: [UInt8]) {
-        self.input += octets
-        while !self.isComplete {
-            guard self.octetsLeft > 0 ? self.readChunk() : self.readCommand() else { return }
-        }
-    }
-
-    private mutating func readCommand() -> Bool {
-        let input = self.input
-        guard let count = try? self.scanner.endOfLine(in: input.span) else { return false }
-        let words = input[..<count].split(separator: .space).map {
-            String(decoding: $0, as: UTF8.self)
-        }
-        self.input.removeFirst(count + self.scanner.lineEndOctets)
-        self.commands += 1
-        guard words.first == "BDAT" else { return true }
-        self.octetsLeft = Int(words[1]) ?? 0
-        self.isLast = words.last == "LAST"
-        self.isComplete = self.isLast && self.octetsLeft == 0
-        return true
-    }
-
-    private mutating func readChunk() -> Bool {
-        guard !self.input.isEmpty else { return false }
-        let chunk = self.input.prefix(self.octetsLeft)
-        self.input.removeFirst(chunk.count)
-        self.octetsLeft -= chunk.count
-        self.rest += chunk
-        let octets = self.rest
-        let taken = octets.withUnsafeBufferPointer { octets in
-            var run = SMTPContentMeter.Run()
-            while run.end < octets.count {
-                let progress = self.meter.readLine(octets, &run, appendingTo: &self.content)
-                if progress == .needsOctets { break }
+            let isLast = index + 1 == chunks.count
+            framing.begin(SMTPChunk(octets: chunk.count, isLast: isLast))
+            // What follows the chunk is not the message's.
+            let wire = chunk + octets("NOOP\r\n")
+            var start = 0
+            while true {
+                let end = octetByOctet ? min(start + 1, wire.count) : wire.count
+                let piece = wire.span.extracting(start..<end)
+                let step = framing.read(piece, into: &meter, appendingTo: &content)
+                start += step.consumed
+                if step.progress == .ended { isComplete = true }
+                if step.progress == .ended || step.progress == .chunkEnded { break }
             }
-            self.meter.keep(octets, &run, in: &self.content)
-            return run.end
+            #expect(start == chunk.count)
         }
-        self.rest.removeFirst(taken)
-        self.isComplete = self.isLast && self.octetsLeft == 0
-        return true
+        return Measure(meter, content, isComplete: isComplete)
     }
 }

@@ -125,10 +125,14 @@ package struct QueueSMTPForward: QueueHook {
     private static func envelope(_ event: QueueEvent, size: Int64) throws -> SMTPEnvelope {
         let sender = event.transaction.sender
         var is8BitMIME = false
+        var isBinaryMIME = false
         var isSMTPUTF8 = false
         for parameter in sender.params {
             switch parameter.keyword {
-            case "BODY": is8BitMIME = parameter.value?.string?.uppercased() == "8BITMIME"
+            case "BODY":
+                let body = parameter.value?.string?.uppercased()
+                is8BitMIME = body == "8BITMIME"
+                isBinaryMIME = body == "BINARYMIME"
             case "SMTPUTF8": isSMTPUTF8 = true
             default: break
             }
@@ -143,7 +147,8 @@ package struct QueueSMTPForward: QueueHook {
             recipients: Array(addresses.dropFirst()),
             size: size,
             is8BitMIME: is8BitMIME,
-            isSMTPUTF8: isSMTPUTF8 || addresses.contains { $0.contains { $0 > 0x7F } }
+            isSMTPUTF8: isSMTPUTF8 || addresses.contains { $0.contains { $0 > 0x7F } },
+            isBinaryMIME: isBinaryMIME
         )
     }
 }

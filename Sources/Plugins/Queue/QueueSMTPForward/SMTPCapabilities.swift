@@ -43,6 +43,8 @@ struct SMTPEnvelope: Sendable, Equatable {
     var is8BitMIME: Bool
     /// The client said `SMTPUTF8`.
     var isSMTPUTF8: Bool
+    /// The client said `BODY=BINARYMIME`.
+    var isBinaryMIME = false
 
     /// `MAIL` and each `RCPT`, with the parameters that the hop knows.
     func commands(_ capabilities: SMTPCapabilities) -> [[UInt8]] {

@@ -165,6 +165,8 @@ struct SMTPNextHop: Sendable {
         _ message: Message,
         _ capabilities: SMTPCapabilities
     ) async throws -> SMTPObstacle? {
+        // It could be sent by BDAT alone, which this client does not speak.
+        guard !envelope.isBinaryMIME else { return .binary }
         if let maximum = capabilities.maximumSize, envelope.size > maximum { return .size }
         if !capabilities.hasSMTPUTF8 {
             let addresses = [envelope.sender] + envelope.recipients
@@ -223,4 +225,6 @@ enum SMTPObstacle: Sendable, Equatable {
     case header
     /// The content needs 8BITMIME.
     case content
+    /// The content has no lines, and needs BINARYMIME.
+    case binary
 }
