@@ -1,0 +1,43 @@
+"""Each row of `docs/rfc.md` names a test, and the test exists."""
+
+import re
+
+import pytest
+from blocks import ROOT
+
+ROW = re.compile(r"^\| (?P<clause>RFC \d+ §[\d.]+) \| (?P<demand>.+) \| `(?P<file>[^`]+)`(?:: (?P<name>.+))? \|$")
+LINES = [
+    (number, line)
+    for number, line in enumerate((ROOT / "docs/rfc.md").read_text(encoding="utf-8").splitlines(), 1)
+    if line.startswith("|") and not line.startswith(("| clause", "|---"))
+]
+
+
+def is_there(file, name):
+    """Whether the file has that test; a dialogue is a test as a whole."""
+    path = ROOT / file
+    if not path.is_file():
+        return False
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".smtp":
+        return name is None
+    if path.suffix == ".swift":
+        return name is not None and f"func `{name}`(" in text
+    return name is not None and re.search(rf"^def {re.escape(name)}\(", text, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("number, line", LINES, ids=[str(number) for number, _ in LINES])
+def test_the_test_of_a_row_exists(number, line):
+    row = ROW.match(line)
+    assert row, f"docs/rfc.md:{number} is not clause, demand and test: {line}"
+    assert is_there(row["file"], row["name"]), f"docs/rfc.md:{number}: no test {row['name']!r} in {row['file']}"
+
+
+def test_a_test_that_is_missing_is_found():
+    assert not is_there("Tests/Documentation/test_rfc.py", "test_of_nothing")
+    assert not is_there("Tests/EndToEnd/dialogues/none.smtp", None)
+    assert not is_there("Tests/SMTPCoreTests/Session/SMTPChunkTests.swift", "a dialogue")
+
+
+def test_there_are_rows():
+    assert len(LINES) > 30
