@@ -222,12 +222,15 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case enhancedStatusCodes = "ENHANCEDSTATUSCODES"
         case chunking = "CHUNKING"
         case binaryMIME = "BINARYMIME"
+        case dsn = "DSN"
+        case limits = "LIMITS"
+        case requireTLS = "REQUIRETLS"
 
         /// What a listener offers unless told otherwise.
         ///
         /// The others promise what only some queue plugins keep.
         package static let standard: Set<Self> = [
-            .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking,
+            .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking, .limits,
         ]
     }
 

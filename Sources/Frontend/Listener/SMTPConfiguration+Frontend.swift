@@ -35,8 +35,10 @@ extension SMTPConfiguration {
             greetingText: control.first("smtpgreeting").map { Array($0.utf8) },
             limits: limits,
             extensions: { security in
-                let hasStartTLS = listener.tls == .starttls && !security.isEncrypted
-                return hasStartTLS ? extensions.union(.startTLS) : extensions
+                // RFC 8689 §2: REQUIRETLS is offered under TLS alone.
+                guard !security.isEncrypted else { return extensions }
+                let offered = extensions.subtracting(.requireTLS)
+                return listener.tls == .starttls ? offered.union(.startTLS) : offered
             },
             bareNewline: configuration.bareNewline == .reject ? .reject : .normalize,
             allowsNUL: configuration.allowNUL,
@@ -102,6 +104,9 @@ extension SMTPExtensions {
             case .enhancedStatusCodes: self.insert(.enhancedStatusCodes)
             case .chunking: self.insert(.chunking)
             case .binaryMIME: self.insert(.binaryMIME)
+            case .dsn: self.insert(.dsn)
+            case .limits: self.insert(.limits)
+            case .requireTLS: self.insert(.requireTLS)
             }
         }
     }

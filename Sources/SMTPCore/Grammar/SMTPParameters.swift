@@ -37,6 +37,10 @@ package struct MailParameters: Hashable, Sendable {
     ///
     /// RFC 6531 §3.4.
     package var isSMTPUTF8 = false
+    /// REQUIRETLS: the message must not go over a connection without TLS.
+    ///
+    /// RFC 8689 §2.
+    package var requiresTLS = false
 
     package enum Body: Hashable, Sendable {
         case sevenBit
@@ -82,6 +86,7 @@ enum ParameterGrammar {
     ) throws(ParameterError) -> MailParameters {
         var parameters = MailParameters()
         var hasAuth = false
+        var (hasReturn, hasEnvelopeID) = (false, false)
         var index = range.lowerBound
         while let next = try self.next(octets, &index, range.upperBound) {
             if octets.equals("SIZE", in: next.keyword), offered.contains(.size) {
@@ -94,10 +99,22 @@ enum ParameterGrammar {
                 guard !parameters.isSMTPUTF8 else { throw .repeated }
                 guard next.value == nil else { throw .syntax }
                 parameters.isSMTPUTF8 = true
+            } else if octets.equals("RET", in: next.keyword), offered.contains(.dsn) {
+                guard !hasReturn else { throw .repeated }
+                guard DSNGrammar.isReturn(octets, next.value) else { throw .syntax }
+                hasReturn = true
+            } else if octets.equals("ENVID", in: next.keyword), offered.contains(.dsn) {
+                guard !hasEnvelopeID else { throw .repeated }
+                guard DSNGrammar.isEnvelopeID(octets, next.value) else { throw .syntax }
+                hasEnvelopeID = true
+            } else if octets.equals("REQUIRETLS", in: next.keyword), offered.contains(.requireTLS) {
+                guard !parameters.requiresTLS else { throw .repeated }
+                guard next.value == nil else { throw .syntax }
+                parameters.requiresTLS = true
             } else if octets.equals("AUTH", in: next.keyword), auth != .unknown {
                 // The client names the author of the message (RFC 4954 §5): shown to policy, not relied on.
                 guard !hasAuth else { throw .repeated }
-                guard let value = next.value, auth == .anyText || self.isXText(octets, value)
+                guard let value = next.value, auth == .anyText || XText.stands(in: octets, value)
                 else { throw .syntax }
                 hasAuth = true
             } else {
@@ -108,14 +125,29 @@ enum ParameterGrammar {
         return parameters
     }
 
-    /// Reads the parameters of RCPT in `range`: we offer none yet.
+    /// Reads the parameters of RCPT in `range`: NOTIFY and ORCPT, if DSN is offered.
     static func recipient(
         in octets: borrowing Span<UInt8>,
-        _ range: Range<Int>
+        _ range: Range<Int>,
+        offered: SMTPExtensions
     ) throws(ParameterError) -> SMTPParameters {
+        var (hasNotify, hasOriginal) = (false, false)
         var index = range.lowerBound
-        guard try self.next(octets, &index, range.upperBound) == nil else { throw .unknown }
-        return .none
+        while let next = try self.next(octets, &index, range.upperBound) {
+            guard offered.contains(.dsn) else { throw .unknown }
+            if octets.equals("NOTIFY", in: next.keyword) {
+                guard !hasNotify else { throw .repeated }
+                guard DSNGrammar.isNotify(octets, next.value) else { throw .syntax }
+                hasNotify = true
+            } else if octets.equals("ORCPT", in: next.keyword) {
+                guard !hasOriginal else { throw .repeated }
+                guard DSNGrammar.isOriginalRecipient(octets, next.value) else { throw .syntax }
+                hasOriginal = true
+            } else {
+                throw .unknown
+            }
+        }
+        return self.all(octets, range)
     }
 
     private static func all(
@@ -190,30 +222,6 @@ enum ParameterGrammar {
             size = sum
         }
         return size
-    }
-
-    /// Printable ASCII without "=", and "+" only before two hexadecimal digits in upper case; `<>` is
-    /// among it.
-    ///
-    /// RFC 3461 §4, RFC 4954 §5.
-    private static func isXText(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> Bool {
-        var index = range.lowerBound
-        while index < range.upperBound {
-            guard (0x21...0x7E).contains(octets[index]) else { return false }
-            guard octets[index] == UInt8(ascii: "+") else {
-                index += 1
-                continue
-            }
-            guard index + 2 < range.upperBound, self.isUpperHexDigit(octets[index + 1]),
-                self.isUpperHexDigit(octets[index + 2])
-            else { return false }
-            index += 3
-        }
-        return true
-    }
-
-    private static func isUpperHexDigit(_ octet: UInt8) -> Bool {
-        octet.isDigit || (UInt8(ascii: "A")...UInt8(ascii: "F")).contains(octet)
     }
 
     private static func body(

@@ -14,10 +14,13 @@ package struct SMTPExtensions: OptionSet, Sendable {
     package static let startTLS = Self(rawValue: 1 << 5)  // RFC 3207
     package static let chunking = Self(rawValue: 1 << 6)  // RFC 3030 §2
     package static let binaryMIME = Self(rawValue: 1 << 7)  // RFC 3030 §3
+    package static let dsn = Self(rawValue: 1 << 8)  // RFC 3461
+    package static let limits = Self(rawValue: 1 << 9)  // RFC 9422
+    package static let requireTLS = Self(rawValue: 1 << 10)  // RFC 8689
 
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
-        .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking,
+        .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking, .limits,
     ]
 
     /// The keyword lines, in the order in which they are always sent.
@@ -40,8 +43,18 @@ package struct SMTPExtensions: OptionSet, Sendable {
         if self.contains(.binaryMIME), self.contains(.chunking) {
             lines.append([UInt8]("BINARYMIME".utf8))
         }
+        if self.contains(.dsn) { lines.append([UInt8]("DSN".utf8)) }
+        if self.contains(.limits) { lines.append(Self.limitsLine(limits)) }
+        if self.contains(.requireTLS) { lines.append([UInt8]("REQUIRETLS".utf8)) }
         if self.contains(.startTLS) { lines.append([UInt8]("STARTTLS".utf8)) }
         return lines
+    }
+
+    /// What a client can know of the limits beforehand (RFC 9422 §3); one that is 0 is none.
+    private static func limitsLine(_ limits: SMTPLimits) -> [UInt8] {
+        let messages =
+            limits.maximumTransactions > 0 ? " MAILMAX=\(limits.maximumTransactions)" : ""
+        return [UInt8]("LIMITS RCPTMAX=\(limits.maximumRecipients)\(messages)".utf8)
     }
 }
 

@@ -15,8 +15,8 @@ package final class SMTPConfiguration: Sendable {
     package let mechanisms: [SMTPMechanism]
     /// AUTH is offered without TLS.
     private let offersAuthInClear: Bool
-    /// Octets of the longest command line, a MAIL, CRLF included.
-    let mailLineOctets: Int
+    /// Octets of the longest command line that is taken in any state, CRLF included.
+    let longestLineOctets: Int
     /// 220, sent when the connect hook granted.
     package let greeting: SMTPReply
     /// 250 to HELO.
@@ -58,8 +58,6 @@ package final class SMTPConfiguration: Sendable {
         self.requirements = requirements
         self.mechanisms = mechanisms
         self.offersAuthInClear = offersAuthInClear
-        self.mailLineOctets =
-            SMTPLimits.mailLineOctets + (mechanisms.isEmpty ? 0 : SMTPLimits.authParameterOctets)
         self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
         self.heloReply = .helo(hostname: hostname)
         var offers: [Offer] = []
@@ -80,6 +78,25 @@ package final class SMTPConfiguration: Sendable {
             offers.append(Offer(extensions: extensions, mechanisms: offered, reply: reply))
         }
         self.offers = offers
+        self.longestLineOctets = offers.reduce(SMTPLimits.commandLineOctets) { longest, offer in
+            let lines = [SMTPVerb.mail, .rcpt].map {
+                SMTPLimits.lineOctets(
+                    of: $0,
+                    offered: offer.extensions,
+                    takesAuth: !mechanisms.isEmpty
+                )
+            }
+            return lines.reduce(longest, max)
+        }
+    }
+
+    /// Octets of a line with this command that a session in this state takes, CRLF included.
+    func lineOctets(of verb: SMTPVerb?, in security: SMTPSecurity) -> Int {
+        SMTPLimits.lineOctets(
+            of: verb,
+            offered: self.extensions(in: security),
+            takesAuth: !self.mechanisms.isEmpty
+        )
     }
 
     /// What EHLO offers to a session in this state, and MAIL's parameters are held against.

@@ -13,6 +13,28 @@ package struct SMTPLimits: Equatable, Sendable {
     /// (SMTPUTF8, 10).
     package static let mailLineOctets = 512 + 26 + 17 + 10
 
+    /// Octets of a command line, CRLF included, of a session that offers these extensions.
+    ///
+    /// RFC 3461 §4 lets DSN's parameters come on top: RET (9), ENVID (107), NOTIFY (29), ORCPT (507);
+    /// RFC 8689 §2 lets REQUIRETLS (11). `takesAuth`: a mechanism is offered in some state.
+    static func lineOctets(
+        of verb: SMTPVerb?,
+        offered: SMTPExtensions,
+        takesAuth: Bool
+    ) -> Int {
+        switch verb {
+        case .mail:
+            Self.mailLineOctets + (offered.contains(.dsn) ? 9 + 107 : 0)
+                + (offered.contains(.requireTLS) ? 11 : 0)
+                + (takesAuth ? Self.authParameterOctets : 0)
+        case .rcpt:
+            Self.commandLineOctets + (offered.contains(.dsn) ? 29 + 507 : 0)
+        case .ehlo, .helo, .data, .bdat, .rset, .vrfy, .expn, .noop, .help, .quit, .auth, .starttls,
+            nil:
+            Self.commandLineOctets
+        }
+    }
+
     /// Octets of a line that answers a challenge, CRLF included.
     ///
     /// RFC 4954 §4.

@@ -144,7 +144,7 @@ extension SMTPSession {
             self.droppedChunkOctets = 0
         }
         if let reply = self.refusalOfOneMore(verb) { return self.close(reply) }
-        if command.lineOctets > SMTPLimits.commandLineOctets, verb != .mail {
+        if command.lineOctets > SMTPLimits.commandLineOctets, self.isTooLong(command) {
             guard verb != .bdat else { return self.close(StandardReplies.commandLineTooLong) }
             return self.refuse(StandardReplies.commandLineTooLong)
         }
@@ -170,6 +170,11 @@ extension SMTPSession {
         case .bdat: return self.checkChunk(command, octets)
         case nil: return self.checkUnrecognized(command, octets)
         }
+    }
+
+    private func isTooLong(_ command: Command) -> Bool {
+        command.lineOctets
+            > self.configuration.lineOctets(of: command.line.verb, in: self.security)
     }
 
     /// The reply to one command too many; `nil` if it is within the limits.

@@ -6,7 +6,7 @@ extension SMTPSession {
     /// A recipient over the limit is refused for now, and is no error: the client sends to the others in
     /// another transaction (RFC 5321 §4.5.3.1.10).
     ///
-    /// - Note: RFC 5321 §4.1.1.3; RFC 6531 §3.5.
+    /// - Note: RFC 5321 §4.1.1.3; RFC 6531 §3.5; RFC 3461 §4.1, §4.2.
     mutating func checkRecipient(
         _ command: Command,
         _ octets: borrowing Span<UInt8>
@@ -40,7 +40,12 @@ extension SMTPSession {
     ) throws(SMTPRefusal) -> (path: ForwardPath, parameters: SMTPParameters) {
         let (path, pathEnd) = try self.readPath(of: ForwardPath.self, argument, octets)
         do {
-            return (path, try ParameterGrammar.recipient(in: octets, pathEnd..<argument.upperBound))
+            let parameters = try ParameterGrammar.recipient(
+                in: octets,
+                pathEnd..<argument.upperBound,
+                offered: self.configuration.extensions(in: self.security)
+            )
+            return (path, parameters)
         } catch {
             throw SMTPRefusal(error.reply)
         }

@@ -75,7 +75,7 @@ package struct SMTPSession: ~Copyable {
         maximumLineOctets: Int? = nil
     ) -> SMTPLineScanner {
         SMTPLineScanner(
-            maximumLineOctets: maximumLineOctets ?? configuration.mailLineOctets,
+            maximumLineOctets: maximumLineOctets ?? configuration.longestLineOctets,
             takesBareLineFeed: configuration.commandOptions.contains(.bareLineFeed)
         )
     }

@@ -229,7 +229,75 @@ struct EnvelopeCommandTests {
         #expect(driver.code(of: "RCPT TO:post") == 501)
     }
 
-    @Test(arguments: ["SIZE=1", "BODY=7BIT", "SMTPUTF8"])
+    static let notifications: [(String, UInt16)] = [
+        ("MAIL FROM:<a@b> RET=HDRS ENVID=QQ+3D314", 250), ("MAIL FROM:<a@b> ret=full", 250),
+        ("MAIL FROM:<a@b> ENVID=a+20b", 250), ("MAIL FROM:<a@b> RET=ALL", 501),
+        ("MAIL FROM:<a@b> RET", 501), ("MAIL FROM:<a@b> ENVID", 501),
+        ("MAIL FROM:<a@b> ENVID=a+0Ab", 501), ("MAIL FROM:<a@b> ENVID=a+2", 501),
+        ("MAIL FROM:<a@b> ENVID=a+3d", 501), ("MAIL FROM:<a@b> ENVID=ü", 501),
+        ("MAIL FROM:<a@b> RET=FULL RET=FULL", 501), ("MAIL FROM:<a@b> ENVID=a ENVID=a", 501),
+        ("MAIL FROM:<a@b> ENVID=" + String(repeating: "x", count: 100), 250),
+        ("MAIL FROM:<a@b> ENVID=" + String(repeating: "x", count: 101), 501),
+        ("MAIL FROM:<a@b> NOTIFY=NEVER", 555),
+        ("RCPT TO:<a@b> NOTIFY=NEVER", 250), ("RCPT TO:<a@b> notify=success,DELAY,failure", 250),
+        ("RCPT TO:<a@b> NOTIFY=NEVER,DELAY", 501), ("RCPT TO:<a@b> NOTIFY=DELAY,NEVER", 501),
+        ("RCPT TO:<a@b> NOTIFY=DELAY,", 501), ("RCPT TO:<a@b> NOTIFY=,DELAY", 501),
+        ("RCPT TO:<a@b> NOTIFY", 501), ("RCPT TO:<a@b> NOTIFY=", 501),
+        ("RCPT TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY", 501),
+        ("RCPT TO:<a@b> ORCPT=rfc822;a+2Bc@b NOTIFY=NEVER", 250),
+        ("RCPT TO:<a@b> ORCPT=x-400;a", 250), ("RCPT TO:<a@b> ORCPT=rfc822;", 501),
+        ("RCPT TO:<a@b> ORCPT=;a", 501), ("RCPT TO:<a@b> ORCPT=rfc822", 501),
+        ("RCPT TO:<a@b> ORCPT=rfc822;a+", 501), ("RCPT TO:<a@b> ORCPT=rfc822;a+G0", 501),
+        ("RCPT TO:<a@b> ORCPT=rfc822;ü", 501), ("RCPT TO:<a@b> ORCPT=utf-8;ü", 250),
+        ("RCPT TO:<a@b> ORCPT=a;b ORCPT=a;b", 501),
+        ("RCPT TO:<a@b> ORCPT=a;" + String(repeating: "x", count: 498), 250),
+        ("RCPT TO:<a@b> ORCPT=a;" + String(repeating: "x", count: 499), 501),
+        ("RCPT TO:<a@b> RET=FULL", 555),
+    ]
+
+    @Test(arguments: notifications)
+    func `DSN's parameters are taken as they are, if they are well formed`(
+        line: String,
+        code: UInt16
+    ) {
+        let driver = SessionDriver.greeted(.test(extensions: [.pipelining, .dsn]))
+        if line.hasPrefix("RCPT") { driver.beginTransaction(recipients: 0) }
+        #expect(driver.code(of: line) == code)
+        let words = line.split(separator: " ", maxSplits: 2)
+        let written = octets(String(words[2]))
+        switch driver.questions.last {
+        case .mail(_, let parameters): #expect(parameters.all.octets == written && code == 250)
+        case .rcpt(_, let parameters): #expect(parameters.octets == written && code == 250)
+        default: #expect(code != 250)
+        }
+        let without = SessionDriver.greeted()
+        without.beginTransaction(recipients: 0)
+        if line.hasPrefix("RCPT") { #expect([500, 501, 555].contains(without.code(of: line))) }
+    }
+
+    @Test func `a line may be longer where DSN is offered`() {
+        let path = "<" + String(repeating: "a", count: 200) + "@b>"
+        let original = String(repeating: "x", count: 490)
+        let tail = " NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;" + original
+        let driver = SessionDriver.greeted(.test(extensions: [.dsn]))
+        driver.beginTransaction(recipients: 0)
+        #expect(driver.code(of: "RCPT TO:" + path + tail) == 250)
+        let without = SessionDriver.greeted()
+        without.beginTransaction(recipients: 0)
+        #expect(without.code(of: "RCPT TO:" + path + tail) == 500)
+    }
+
+    @Test func `REQUIRETLS has no value, and is shown to policy`() {
+        let driver = SessionDriver.greeted(.test(extensions: [.requireTLS]))
+        #expect(driver.code(of: "MAIL FROM:<a@b> REQUIRETLS=1") == 501)
+        #expect(driver.code(of: "MAIL FROM:<a@b> REQUIRETLS REQUIRETLS") == 501)
+        #expect(driver.code(of: "MAIL FROM:<a@b> requiretls") == 250)
+        guard case .mail(_, let parameters)? = driver.questions.last else { return }
+        #expect(parameters.requiresTLS)
+        #expect(parameters.all.octets == octets("requiretls"))
+    }
+
+    @Test(arguments: ["SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "ENVID=a", "REQUIRETLS"])
     func `a parameter of an extension that is not offered is unknown`(parameter: String) {
         let driver = SessionDriver.greeted(.test(extensions: []))
         #expect(driver.code(of: "MAIL FROM:<a@b> \(parameter)") == 555)

@@ -134,7 +134,7 @@ struct SMTPReplyTests {
     @Test func `keywords are offered in one order`() {
         let reply = SMTPReply.helo(hostname: octets("mx"))
             .offering(
-                SMTPExtensions.standard.union(.binaryMIME),
+                SMTPExtensions.standard.union([.binaryMIME, .dsn, .requireTLS]),
                 mechanisms: [],
                 limits: Self.limits
             )
@@ -147,7 +147,10 @@ struct SMTPReplyTests {
                 250-SMTPUTF8\r
                 250-ENHANCEDSTATUSCODES\r
                 250-CHUNKING\r
-                250 BINARYMIME\r
+                250-BINARYMIME\r
+                250-DSN\r
+                250-LIMITS RCPTMAX=1000 MAILMAX=1000\r
+                250 REQUIRETLS\r
 
                 """
         )

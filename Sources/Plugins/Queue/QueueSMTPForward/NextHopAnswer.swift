@@ -28,6 +28,8 @@ enum NextHopAnswer {
             .deny("The next mail server knows no such header", code: 554, status: "5.6.9")
         case .content:  // RFC 6152 §3
             .deny("The next mail server takes no 8-bit content", code: 554, status: "5.6.3")
+        case .encryption:  // RFC 8689 §4.1
+            .deny("REQUIRETLS needs TLS to the next mail server", code: 550, status: "5.7.30")
         case .binary:  // RFC 3030 §3
             .deny("The next mail server takes no binary content", code: 554, status: "5.6.3")
         }

@@ -127,6 +127,7 @@ package struct QueueSMTPForward: QueueHook {
         var is8BitMIME = false
         var isBinaryMIME = false
         var isSMTPUTF8 = false
+        var requiresTLS = false
         for parameter in sender.params {
             switch parameter.keyword {
             case "BODY":
@@ -134,6 +135,7 @@ package struct QueueSMTPForward: QueueHook {
                 is8BitMIME = body == "8BITMIME"
                 isBinaryMIME = body == "BINARYMIME"
             case "SMTPUTF8": isSMTPUTF8 = true
+            case "REQUIRETLS": requiresTLS = true
             default: break
             }
         }
@@ -148,8 +150,29 @@ package struct QueueSMTPForward: QueueHook {
             size: size,
             is8BitMIME: is8BitMIME,
             isSMTPUTF8: isSMTPUTF8 || addresses.contains { $0.contains { $0 > 0x7F } },
-            isBinaryMIME: isBinaryMIME
+            isBinaryMIME: isBinaryMIME,
+            requiresTLS: requiresTLS,
+            notification: try Self.parameters(["RET", "ENVID"], of: sender.params),
+            recipientNotifications: try event.recipients.reduce(into: [:]) { found, recipient in
+                let text = try Self.parameters(["NOTIFY", "ORCPT"], of: recipient.params)
+                if !text.isEmpty { found[recipient.address.octets] = text }
+            }
         )
+    }
+
+    /// Those parameters that have one of `keywords`, as they stand in a command, a space before each.
+    private static func parameters(
+        _ keywords: Set<String>,
+        of parameters: [ESMTPParameter]
+    ) throws -> [UInt8] {
+        var text: [UInt8] = []
+        for parameter in parameters where keywords.contains(parameter.keyword) {
+            guard let value = parameter.value?.octets, value.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
+            else { throw PluginError("a parameter with control octets") }
+            text += " \(parameter.keyword)=".utf8
+            text += value
+        }
+        return text
     }
 }
 

@@ -6,6 +6,8 @@ struct SMTPCapabilities: Sendable, Equatable {
     var hasSTARTTLS = false
     /// The mechanisms of AUTH, in upper case.
     var mechanisms: Set<String> = []
+    /// The hop knows `RET=`, `ENVID=`, `NOTIFY=` and `ORCPT=` (RFC 3461).
+    var hasDSN = false
     /// The hop knows `SIZE=`.
     var hasSize = false
     /// The largest message it takes, `nil` if it did not say (RFC 1870 §4).
@@ -23,6 +25,7 @@ struct SMTPCapabilities: Sendable, Equatable {
             case "SMTPUTF8": self.hasSMTPUTF8 = true
             case "AUTH": self.mechanisms.formUnion(words.dropFirst().map { $0.uppercased() })
             case "STARTTLS": self.hasSTARTTLS = true
+            case "DSN": self.hasDSN = true
             case "SIZE":
                 self.hasSize = true
                 if words.count > 1, let size = Int64(words[1]), size > 0 { self.maximumSize = size }
@@ -45,6 +48,12 @@ struct SMTPEnvelope: Sendable, Equatable {
     var isSMTPUTF8: Bool
     /// The client said `BODY=BINARYMIME`.
     var isBinaryMIME = false
+    /// The client said `REQUIRETLS`.
+    var requiresTLS = false
+    /// DSN's parameters of `MAIL`, each with a space before it.
+    var notification: [UInt8] = []
+    /// DSN's parameters of `RCPT`, by recipient.
+    var recipientNotifications: [[UInt8]: [UInt8]] = [:]
 
     /// `MAIL` and each `RCPT`, with the parameters that the hop knows.
     func commands(_ capabilities: SMTPCapabilities) -> [[UInt8]] {
@@ -52,8 +61,11 @@ struct SMTPEnvelope: Sendable, Equatable {
         if capabilities.hasSize { mail += " SIZE=\(self.size)".utf8 }
         if self.is8BitMIME, capabilities.has8BitMIME { mail += " BODY=8BITMIME".utf8 }
         if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
+        if capabilities.hasDSN { mail += self.notification }
         let recipients = self.recipients.map { recipient in
-            Array("RCPT TO:<".utf8) + recipient + Array(">\r\n".utf8)
+            let notification =
+                capabilities.hasDSN ? self.recipientNotifications[recipient] ?? [] : []
+            return Array("RCPT TO:<".utf8) + recipient + [0x3E] + notification + [0x0D, 0x0A]
         }
         return [mail + [0x0D, 0x0A]] + recipients
     }

@@ -165,6 +165,8 @@ struct SMTPNextHop: Sendable {
         _ message: Message,
         _ capabilities: SMTPCapabilities
     ) async throws -> SMTPObstacle? {
+        // No connection to a hop is encrypted.
+        guard !envelope.requiresTLS else { return .encryption }
         // It could be sent by BDAT alone, which this client does not speak.
         guard !envelope.isBinaryMIME else { return .binary }
         if let maximum = capabilities.maximumSize, envelope.size > maximum { return .size }
@@ -225,6 +227,8 @@ enum SMTPObstacle: Sendable, Equatable {
     case header
     /// The content needs 8BITMIME.
     case content
+    /// The client wants TLS all the way.
+    case encryption
     /// The content has no lines, and needs BINARYMIME.
     case binary
 }

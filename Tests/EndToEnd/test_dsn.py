@@ -1,0 +1,100 @@
+"""DSN (RFC 3461) and REQUIRETLS (RFC 8689): what the client asks for reaches policy and the next hop."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable
+
+import pytest
+
+from harness.gatepost import Gatepost
+from harness.hop import RecordingHop
+from harness.wire import accepting
+from test_tls import MESSAGE, Installation, context
+
+EXTENSIONS = ["PIPELINING", "SIZE", "8BITMIME", "DSN"]
+MAIL = "MAIL FROM:<bob@example.net> RET=HDRS ENVID=QQ+3D314"
+RCPT = "RCPT TO:<alice@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;al+2Bice@example.org"
+
+
+def test_the_parameters_are_in_the_events(gatepost: Gatepost) -> None:
+    gatepost.listener["extensions"] = EXTENSIONS
+    frontend = gatepost.frontend(ready=False)
+    with gatepost.python_worker(["mail", "rcpt"], accepting()) as worker:
+        frontend.ready()
+        with gatepost.connect() as client:
+            assert "DSN" in client.ehlo().lines
+            client.command(MAIL, 250)
+            client.command(RCPT, 250)
+            client.command("RCPT TO:<alice@example.com> NOTIFY=NEVER,DELAY", 501)
+        sender = worker.saw("mail")["args"]["sender"]
+        assert sender["params"] == [["RET", "HDRS"], ["ENVID", "QQ+3D314"]]
+        recipient = worker.saw("rcpt")["args"]["recipient"]
+        assert recipient["params"] == [
+            ["NOTIFY", "SUCCESS,DELAY"],
+            ["ORCPT", "rfc822;al+2Bice@example.org"],
+        ]
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_they_are_passed_on_if_the_next_hop_offers_dsn(
+    make_gatepost: Callable[..., Gatepost], offered: bool
+) -> None:
+    hop = RecordingHop(["PIPELINING", *["DSN"] * offered])
+    server = make_gatepost()
+    server.listener["extensions"] = EXTENSIONS
+    server.plugins("rcpt_ok", f"queue/smtp-forward 127.0.0.1:{hop.port}")
+    server.run()
+    with server.connect() as client:
+        client.ehlo()
+        client.command(MAIL, 250)
+        client.command(RCPT, 250)
+        client.command("RCPT TO:<carol@example.com>", 250)
+        assert client.data(b"Subject: x\r\n\r\nx\r\n").code == 250
+    mail, first, second = hop.commands[1:4]
+    parameters = mail.split()[2:]
+    if offered:
+        assert parameters == [b"RET=HDRS", b"ENVID=QQ+3D314"]
+        assert first == RCPT.encode()
+    else:
+        assert parameters == []
+        assert first == b"RCPT TO:<alice@example.com>"
+    assert second == b"RCPT TO:<carol@example.com>"
+    hop.close()
+
+
+def test_without_the_keyword_they_are_unknown(serving: Gatepost) -> None:
+    with serving.connect() as client:
+        assert "DSN" not in client.ehlo().lines
+        client.command(MAIL, 555)
+        client.command("MAIL FROM:<bob@example.net> REQUIRETLS", 555)
+        client.command("MAIL FROM:<bob@example.net>", 250)
+        client.command(RCPT, 555)
+
+
+def test_requiretls_is_offered_under_tls_alone_and_never_sent_in_clear_text(
+    gatepost: Gatepost,
+) -> None:
+    hop = RecordingHop()
+    installation = Installation(gatepost)
+    for listener in gatepost.frontend_toml["listener"]:
+        listener["extensions"] = ["PIPELINING", "REQUIRETLS"]
+    gatepost.plugins("rcpt_ok", f"queue/smtp-forward 127.0.0.1:{hop.port}")
+    installation.run()
+    with smtplib.SMTP("127.0.0.1", gatepost.port, timeout=20) as client:
+        client.ehlo()
+        assert not client.has_extn("requiretls")
+        assert client.docmd("MAIL", "FROM:<bob@example.net> REQUIRETLS")[0] == 555
+        client.starttls(context=context())
+        client.ehlo()
+        assert client.has_extn("requiretls")
+        with pytest.raises(smtplib.SMTPDataError) as refusal:
+            client.sendmail(
+                "bob@example.net", ["alice@example.com"], MESSAGE, mail_options=["REQUIRETLS"]
+            )
+        assert refusal.value.smtp_code == 550
+        assert refusal.value.smtp_error.startswith(b"5.7.30")  # type: ignore[union-attr]
+        # Without it the same message goes on.
+        client.sendmail("bob@example.net", ["alice@example.com"], MESSAGE)
+    assert len(hop.messages) == 1
+    hop.close()
