@@ -49,6 +49,8 @@ final class SMTPListener {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
+            // A session that waits for the disk keeps what the second read brings: at most 64 KiB.
+            .childChannelOption(.maxMessagesPerRead, value: 2)
             .childChannelOption(.writeBufferWaterMark, value: SMTPSessionHandler.waitingReplies)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -68,6 +68,9 @@ final class IncomingMessage {
     ///
     /// They stay in memory until the header is complete and there are more than `limit`.
     func append(_ content: inout [UInt8], keepingMemoryUpTo limit: Int) {
+        if self.isHeaderComplete, !self.memory.isEmpty, self.memory.count + content.count > limit {
+            self.spill()
+        }
         if self.memory.isEmpty {
             swap(&self.memory, &content)
         } else {
