@@ -165,7 +165,7 @@ struct SMTPNextHop: Sendable {
         _ message: Message,
         _ capabilities: SMTPCapabilities
     ) async throws -> SMTPObstacle? {
-        // No connection to a hop is encrypted.
+        // Passing REQUIRETLS on needs a verified hop that offers it (RFC 8689 §4.2.1): not done yet.
         guard !envelope.requiresTLS else { return .encryption }
         // It could be sent by BDAT alone, which this client does not speak.
         guard !envelope.isBinaryMIME else { return .binary }
