@@ -50,7 +50,9 @@ struct TestPicture: EventPicture {
         try self.argument(self.arguments["\(argument)"], "\(argument)")
     }
 
-    func value(_ argument: StaticString) throws -> JSONValue? { self.facts["\(argument)"] }
+    func value(_ argument: StaticString) throws -> JSONValue? {
+        self.facts["\(argument)"] ?? self.arguments["\(argument)"].map { .string($0.description) }
+    }
 
     /// What only a plugin that asked for it gets.
     private func part<Value>(_ value: Value, _ need: Needs, _ name: String) throws -> Value {

@@ -32,6 +32,53 @@ extension TestSession {
         return try await self.ask(.ehlo, arguments: ["name": Bytes(name)])
     }
 
+    /// The client says AUTH.
+    ///
+    /// ```swift
+    /// #expect(try await session.auth("jo", .password("right")) == .ok)
+    /// let digest = LoginProof.cramMD5(password: "right", challenge: "<1@mx.example.org>")
+    /// #expect(try await session.auth("jo", digest) == .ok)
+    /// ```
+    ///
+    /// `ok` sets ``authentication`` and makes the client a relay client. If the login is refused for good,
+    /// or all decline, ``failedLogins`` counts it.
+    ///
+    /// - Parameters:
+    ///   - user: Who the client says it is.
+    ///   - proof: What proves it.
+    ///   - mechanism: `nil`: `PLAIN` with a password, else `CRAM-MD5`.
+    /// - Returns: What the plugins answer together.
+    /// - Throws: ``TestFailure`` if a plugin answered no verdict.
+    @discardableResult
+    public func auth(
+        _ user: Bytes,
+        _ proof: LoginProof,
+        mechanism: String? = nil
+    ) async throws -> Answer {
+        var arguments = ["user": user]
+        let usual: String
+        switch proof {
+        case .password(let password):
+            usual = "PLAIN"
+            arguments["password"] = password
+        case .response(let response, let challenge):
+            usual = "CRAM-MD5"
+            arguments["response"] = response
+            arguments["challenge"] = challenge
+        }
+        let name = mechanism ?? usual
+        arguments["mechanism"] = Bytes(name)
+        let answer = try await self.ask(.auth, arguments: arguments)
+        switch answer.verdict {
+        case .ok:
+            self.authentication = SessionSnapshot.Authentication(mechanism: name, user: user)
+            self.relay = true
+        case .declined, .deny, .deny_disconnect: self.failedLogins += 1
+        case .denysoft, .denysoft_disconnect, .done: break
+        }
+        return answer
+    }
+
     /// The client names the sender; an empty address is the null reverse-path.
     @discardableResult
     public func mail(from address: String) async throws -> Answer {

@@ -29,7 +29,7 @@ extension TestSession {
     }
 
     private var sessionSnapshot: SessionSnapshot {
-        SessionSnapshot(
+        var session = SessionSnapshot(
             id: "TEST",
             startedMilliseconds: .max,
             client: .init(ip: self.clientIP, port: 51_512, name: self.clientName.map { Bytes($0) }),
@@ -37,6 +37,9 @@ extension TestSession {
             relay: self.relay,
             earlyTalker: self.isEarlyTalker
         )
+        session.authentication = self.authentication
+        session.counters.authFailed = self.failedLogins
+        return session
     }
 
     private func transactionSnapshot(_ needs: Needs) -> TransactionSnapshot? {

@@ -24,6 +24,10 @@ public final class TestSession {
     public var clientName: String?
     /// Whether the session may relay.
     public var relay = false
+    /// Who the client proved to be: `nil` until ``auth(_:_:mechanism:)`` was answered `ok`.
+    public var authentication: SessionSnapshot.Authentication?
+    /// How many logins of this session were refused.
+    public internal(set) var failedLogins = 0
     /// Whether the client spoke too early.
     public var isEarlyTalker = false
     /// The time of the session and of ``store``.

@@ -1,0 +1,112 @@
+import PolicyKitTesting
+import Testing
+
+@testable import PolicyKit
+
+/// Lets in who knows the password, and shows what it saw.
+private struct Door: AuthHook, MailHook {
+    static let name = "door"
+
+    init(configuration: PluginConfiguration) {}
+
+    func auth(_ event: AuthEvent) async throws -> Answer {
+        switch event.user {
+        case "nobody": .declined
+        case "busy": .denysoft
+        case "echo":
+            .deny("\(event.mechanism) \(event.proof) \(event.session.counters.authFailed)")
+        default: event.proof.matches("tanstaaftanstaaf") ? .ok : .deny
+        }
+    }
+
+    func mail(_ event: MailEvent) async throws -> Answer {
+        let login = event.session.authentication
+        return .deny("\(login?.mechanism ?? "-") \(login?.user ?? "-") \(event.session.relay)")
+    }
+}
+
+struct LoginTests {
+    private static let challenge: Bytes = "<1896.697170952@postoffice.reston.mci.net>"
+
+    private func session() async throws -> TestSession {
+        try await TestSession([Door.self], plugins: "door")
+    }
+
+    @Test func `a login that is let in makes a relay client, and later hooks see who it is`()
+        async throws
+    {
+        let session = try await self.session()
+        #expect(try await session.auth("tim", .password("tanstaaftanstaaf")) == .ok)
+        #expect(session.relay && session.failedLogins == 0)
+        #expect(session.authentication == .init(mechanism: "PLAIN", user: "tim"))
+        #expect(try await session.mail(from: "a@b.example") == .deny("PLAIN tim true"))
+    }
+
+    @Test func `a login that is refused or declined counts, one that is put off does not`()
+        async throws
+    {
+        let session = try await self.session()
+        #expect(try await session.auth("tim", .password("tanstaaf")) == .deny)
+        #expect(try await session.auth("nobody", .password("x")) == .declined)
+        #expect(try await session.auth("busy", .password("x")) == .denysoft)
+        #expect(session.failedLogins == 2 && !session.relay && session.authentication == nil)
+        let seen = try await session.auth("echo", .password("x"), mechanism: "LOGIN")
+        #expect(seen == .deny("LOGIN password 2"))
+    }
+
+    @Test func `a proof in a text shows nothing of it`() {
+        let response = LoginProof.cramMD5(password: "secret", challenge: "<1@mx>")
+        for proof in [LoginProof.password("secret"), response] {
+            var dumped = ""
+            dump(proof, to: &dumped)
+            for text in ["\(proof)", String(reflecting: proof), dumped, "\([proof])"] {
+                #expect(!text.contains("secret") && !text.contains("<1@mx>"))
+            }
+        }
+    }
+
+    /// The example of RFC 2195 §2.
+    @Test func `a response of CRAM-MD5 is what the RFC says`() async throws {
+        let digest: Bytes = "b913a602c7eda7a495b4e6e7334d3890"
+        let password: Bytes = "tanstaaftanstaaf"
+        let proof = LoginProof.cramMD5(password: password, challenge: Self.challenge)
+        #expect(proof == .response(digest, challenge: Self.challenge))
+        let session = try await self.session()
+        #expect(try await session.auth("tim", proof) == .ok)
+        #expect(session.authentication?.mechanism == "CRAM-MD5")
+        #expect(
+            try await session.auth("echo", proof).reply?.text.first?.hasPrefix("CRAM-MD5 ") == true
+        )
+        for other in [
+            LoginProof.cramMD5(password: "tanstaaf", challenge: Self.challenge),
+            .response(digest, challenge: "<1@postoffice.reston.mci.net>"),
+            .response("", challenge: Self.challenge),
+        ] {
+            #expect(try await session.auth("tim", other) == .deny)
+        }
+    }
+
+    @Test(arguments: [
+        ("a", "a", true), ("", "", true), ("a", "b", false), ("a", "ab", false), ("ab", "a", false),
+        ("a", "", false), ("", "a", false), ("aa", "a", false),
+    ])
+    func `a password matches itself and nothing else`(given: String, right: String, matches: Bool) {
+        #expect(LoginProof.password(Bytes(given)).matches(Bytes(right)) == matches)
+    }
+
+    /// RFC 1321 §A.5, RFC 2202 §2, and every length up to 200 octets, made with another program.
+    @Test func `MD5 and HMAC are those of the RFCs`() {
+        func text(_ octets: [UInt8]) -> String {
+            octets.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        }
+        #expect(text(MD5.digest(of: [])) == "d41d8cd98f00b204e9800998ecf8427e")
+        #expect(text(MD5.digest(of: Array("abc".utf8))) == "900150983cd24fb0d6963f7d28e17f72")
+        let all = (0..<200).flatMap { MD5.digest(of: [UInt8](repeating: 0x78, count: $0)) }
+        #expect(text(MD5.digest(of: all)) == "236291006a2f1dc7b00bd978802ff8c6")
+        let code = MD5.authenticationCode(
+            of: Array("Test Using Larger Than Block-Size Key - Hash Key First".utf8),
+            key: [UInt8](repeating: 0xaa, count: 80)
+        )
+        #expect(text(code) == "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd")
+    }
+}
