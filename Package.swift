@@ -4,6 +4,7 @@ import PackageDescription
 /// The manuals of the plugins, from Sources/Plugins: SwiftPM wants each file that it does not compile
 /// excluded by name.
 let manuals = [
+    "Authentication": ["AuthFlatFile"],
     "Connection": [
         "CountUnrecognizedCommands", "EarlyTalker", "HostsAllow", "QuitFortune", "Relay",
     ],
@@ -60,6 +61,7 @@ let package = Package(
             pkgConfig: "libpcre2-8",
             providers: [.apt(["libpcre2-dev"])]
         ),
+        .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
@@ -90,6 +92,7 @@ let package = Package(
             ]
         ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
+        .target(name: "PasswordHashes", dependencies: ["CCrypt"]),
         .target(
             name: "PolicyKitTesting",
             dependencies: ["Configuration", "PolicyKit", "SMTPCore", logging, nioPosix]
@@ -97,7 +100,7 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Octets", "Patterns", "PolicyKit", "System",
+                "DomainNames", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -213,7 +216,7 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames",
+                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "PasswordHashes",
                 "PolicyKit", "PolicyKitTesting", logging, nioCore, nioPosix,
             ]
         ),

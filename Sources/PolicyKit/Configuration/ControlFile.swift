@@ -9,6 +9,12 @@ public struct ControlLine: Sendable, Equatable {
     /// The number of the line, from 1.
     public let number: Int
 
+    package init(text: String, file: String, number: Int) {
+        self.text = text
+        self.file = file
+        self.number = number
+    }
+
     /// The line's words, separated by white space.
     public var words: [String] {
         self.text.split { $0 == " " || $0 == "\t" }.map { String($0) }

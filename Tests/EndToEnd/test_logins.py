@@ -1,0 +1,151 @@
+"""Logins that Gatepost's own plugins check, by real clients: who gets in, who does not, and what the client hears."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import smtplib
+import ssl
+import subprocess
+
+import pytest
+
+from harness import certificates
+from harness.gatepost import BINARIES, ROOT, Gatepost
+from harness.ports import free_port
+from harness.waiting import wait_until
+
+#: What `openssl passwd -6 -salt pepper secret` and yescrypt make of `secret`.
+HASHES = {
+    "jo@example.com": "$6$pepper$2Z6D7B1GHphRwAkDE2YJPR/Tz3pYzJVGFj5UOun/UCaxbGzjpckaQI2gu8BE7DfAQVvJ1RMHN0aDV0DT6ow8L.",
+    "al@example.com": "$y$j75$wl6egCHucJT/4Yi294r7n0$4uni3HZoZaedQuRF6Rbob8d4ECCS9yuaQg/oaONJQg9",
+}
+CLEAR = "cy@example.com"
+SWAKS_REFUSED = 28
+
+
+@pytest.fixture
+def served(gatepost: Gatepost) -> Gatepost:
+    """STARTTLS on one listener, TLS from the first octet on another; users of `auth/auth_flat_file`."""
+    gatepost.listener.update(
+        tls="starttls", require_tls=True, auth=["PLAIN", "LOGIN", "CRAM-MD5"], require_auth=True
+    )
+    implicit = dict(gatepost.listener, name="submissions", address=f"127.0.0.1:{free_port()}", tls="implicit")
+    del implicit["require_tls"]
+    gatepost.frontend_toml["listener"].append(implicit)
+    certificate = certificates.make(gatepost.folder, "first", "localhost")
+    gatepost.frontend_toml["tls"] = {"certificate": [certificate.toml]}
+    gatepost.limits(auth_failure_delay_ms=1, max_auth_failures_per_ip=0)
+    gatepost.plugins("auth/auth_flat_file", "rcpt_ok", "queue/maildir {mail}")
+    write_users(gatepost, **HASHES, **{CLEAR: "open sesame"})
+    return gatepost
+
+
+def write_users(gatepost: Gatepost, **users: str) -> None:
+    gatepost.control("flat_auth_pw", *(f"{user}:{value}" for user, value in users.items()))
+    (gatepost.config / "flat_auth_pw").chmod(0o640)
+
+
+def swaks(address: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["swaks", "--server", address, "--from", "jo@example.com", "--to", "far@elsewhere.example", *words],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tls", ["--tls", "--tls-on-connect"])
+@pytest.mark.parametrize(
+    ("mechanism", "user"),
+    [("PLAIN", "jo@example.com"), ("LOGIN", "al@example.com"), ("LOGIN", CLEAR), ("CRAM-MD5", CLEAR)],
+)
+def test_swaks(served: Gatepost, mechanism: str, user: str, tls: str) -> None:
+    served.run()
+    address = served.frontend_toml["listener"][tls == "--tls-on-connect"]["address"]
+    right = "open sesame" if user == CLEAR else "secret"
+    login = (tls, "--auth", mechanism, "--auth-user")
+    good = swaks(address, *login, user, "--auth-password", right)
+    assert good.returncode == 0, good.stdout + good.stderr
+    for name, password in ((user, "Secret"), ("no" + user, right), (user[:-1] + ".", right)):
+        bad = swaks(address, *login, name, "--auth-password", password)
+        assert bad.returncode == SWAKS_REFUSED and " 535 5.7.8 " in bad.stdout, bad.stdout
+    # The client may relay, its message is there, and no log has a password.
+    assert b" with ESMTPSA id " in served.maildir.take().added
+    assert right not in served.logs() and f"no{user}" not in served.logs()
+
+
+def test_a_hash_cannot_answer_cram_md5(served: Gatepost) -> None:
+    served.run()
+    bad = swaks(served.listener["address"], "--tls", "--auth", "CRAM-MD5", "--auth-user", "jo@example.com",
+                "--auth-password", "secret")  # fmt: skip
+    assert bad.returncode == SWAKS_REFUSED and " 535 5.7.8 " in bad.stdout, bad.stdout
+
+
+def logged_in(gatepost: Gatepost, user: str, password: str) -> bool:
+    """A session of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP("127.0.0.1", gatepost.port, timeout=20) as client:
+        client.starttls(context=context)
+        try:
+            client.login(user, password)
+        except smtplib.SMTPAuthenticationError as error:
+            assert error.smtp_code == 535
+            return False
+        return True
+
+
+def test_the_file_is_read_live_and_a_broken_one_does_not_count(served: Gatepost) -> None:
+    _, worker = served.run()
+    assert logged_in(served, "jo@example.com", "secret")
+    clear = r"flat_auth_pw:3: the password is in clear text"
+    worker.logged(clear)
+    write_users(served, **{"jo@example.com": "other"})
+    wait_until(lambda: logged_in(served, "jo@example.com", "other"), 10, "the new password lets in")
+    assert not logged_in(served, "jo@example.com", "secret")
+    assert not logged_in(served, "al@example.com", "secret")
+    worker.logged(r"flat_auth_pw:1: the password is in clear text")
+    served.control("flat_auth_pw", "jo@example.com:$1$weak$AAAA", "al@example.com:new")
+    assert logged_in(served, "jo@example.com", "other")
+    worker.logged(r"flat_auth_pw:1: this kind of hash is too weak")
+    assert len(re.findall(clear, worker.tail())) == 1
+
+
+def example(text: str, name: str) -> str:
+    """A commented `[[listener]]` of config/frontend.toml, as an operator would take it in."""
+    lines = text.splitlines()
+    start = lines.index("# [[listener]]", lines.index(f'# name = "{name}"') - 1)
+    taken = []
+    for line in lines[start:]:
+        if not line.startswith("# ") or (taken and line == "# [[listener]]"):
+            break
+        taken.append(line[2:])
+    return "\n".join(taken)
+
+
+def test_the_example_of_submission_works(gatepost: Gatepost) -> None:
+    """The listeners for mail programs and the line of config/plugins, taken in as they stand."""
+    shutil.rmtree(gatepost.config)
+    shutil.copytree(ROOT / "config", gatepost.config)
+    text = (gatepost.config / "frontend.toml").read_text("utf-8")
+    certificate = certificates.make(gatepost.folder, "first", "mx.example.com")
+    examples = "\n".join(example(text, name) for name in ("submission", "submissions"))
+    ports = {"587": free_port(), "465": free_port(), "2525": free_port()}
+    text += f'\n{examples}\n[[tls.certificate]]\nchain = "{certificate.chain}"\nkey = "{certificate.key}"\n'
+    for standard, free in ports.items():
+        assert f':{standard}"' in text
+        text = text.replace(f':{standard}"', f':{free}"')
+    (gatepost.config / "frontend.toml").write_text(text)
+    plugins = (gatepost.config / "plugins").read_text("utf-8")
+    (gatepost.config / "plugins").write_text(plugins.replace("\n# auth/auth_flat_file\n", "\nauth/auth_flat_file\n"))
+    write_users(gatepost, **HASHES)
+    checked = subprocess.run(
+        [BINARIES / "gatepost", "check", "--config", gatepost.config], capture_output=True, text=True, timeout=60
+    )
+    assert checked.returncode == 0 and "warning" not in checked.stderr, checked.stderr
+    assert re.search(r"^ *auth +.*auth/auth_flat_file", checked.stdout, re.MULTILINE), checked.stdout
+    program = gatepost.start("gatepost", "run", "--config", gatepost.config, "--workers", "1")
+    program.ready()
+    for port, tls in ((ports["587"], "--tls"), (ports["465"], "--tls-on-connect")):
+        done = swaks(f"127.0.0.1:{port}", tls, "--auth", "PLAIN", "--auth-user", "al@example.com",
+                     "--auth-password", "secret")  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr

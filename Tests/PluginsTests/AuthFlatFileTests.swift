@@ -1,0 +1,174 @@
+import Glibc
+import PasswordHashes
+import PolicyKit
+import PolicyKitTesting
+import Testing
+
+@testable import StandardPlugins
+
+struct AuthFlatFileTests {
+    /// Hashes of `secret` by each method, made with libxcrypt 4.4.33.
+    private static let hashes = [
+        "$y$j75$wl6egCHucJT/4Yi294r7n0$4uni3HZoZaedQuRF6Rbob8d4ECCS9yuaQg/oaONJQg9",
+        "$gy$j75$6NyUfXCAtcZi7p6Alf9Rw.$HgoJqDOPr7fsmM/KY2NhmqXrCurX/0ITHv8kPJei9O1",
+        "$7$BU..../....dSiD1UgqeZYQp.nFKwnbE1$42vlCndrQoUjvkEDnVV9sUSyZ.Z/cs0.h/BqPl6mTUB",
+        "$2b$04$ydq5iMkUa1e91OWgCZRmm.nxJ6rtDDERCaN25cMtdB0NkTt.VsIyC",
+        "$2y$04$voR.rLkHdfe2hyX/q/lKHuUi5V9xl8iq7dKzEuj8R9QZDcZ9MVD7W",
+        "$2a$04$CeJor.5vj5RoemOIkOtGXOJ4mkAKyX8e5AsmY0kkOp.Dy51wLIUE6",
+        "$6$rounds=1000$4SS5k/P/ri4qV7KN$iDagFr6gShD7zs4moGN7Kn5K7FboI7AOPe9po0CDXj2gMb61zHe1Mosh5tKuYqNuWvwBB07j409L9wbN5N5f9.",
+        "$5$rounds=1000$hymM2QtMue1kFrQj$Ml5WLVlu2S9PN/A9KkvA1UDo0NTFsDTU0i4PravqCa4",
+    ]
+
+    private func session(
+        _ lines: String,
+        _ plugin: String = "auth/auth_flat_file"
+    ) async throws
+        -> TestSession
+    {
+        try await TestSession([AuthFlatFile.self], plugins: plugin, files: ["flat_auth_pw": lines])
+    }
+
+    @Test(arguments: Self.hashes)
+    func `each method of crypt lets in the right password and no other`(hash: String) async throws {
+        let session = try await self.session("jo@example.com:\(hash)")
+        #expect(try await session.auth("jo@example.com", .password("secret")) == .ok)
+        #expect(try await session.auth("jo@example.com", .password("Secret")) == .deny)
+        let long = Bytes(octets: [UInt8](repeating: 0x61, count: 600))
+        #expect(try await session.auth("jo@example.com", .password(long)) == .deny)
+        #expect(try await session.auth("jo@example.com", .password("secret\0")) == .deny)
+        #expect(session.failedLogins == 3)
+        let response = LoginProof.cramMD5(password: "secret", challenge: "<1@mx>")
+        #expect(try await session.auth("jo@example.com", response) == .declined)
+    }
+
+    @Test func `a password in clear text is the only one that can answer CRAM-MD5`() async throws {
+        let session = try await self.session("jo@example.com:open: sesame")
+        #expect(try await session.auth("jo@example.com", .password("open: sesame")) == .ok)
+        #expect(try await session.auth("jo@example.com", .password("open")) == .deny)
+        let right = LoginProof.cramMD5(password: "open: sesame", challenge: "<1@mx>")
+        #expect(try await session.auth("jo@example.com", right) == .ok)
+        let wrong = LoginProof.cramMD5(password: "sesame", challenge: "<1@mx>")
+        #expect(try await session.auth("jo@example.com", wrong) == .deny)
+    }
+
+    /// qpsmtpd took the name for a regular expression.
+    @Test(arguments: [
+        ".*", "j.@example.com", "jo@example", "o@example.com", "jo@example.com:", "jo",
+        " jo@example.com", "",
+        "jo@example.com\0", "jó@example.com",
+    ])
+    func `a name that is not the whole name is no user`(name: String) async throws {
+        let session = try await self.session("jo@example.com:secret\nal@example.com:secret")
+        #expect(try await session.auth(Bytes(name), .password("secret")) == .declined)
+    }
+
+    @Test(arguments: ["jo@example.com", "JO@Example.COM", "Jo@example.com"])
+    func `the case of ASCII letters does not count in a name`(name: String) async throws {
+        let session = try await self.session("Jo@Example.com:secret")
+        #expect(try await session.auth(Bytes(name), .password("secret")) == .ok)
+        #expect(session.authentication?.user == Bytes(name))
+    }
+
+    @Test(arguments: [
+        ("jo@example.com", "must be USER:HASH"), ("jo@example.com:", "must be USER:HASH"),
+        (":secret", "must be USER:HASH"), ("jo smith:secret", "has a space"),
+        ("jo:{SSHA}DEs4zHBvjSBGRzKu", "{SCHEME}"), ("jo:$ecret", "no hash that is known"),
+        ("jo:$1$Np1qtuRd$Ge11YyuiFriyMSv09E/6i1", "too weak"),
+        ("jo:$2x$05$IiOe0q1U00vuQ5Y9s9zUg.P3E7RAwrgIviDq0N0RlSsH2JkdzcO5q", "too weak"),
+        ("jo:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "no hash that is known"),
+        ("jo:\(Self.hashes[0].dropLast())", "not whole"), ("jo:\(Self.hashes[0])x", "not whole"),
+        ("jo:\(Self.hashes[0]):1000:1000::", "not whole"), ("jo:$6$", "not whole"),
+        ("AL@example.com:secret", "has a line already"),
+    ])
+    func `a line that is wrong keeps the worker from starting, and is not shown`(
+        line: String,
+        problem: String
+    ) async throws {
+        let error = await #expect(throws: PluginProblems.self) {
+            try await self.session("# users\nal@example.com:secret\n\(line)\n")
+        }
+        let text = error?.description ?? ""
+        #expect(text.contains("flat_auth_pw:3: ") && text.contains(problem))
+        #expect(!text.contains("secret") && !text.contains("ecret") && !text.contains("Np1q"))
+    }
+
+    @Test func `without a file, or a user, nobody is let in`() async throws {
+        let session = try await TestSession([AuthFlatFile.self], plugins: "auth/auth_flat_file")
+        #expect(try await session.auth("jo", .password("secret")) == .declined)
+        let empty = try await self.session("# none yet\n")
+        #expect(try await empty.auth("jo", .password("secret")) == .declined)
+    }
+
+    @Test
+    func `clear text and a file that others can read are warned of, by line and not by content`()
+        throws
+    {
+        let folder = try ScratchFolder()
+        try folder.write([], "open")
+        try folder.write([], "closed")
+        chmod("\(folder.path)/open", 0o644)
+        chmod("\(folder.path)/closed", 0o640)
+        func warnings(_ lines: [String], _ file: String) throws -> [String] {
+            try FlatPasswords(
+                lines.enumerated().map { index, text in
+                    ControlLine(text: text, file: "\(folder.path)/\(file)", number: index + 7)
+                }
+            ).warnings
+        }
+        let hashed = "a:\(Self.hashes[0])"
+        #expect(try warnings([hashed], "closed") == [])
+        let open = try warnings([hashed], "open")
+        #expect(open.count == 1 && open[0].hasPrefix("\(folder.path)/open: every user"))
+        let one = try warnings([hashed, "jo:secret"], "closed")
+        #expect(
+            one.count == 1
+                && one[0].hasPrefix("\(folder.path)/closed:8: the password is in clear text; ")
+        )
+        #expect(!one[0].contains("secret") && !one[0].contains("jo"))
+        let three = try warnings(["x:p", hashed, "y:q", "z:r"], "open")
+        #expect(
+            three.count == 2 && three[0].contains(":7: ") && three[0].contains("in 2 more lines")
+        )
+    }
+
+    /// Without it the time of the reply tells which users exist.
+    @Test func `an unknown user's password is checked against the line of another`() throws {
+        let lines = (0..<8).map { ControlLine(text: "u\($0):p\($0)", file: "f", number: $0 + 1) }
+        let users = try FlatPasswords(lines)
+        var places: [String: Int] = [:]
+        for number in 0..<800 {
+            let name = Bytes("nobody\(number)@example.com")
+            let place = try #require(users.standIn(for: name)).place
+            #expect(users.standIn(for: name.asciiLowercased)?.place == place)
+            places[place, default: 0] += 1
+        }
+        #expect(places.count == 8 && places.values.allSatisfy { $0 > 50 })
+    }
+
+    @Test func `the processor works as long for an unknown user as for a known one`() async throws {
+        let hash = try #require(Self.hashes.first { $0.hasPrefix("$7$") })
+        let session = try await self.session("jo:\(hash)")
+        func milliseconds(_ user: Bytes) async throws -> Double {
+            let before = clock()
+            _ = try await session.auth(user, .password("wrong"))
+            return Double(clock() - before) * 1_000 / Double(CLOCKS_PER_SEC)
+        }
+        let known = try await milliseconds("jo")
+        let unknown = try await milliseconds("al")
+        #expect(known > 20 && unknown > known / 4)
+    }
+
+    @Test func `a cost that the library does not take puts the login off`() async throws {
+        let tail = String(repeating: "a", count: 86)
+        let session = try await self.session("jo:$6$rounds=5$salt$\(tail)")
+        #expect(try await session.auth("jo", .password("secret")) == .denysoft)
+        #expect(session.failedLogins == 0)
+    }
+
+    @Test(arguments: ["at_once 0", "at_once 65", "at_once x", "reject 1"])
+    func `arguments that are wrong keep the worker from starting`(arguments: String) async throws {
+        await #expect(throws: PluginProblems.self) {
+            try await self.session("jo:secret", "auth/auth_flat_file \(arguments)")
+        }
+    }
+}
