@@ -10,13 +10,15 @@ import smtplib
 import ssl
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import certificates
 from harness.gatepost import Gatepost
-from harness.wire import Worker, accepting
+from harness.waiting import wait_until
+from harness.wire import Die, Worker, accepting
 
 MESSAGE = b"From: <bob@example.net>\r\nSubject: hello\r\n\r\nhello\r\n"
 PASSWORD = "open sesame"
@@ -166,6 +168,81 @@ def test_no_secret_is_logged_or_told(served: Gatepost) -> None:
             client.docmd("MAIL", "FROM:<a@b.example>")
     no_secrets(served, worker)
     assert "RCPTc2VzYW1lIQ" not in served.logs()
+
+
+def test_auth_without_tls(gatepost: Gatepost) -> None:
+    """Only where the operator wants it: then AUTH is offered and taken in clear text."""
+    gatepost.listener.update(auth=["PLAIN"], auth_without_tls=True)
+    with served_by_worker(gatepost) as worker:
+        with connected(gatepost) as client:
+            assert client.esmtp_features["auth"].split() == ["PLAIN"]
+            client.login("jo", PASSWORD)
+            client.sendmail("bob@example.net", ["far@elsewhere.example"], MESSAGE)
+        mail = next(event for event in worker.events if event["hook"] == "mail")
+        assert mail["session"]["tls"] is None and mail["session"]["auth"]["user"] == "jo"
+        post = next(event for event in worker.events if event["hook"] == "data_post")
+        assert " with ESMTPA id " in post["transaction"]["headers"][0]["value"]
+    no_secrets(gatepost, worker)
+
+
+def test_poison_at_auth_is_kept_without_the_password(gatepost: Gatepost) -> None:
+    """Two workers die of one login: the evidence names the user, and proves nothing."""
+    gatepost.listener.update(auth=["PLAIN", "CRAM-MD5"], auth_without_tls=True)
+    gatepost.frontend_toml["log_level"] = "trace"
+    frontend = gatepost.frontend()
+    asked: list[dict[str, Any]] = []
+
+    def die(event: dict[str, Any]) -> str:
+        asked.append(event)
+        raise Die
+
+    names = ("first", "second", "third")
+    hooks = {"auth": {"idempotent": True}}
+    workers = [gatepost.python_worker(hooks, die, worker={"name": name, "pid": 1}) for name in names]
+    with connected(gatepost) as client:
+        assert client.docmd("AUTH", "PLAIN " + b64(f"\0jo\0{PASSWORD}"))[0] == 454
+    assert [event["args"]["password"] for event in asked] == [PASSWORD] * 2
+    frontend.logged("poison")
+    folder = Path(gatepost.frontend_toml["spool_directory"]) / "poison"
+    kept = wait_until(lambda: sorted(folder.glob("*.json")), 10, "the event is kept")
+    text = "".join(path.read_text("utf-8") for path in folder.iterdir())
+    assert len(kept) == 1 and '"user":"jo"' in text and '"hook":"auth"' in text
+    for secret in (PASSWORD, b64(PASSWORD), '"password"', '"challenge"', '"response"'):
+        assert secret not in text and secret not in gatepost.logs()
+    for worker in workers:
+        worker.close()
+
+
+def test_a_shadow_beside_auth_gets_no_password(gatepost: Gatepost) -> None:
+    """A shadow, and a pool without `secrets`, see that a client logged in; what proved it they never see."""
+    gatepost.listener.update(auth=["PLAIN"], auth_without_tls=True)
+    gatepost.limits(auth_failure_delay_ms=1)
+    gatepost.frontend_toml["pool"] = [
+        {"name": "policy", "secrets": True},
+        {"name": "other", "minimum_workers": 0},
+        {"name": "next", "shadow_of": "policy", "minimum_workers": 0},
+    ]
+    frontend = gatepost.frontend(ready=False)
+    hooks = {**HOOKS, "disconnect": {}}
+    with (
+        gatepost.python_worker(hooks, check) as policy,
+        gatepost.python_worker(hooks, check, pool="other") as other,
+        gatepost.python_worker(hooks, check, pool="next") as shadow,
+    ):
+        frontend.ready()
+        for worker in (other, shadow):
+            frontend.logged(rf"a worker is ready.*pool={'other' if worker is other else 'next'}")
+        with connected(gatepost) as client:
+            assert client.docmd("AUTH", "PLAIN " + b64(f"\0jo\0{PASSWORD}x"))[0] == 535
+            assert client.docmd("AUTH", "PLAIN " + b64(f"\0jo\0{PASSWORD}"))[0] == 235
+            assert client.docmd("MAIL", "FROM:<a@b.example>")[0] == 250
+        assert shadow.saw("mail")["session"]["auth"] == {"mechanism": "PLAIN", "user": "jo"}
+        assert [event["hook"] for event in policy.events].count("auth") == 2
+        for worker in (other, shadow):
+            assert "auth" not in worker.hooks_seen()
+            told = [worker.notifications.get_nowait() for _ in range(worker.notifications.qsize())]
+            assert PASSWORD not in repr(worker.events) + repr(told)
+    no_secrets(gatepost, policy)
 
 
 def no_secrets(gatepost: Gatepost, worker: Worker) -> None:

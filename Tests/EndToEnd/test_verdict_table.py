@@ -18,7 +18,7 @@ DONE = {"code": 450, "status": "4.7.1", "text": ["done and nothing else"]}
 
 
 def cells() -> Iterator[tuple[str, str, str]]:
-    """Hook, verdict, and what the cell says; `auth` is not in this version."""
+    """Hook, verdict, and what the cell says."""
     lines = TABLE.read_text("utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| hook | all declined |"))
     head = [cell.strip(" `") for cell in lines[start].strip("|").split("|")]
@@ -27,8 +27,7 @@ def cells() -> Iterator[tuple[str, str, str]]:
         if not line.startswith("|"):
             return
         row = [cell.strip(" `") for cell in line.strip("|").split("|")]
-        if row[0] != "auth":
-            yield from ((row[0], verdict, cell) for verdict, cell in zip(head[1:], row[1:]))
+        yield from ((row[0], verdict, cell) for verdict, cell in zip(head[1:], row[1:]))
 
 
 CELLS = list(cells())
@@ -39,6 +38,7 @@ def stage(make_gatepost: Callable[..., Gatepost]) -> Iterator[tuple[Gatepost, di
     """A frontend, and a worker that answers as the returned dictionary says: hook → verdict."""
     server = make_gatepost()
     server.limits(max_errors=0, max_unrecognized=0)
+    server.offer_auth()
     server.frontend()
     answers: dict[str, Message] = {}
 
@@ -91,7 +91,7 @@ def wanted(hook: str, verdict: str, cell: str) -> str:
     if cell == "–":
         # The verdict is invalid, and so the failure policy decides; what needs no policy is granted.
         granted = {"quit": "221 2.0.0", "help": "214 2.0.0", "noop": "250 2.0.0"}
-        return {"connect": "421 4.3.0, close", **granted}.get(hook, "451 4.3.0")
+        return {"connect": "421 4.3.0, close", "auth": "454 4.3.0", **granted}.get(hook, "451 4.3.0")
     if cell == "reply":
         return "221 2.0.0" if hook == "quit" else "450 4.7.1"
     return GOES_ON if cell == "go on" else cell
@@ -103,7 +103,7 @@ WORDS = [
     ("connect", "ok", {"text": ["at your service", "no spam"]}, ["220-mx1.example.com at your service ESMTP", "220 no spam"]),
     ("connect", "ok", {"code": 220, "text": ["mx1.example.com ESMTP hello"]}, ["220 mx1.example.com ESMTP hello"]),
     ("helo", "ok", {"text": ["pleased to meet you"]}, ["250 mx1.example.com pleased to meet you"]),
-    ("ehlo", "ok", {"status": "2.0.0", "text": ["welcome", "AUTH PLAIN"]}, ["250-mx1.example.com welcome", "250-PIPELINING"]),
+    ("ehlo", "ok", {"status": "2.0.0", "text": ["welcome", "XTRICK PLAIN"]}, ["250-mx1.example.com welcome", "250-PIPELINING"]),
     ("ehlo", "ok", {"text": ["x" * 499]}, ["250-mx1.example.com " + "x" * 490, "250-PIPELINING"]),
     ("mail", "ok", {"code": 250, "status": "2.1.5", "text": ["fine"]}, ["250 2.1.5 fine"]),
     ("rcpt", "ok", {"code": 251, "text": ["forwarded"]}, ["251 2.1.5 forwarded"]),
@@ -131,4 +131,4 @@ def test_a_workers_words_are_sent(
         sent = reply_at(client, hook)
         shown = str(sent).splitlines()
         assert shown[: len(lines)] == lines, client.describe(str(sent))
-        assert "AUTH" not in sent.text
+        assert "XTRICK" not in sent.text

@@ -13,12 +13,20 @@ import threading
 import pytest
 
 from harness.gatepost import Gatepost
+from harness.sessions import STEPS
 from harness.smtp import Dialogue
 from harness.wire import DECISIONS, Die, Message, Worker, accepting
 
 #: The hooks of one whole session, in the order in which it asks them.
 HOOKS = [hook for hook in DECISIONS if hook not in ("helo",)]
-IDEMPOTENT = {"queue": {"idempotent": True}}
+IDEMPOTENT = {"queue": {"idempotent": True}, "auth": {"idempotent": True}}
+#: Grants all that a session asks.
+ACCEPTING = accepting(auth="ok")
+
+
+@pytest.fixture(autouse=True)
+def offers_auth(gatepost: Gatepost) -> None:
+    gatepost.offer_auth()
 
 
 class Pair:
@@ -41,17 +49,18 @@ class Pair:
                 raise Die
             if event["hook"] == self.hook and self.died_with is not None:
                 self.survivor.append(event)
-        return str(accepting()(event))
+        return str(ACCEPTING(event))
 
     def close(self) -> None:
         for worker in self.workers:
             worker.close()
 
 
-def session(client: Dialogue, queue_code: int = 250) -> None:
+def session(client: Dialogue, queue_code: int = 250, auth_code: int = 235) -> None:
     """A session that runs through every hook of `HOOKS`; each reply is as if nothing happened."""
     client.expect(220)
     client.command("EHLO client.example", 250)
+    client.command(STEPS["auth"], auth_code)
     client.command("NOOP", 250)
     client.command("HELP", 214)
     client.command("VRFY alice", 252)
@@ -91,6 +100,16 @@ def without(event: Message, *keys: str) -> Message:
     return {key: value for key, value in event.items() if key not in keys}
 
 
+def test_auth_is_not_asked_twice(gatepost: Gatepost) -> None:
+    """A back end may count each try, and the worker did not say `idempotent`: 454, as if it were down."""
+    gatepost.frontend()
+    pair = Pair(gatepost, "auth", {name: {} for name in HOOKS})
+    with gatepost.connect() as client:
+        session(client, auth_code=454)
+        assert pair.survivor == []
+    pair.close()
+
+
 def test_queue_is_not_asked_twice(gatepost: Gatepost) -> None:
     """It has a side effect, and the worker did not say `idempotent`: 451, the client tries again."""
     gatepost.frontend()
@@ -116,7 +135,7 @@ def test_started_false_is_always_asked_again(gatepost: Gatepost, hook: str) -> N
         )
 
     first = Worker(gatepost.socket(), [hook], refusing, worker={"name": "refuser"})
-    second = Worker(gatepost.socket(), HOOKS, accepting(), worker={"name": "helper"})
+    second = Worker(gatepost.socket(), HOOKS, ACCEPTING, worker={"name": "helper"})
     with gatepost.connect() as client:
         session(client)
     assert hook in second.hooks_seen()

@@ -94,7 +94,7 @@ struct LoginTests {
         #expect(LoginProof.password(Bytes(given)).matches(Bytes(right)) == matches)
     }
 
-    /// RFC 1321 §A.5, RFC 2202 §2, and every length up to 200 octets, made with another program.
+    /// The examples of RFC 1321 and RFC 2202 §2, and every length up to 200 octets, made with another program.
     @Test func `MD5 and HMAC are those of the RFCs`() {
         func text(_ octets: [UInt8]) -> String {
             octets.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

@@ -8,6 +8,8 @@ from .smtp import Dialogue, Reply, stuffed
 STEPS = {
     "helo": "HELO client.example",
     "ehlo": "EHLO client.example",
+    # jo, secret (RFC 4616); the listener must have `auth` and `auth_without_tls`.
+    "auth": "AUTH PLAIN AGpvAHNlY3JldA==",
     "vrfy": "VRFY alice",
     "help": "HELP",
     "noop": "NOOP",
@@ -32,7 +34,7 @@ def reply_at(client: Dialogue, hook: str, message: bytes = MESSAGE) -> Reply:
     if hook in ("helo", "ehlo"):
         return client.command(STEPS[hook])
     client.command(STEPS["ehlo"], 250)
-    if hook in ("quit", "vrfy", "help", "noop", "unrecognized_command"):
+    if hook in ("auth", "quit", "vrfy", "help", "noop", "unrecognized_command"):
         return client.command(STEPS[hook])
     for step in ("mail", "rcpt", "data"):
         reply = client.command(STEPS[step])

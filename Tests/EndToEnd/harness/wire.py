@@ -21,7 +21,7 @@ from .waiting import wait_until
 Message = dict[str, Any]
 #: Every hook that wants an answer in this version.
 DECISIONS = (
-    "connect helo ehlo mail rcpt data data_headers_end received_line data_post_headers data_post"
+    "connect helo ehlo auth mail rcpt data data_headers_end received_line data_post_headers data_post"
     " queue_pre queue vrfy help noop unrecognized_command quit"
 ).split()
 
