@@ -1,9 +1,11 @@
-"""The next hop of queue/smtp-forward: how connections to it are encrypted, and who we are there."""
+"""The next hops of queue/smtp-forward: how connections to them are encrypted, who we are there, and
+which hop gets a message."""
 
 from __future__ import annotations
 
 import base64
 import os
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -15,12 +17,21 @@ from harness import certificates
 from harness.certificates import Certificate
 from harness.gatepost import BINARIES, Gatepost
 from harness.peers import PostfixServer
+from harness.ports import free_port
 from harness.program import Program
 from harness.scripted_hop import ScriptedHop
 from harness.smtp import Reply
 from harness.waiting import wait_until
 
 MESSAGE = b"From: <bob@example.net>\r\nSubject: on its way\r\n\r\n.hello\r\n"
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +291,51 @@ def test_postfix_takes_it_by_tls(
         assert forwarding(f"127.0.0.1:{postfix.port} tls none").status == "5.7.0"
 
 
+def test_the_next_hop_that_works_gets_the_message(forwarding: Callable[..., Reply]) -> None:
+    gone = free_port()
+    with ScriptedHop(replies={b"MAIL": b"421 4.3.2 closing\r\n"}) as closing, ScriptedHop() as hop:
+        route = f"127.0.0.1:{gone},{closing.address},{hop.address}"
+        assert forwarding(f"{route} tls none").code == 250
+        assert len(hop.messages) == 1 and not closing.messages
+        worker(forwarding).logged(f"a next hop failed; trying another one.*127.0.0.1:{gone}")
+        worker(forwarding).logged(f"a next hop failed; trying another one.*{closing.address}")
+
+
+def test_a_message_without_an_answer_goes_to_no_other_hop(forwarding: Callable[..., Reply]) -> None:
+    """The first hop may have it: a second copy is worse than a second try by the client."""
+    with ScriptedHop(replies={b".": None}) as silent, ScriptedHop() as hop:
+        reply = forwarding(f"{silent.address},{hop.address} tls none")
+        assert (reply.code, reply.status) == (451, "4.4.2")
+        assert len(silent.messages) == 1 and hop.connections == 0
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no ::1 here")
+def test_a_hop_is_named_by_its_ipv6_address(forwarding: Callable[..., Reply]) -> None:
+    with ScriptedHop(host="::1") as hop:
+        assert hop.address.startswith("[::1]:")
+        assert forwarding(hop.address).code == 250
+        assert forwarding(f"127.0.0.1:{free_port()},{hop.address} tls none").code == 250
+        assert len(hop.messages) == 2
+
+
+def test_routes_are_read_live(gatepost: Gatepost) -> None:
+    with ScriptedHop() as first, ScriptedHop() as second, ScriptedHop() as other:
+        gatepost.control("smtproutes", f"example.com:127.0.0.1:{first.port}")
+        gatepost.plugins("rcpt_ok", f"queue/smtp-forward {other.address} routes smtproutes")
+        gatepost.run()
+
+        def deliver() -> list[int]:
+            with gatepost.connect() as client:
+                client.ehlo()
+                client.envelope("bob@example.net", "a@example.com", "b@example.org")
+                assert client.data(MESSAGE).code == 250
+            return [len(each.messages) for each in (first, second, other)]
+
+        assert deliver() == [1, 0, 1]
+        gatepost.control("smtproutes", f"example.com:127.0.0.1:{second.port}")
+        wait_until(lambda: deliver()[1], 20, "the new route")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -288,6 +344,7 @@ def test_postfix_takes_it_by_tls(
         ("tls verify tls_ca_file missing.pem", "missing.pem: No such file or directory"),
         ("tls verify tls_ca_file config/me", "config/me: it must hold certificates in PEM"),
         ("tls verify tls_name a:b:c", "argument tls_name is a:b:c; it must be a host name"),
+        ("routes broken", "broken:1: example.com is no route; write DOMAIN:HOST"),
         ("auth_user jo", "auth_user needs auth_password_file"),
         ("auth_password_file password", "auth_password_file needs auth_user"),
         ("auth_user jo auth_password_file missing", "missing: No such file or directory"),
@@ -304,6 +361,7 @@ def test_check_names_what_is_wrong(gatepost: Gatepost, arguments: str, expected:
         path = gatepost.folder / name
         path.write_text(text)
         path.chmod(0o644)
+    gatepost.control("broken", "example.com")
     gatepost.plugins("rcpt_ok", f"queue/smtp-forward hop.example {arguments}")
     said = checked(gatepost)
     assert expected in said

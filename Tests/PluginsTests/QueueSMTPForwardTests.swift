@@ -12,7 +12,8 @@ import Testing
 private final class FakeHop: Sendable {
     struct Rules: Sendable {
         var capabilities = ["PIPELINING", "8BITMIME", "SIZE 10000000", "SMTPUTF8"]
-        /// The reply to a command that begins so, the first that fits; `close`: none, and the end.
+        /// The reply to a command that begins so, the first that fits; `close`: none, and the end; empty:
+        /// none.
         var replies: [(prefix: String, reply: String)] = []
         var greeting = "220 hop ESMTP\r\n"
         /// Each connection ends after so many messages, without a word.
@@ -98,12 +99,13 @@ final class TakenMessages: Sendable {
 
     private func session(
         _ address: some CustomStringConvertible,
-        _ arguments: String = ""
+        _ arguments: String = "",
+        files: [String: String] = [:]
     ) async throws -> TestSession {
         let session = try await TestSession(
             [QueueSMTPForward.self, AcceptAnyone.self],
             plugins: "accept_anyone\nqueue/smtp-forward \(address) \(arguments)",
-            files: ["me": "mx.example.org"]
+            files: files.merging(["me": "mx.example.org"]) { first, _ in first }
         )
         try await session.mail(from: "bob@example.net")
         try await session.rcpt(to: "alice@example.org")
@@ -444,8 +446,207 @@ final class TakenMessages: Sendable {
         await session.stop()
     }
 
+    /// Two hops, of which the first says `reply` to what begins with `prefix`; `close`: it ends there.
+    private func twoHops(_ prefix: String, _ reply: String) throws -> (FakeHop, FakeHop) {
+        let first = FakeHop.Rules(replies: [(prefix, reply)])
+        return (try FakeHop(first), try FakeHop())
+    }
+
     @Test(arguments: [
-        "", "h:0", "h:x", "a/b", "h 25 26", "h:25 26", "h connections 0", "h xclient",
+        ("EHLO", "close"), ("EHLO", "421 4.3.2 no\r\n"), ("EHLO", "nonsense\r\n"),
+        ("MAIL", "close"), ("MAIL", "421 4.3.2 no\r\n"), ("RCPT", "close"),
+        ("RCPT", "421 4.3.2 no\r\n"), ("DATA", "close"), ("DATA", "421 4.3.2 no\r\n"),
+        ("EHLO", ""), ("MAIL", ""), ("DATA", ""),
+    ])
+    func `a hop that fails before it wants the content is passed over`(
+        prefix: String,
+        reply: String
+    ) async throws {
+        let (first, second) = try self.twoHops(prefix, reply)
+        defer {
+            first.server.stop()
+            second.server.stop()
+        }
+        let route = "\(first.server.address),\(second.server.address)"
+        let session = try await self.session(route, "hop_timeout 1")
+        for count in 1...2 {
+            #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+            #expect(first.messages.isEmpty && second.messages.count == count)
+            // Then it rests.
+            #expect(first.server.connections == 1)
+        }
+        await session.stop()
+    }
+
+    @Test func `a hop that cannot be reached is passed over, and the order is as written`()
+        async throws
+    {
+        let hops = try (0..<2).map { _ in try FakeHop() }
+        defer { for hop in hops { hop.server.stop() } }
+        let route = "127.0.0.1:1,\(hops[1].server.address),\(hops[0].server.address)"
+        let session = try await self.session(route, "connect_timeout 1")
+        for _ in 0..<3 {
+            #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        }
+        #expect(hops[1].messages.count == 3 && hops[0].server.connections == 0)
+        await session.stop()
+    }
+
+    @Test(arguments: [
+        (".", "close", Verdict.denysoft), (".", "", .denysoft), (".", "nonsense\r\n", .denysoft),
+        (".", "421 4.3.2 no\r\n", .denysoft), (".", "451 4.3.0 no\r\n", .denysoft),
+        (".", "554 5.7.1 no\r\n", .deny), ("MAIL", "451 4.7.1 later\r\n", .denysoft),
+        ("MAIL", "550 5.7.1 no\r\n", .deny), ("RCPT", "450 4.2.0 later\r\n", .denysoft),
+        ("RCPT", "550 5.1.1 who\r\n", .deny), ("DATA", "554 5.7.1 no\r\n", .deny),
+    ])
+    func `after the dot, and after an answer, no other hop is tried`(
+        prefix: String,
+        reply: String,
+        verdict: Verdict
+    ) async throws {
+        let (first, second) = try self.twoHops(prefix, reply)
+        defer {
+            first.server.stop()
+            second.server.stop()
+        }
+        let route = "\(first.server.address),\(second.server.address)"
+        let session = try await self.session(route, "timeout 1 hop_timeout 1")
+        #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
+        #expect(first.messages.count == (prefix == "." ? 1 : 0))
+        #expect(second.server.connections == 0)
+        await session.stop()
+    }
+
+    @Test func `a hop that breaks off in the content gets no second one in its place`() async throws
+    {
+        let first = try TestServer { connection in
+            connection.write("220 hop\r\n")
+            while let line = connection.readLine() {
+                if line.hasPrefix("DATA") {
+                    connection.write("354 go\r\n")
+                    _ = connection.read(100_000)
+                    return
+                }
+                connection.write("250 ok\r\n")
+            }
+        }
+        let second = try FakeHop()
+        defer {
+            first.stop()
+            second.server.stop()
+        }
+        let session = try await self.session("\(first.address),\(second.server.address)")
+        let line = String(repeating: "x", count: 98) + "\r\n"
+        let message = "A: b\r\n\r\n" + String(repeating: line, count: 100_000)
+        let answer = try await session.message(message, at: .queue)
+        #expect(answer.verdict == .denysoft && answer.reply?.status == "4.4.2")
+        #expect(second.server.connections == 0)
+        // With the client's next try it goes to the other one.
+        #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        #expect(second.messages.count == 1)
+        await session.stop()
+    }
+
+    @Test func `hops that all rest are all tried`() async throws {
+        let closing = [try FakeHop(FakeHop.Rules(replies: [("EHLO", "close")]))]
+        let hops = closing + [try FakeHop(FakeHop.Rules(replies: [("EHLO", "close")]))]
+        defer { for hop in hops { hop.server.stop() } }
+        let route = hops.map { "\($0.server.address)" }.joined(separator: ",")
+        let session = try await self.session(route)
+        for count in 1...2 {
+            let answer = try await session.message(Self.message, at: .queue)
+            #expect(answer.verdict == .denysoft && answer.reply?.status == "4.4.2")
+            #expect(hops.map(\.server.connections) == [count, count])
+        }
+        await session.stop()
+    }
+
+    /// The recipients that a hop heard of.
+    private func recipients(_ hop: FakeHop) -> [String] {
+        hop.commands.filter { $0.hasPrefix("RCPT") }.map {
+            String($0.dropFirst(9).prefix { $0 != ">" })
+        }.sorted()
+    }
+
+    private func routed(
+        _ routes: [String: FakeHop],
+        byDefault hop: FakeHop
+    ) async throws
+        -> TestSession
+    {
+        let lines = routes.map { "\($0):\($1.server.address)" }
+        let session = try await self.session(
+            hop.server.address,
+            "routes smtproutes",
+            files: ["smtproutes": lines.joined(separator: "\n")]
+        )
+        for recipient in ["b@example.com", "c@sub.example.com", "d@example.com"] {
+            try await session.rcpt(to: recipient)
+        }
+        return session
+    }
+
+    @Test func `each recipient's message goes to the hop of its domain`() async throws {
+        let hops = try (0..<3).map { _ in try FakeHop() }
+        defer { for hop in hops { hop.server.stop() } }
+        let session = try await self.routed(
+            ["example.com": hops[0], ".example.com": hops[1]],
+            byDefault: hops[2]
+        )
+        #expect(try await session.message(Self.message, at: .queue).reply?.code == 250)
+        #expect(self.recipients(hops[0]) == ["b@example.com", "d@example.com"])
+        #expect(self.recipients(hops[1]) == ["c@sub.example.com"])
+        #expect(self.recipients(hops[2]) == ["alice@example.org"])
+        #expect(hops.map(\.messages.count) == [1, 1, 1])
+        await session.stop()
+    }
+
+    @Test(arguments: [
+        ("RCPT", "550 5.1.1 who\r\n", Verdict.deny), ("MAIL", "451 4.3.0 later\r\n", .denysoft),
+        ("EHLO", "close", .denysoft), ("DATA", "451 4.3.0 later\r\n", .denysoft),
+    ])
+    func `if one hop refuses before the content, no hop gets it`(
+        prefix: String,
+        reply: String,
+        verdict: Verdict
+    ) async throws {
+        // Each place once, for the order in which hops are asked.
+        for place in 0..<3 {
+            let hops = try (0..<3).map {
+                try FakeHop(FakeHop.Rules(replies: $0 == place ? [(prefix, reply)] : []))
+            }
+            defer { for hop in hops { hop.server.stop() } }
+            let session = try await self.routed(
+                ["example.com": hops[0], ".example.com": hops[1]],
+                byDefault: hops[2]
+            )
+            #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
+            #expect(hops.allSatisfy { $0.messages.allSatisfy { !$0.contains(0x2E) } })
+            await session.stop()
+        }
+    }
+
+    @Test func `after the content one refusal is the answer for all`() async throws {
+        for (reply, verdict) in [
+            ("554 5.7.1 no\r\n", Verdict.deny), ("451 4.3.0 later\r\n", .denysoft),
+            ("close", .denysoft),
+        ] {
+            let hops = try (0..<3).map {
+                try FakeHop(FakeHop.Rules(replies: $0 == 1 ? [(".", reply)] : []))
+            }
+            defer { for hop in hops { hop.server.stop() } }
+            let session = try await self.routed(
+                ["example.com": hops[0], ".example.com": hops[1]],
+                byDefault: hops[2]
+            )
+            #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
+            await session.stop()
+        }
+    }
+
+    @Test(arguments: [
+        "", "h:0", "h:x", "a/b", "h 25 26", "h:25 26", "h connections 0", "h xclient", "a,", "a,,b",
+        "a:1,b:2 25", "h rest -1", "h hop_timeout 0", "h routes",
     ])
     func `a wrong argument is an error at start`(arguments: String) async {
         await #expect(throws: (any Error).self) { _ = try await self.session(arguments) }
@@ -467,11 +668,10 @@ private struct AcceptAnyone: RcptHook {
         try folder.write(Array("body\r\n".utf8), "spool")
         var limits = SMTPConnectionPool.Limits()
         limits.connections = 3
-        let next = SMTPNextHop(
+        let route = [hop.server.address]
+        let next = NextHops(
             loop: MultiThreadedEventLoopGroup.singleton.any(),
-            address: hop.server.address,
-            limits: limits,
-            tls: .none,
+            settings: NextHops.Settings(limits: limits),
             machine: SMTPClientMachine(name: "mx.example", deliversPartially: false),
             logger: Logger(label: "test")
         )
@@ -490,13 +690,14 @@ private struct AcceptAnyone: RcptHook {
                         isSMTPUTF8: false
                     )
                     let deadline = NIODeadline.now() + .seconds(20)
-                    guard
-                        case .attempted(.accepted) = try? await next.deliver(
-                            envelope,
-                            message,
-                            until: deadline
-                        )
-                    else { return false }
+                    let report = try? await next.deliver(
+                        [NextHops.Group(route: route, envelope: envelope)],
+                        message,
+                        until: deadline
+                    )
+                    guard let report, report.failure == nil, report.taken.count == 1 else {
+                        return false
+                    }
                     return true
                 }
             }
@@ -515,11 +716,10 @@ private struct AcceptAnyone: RcptHook {
         defer { silent.stop() }
         var limits = SMTPConnectionPool.Limits()
         limits.connections = 1
-        let next = SMTPNextHop(
+        let route = [silent.address]
+        let next = NextHops(
             loop: MultiThreadedEventLoopGroup.singleton.any(),
-            address: silent.address,
-            limits: limits,
-            tls: .none,
+            settings: NextHops.Settings(limits: limits),
             machine: SMTPClientMachine(name: "mx.example", deliversPartially: false),
             logger: Logger(label: "test")
         )
@@ -537,13 +737,11 @@ private struct AcceptAnyone: RcptHook {
         let codes = await withTaskGroup(of: SMTPForwardError.Code?.self) { group in
             for _ in 0..<2 {
                 group.addTask {
-                    do {
-                        let deadline = NIODeadline.now() + .milliseconds(300)
-                        _ = try await next.deliver(envelope, message, until: deadline)
-                        return nil
-                    } catch {
-                        return (error as? SMTPForwardError)?.code
-                    }
+                    let deadline = NIODeadline.now() + .milliseconds(300)
+                    let group = NextHops.Group(route: route, envelope: envelope)
+                    let report = try? await next.deliver([group], message, until: deadline)
+                    guard case .error(let error)? = report?.failure?.reason else { return nil }
+                    return error.code
                 }
             }
             return await group.reduce(into: []) { $0.append($1) }

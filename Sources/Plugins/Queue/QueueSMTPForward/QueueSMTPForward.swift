@@ -1,4 +1,3 @@
-import NIOCore
 package import PolicyKit
 
 /// Hands messages on to another mail server by SMTP, and answers what it answered.
@@ -7,64 +6,17 @@ package import PolicyKit
 package struct QueueSMTPForward: QueueHook {
     package static let name = "queue/smtp-forward"
 
-    /// What is left of the event's own time for the answer to travel.
-    static let margin: Duration = .milliseconds(500)
-
-    private let hop: SMTPNextHop
-    private let time: Duration
-    private let place: String
+    private let queue: NextHopQueue
 
     package init(configuration: PluginConfiguration) throws {
-        let (host, port) = try configuration.requiredPositional("host", as: .host)
-        let separatePort = configuration.positional("port", ifFits: .integer(in: 1...65_535))
-        if port != nil, separatePort != nil {
+        let hosts = try configuration.requiredPositional("host", as: .hosts)
+        let port = configuration.positional("port", ifFits: .integer(in: 1...65_535))
+        if port != nil, hosts.allSatisfy({ $0.port != nil }) {
             configuration.record("the port is given twice")
         }
-        self.time = configuration.argument(
-            "timeout",
-            as: .duration(in: .seconds(1)...(.seconds(600))),
-            default: .seconds(60)
-        )
-        let limits = SMTPConnectionPool.Limits(
-            connections: configuration.argument(
-                "connections",
-                as: .integer(in: 1...1000),
-                default: 20
-            ),
-            idleTime: TimeAmount(
-                configuration.argument(
-                    "idle_timeout",
-                    as: .duration(in: .zero...(.seconds(3600))),
-                    default: .seconds(30)
-                )
-            ),
-            connectTime: TimeAmount(
-                configuration.argument(
-                    "connect_timeout",
-                    as: .duration(in: .seconds(1)...(.seconds(60))),
-                    default: .seconds(10)
-                )
-            )
-        )
-        let deliversPartially = configuration.argument(
-            "partial",
-            as: .choice(["refuse": false, "deliver": true]),
-            default: false
-        )
-        let tls = NextHopTLS(configuration)
-        let address = ServerAddress.tcp(host: host, port: port ?? separatePort ?? 25)
-        self.place = "\(address)"
-        self.hop = SMTPNextHop(
-            loop: configuration.shared.eventLoop,
-            address: address,
-            limits: limits,
-            tls: tls,
-            machine: SMTPClientMachine(
-                name: configuration.shared.hostname,
-                deliversPartially: deliversPartially,
-                login: SMTPLogin(configuration, tls.level)
-            ),
-            logger: configuration.logger
+        self.queue = try NextHopQueue(
+            configuration,
+            route: hosts.map { .tcp(host: $0.host, port: $0.port ?? port ?? 25) }
         )
     }
 
@@ -72,54 +24,15 @@ package struct QueueSMTPForward: QueueHook {
         Subscription([.wholeMessage, .recipients])
     }
 
-    package func stop() async {
-        do {
-            try await self.hop.stop()
-        } catch {
-            // The loop is gone, and the connections with it.
-        }
-    }
+    package func stop() async { await self.queue.stop() }
 
     package func queue(_ event: QueueEvent) async throws -> Answer {
         let message = try event.message
-        let envelope = try Self.envelope(event, size: message.size)
-        guard !envelope.recipients.isEmpty else {
-            return .deny("No recipients to deliver to", code: 554, status: "5.5.1")
-        }
-        let time = min(self.time, event.remainingTime - Self.margin)
-        let deadline = NIODeadline.now() + TimeAmount(max(time, .milliseconds(1)))
-        do {
-            let delivery = try await self.hop.deliver(envelope, message, until: deadline)
-            self.log(delivery, event)
-            return NextHopAnswer.answer(delivery, queueID: event.queueID)
-        } catch let error as SMTPForwardError {
-            event.error("\(self.place): \(error)")
-            return NextHopAnswer.answer(error)
-        }
-    }
-
-    private func log(_ delivery: SMTPDelivery, _ event: QueueEvent) {
-        switch delivery {
-        case .attempted(.accepted(let reply, let refused, _)):
-            let text = String(decoding: reply.lines.first ?? [], as: UTF8.self)
-            event.info("\(self.place): \(reply.code) \(text)")
-            for refusal in refused {
-                let recipient = String(decoding: refusal.recipient, as: UTF8.self)
-                event.logger.warning(
-                    "delivered without a recipient that the next hop refused",
-                    metadata: ["recipient": "\(recipient)", "code": "\(refusal.reply.code)"]
-                )
-            }
-
-        case .attempted(.refused(let reply)):
-            event.info("fail, \(self.place): \(reply.code)")
-
-        case .attempted(.recipientsRefused(let refusals)):
-            event.info("fail, \(self.place) refused \(refusals.count) recipients")
-
-        case .impossible(let obstacle):
-            event.info("fail, \(self.place) lacks what the \(obstacle) needs")
-        }
+        return try await self.queue.deliver(
+            Self.envelope(event, size: message.size),
+            message,
+            event
+        )
     }
 
     private static func envelope(_ event: QueueEvent, size: Int64) throws -> SMTPEnvelope {
@@ -176,10 +89,14 @@ package struct QueueSMTPForward: QueueHook {
     }
 }
 
-extension ArgumentType<(String, Int?)> {
-    fileprivate static var host: Self {
-        Self("a host name or an address, with a port if need be") { word in
-            ServerAddress.hostAndPort(word)
+extension ArgumentType<[(host: String, port: Int?)]> {
+    fileprivate static var hosts: Self {
+        Self("host names or addresses, with commas between them, each with a port if need be") {
+            word in
+            let hosts = word.split(separator: ",", omittingEmptySubsequences: false)
+                .map { ServerAddress.hostAndPort(String($0)) }
+            let known = hosts.compactMap { $0 }
+            return known.count == hosts.count ? known : nil
         }
     }
 }

@@ -9,12 +9,15 @@ enum NextHopAnswer {
     /// The most lines passed on.
     private static let maximumLines = 10
 
-    static func answer(_ delivery: SMTPDelivery, queueID: String) -> Answer {
-        switch delivery {
-        case .impossible(let obstacle): self.answer(obstacle)
-        case .attempted(.accepted): .ok("queued as \(queueID)", code: 250, status: "2.0.0")
-        case .attempted(.refused(let reply)): self.refusal(reply, prefix: "")
-        case .attempted(.recipientsRefused(let refusals)): self.refusal(of: refusals)
+    static func answer(_ report: NextHopReport, queueID: String) -> Answer {
+        switch report.failure?.reason {
+        case nil: .ok("queued as \(queueID)", code: 250, status: "2.0.0")
+        case .error(let error): self.answer(error)
+        case .refusal(.impossible(let obstacle)): self.answer(obstacle)
+        case .refusal(.attempted(.refused(let reply))): self.refusal(reply, prefix: "")
+        case .refusal(.attempted(.recipientsRefused(let refusals))): self.refusal(of: refusals)
+        // An acceptance is no failure.
+        case .refusal(.attempted(.accepted)): .denysoft
         }
     }
 
@@ -35,7 +38,7 @@ enum NextHopAnswer {
         }
     }
 
-    static func answer(_ error: SMTPForwardError) -> Answer {
+    private static func answer(_ error: SMTPForwardError) -> Answer {
         switch error.code {
         case .unreachable, .busy:
             .denysoft("The next mail server cannot be reached", code: 451, status: "4.4.1")

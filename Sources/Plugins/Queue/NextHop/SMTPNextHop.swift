@@ -2,10 +2,17 @@ import Logging
 import NIOCore
 import PolicyKit
 
-/// Takes a message to the next hop, on a connection that is kept.
+/// One next hop, and the connections to it that are kept.
 struct SMTPNextHop: Sendable {
+    /// How an attempt to hand a message over begins.
+    enum Opening: Sendable {
+        case ready(NextHopTransaction)
+        /// The hop refused, or cannot take such a message.
+        case ended(SMTPDelivery)
+    }
+
     private let loop: any EventLoop
-    private let deliversPartially: Bool
+    private let address: ServerAddress
     private let pool: NIOLoopBoundBox<SMTPConnectionPool>
 
     init(
@@ -17,7 +24,7 @@ struct SMTPNextHop: Sendable {
         logger: Logger
     ) {
         self.loop = loop
-        self.deliversPartially = machine.deliversPartially
+        self.address = address
         self.pool = NIOLoopBoundBox.makeBoxSendingValue(
             SMTPConnectionPool(
                 loop: loop,
@@ -36,80 +43,52 @@ struct SMTPNextHop: Sendable {
         try await self.loop.submit { self.pool.value.stop() }.get()
     }
 
-    /// Delivers, or says why not.
-    ///
-    /// Where the hop takes fewer recipients in one transaction than there are, the message is sent
-    /// again for the recipients that are left, until the hop has it for all. If the hop then refuses
-    /// some, the recipients before them have the message already.
-    ///
-    /// - Throws: ``SMTPForwardError``, or what the spool file's reading threw.
-    func deliver(
-        _ envelope: SMTPEnvelope,
-        _ message: Message,
-        until deadline: NIODeadline
-    ) async throws -> SMTPDelivery {
-        var envelope = envelope
-        var refused: [NextHopRefusal] = []
-        var taken: SMTPServerReply?
-        while true {
-            let delivery = try await self.transact(envelope, message, until: deadline)
-            guard case .attempted(let outcome) = delivery else { return delivery }
-            switch (outcome, taken) {
-            // Each transaction is for fewer recipients than the one before.
-            case (.accepted(let reply, let others, let left), _):
-                refused += others
-                guard !left.isEmpty else { return .attempted(.accepted(reply, refused: refused)) }
-                envelope.recipients = left
-                taken = reply
-
-            case (.recipientsRefused(let others), let reply?)
-            where self.deliversPartially && others.allSatisfy({ $0.reply.replyClass == 5 }):
-                return .attempted(.accepted(reply, refused: refused + others))
-
-            case (.refused, _), (.recipientsRefused, _):
-                return delivery
-            }
-        }
-    }
-
-    /// One transaction.
+    /// Gets a transaction as far as the content.
     ///
     /// A connection that was kept may be dead without our knowing. If it proves so before the hop
-    /// has accepted `MAIL`, the message goes to a new one; later never, so nothing is sent twice.
-    private func transact(
+    /// has accepted `MAIL`, a new one is tried.
+    ///
+    /// - Throws: ``SMTPForwardError``, or what the spool file's reading threw. The hop has nothing then.
+    func open(
         _ envelope: SMTPEnvelope,
         _ message: Message,
         until deadline: NIODeadline
-    ) async throws -> SMTPDelivery {
+    ) async throws -> Opening {
         let first = try await self.lease(isNew: false, until: deadline)
         guard first.isUsed else {
-            return try await self.deliver(envelope, message, on: first, deadline)
+            return try await self.open(envelope, message, on: first, deadline)
         }
         do {
-            let delivery = try await self.deliver(envelope, message, on: first, deadline)
-            guard delivery.isClosing, try await !self.wasMailAccepted(first) else {
-                return delivery
-            }
+            let opening = try await self.open(envelope, message, on: first, deadline)
+            guard case .ended(let delivery) = opening, delivery.isClosing,
+                try await !self.wasMailAccepted(first)
+            else { return opening }
         } catch let error as SMTPForwardError where error.code == .closed {
             guard try await !self.wasMailAccepted(first) else { throw error }
         }
         let second = try await self.lease(isNew: true, until: deadline)
-        return try await self.deliver(envelope, message, on: second, deadline)
+        return try await self.open(envelope, message, on: second, deadline)
     }
 
-    private func deliver(
+    private func open(
         _ envelope: SMTPEnvelope,
         _ message: Message,
         on lease: SMTPConnectionPool.Lease,
         _ deadline: NIODeadline
-    ) async throws -> SMTPDelivery {
+    ) async throws -> Opening {
         try await withTaskCancellationHandler {
             do {
                 if let obstacle = try await self.obstacle(envelope, message, lease.capabilities) {
                     try await self.giveBack(lease)
-                    return .impossible(obstacle)
+                    return .ended(.impossible(obstacle))
                 }
-                return .attempted(try await self.transact(envelope, message, lease, deadline))
+                let begun = try await self.loop.flatSubmit {
+                    lease.handler.value.begin(envelope, until: deadline)
+                }.get()
+                switch begun {
+                case .content: return .ready(NextHopTransaction(self.address, lease, self.loop))
+                case .outcome(let outcome): return .ended(.attempted(outcome))
+                }
             } catch {
                 lease.channel.close(promise: nil)
                 throw error
@@ -117,46 +96,6 @@ struct SMTPNextHop: Sendable {
         } onCancel: {
             lease.channel.close(promise: nil)
         }
-    }
-
-    private func transact(
-        _ envelope: SMTPEnvelope,
-        _ message: Message,
-        _ lease: SMTPConnectionPool.Lease,
-        _ deadline: NIODeadline
-    ) async throws -> NextHopOutcome {
-        let begun = try await self.loop.flatSubmit {
-            lease.handler.value.begin(envelope, until: deadline)
-        }.get()
-        if case .outcome(let outcome) = begun { return outcome }
-        var stuffer = DotStuffer()
-        var piece: [UInt8] = []
-        try stuffer.append(message.header.span, to: &piece)
-        for try await chunk in message.body {
-            if piece.count >= MessageBody.chunkOctets {
-                do {
-                    try await lease.channel.writeAndFlush(ByteBuffer(bytes: piece)).get()
-                } catch {
-                    return try await self.end(lease, [])  // says why
-                }
-                piece.removeAll(keepingCapacity: true)
-            }
-            guard lease.channel.isActive else { return try await self.end(lease, []) }
-            try stuffer.append(chunk.span, to: &piece)
-        }
-        try stuffer.finish(&piece)
-        return try await self.end(lease, piece)
-    }
-
-    private func end(
-        _ lease: SMTPConnectionPool.Lease,
-        _ lastPiece: [UInt8]
-    ) async throws -> NextHopOutcome {
-        let step = try await self.loop.flatSubmit { lease.handler.value.end(lastPiece) }.get()
-        guard case .outcome(let outcome) = step else {
-            throw SMTPForwardError(.malformed, "354 to the dot")
-        }
-        return outcome
     }
 
     /// What the message needs and the hop does not offer.

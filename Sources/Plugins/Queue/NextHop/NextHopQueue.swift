@@ -1,0 +1,145 @@
+import NIOCore
+import PolicyKit
+
+/// What the plugins that hand messages on have in common: their arguments, and how one message goes.
+struct NextHopQueue: Sendable {
+    /// What is left of the event's own time for the answer to travel.
+    private static let margin: Duration = .milliseconds(500)
+
+    private let hops: NextHops
+    private let route: [ServerAddress]
+    private let routes: ControlFile<SMTPRoutes>?
+    private let time: Duration
+
+    /// Reads the named arguments.
+    ///
+    /// - Parameters:
+    ///   - configuration: The plugin's line.
+    ///   - route: The next hops where `routes` says no others, in the order in which they are tried.
+    /// - Throws: What is wrong in the file of `routes`.
+    init(_ configuration: PluginConfiguration, route: [ServerAddress]) throws {
+        self.route = route
+        self.routes = try configuration.argument("routes", as: .text).map {
+            try configuration.controlFile($0, parse: SMTPRoutes.init)
+        }
+        self.time = configuration.argument(
+            "timeout",
+            as: .duration(in: .seconds(1)...(.seconds(600))),
+            default: .seconds(60)
+        )
+        let deliversPartially = configuration.argument(
+            "partial",
+            as: .choice(["refuse": false, "deliver": true]),
+            default: false
+        )
+        let settings = NextHops.Settings(configuration)
+        self.hops = NextHops(
+            loop: configuration.shared.eventLoop,
+            settings: settings,
+            machine: SMTPClientMachine(
+                name: configuration.shared.hostname,
+                deliversPartially: deliversPartially,
+                login: SMTPLogin(configuration, settings.tls.level)
+            ),
+            logger: configuration.logger
+        )
+    }
+
+    func stop() async {
+        do {
+            try await self.hops.stop()
+        } catch {
+            // The loop is gone, and the connections with it.
+        }
+    }
+
+    /// Hands a message on, and says what the client is told.
+    func deliver(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        _ event: QueueHook.QueueEvent
+    ) async throws -> Answer {
+        guard !envelope.recipients.isEmpty else {
+            return .deny("No recipients to deliver to", code: 554, status: "5.5.1")
+        }
+        let time = min(self.time, event.remainingTime - Self.margin)
+        let deadline = NIODeadline.now() + TimeAmount(max(time, .milliseconds(1)))
+        let groups = self.groups(envelope, event)
+        let report = try await self.hops.deliver(groups, message, until: deadline)
+        Self.log(report, event)
+        return NextHopAnswer.answer(report, queueID: event.queueID)
+    }
+
+    /// The recipients by where they go.
+    private func groups(
+        _ envelope: SMTPEnvelope,
+        _ event: QueueHook.QueueEvent
+    ) -> [NextHops.Group] {
+        guard let routes = self.routes.map({ event.value(of: $0) }) else {
+            return [NextHops.Group(route: self.route, envelope: envelope)]
+        }
+        let byRoute = Dictionary(grouping: event.recipients) { recipient in
+            routes.route(recipient.domain.octets) ?? self.route
+        }
+        return byRoute.map { route, recipients in
+            var part = envelope
+            part.recipients = recipients.map(\.address.octets)
+            return NextHops.Group(route: route, envelope: part)
+        }
+    }
+
+    private static func log(_ report: NextHopReport, _ event: QueueHook.QueueEvent) {
+        for (address, error) in report.passedOver {
+            event.logger.warning(
+                "a next hop failed; trying another one",
+                metadata: ["hop": "\(address)", "error": "\(error)"]
+            )
+        }
+        for (address, reply) in report.taken {
+            let text = String(decoding: reply.lines.first ?? [], as: UTF8.self)
+            event.info("\(address): \(reply.code) \(text)")
+        }
+        for refusal in report.refused {
+            let recipient = String(decoding: refusal.recipient, as: UTF8.self)
+            event.logger.warning(
+                "delivered without a recipient that the next hop refused",
+                metadata: ["recipient": "\(recipient)", "code": "\(refusal.reply.code)"]
+            )
+        }
+        guard let (address, reason) = report.failure else { return }
+        switch reason {
+        case .error(let error): event.error("\(address): \(error)")
+        case .refusal(.impossible(let obstacle)):
+            event.info("fail, \(address) lacks what the \(obstacle) needs")
+        case .refusal(.attempted(.recipientsRefused(let refusals))):
+            event.info("fail, \(address) refused \(refusals.count) recipients")
+        case .refusal(.attempted(.refused(let reply))),
+            .refusal(.attempted(.accepted(let reply, _, _))):
+            event.info("fail, \(address): \(reply.code)")
+        }
+    }
+}
+
+extension NextHops.Settings {
+    /// Reads the arguments for connections.
+    fileprivate init(_ configuration: PluginConfiguration) {
+        func time(_ name: String, _ default: Duration, _ range: ClosedRange<Duration>) -> TimeAmount
+        {
+            TimeAmount(configuration.argument(name, as: .duration(in: range), default: `default`))
+        }
+        self.limits.connections = configuration.argument(
+            "connections",
+            as: .integer(in: 1...1000),
+            default: self.limits.connections
+        )
+        self.limits.idleTime = time("idle_timeout", .seconds(30), .zero...(.seconds(3600)))
+        self.limits.connectTime = time(
+            "connect_timeout",
+            .seconds(10),
+            .seconds(1)...(.seconds(60))
+        )
+        self.hopTime = time("hop_timeout", .seconds(20), .seconds(1)...(.seconds(300)))
+        self.restTime = time("rest", .seconds(60), .zero...(.seconds(3600)))
+        self.tls = NextHopTLS(configuration)
+    }
+}
