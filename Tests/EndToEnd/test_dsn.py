@@ -9,6 +9,7 @@ import pytest
 
 from harness.gatepost import Gatepost
 from harness.hop import RecordingHop
+from harness.scripted_hop import ScriptedHop
 from harness.wire import accepting
 from test_tls import MESSAGE, Installation, context
 
@@ -98,3 +99,31 @@ def test_requiretls_is_offered_under_tls_alone_and_never_sent_in_clear_text(
         client.sendmail("bob@example.net", ["alice@example.com"], MESSAGE)
     assert len(hop.messages) == 1
     hop.close()
+
+
+@pytest.mark.parametrize(
+    ("level", "keywords", "is_passed_on"),
+    [("verify", ["REQUIRETLS"], True), ("verify", [], False), ("encrypt", ["REQUIRETLS"], False)],
+)
+def test_requiretls_goes_to_a_verified_hop_that_offers_it(
+    gatepost: Gatepost, level: str, keywords: list[str], is_passed_on: bool
+) -> None:
+    installation = Installation(gatepost)
+    gatepost.listener["extensions"] = ["PIPELINING", "REQUIRETLS"]
+    trusted = f"tls_ca_file {installation.first.chain} tls_name mx1.example.com"
+    with ScriptedHop(installation.first, keywords=["PIPELINING", *keywords]) as hop:
+        gatepost.plugins("rcpt_ok", f"queue/smtp-forward {hop.address} tls {level} {trusted}")
+        installation.run()
+        with smtplib.SMTP("127.0.0.1", gatepost.port, timeout=20) as client:
+            client.starttls(context=context())
+            client.ehlo()
+            client.docmd("MAIL", "FROM:<bob@example.net> REQUIRETLS")
+            client.docmd("RCPT", "TO:<alice@example.com>")
+            code, text = client.data(MESSAGE)
+        mails = [line for _, line in hop.commands if line.startswith(b"MAIL")]
+        if is_passed_on:
+            assert code == 250
+            assert mails == [b"MAIL FROM:<bob@example.net> REQUIRETLS"]
+        else:
+            assert code == 550 and text.startswith(b"5.7.30")
+            assert not mails

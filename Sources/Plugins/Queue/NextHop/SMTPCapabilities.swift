@@ -4,6 +4,7 @@ struct SMTPCapabilities: Sendable, Equatable {
     var has8BitMIME = false
     var hasSMTPUTF8 = false
     var hasSTARTTLS = false
+    var hasREQUIRETLS = false
     /// The mechanisms of AUTH, in upper case.
     var mechanisms: Set<String> = []
     /// The hop knows `RET=`, `ENVID=`, `NOTIFY=` and `ORCPT=` (RFC 3461).
@@ -24,6 +25,7 @@ struct SMTPCapabilities: Sendable, Equatable {
             case "8BITMIME": self.has8BitMIME = true
             case "SMTPUTF8": self.hasSMTPUTF8 = true
             case "AUTH": self.mechanisms.formUnion(words.dropFirst().map { $0.uppercased() })
+            case "REQUIRETLS": self.hasREQUIRETLS = true
             case "STARTTLS": self.hasSTARTTLS = true
             case "DSN": self.hasDSN = true
             case "SIZE":
@@ -61,6 +63,7 @@ struct SMTPEnvelope: Sendable, Equatable {
         if capabilities.hasSize { mail += " SIZE=\(self.size)".utf8 }
         if self.is8BitMIME, capabilities.has8BitMIME { mail += " BODY=8BITMIME".utf8 }
         if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
+        if self.requiresTLS, capabilities.hasREQUIRETLS { mail += " REQUIRETLS".utf8 }
         if capabilities.hasDSN { mail += self.notification }
         let recipients = self.recipients.map { recipient in
             let notification =

@@ -36,6 +36,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
 
     var isIdle: Bool { self.machine.isIdle && self.channel?.isActive == true }
     var capabilities: SMTPCapabilities { self.machine.capabilities }
+    var isEncrypted: Bool { self.machine.isEncrypted }
     var wasMailAccepted: Bool { self.machine.wasMailAccepted }
 
     /// Whether sending the rest of the content would be in vain.

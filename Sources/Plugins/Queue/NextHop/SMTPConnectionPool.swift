@@ -25,6 +25,8 @@ final class SMTPConnectionPool {
         let handler: NIOLoopBound<SMTPClientHandler>
         let channel: any Channel
         let capabilities: SMTPCapabilities
+        /// It is encrypted, and the hop's certificate is one that we trust.
+        let isVerified: Bool
         /// It was used before, so the hop may have closed it without our knowing yet.
         let isUsed: Bool
     }
@@ -116,6 +118,7 @@ final class SMTPConnectionPool {
             handler: NIOLoopBound(handler, eventLoop: self.loop),
             channel: channel,
             capabilities: handler.capabilities,
+            isVerified: handler.isEncrypted && self.tls.level == .verify,
             isUsed: isUsed
         )
     }

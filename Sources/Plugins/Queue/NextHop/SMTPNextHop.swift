@@ -78,7 +78,7 @@ struct SMTPNextHop: Sendable {
     ) async throws -> Opening {
         try await withTaskCancellationHandler {
             do {
-                if let obstacle = try await self.obstacle(envelope, message, lease.capabilities) {
+                if let obstacle = try await self.obstacle(envelope, message, lease) {
                     try await self.giveBack(lease)
                     return .ended(.impossible(obstacle))
                 }
@@ -102,10 +102,13 @@ struct SMTPNextHop: Sendable {
     private func obstacle(
         _ envelope: SMTPEnvelope,
         _ message: Message,
-        _ capabilities: SMTPCapabilities
+        _ lease: SMTPConnectionPool.Lease
     ) async throws -> SMTPObstacle? {
-        // Passing REQUIRETLS on needs a verified hop that offers it (RFC 8689 §4.2.1): not done yet.
-        guard !envelope.requiresTLS else { return .encryption }
+        let capabilities = lease.capabilities
+        // RFC 8689 §4.2.1
+        guard !envelope.requiresTLS || lease.isVerified && capabilities.hasREQUIRETLS else {
+            return .encryption
+        }
         // It could be sent by BDAT alone, which this client does not speak.
         guard !envelope.isBinaryMIME else { return .binary }
         if let maximum = capabilities.maximumSize, envelope.size > maximum { return .size }
