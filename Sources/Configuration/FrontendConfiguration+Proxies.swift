@@ -1,6 +1,8 @@
 extension FrontendConfiguration {
-    /// The keys of a listener behind a proxy.
+    /// The keys of a listener behind a proxy, or behind another mail server.
     static func readProxies(_ reader: TOMLReader, of listener: inout Listener) {
+        listener.xclientNetworks = Self.networks(reader, "xclient_networks")
+        listener.xforwardNetworks = Self.networks(reader, "xforward_networks")
         listener.proxyProtocol = reader.bool("proxy_protocol", default: false)
         listener.proxyNetworks = Self.networks(reader, "proxy_networks")
         listener.proxyTimeoutMS = reader.integer(

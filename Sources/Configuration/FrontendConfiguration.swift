@@ -196,6 +196,10 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var proxyNetworks: [IPNetwork] = []
         /// `proxy_timeout_ms`: how long a proxy may take for its header.
         package var proxyTimeoutMS: Int64 = 5_000
+        /// `xclient_networks`: from where XCLIENT is taken.
+        package var xclientNetworks: [IPNetwork] = []
+        /// `xforward_networks`: from where XFORWARD is taken.
+        package var xforwardNetworks: [IPNetwork] = []
         /// `backlog` of the listening socket.
         package var backlog = 1_024
 

@@ -307,8 +307,8 @@ final class FrontendServer {
     /// - Returns: Why it is refused; then it is not counted.
     func connectionOpened(from client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
         guard !self.memory.isUsedUp else { return self.refused(client, .memoryUsedUp) }
-        let counted =
-            client.listener.configuration.proxyProtocol ? nil : CountedClient(client.clientAddress)
+        let address = client.clientAddress
+        let counted = client.listener.isProxied(address) ? nil : CountedClient(address)
         if let refusal = self.limits.sessionOpened(from: counted, now: self.nowMS) {
             return self.refused(client, refusal)
         }
@@ -316,7 +316,8 @@ final class FrontendServer {
         return nil
     }
 
-    /// A proxy named its client: counts the session for that client's address and network.
+    /// A proxy named its client: counts the session for that client's address and network, and no longer
+    /// for those of the client that it named before.
     ///
     /// `isProxyItself`: the proxy speaks for itself, as for a health check, which may come every second.
     ///
@@ -326,6 +327,11 @@ final class FrontendServer {
         isProxyItself: Bool
     ) -> ConnectionLimits.Refusal? {
         let counted = CountedClient(client.clientAddress)
+        if let before = client.counted {
+            guard before != counted else { return nil }
+            self.limits.clientForgotten(before)
+            client.counted = nil
+        }
         if let refusal = self.limits.clientNamed(counted, isNew: !isProxyItself, now: self.nowMS) {
             return self.refused(client, refusal)
         }

@@ -19,6 +19,8 @@ import Testing
             proxy_protocol = true
             proxy_networks = ["192.0.2.7", "2001:db8:1::/64"]
             proxy_timeout_ms = 100
+            xclient_networks = ["192.0.2.8"]
+            xforward_networks = ["192.0.2.9", "::1"]
             """
         )
         let listener = try #require(
@@ -29,6 +31,8 @@ import Testing
             listener.proxyNetworks.map(\.description) == ["192.0.2.7/32", "2001:db8:1::/64"]
         )
         #expect(listener.proxyTimeoutMS == 100)
+        #expect(listener.xclientNetworks.map(\.description) == ["192.0.2.8/32"])
+        #expect(listener.xforwardNetworks.map(\.description) == ["192.0.2.9/32", "::1/128"])
     }
 
     @Test func `no proxy is the default`() {
@@ -38,6 +42,7 @@ import Testing
         )
         #expect(!listener.proxyProtocol && listener.proxyNetworks.isEmpty)
         #expect(listener.proxyTimeoutMS == 5_000)
+        #expect(listener.xclientNetworks.isEmpty && listener.xforwardNetworks.isEmpty)
     }
 
     @Test(arguments: [
@@ -52,6 +57,8 @@ import Testing
             "proxy_protocol = true\nproxy_networks = [\"::1\"]\nproxy_timeout_ms = 99\n",
             ["99"]
         ),
+        ("xclient_networks = [\"a\"]\n", ["\"a\" is not an address or a network"]),
+        ("xforward_networks = [\"b/8\"]\n", ["\"b/8\" is not an address or a network"]),
     ])
     func `what cannot be is an error`(keys: String, expected: [String]) {
         let problems = self.problems(keys)

@@ -116,6 +116,32 @@ import Testing
         #expect(connection.handler.counted == CountedClient(IPAddress(parsing: "203.0.113.9")))
     }
 
+    @Test func `a proxy that is trusted with XCLIENT counts for its client alone`() throws {
+        let connection = try EmbeddedFrontend { configuration, listener in
+            configuration.limits.maximumSessionsPerIP = 1
+            listener.xclientNetworks = IPNetwork(parsing: "192.0.2.1").map { [$0] } ?? []
+        }
+        try connection.connect()
+        try connection.send("EHLO p\r\nXCLIENT ADDR=203.0.113.9 PORT=4711 LOGIN=jo\r\n")
+        _ = try connection.replies()
+        var facts = connection.handler.policy.facts
+        #expect(facts.client == Peer(ip: "203.0.113.9", port: 4711))
+        #expect(facts.proxy == Peer(ip: "192.0.2.1", port: 1))
+        #expect(facts.login?.mechanism == "XCLIENT")
+        #expect(connection.handler.counted == CountedClient(IPAddress(parsing: "203.0.113.9")))
+        try connection.send("XCLIENT NAME=a.example\r\nXCLIENT DESTADDR=198.51.100.1\r\n")
+        #expect(try connection.replies().codes == ["220", "220"])
+        facts = connection.handler.policy.facts
+        #expect(facts.client == Peer(ip: "203.0.113.9", port: 4711))
+        #expect(facts.clientName == "a.example" && facts.login == nil)
+        #expect(facts.server.ip == "198.51.100.1")
+        try connection.send("XCLIENT ADDR=203.0.113.10\r\nXCLIENT ADDR=010.0.0.1\r\n")
+        #expect(try connection.replies().codes == ["220", "501"])
+        facts = connection.handler.policy.facts
+        #expect(facts.client == Peer(ip: "203.0.113.10", port: 0) && facts.clientName == nil)
+        #expect(connection.handler.counted == CountedClient(IPAddress(parsing: "203.0.113.10")))
+    }
+
     @Test func `octets behind a header are early while the banner is held back`() throws {
         let connection = try Self.behindProxy { $0.greetingDelayMS = 50 }
         try connection.send("PROXY TCP4 203.0.113.9 198.51.100.2 4711 25\r\nHELO c\r\n")

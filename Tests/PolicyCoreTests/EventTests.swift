@@ -107,6 +107,56 @@ import Testing
         #expect(try self.event(play)["session"]?["client"]?["ip"] == .string(client.ip))
     }
 
+    @Test func `a proxy may tell the client's name and its login`() throws {
+        let pools = PlayedPools()
+        pools.register(asked: [.connect])
+        let play = pools.session(Self.smtp)
+        play.clientReplaced(
+            by: Peer(ip: "192.0.2.9", port: 9),
+            server: nil,
+            proxy: Peer(ip: "192.0.2.1", port: 1),
+            name: "spike.example",
+            user: Array("jo".utf8)
+        )
+        play.connect()
+        let session = try #require(try self.event(play)["session"])
+        #expect(session["client"]?["name"] == .string("spike.example"))
+        let auth: JSONValue = .object(["mechanism": .string("XCLIENT"), "user": .string("jo")])
+        #expect(session["auth"] == auth && session["relay"] == .bool(true))
+    }
+
+    @Test(arguments: ["RSET", "EHLO again", "STARTTLS", "another client"])
+    func `what XFORWARD said holds until the transaction is over, or the client greets again`(
+        end: String
+    ) throws {
+        let pools = PlayedPools()
+        pools.register(asked: [.noop])
+        let play = pools.session(Self.smtp)
+        play.connect()
+        play.send("EHLO x")
+        play.send("NOOP")
+        #expect(try self.event(play)["session"]?["xforward"] == nil)
+        play.grant()
+        play.forwarded([.init(name: .address, value: Array("192.0.2.7".utf8))])
+        play.forwarded([.init(name: .port, value: nil)])
+        if end == "RSET" { play.send("MAIL FROM:<a@b>") }
+        play.send("NOOP")
+        #expect(
+            try self.event(play)["session"]?["xforward"]
+                == .object(["addr": .string("192.0.2.7"), "port": .null])
+        )
+        play.grant()
+        switch end {
+        case "STARTTLS": play.encrypted()
+        case "another client":
+            let peer = Peer(ip: "192.0.2.9", port: 9)
+            play.clientReplaced(by: peer, server: nil, proxy: peer)
+        default: play.send(end)
+        }
+        play.send("NOOP")
+        #expect(try self.event(play)["session"]?["xforward"] == nil)
+    }
+
     @Test func `the sender is not there while MAIL is asked about, but in its arguments`() throws {
         let event = try self.event(self.play(.mail))
         #expect(event["transaction"]?["sender"] == .null)

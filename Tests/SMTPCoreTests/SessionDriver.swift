@@ -10,6 +10,9 @@ final class SessionDriver {
         case closed
         /// A handshake follows the reply before.
         case handshake
+        /// XCLIENT and XFORWARD.
+        case named(ClientAttributes)
+        case forwarded(ClientAttributes)
     }
 
     var session: SMTPSession
@@ -100,6 +103,15 @@ final class SessionDriver {
             self.events.append(.said(reply))
             self.events.append(.handshake)
             return false
+        case .clientNamed(let client):
+            self.events.append(.named(client))
+            return self.perform(
+                self.session.clientReplaced(isAuthenticated: client[.login] != nil)
+            )
+        case .forwarded(let client, let reply):
+            self.events.append(.forwarded(client))
+            self.events.append(.said(reply))
+            return true
         case .replyThenClose(let reply):
             self.events.append(.said(reply))
             self.events.append(.closed)

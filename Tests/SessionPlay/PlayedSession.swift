@@ -102,8 +102,19 @@ package final class PlayedSession {
     }
 
     /// A proxy names the client that it speaks for.
-    package func clientReplaced(by client: Peer, server: Peer?, proxy: Peer) {
-        self.policy.clientReplaced(by: client, server: server, proxy: proxy)
+    package func clientReplaced(
+        by client: Peer,
+        server: Peer?,
+        proxy: Peer,
+        name: String? = nil,
+        user: [UInt8]? = nil
+    ) {
+        self.policy.clientReplaced(by: client, server: server, proxy: proxy, name: name, user: user)
+    }
+
+    /// A trusted client says where the next message came from.
+    package func forwarded(_ entries: [ClientAttributes.Entry]) {
+        self.policy.forwarded(ClientAttributes(entries))
     }
 
     /// The connection is encrypted, as far as policy sees it.
@@ -262,6 +273,9 @@ package final class PlayedSession {
             self.replies.append(reply)
             self.end(SessionEnd(closedBy: reply), reply: reply)
         case .startTLS(let reply): self.replies.append(reply)
+        // A played client has no address to be trusted for; a test tells the policy session.
+        case .clientNamed: self.perform(self.smtp.close(StandardReplies.internalError))
+        case .forwarded(_, let reply): self.replies.append(reply)
         case .closed: self.end(.client_gone)
         }
     }

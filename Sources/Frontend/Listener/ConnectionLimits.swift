@@ -122,7 +122,11 @@ struct ConnectionLimits {
     /// under.
     mutating func sessionClosed(from client: CountedClient?) {
         self.sessions -= 1
-        guard let client else { return }
+        if let client { self.clientForgotten(client) }
+    }
+
+    /// A session is another client's now: it does not count under `client` any more.
+    mutating func clientForgotten(_ client: CountedClient) {
         Self.countOneLess(&self.byAddress, client.address)
         Self.countOneLess(&self.byNetwork, client.network)
     }

@@ -45,6 +45,7 @@ extension SMTPConfiguration {
             pathOptions: PathGrammar.Options(listener),
             commandOptions: SMTPCommandOptions(listener),
             requirements: SMTPRequirements(listener),
+            trust: SMTPTrust(listener),
             mechanisms: listener.auth.map(SMTPMechanism.init),
             offersAuthInClear: listener.authWithoutTLS
         )
@@ -56,6 +57,14 @@ extension SMTPRequirements {
         self = []
         if listener.requireTLS { self.insert(.encryption) }
         if listener.requireAuth { self.insert(.authentication) }
+    }
+}
+
+extension SMTPTrust {
+    init(_ listener: FrontendConfiguration.Listener) {
+        self = []
+        if !listener.xclientNetworks.isEmpty { self.insert(.xclient) }
+        if !listener.xforwardNetworks.isEmpty { self.insert(.xforward) }
     }
 }
 

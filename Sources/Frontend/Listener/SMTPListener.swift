@@ -147,6 +147,24 @@ final class SMTPListener {
         } ?? false
     }
 
+    /// What a client at this address may say of other clients.
+    func trust(of address: IPAddress?) -> SMTPTrust {
+        guard let address else { return [] }
+        var trust: SMTPTrust = []
+        if self.configuration.xclientNetworks.contains(where: { $0.contains(address) }) {
+            trust.insert(.xclient)
+        }
+        if self.configuration.xforwardNetworks.contains(where: { $0.contains(address) }) {
+            trust.insert(.xforward)
+        }
+        return trust
+    }
+
+    /// Whether a connection from this address is expected to name another client.
+    func isProxied(_ address: IPAddress?) -> Bool {
+        self.configuration.proxyProtocol || self.trust(of: address).contains(.xclient)
+    }
+
     /// The handler for a new connection; `nil` after refusing it.
     private func session(on channel: any Channel, server: FrontendServer) -> SMTPSessionHandler? {
         let handler = SMTPSessionHandler(

@@ -64,6 +64,32 @@ extension SMTPSessionHandler {
     }
 }
 
+// MARK: - XCLIENT
+
+extension SMTPSessionHandler {
+    /// A trusted proxy named the client that it speaks for: the session begins again with that.
+    func clientNamed(_ attributes: ClientAttributes) {
+        let facts = self.policy.facts
+        guard let named = NamedClient(attributes, before: facts) else {
+            return self.send(StandardReplies.clientSyntax)
+        }
+        let proxy = self.namingPeer ?? facts.client
+        self.namingPeer = proxy
+        self.clientAddress = named.address
+        self.policy.clientReplaced(
+            by: named.client,
+            server: named.server,
+            proxy: proxy,
+            name: named.name,
+            user: named.user
+        )
+        if let refusal = self.server.clientNamed(self, isProxyItself: false) {
+            return self.perform(self.machine.close(refusal.reply))
+        }
+        self.perform(self.machine.clientReplaced(isAuthenticated: named.user != nil))
+    }
+}
+
 extension Peer {
     init(_ endpoint: ProxyEndpoint) {
         self.init(ip: "\(endpoint.address)", port: Int(endpoint.port))

@@ -35,6 +35,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     var clientAddress: IPAddress?
     /// What ``ConnectionLimits`` counts this session under; `nil` before a proxy named its client.
     var counted: CountedClient?
+    /// The other end of the connection, once it has named a client by XCLIENT.
+    var namingPeer: Peer?
     var summary = SessionSummary()
     private(set) var context: ChannelHandlerContext?
     var phase = Phase.greetingHeld
@@ -153,7 +155,9 @@ final class SMTPSessionHandler: ChannelInboundHandler {
 
     /// The address as policy sees it: IPv4 in IPv6 is IPv4.
     private static func peer(_ address: SocketAddress?) -> Peer {
-        guard let address, let text = address.ipAddress else { return Peer(ip: "0.0.0.0", port: 0) }
+        guard let address, let text = address.ipAddress else {
+            return Peer(ip: Peer.unknownIP, port: 0)
+        }
         return Peer(ip: IPAddress(parsing: text).map { "\($0)" } ?? text, port: address.port ?? 0)
     }
 
@@ -200,6 +204,7 @@ extension SMTPSessionHandler {
 
     /// The client's address is known: a handshake follows, or the banner.
     func begin(_ context: ChannelHandlerContext) {
+        self.machine.trust = self.listener.trust(of: self.clientAddress)
         if self.listener.configuration.tls == .implicit {
             self.beginHandshake(context)
         } else {
@@ -420,6 +425,10 @@ extension SMTPSessionHandler {
             self.send(reply)
             self.flush()
             if let context = self.context { self.beginHandshake(context) }
+        case .clientNamed(let client): self.clientNamed(client)
+        case .forwarded(let client, let reply):
+            self.policy.forwarded(client)
+            self.send(reply)
         case .replyThenClose(let reply):
             self.summary.closed(by: reply)
             self.send(reply)

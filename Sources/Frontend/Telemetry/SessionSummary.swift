@@ -158,6 +158,7 @@ struct SessionSummary {
         if recipientsRefused > 0 { metadata["recipients_refused"] = .number(recipientsRefused) }
         if let octets { metadata["octets"] = .number(octets) }
         if !skipped.isEmpty { metadata["skipped"] = "\(skipped.joined(separator: ","))" }
+        if let forwarded = facts.forwarded { metadata["xforward"] = .octets(forwarded.text) }
         if let decider = end.decider {
             if let reply = end.reply { metadata["reply"] = Self.line(reply.wire) }
             Self.add(decider, to: &metadata)

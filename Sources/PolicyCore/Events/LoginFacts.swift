@@ -1,9 +1,9 @@
 import JSON
-package import SMTPCore
 
-/// The login that policy accepted.
+/// The login that policy accepted, or that a trusted proxy told of.
 package struct LoginFacts: Equatable, Sendable {
-    package let mechanism: SMTPMechanism
+    /// As in `PLAIN`; `XCLIENT` if a proxy told of it.
+    package let mechanism: String
     package let user: [UInt8]
     /// Whether the client could relay before it said so.
     let wasRelay: Bool
@@ -12,7 +12,7 @@ package struct LoginFacts: Equatable, Sendable {
     func encode(into writer: inout JSONWriter) {
         writer.beginObject()
         writer.key("mechanism")
-        writer.string(self.mechanism.rawValue)
+        writer.string(self.mechanism)
         writer.key("user")
         writer.bytes(self.user)
         writer.endObject()

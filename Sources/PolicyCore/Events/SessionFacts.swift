@@ -1,12 +1,15 @@
 import JSON
-import SMTPCore
+package import SMTPCore
 
 /// One end of a connection.
 package struct Peer: Equatable, Sendable {
     /// RFC 5952 or dotted, as policy sees it: IPv4 in IPv6 is IPv4.
     package let ip: String
-    /// 0…65535.
+    /// 0…65535; 0 if it is not known.
     package let port: Int
+
+    /// The `ip` of a peer whose address is not known.
+    package static let unknownIP = "0.0.0.0"
 
     package init(ip: String, port: Int) {
         self.ip = ip
@@ -38,6 +41,10 @@ package struct SessionFacts {
     package internal(set) var tls: TLSFacts? { didSet { self.fixedOctets = 0 } }
     /// `nil` until AUTH succeeded.
     package internal(set) var login: LoginFacts? { didSet { self.fixedOctets = 0 } }
+    /// Where the next message came from, as a trusted client said by XFORWARD; `nil` if none did.
+    ///
+    /// For logs: nothing follows from it.
+    package private(set) var forwarded: ClientAttributes? { didSet { self.fixedOctets = 0 } }
     var isRelay = false { didSet { self.fixedOctets = 0 } }
     package internal(set) var isEarlyTalker = false {
         didSet { if self.isEarlyTalker != oldValue { self.fixedOctets = 0 } }
@@ -67,6 +74,7 @@ package struct SessionFacts {
     ///
     /// What was known of the client before is forgotten: its name, its HELO and what it may.
     mutating func clientReplaced(by client: Peer, server: Peer?, proxy: Peer) {
+        self.forgetForwarded()
         self.client = client
         if let server { self.server = server }
         self.proxy = proxy
@@ -75,6 +83,17 @@ package struct SessionFacts {
         self.login = nil
         self.isRelay = false
         self.fixedOctets = 0
+    }
+
+    /// A trusted client said where the next message came from.
+    mutating func forwarded(_ client: ClientAttributes) {
+        var all = self.forwarded ?? ClientAttributes([])
+        all.merge(client)
+        self.forwarded = all
+    }
+
+    mutating func forgetForwarded() {
+        if self.forwarded != nil { self.forwarded = nil }
     }
 
     /// Writes the `session` object of an event.
@@ -150,6 +169,15 @@ package struct SessionFacts {
         self.text.bool(self.isRelay)
         self.text.key("early_talker")
         self.text.bool(self.isEarlyTalker)
+        if let forwarded = self.forwarded {
+            self.text.key("xforward")
+            self.text.beginObject()
+            for entry in forwarded.entries {
+                self.text.key(entry.name.key)
+                if let value = entry.value { self.text.bytes(value) } else { self.text.null() }
+            }
+            self.text.endObject()
+        }
     }
 
     /// A `name` of `nil` leaves the member out; `.some(nil)` writes null.
@@ -168,5 +196,23 @@ package struct SessionFacts {
             if let name { writer.string(name) } else { writer.null() }
         }
         writer.endObject()
+    }
+}
+
+extension ClientAttributes.Name {
+    /// The member of `session.xforward`.
+    fileprivate var key: StaticString {
+        switch self {
+        case .name: "name"
+        case .address: "addr"
+        case .port: "port"
+        case .proto: "proto"
+        case .hello: "helo"
+        case .identity: "ident"
+        case .source: "source"
+        case .login: "login"
+        case .serverAddress: "destaddr"
+        case .serverPort: "destport"
+        }
     }
 }

@@ -71,7 +71,8 @@ extension PolicySession {
         let isGranted = outcome.isGrant
         switch self.proposal {
         case .none: break
-        case .hello(let before): if !isGranted { self.facts.hello = before }
+        case .hello(let before):
+            if isGranted { self.facts.forgetForwarded() } else { self.facts.hello = before }
         case .sender(let sender):
             self.transaction?.isGranted = isGranted
             // A worker may have replaced the sender already.
@@ -81,7 +82,7 @@ extension PolicySession {
         case .login(let credentials):
             guard isGranted else { break }
             self.facts.login = LoginFacts(
-                mechanism: credentials.mechanism,
+                mechanism: credentials.mechanism.rawValue,
                 user: credentials.user,
                 wasRelay: self.facts.isRelay
             )
@@ -183,7 +184,9 @@ extension SMTPAction {
         case .reply(let reply), .resetThenReply(let reply), .replyThenClose(let reply),
             .startTLS(let reply):
             reply
-        case .needOctets, .contentAppended, .proceed, .ask, .awaitAnswer, .dropStale, .closed: nil
+        case .needOctets, .contentAppended, .proceed, .ask, .awaitAnswer, .clientNamed, .forwarded,
+            .dropStale, .closed:
+            nil
         }
     }
 }

@@ -138,6 +138,7 @@ extension PolicySession {
     package mutating func encrypted(_ tls: TLSFacts, _ actions: inout [Action]) {
         self.facts.tls = tls
         self.facts.hello = nil
+        self.facts.forgetForwarded()
         if let login = self.facts.login {
             self.facts.isRelay = login.wasRelay
             self.facts.login = nil
@@ -157,9 +158,26 @@ extension PolicySession {
     ///   - client: The client that the proxy speaks for.
     ///   - server: What that client connected to; `nil` leaves what this connection came to.
     ///   - proxy: The other end of this connection.
-    package mutating func clientReplaced(by client: Peer, server: Peer?, proxy: Peer) {
+    ///   - name: The client's host name; `nil` if the proxy does not tell one.
+    ///   - user: Who the client proved to be, as the proxy says; it may relay then, as after AUTH.
+    package mutating func clientReplaced(
+        by client: Peer,
+        server: Peer?,
+        proxy: Peer,
+        name: String? = nil,
+        user: [UInt8]? = nil
+    ) {
         guard self.isIdle, !self.isInTransaction else { return }
         self.facts.clientReplaced(by: client, server: server, proxy: proxy)
+        self.facts.clientName = name
+        if let user {
+            self.facts.login = LoginFacts(mechanism: "XCLIENT", user: user, wasRelay: false)
+            self.facts.isRelay = true
+        }
         self.notes = PolicyNotes()
     }
+
+    /// A trusted client said where the next message came from: until the transaction is over, or the
+    /// client greets again.
+    package mutating func forwarded(_ client: ClientAttributes) { self.facts.forwarded(client) }
 }

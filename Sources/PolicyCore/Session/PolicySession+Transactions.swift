@@ -88,6 +88,7 @@ extension PolicySession {
         self.spoolFailure = nil
         self.receivedText = nil
         self.notes.resetTransaction()
+        self.facts.forgetForwarded()
     }
 
     /// The session is over, whatever way it went.

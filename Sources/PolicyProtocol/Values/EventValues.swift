@@ -48,6 +48,20 @@ extension SessionSnapshot {
             )
         }
         self.counters = try Counters(try session.requiredObject("counters"))
+        self.forwarded = try session.object("xforward").map { try Forwarded($0) }
+    }
+}
+
+extension SessionSnapshot.Forwarded {
+    fileprivate init(_ forwarded: WireObject) throws {
+        self.init()
+        self.name = try forwarded.bytes("name")
+        self.address = try forwarded.bytes("addr")
+        self.port = try forwarded.bytes("port")
+        self.proto = try forwarded.bytes("proto")
+        self.hello = try forwarded.bytes("helo")
+        self.identity = try forwarded.bytes("ident")
+        self.source = try forwarded.bytes("source")
     }
 }
 

@@ -75,6 +75,28 @@ public struct SessionSnapshot: Sendable, Hashable {
         }
     }
 
+    /// Where the next message came from, as a trusted client said by XFORWARD.
+    ///
+    /// `nil`: the client did not say it, or that there is none.
+    public struct Forwarded: Sendable, Hashable {
+        /// The host name.
+        public var name: Bytes?
+        /// The IP address.
+        public var address: Bytes?
+        /// The port.
+        public var port: Bytes?
+        /// As in `ESMTP`.
+        public var proto: Bytes?
+        /// What was said there at HELO or EHLO.
+        public var hello: Bytes?
+        /// How the message is called there.
+        public var identity: Bytes?
+        /// `LOCAL` or `REMOTE`.
+        public var source: Bytes?
+
+        package init() {}
+    }
+
     /// What was counted in this session.
     public struct Counters: Sendable, Hashable {
         /// Commands.
@@ -119,6 +141,8 @@ public struct SessionSnapshot: Sendable, Hashable {
     public var earlyTalker: Bool
     /// What was counted.
     public var counters = Counters()
+    /// Where the next message came from; `nil` if no trusted client said it.
+    public var forwarded: Forwarded?
 
     package init(
         id: String,

@@ -27,13 +27,20 @@ package struct SMTPCommandLine: Equatable, Sendable {
     }
 
     private static func verb(_ octets: borrowing Span<UInt8>, count: Int) -> SMTPVerb? {
-        guard count == 4 || count == 8 else { return nil }
-        guard let verb = SMTPVerb(foldingCase: self.word(octets, at: 0)) else { return nil }
-        if verb == .starttls {
-            // "TTLS" folded, the second half of STARTTLS.
-            return count == 8 && self.word(octets, at: 4) & 0xDFDF_DFDF == 0x5454_4C53 ? verb : nil
-        }
-        return count == 4 ? verb : nil
+        guard (4...8).contains(count),
+            let verb = SMTPVerb(foldingCase: self.word(octets, at: 0))
+        else { return nil }
+        let isVerb =
+            switch verb {
+            // The last four octets: "TTLS", "IENT", "WARD".
+            case .starttls: count == 8 && self.word(octets, at: 4) & 0xDFDF_DFDF == 0x5454_4C53
+            case .xclient: count == 7 && self.word(octets, at: 3) & 0xDFDF_DFDF == 0x4945_4E54
+            case .xforward: count == 8 && self.word(octets, at: 4) & 0xDFDF_DFDF == 0x5741_5244
+            case .ehlo, .helo, .mail, .rcpt, .data, .bdat, .rset, .vrfy, .expn, .noop, .help,
+                .quit, .auth:
+                count == 4
+            }
+        return isVerb ? verb : nil
     }
 
     private static func word(_ octets: borrowing Span<UInt8>, at start: Int) -> UInt32 {

@@ -34,6 +34,25 @@ enum XText {
         return true
     }
 
+    /// What the text stands for; `nil` if it is no xtext.
+    static func decoded(_ octets: borrowing Span<UInt8>, _ range: Range<Int>) -> [UInt8]? {
+        guard self.stands(in: octets, range) else { return nil }
+        var value: [UInt8] = []
+        var index = range.lowerBound
+        while index < range.upperBound {
+            guard octets[index] == 0x2B, let high = self.digit(octets[index + 1]),
+                let low = self.digit(octets[index + 2])
+            else {
+                value.append(octets[index])
+                index += 1
+                continue
+            }
+            value.append(high << 4 | low)
+            index += 3
+        }
+        return value
+    }
+
     private static func digit(_ octet: UInt8) -> UInt8? {
         if octet.isDigit { return octet &- 0x30 }
         return (0x41...0x46).contains(octet) ? octet &- 0x37 : nil

@@ -146,7 +146,8 @@ extension SMTPReply {
     func offering(
         _ extensions: SMTPExtensions,
         mechanisms: [SMTPMechanism],
-        limits: SMTPLimits
+        limits: SMTPLimits,
+        trust: SMTPTrust = []
     ) -> SMTPReply {
         var keywords = extensions.keywords(limits)
         if !mechanisms.isEmpty {
@@ -154,6 +155,7 @@ extension SMTPReply {
             let words = ["AUTH"] + mechanisms.map(\.rawValue)
             keywords.append(Array(words.joined(separator: " ").utf8))
         }
+        keywords += trust.keywords
         return Self.naming(ReplyCode(known: 250), self.lines.prefix(1).map(Array.init) + keywords)
     }
 

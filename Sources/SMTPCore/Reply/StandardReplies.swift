@@ -205,6 +205,22 @@ package enum StandardReplies {
         .badParameter,
         "Acting for another user is not possible"
     )
+    /// XCLIENT or XFORWARD from an address that is in none of the listener's networks for it.
+    static let notTrusted = reply(550, (5, 7, 0), .notOffered, "Not allowed from your address")
+    /// XCLIENT or XFORWARD.
+    package static let clientSyntax = reply(
+        501,
+        (5, 5, 4),
+        .badParameter,
+        "Attributes of a client are expected, each NAME=value in xtext"
+    )
+    /// XCLIENT or XFORWARD.
+    static let clientInTransaction = reply(
+        503,
+        (5, 5, 1),
+        .badSequence,
+        "Not inside a transaction; send RSET first"
+    )
     /// RFC 3030 §2: the chunk follows at once, so the connection closes.
     package static let bdatNotOffered = reply(
         502,

@@ -17,6 +17,10 @@ package enum SMTPAction: Equatable, Sendable {
     /// Send the reply and flush; what follows is a TLS handshake: tell `encrypted` when it is done,
     /// or close if it fails.
     case startTLS(SMTPReply)
+    /// XCLIENT: tell policy and the limits who the client is, then tell `clientReplaced`, or close.
+    case clientNamed(ClientAttributes)
+    /// XFORWARD: tell policy where the next message came from, send the reply, call `next` again.
+    case forwarded(ClientAttributes, SMTPReply)
     /// Send the reply, flush, close. Session and transaction are over.
     case replyThenClose(SMTPReply)
     /// Too late: the question was answered or the session is over. Count it, do nothing.

@@ -11,6 +11,8 @@ package final class SMTPConfiguration: Sendable {
     package let pathOptions: PathGrammar.Options
     package let commandOptions: SMTPCommandOptions
     package let requirements: SMTPRequirements
+    /// What the listener trusts some networks with; ``SMTPSession/trust`` is what a client may.
+    let trust: SMTPTrust
     /// The mechanisms of AUTH, in the order in which they are offered; empty: there is no AUTH.
     package let mechanisms: [SMTPMechanism]
     /// AUTH is offered without TLS.
@@ -46,6 +48,7 @@ package final class SMTPConfiguration: Sendable {
         pathOptions: PathGrammar.Options = [],
         commandOptions: SMTPCommandOptions = [],
         requirements: SMTPRequirements = [],
+        trust: SMTPTrust = [],
         mechanisms: [SMTPMechanism] = [],
         offersAuthInClear: Bool = false
     ) {
@@ -56,6 +59,7 @@ package final class SMTPConfiguration: Sendable {
         self.pathOptions = pathOptions
         self.commandOptions = commandOptions
         self.requirements = requirements
+        self.trust = trust
         self.mechanisms = mechanisms
         self.offersAuthInClear = offersAuthInClear
         self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
@@ -118,13 +122,19 @@ package final class SMTPConfiguration: Sendable {
     /// 250 to EHLO from a session in this state.
     ///
     /// `worded` is an answer to HELO that policy worded: its first line takes the place of ours.
-    func ehloReply(in security: SMTPSecurity, worded: SMTPReply? = nil) -> SMTPReply {
+    /// `trust` is what this client is trusted with.
+    func ehloReply(
+        in security: SMTPSecurity,
+        worded: SMTPReply? = nil,
+        trust: SMTPTrust = []
+    ) -> SMTPReply {
         let offer = self.offers[security.index]
-        guard let worded else { return offer.reply }
-        return worded.offering(
+        guard worded != nil || !trust.isEmpty else { return offer.reply }
+        return (worded ?? self.heloReply).offering(
             offer.extensions,
             mechanisms: offer.mechanisms,
-            limits: self.limits
+            limits: self.limits,
+            trust: trust
         )
     }
 }

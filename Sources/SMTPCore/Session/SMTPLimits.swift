@@ -30,7 +30,7 @@ package struct SMTPLimits: Equatable, Sendable {
         case .rcpt:
             Self.commandLineOctets + (offered.contains(.dsn) ? 29 + 507 : 0)
         case .ehlo, .helo, .data, .bdat, .rset, .vrfy, .expn, .noop, .help, .quit, .auth, .starttls,
-            nil:
+            .xclient, .xforward, nil:
             Self.commandLineOctets
         }
     }

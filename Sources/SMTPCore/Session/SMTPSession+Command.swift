@@ -134,7 +134,7 @@ extension SMTPSession {
         _ command: Command,
         _ octets: borrowing Span<UInt8>
     ) -> SMTPAction {
-        let verb = command.line.verb
+        let verb = self.offered(command.line.verb)
         self.meter.commandReceived(verb)
         if verb == nil, self.meter.commands == 1, self.beginsOtherProtocol(octets) {
             return self.refuseOtherProtocol()
@@ -168,6 +168,8 @@ extension SMTPSession {
         case .starttls: return self.checkStartTLS(command)
         case .auth: return self.checkAuth(command, octets)
         case .bdat: return self.checkChunk(command, octets)
+        case .xclient: return self.checkXClient(command, octets)
+        case .xforward: return self.checkXForward(command, octets)
         case nil: return self.checkUnrecognized(command, octets)
         }
     }

@@ -50,7 +50,8 @@ extension SMTPSession {
             switch verb {
             // BDAT is out of order, for there was no MAIL; what SMTP does not know is refused as that.
             case .ehlo, .noop, .quit, .starttls, .bdat, nil: break
-            case .helo, .mail, .rcpt, .data, .rset, .vrfy, .expn, .help, .auth:
+            case .helo, .mail, .rcpt, .data, .rset, .vrfy, .expn, .help, .auth, .xclient,
+                .xforward:
                 return StandardReplies.encryptionRequired
             }
         }
@@ -58,7 +59,7 @@ extension SMTPSession {
             switch verb {
             case .mail, .vrfy, .expn: return StandardReplies.authenticationRequired
             case .ehlo, .helo, .rcpt, .data, .bdat, .rset, .noop, .help, .quit, .auth, .starttls,
-                nil:
+                .xclient, .xforward, nil:
                 break
             }
         }

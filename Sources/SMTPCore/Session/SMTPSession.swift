@@ -53,6 +53,9 @@ package struct SMTPSession: ~Copyable {
     /// What EHLO's keywords and MAIL's parameters depend on.
     var security = SMTPSecurity()
 
+    /// What this client may say of other clients; set by the caller, which knows its address.
+    package var trust: SMTPTrust = []
+
     /// What nobody can guess, for the challenges of this session: set by the caller where CRAM-MD5 is
     /// offered, and used by nothing else.
     package var challengeNonce: [UInt8] = []
@@ -250,9 +253,10 @@ extension SMTPSession {
     ///
     /// Stale unless a command is waited for outside a transaction. No address is told: the session has
     /// none. A client that is named before the greeting needs no event, `connectionOpened` is told then.
-    mutating func clientReplaced() -> SMTPAction {
+    /// `isAuthenticated`: the proxy says that the client proved who it is.
+    package mutating func clientReplaced(isAuthenticated: Bool = false) -> SMTPAction {
         guard self.phase.clientReplaced() else { return .dropStale }
-        self.security.isAuthenticated = false
+        self.security.isAuthenticated = isAuthenticated
         return self.asked(.connect)
     }
 
@@ -349,7 +353,11 @@ extension SMTPSession {
         case .connect: standard = self.configuration.greeting
         case .helo: standard = self.configuration.heloReply
         case .ehlo:
-            let ehlo = self.configuration.ehloReply(in: self.security, worded: reply)
+            let ehlo = self.configuration.ehloReply(
+                in: self.security,
+                worded: reply,
+                trust: self.trust
+            )
             return endsTransaction ? .resetThenReply(ehlo) : .reply(ehlo)
         case .auth:
             self.security.isAuthenticated = true

@@ -293,3 +293,34 @@ class HAProxy(Peer):
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Nginx(Peer):
+    """nginx as an SMTP proxy of its mail module in front of `target`: it names its client by XCLIENT."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__("ng")
+        auth = free_port()
+        (self.folder / "nginx.conf").write_text(
+            "load_module /usr/lib/nginx/modules/ngx_mail_module.so;\n"
+            f"daemon off; master_process off; pid {self.folder}/pid; error_log {self.folder}/log;\n"
+            "events {}\n"
+            # Its own answer to who the next hop of a client is.
+            f"http {{ access_log off; server {{ listen 127.0.0.1:{auth}; location / {{\n"
+            "  add_header Auth-Status OK; add_header Auth-Server 127.0.0.1;\n"
+            f"  add_header Auth-Port {target}; return 204;\n}} }} }}\n"
+            f"mail {{ auth_http 127.0.0.1:{auth}/; server_name proxy.example; server {{\n"
+            f"  listen 127.0.0.1:{self.port}; protocol smtp; smtp_auth none; xclient on;\n}} }}\n"
+        )
+        self.start(["/usr/sbin/nginx", "-c", self.folder / "nginx.conf", "-p", self.folder])
+        wait_until(self._listens, 20, lambda: f"nginx listening{self.describe()}", 0.05)
+
+    def __enter__(self) -> Nginx:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -142,7 +142,8 @@ struct SMTPOrderTests {
         driver.send("BDAT 20 LAST\r\nMAIL FROM:<x@y>\r\n")
         #expect(driver.events == [.said(StandardReplies.bdatNotOffered), .closed])
     }
-    /// A stub of XCLIENT: a proxy names the client that it speaks for.
+
+    /// What follows XCLIENT: a proxy names the client that it speaks for.
     @Test(arguments: [true, false])
     func `another client is asked about and has to greet`(isGranted: Bool) {
         let driver = SessionDriver.greeted { _ in

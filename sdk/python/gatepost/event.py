@@ -154,6 +154,12 @@ class Session:
         return self.raw["auth"] and to_bytes(self.raw["auth"]["user"])
 
     @property
+    def forwarded(self) -> Dict[str, Optional[bytes]]:
+        """Where the message came from, as a trusted client said by XFORWARD; empty if none did."""
+        said = self.raw.get("xforward", {})
+        return {name: _optional_bytes(value) for name, value in said.items()}
+
+    @property
     def auth_failed(self) -> int:
         """How many AUTHs of this session policy refused."""
         return self.counters.get("auth_failed", 0)
