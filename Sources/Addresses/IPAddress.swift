@@ -52,6 +52,9 @@ public struct IPAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// An address of this machine alone: 127.0.0.0/8 or ::1.
+    public var isLoopback: Bool { self.isIPv6 ? self.bits == 1 : self.bits >> 24 == 127 }
+
     /// The octets, most significant first: 4 or 16.
     public var octets: [UInt8] {
         stride(from: self.isIPv6 ? 120 : 24, through: 0, by: -8).map {

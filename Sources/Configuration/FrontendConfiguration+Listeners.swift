@@ -24,7 +24,8 @@ extension FrontendConfiguration {
             reader.report(
                 "address",
                 text.map { "\"\($0)\" is not an address and a port" } ?? "is missing",
-                remedy: "write \"127.0.0.1:2525\", or \"[::]:25\" for both families"
+                remedy: "write \"127.0.0.1:2525\", \"[::]:25\" for both families, or "
+                    + "\"unix:/run/gatepost/lmtp.sock\""
             )
         }
         var listener = Listener(
@@ -57,6 +58,7 @@ extension FrontendConfiguration {
         }
         Self.readTolerance(reader, of: &listener)
         Self.readProxies(reader, of: &listener)
+        Self.readProtocol(reader, of: &listener)
         listener.backlog = reader.integer("backlog", default: listener.backlog, in: 1...65_535)
         return address == nil ? nil : listener
     }
@@ -120,7 +122,7 @@ extension FrontendConfiguration {
                     remedy: "give each a name of its own"
                 )
             }
-            if listener.address.port != 0,
+            if listener.address.port != 0 || listener.address.path != nil,
                 earlier.contains(where: { $0.address == listener.address })
             {
                 reader.report(

@@ -199,17 +199,7 @@ extension FrontendConfiguration {
                 )
             }
         }
-        if let mode = reader.string("socket_mode") {
-            if let bits = UInt32(mode, radix: 8), bits <= 0o777, bits & 0o600 == 0o600 {
-                pool.socketMode = bits
-            } else {
-                reader.report(
-                    "socket_mode",
-                    "\"\(mode)\" is not a mode that its owner can use",
-                    remedy: "write octal digits, as \"0660\""
-                )
-            }
-        }
+        pool.socketMode = Self.socketMode(reader) ?? pool.socketMode
     }
 
     private static func userID(_ name: String) -> UInt32? {

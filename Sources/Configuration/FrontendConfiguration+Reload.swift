@@ -28,6 +28,10 @@ extension FrontendConfiguration {
             var listener = new.listeners.first { $0.address == old.address } ?? old
             if listener.backlog != old.backlog { waiting.append("listener \(old.name): backlog") }
             listener.backlog = old.backlog
+            if listener.socketMode != old.socketMode {
+                waiting.append("listener \(old.name): socket_mode")
+            }
+            listener.socketMode = old.socketMode
             return listener
         }
         if new.pools.map(\.name) != self.pools.map(\.name) {

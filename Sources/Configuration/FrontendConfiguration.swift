@@ -148,6 +148,10 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var name: String
         /// `address`.
         package var address: ListenAddress
+        /// `protocol`.
+        package var mailProtocol: MailProtocol = .smtp
+        /// `socket_mode` of a Unix socket.
+        package var socketMode: UInt32 = 0o660
         /// `tls`.
         package var tls: TLSMode = .none
         /// `require_tls`: no mail without TLS (RFC 3207 §4).
@@ -207,6 +211,12 @@ package struct FrontendConfiguration: Sendable, Equatable {
             self.name = name
             self.address = address
         }
+    }
+
+    package enum MailProtocol: String, Sendable, CaseIterable {
+        case smtp
+        /// A reply for each recipient (RFC 2033).
+        case lmtp
     }
 
     package enum TLSMode: String, Sendable, CaseIterable {
@@ -349,22 +359,40 @@ package enum LogFormat: String, Sendable, CaseIterable {
     case json
 }
 
-/// Where a listener listens: an address literal and a port, never a name to resolve.
+/// Where a listener listens: an address literal and a port, never a name to resolve, or a Unix socket.
 package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
     /// `127.0.0.1`, `::`, …, without brackets; `::` listens on both families.
     package let host: IPAddress
     /// 0 lets the system choose.
     package let port: Int
+    /// The absolute path of a Unix socket; then host and port are 127.0.0.1 and 0, as policy sees them.
+    package let path: String?
 
     package init(host: IPAddress, port: Int) {
         self.host = host
         self.port = port
+        self.path = nil
     }
 
-    /// Reads `127.0.0.1:2525` or `[::1]:2525`; `localhost` is 127.0.0.1, `*` is `[::]`.
+    private init(path: String) {
+        self.host = IPAddress(ipv4: 0x7F00_0001)
+        self.port = 0
+        self.path = path
+    }
+
+    /// Reads `127.0.0.1:2525`, `[::1]:2525` or `unix:/run/gatepost/lmtp.sock`; `localhost` is 127.0.0.1,
+    /// `*` is `[::]`.
     ///
-    /// - Returns: `nil` if it is anything else.
+    /// - Returns: `nil` if it is anything else, or if the path is longer than 107 octets.
     package init?(parsing text: String) {
+        if text.hasPrefix("unix:") {
+            let path = text.dropFirst(5)
+            guard path.hasPrefix("/"), !path.hasSuffix("/"), path.utf8.count <= 107 else {
+                return nil
+            }
+            self.init(path: String(path))
+            return
+        }
         guard let colon = text.lastIndex(of: ":") else { return nil }
         let portText = text[text.index(after: colon)...]
         var hostText = text[..<colon]
@@ -384,6 +412,7 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
     }
 
     package var description: String {
-        self.host.isIPv6 ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
+        if let path = self.path { return "unix:\(path)" }
+        return self.host.isIPv6 ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
     }
 }

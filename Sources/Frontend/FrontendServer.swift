@@ -263,7 +263,10 @@ final class FrontendServer {
     }
 
     private func listening(_ addresses: [SocketAddress]) {
-        let texts = addresses.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" }
+        let texts = addresses.map { address in
+            address.pathname.map { "unix:\($0)" }
+                ?? "\(address.ipAddress ?? "?"):\(address.port ?? 0)"
+        }
         self.logger.notice("listening", metadata: ["addresses": "\(texts.joined(separator: " "))"])
         ReadyNotice.send(texts)
     }
@@ -308,7 +311,7 @@ final class FrontendServer {
     func connectionOpened(from client: SMTPSessionHandler) -> ConnectionLimits.Refusal? {
         guard !self.memory.isUsedUp else { return self.refused(client, .memoryUsedUp) }
         let address = client.clientAddress
-        let counted = client.listener.isProxied(address) ? nil : CountedClient(address)
+        let counted = client.listener.isUncounted(address) ? nil : CountedClient(address)
         if let refusal = self.limits.sessionOpened(from: counted, now: self.nowMS) {
             return self.refused(client, refusal)
         }

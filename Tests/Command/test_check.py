@@ -244,3 +244,35 @@ def test_a_folder_that_is_missing(installation):
     done = installation.check()
     assert done.returncode == 78
     assert done.stderr.startswith("config: there is no such folder")
+
+
+@pytest.mark.parametrize(
+    "address, more, is_warned",
+    [
+        ("0.0.0.0:2424", "", True),
+        ("[::]:2424", "", True),
+        ("127.0.0.1:2424", "", False),
+        ("[::1]:2424", "", False),
+        ("0.0.0.0:2424", 'auth = ["PLAIN"]\nauth_without_tls = true\nrequire_auth = true\n', False),
+        ("unix:{folder}/lmtp.sock", "", False),
+    ],
+)
+def test_lmtp_that_others_can_reach_is_said(installation, address, more, is_warned):
+    address = address.format(folder=installation.folder)
+    (installation.config / "frontend.toml").write_text(
+        f'[[listener]]\nname = "local"\naddress = "{address}"\nprotocol = "lmtp"\n{more}'
+    )
+    worker_says(installation, "rcpt rcpt_ok\nqueue queue/maildir\n")
+    done = installation.check()
+    assert done.returncode == 0, done.stderr
+    assert ", LMTP\n" in done.stdout
+    warning = f"warning: listener local: LMTP on {address} takes mail from every client that can reach it"
+    assert (warning in done.stderr) is is_warned
+
+
+def test_a_unix_socket_that_cannot_be_made_is_said(installation):
+    (installation.config / "frontend.toml").write_text(
+        '[[listener]]\nname = "local"\naddress = "unix:/dev/null/lmtp.sock"\nprotocol = "lmtp"\n'
+    )
+    worker_says(installation, "rcpt rcpt_ok\nqueue queue/maildir\n")
+    assert "listener[0].address: unix:/dev/null/lmtp.sock cannot be made" in installation.check().stderr

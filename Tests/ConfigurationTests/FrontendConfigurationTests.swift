@@ -178,7 +178,8 @@ import Testing
                 #"config/frontend.toml:6: limits.max_erors: is not a key; "#
                     + #"did you mean "max_errors"?"#,
                 #"config/frontend.toml:9: listener[0].address: "mx.example.org:25" is not an "#
-                    + #"address and a port; write "127.0.0.1:2525", or "[::]:25" for both families"#,
+                    + #"address and a port; write "127.0.0.1:2525", "[::]:25" for both families, "#
+                    + #"or "unix:/run/gatepost/lmtp.sock""#,
                 #"config/frontend.toml:14: pool[0].on_failure: "ignore" is not one of its words; "#
                     + #"write "tempfail", "skip", "reject""#,
                 #"config/frontend.toml:15: pool[0].hooks.conect: is not a hook; "#

@@ -67,6 +67,7 @@ import Testing
     @Test(arguments: [
         ("127.0.0.1:2525", "127.0.0.1:2525"), ("[::1]:25", "[::1]:25"), ("*:25", "[::]:25"),
         ("localhost:0", "127.0.0.1:0"), ("[::ffff:127.0.0.1]:25", "[::ffff:7f00:1]:25"),
+        ("unix:/run/lmtp.sock", "unix:/run/lmtp.sock"),
     ])
     func `a listener's address is read`(text: String, printed: String) throws {
         #expect(try #require(ListenAddress(parsing: text)).description == printed)
@@ -75,6 +76,8 @@ import Testing
     @Test(arguments: [
         "", ":", ":25", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:25",
         "[127.0.0.1]:25", "mx.example.org:25", "127.0.0.1:+25", "[::1]25",
+        "unix:", "unix:lmtp.sock", "unix:/", "unix:/run/",
+        "unix:/" + String(repeating: "x", count: 107),
     ])
     func `text that is no listener's address is refused`(text: String) {
         #expect(ListenAddress(parsing: text) == nil)

@@ -54,4 +54,31 @@ struct ReceivedFieldTests {
         #expect(value.hasPrefix(" from \(text) (\(text) [192.0.2.1])\r\n"))
         #expect(value.hasSuffix("\r\n\tfor <\"a (b);\"@example.com>;\r\n\tnow"))
     }
+
+    /// RFC 3848 §1 and RFC 6531 §4.3, and SMTP for HELO.
+    static let names: [(isLMTP: Bool, isUTF8: Bool, isHELO: Bool, name: String)] = [
+        (false, false, true, "SMTP"), (false, false, false, "ESMTP"), (true, false, false, "LMTP"),
+        (false, true, false, "UTF8SMTP"), (true, true, false, "UTF8LMTP"),
+    ]
+
+    @Test(arguments: names)
+    func `the protocol's name says how the message came`(
+        isLMTP: Bool,
+        isUTF8: Bool,
+        isHELO: Bool,
+        name: String
+    ) {
+        for (isEncrypted, isAuthenticated, end) in [
+            (false, false, ""), (true, false, "S"), (false, true, "A"), (true, true, "SA"),
+        ] {
+            let found = ReceivedField.protocolName(
+                isUTF8: isUTF8,
+                isHELO: isHELO,
+                isLMTP: isLMTP,
+                isEncrypted: isEncrypted,
+                isAuthenticated: isAuthenticated
+            )
+            #expect(found == (isHELO ? name : name + end))
+        }
+    }
 }

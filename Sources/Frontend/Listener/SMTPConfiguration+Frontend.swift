@@ -46,6 +46,7 @@ extension SMTPConfiguration {
             commandOptions: SMTPCommandOptions(listener),
             requirements: SMTPRequirements(listener),
             trust: SMTPTrust(listener),
+            isLMTP: listener.mailProtocol == .lmtp,
             mechanisms: listener.auth.map(SMTPMechanism.init),
             offersAuthInClear: listener.authWithoutTLS
         )

@@ -32,6 +32,8 @@ final class SMTPListener {
     }
     private var passes: GreetingPasses
     private var socket: ListeningSocket?
+    /// The Unix socket that this listener has made; `nil` if there is none.
+    private var socketPath: String?
 
     init(configuration: FrontendConfiguration.Listener, smtp: SMTPConfiguration) {
         self.configuration = configuration
@@ -44,10 +46,9 @@ final class SMTPListener {
     /// `inherited` is a listening socket that the service manager opened; `nil` binds one.
     func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
         let bound = NIOLoopBound((server, self), eventLoop: server.loop)
-        let bootstrap = ServerBootstrap(group: server.loop)
+        let address = self.configuration.address
+        var bootstrap = ServerBootstrap(group: server.loop)
             .serverChannelOption(.backlog, value: Int32(self.configuration.backlog))
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             // A session that waits for the disk keeps what the second read brings: at most 64 KiB.
             .childChannelOption(.maxMessagesPerRead, value: 2)
@@ -61,24 +62,43 @@ final class SMTPListener {
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
+        if address.path == nil {
+            bootstrap =
+                bootstrap
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+        }
         let socket = ListeningSocket(
             server: server,
             bootstrap: bootstrap,
             metadata: ["listener": "\(self.configuration.name)"]
         )
         self.socket = socket
+        do {
+            if let path = address.path, inherited == nil {
+                try PoolSocketPlace(path: path).prepare()
+            }
+        } catch {
+            return server.loop.makeFailedFuture(error)
+        }
         return socket.open { bootstrap in
             if let inherited { return bootstrap.withBoundSocket(inherited) }
-            return bootstrap.bind(
-                host: "\(self.configuration.address.host)",
-                port: self.configuration.address.port
-            )
+            if let path = address.path { return bootstrap.bind(unixDomainSocketPath: path) }
+            return bootstrap.bind(host: "\(address.host)", port: address.port)
         }
-        .map(\.localAddress)
+        .flatMapThrowing { channel in
+            if let path = address.path, inherited == nil {
+                self.socketPath = path
+                guard chmod(path, self.configuration.socketMode) == 0 else {
+                    throw SystemError("chmod", path, errno)
+                }
+            }
+            return channel.localAddress
+        }
         .flatMapErrorThrowing { error in
             if let error = error as? SystemError { throw error }
             let code = (error as? IOError)?.errnoCode ?? EADDRNOTAVAIL
-            throw SystemError("listen on", "\(self.configuration.address)", code)
+            throw SystemError("listen on", "\(address)", code)
         }
         .nonisolated()
     }
@@ -119,6 +139,8 @@ final class SMTPListener {
     func close() {
         _ = self.socket?.close()
         self.socket = nil
+        if let path = self.socketPath { unlink(path) }
+        self.socketPath = nil
     }
 
     /// How long this client's banner is held back, in milliseconds.
@@ -160,9 +182,11 @@ final class SMTPListener {
         return trust
     }
 
-    /// Whether a connection from this address is expected to name another client.
-    func isProxied(_ address: IPAddress?) -> Bool {
-        self.configuration.proxyProtocol || self.trust(of: address).contains(.xclient)
+    /// Whether a connection from this address counts for none: it is expected to name another client, or
+    /// has no address.
+    func isUncounted(_ address: IPAddress?) -> Bool {
+        self.configuration.proxyProtocol || self.configuration.address.path != nil
+            || self.trust(of: address).contains(.xclient)
     }
 
     /// The handler for a new connection; `nil` after refusing it.

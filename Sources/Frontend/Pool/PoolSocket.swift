@@ -1,7 +1,7 @@
 import Glibc
 import System
 
-/// The place of a pool's Unix socket: taken by one frontend, never stolen from another.
+/// The place of a Unix socket, mostly a pool's: taken by one frontend, never stolen from another.
 ///
 /// A lock on `<runtime_directory>/<frontend id>.lock` says who owns the id; a socket file found
 /// under the lock is stale, and is removed only if no process answers on it.
@@ -10,6 +10,11 @@ struct PoolSocketPlace {
 
     init(runtimeDirectory: String, pool: String, frontendID: String) {
         self.path = "\(runtimeDirectory)/pools/\(pool)/\(frontendID).sock"
+    }
+
+    /// The place of a listener's Unix socket, to which the same applies.
+    init(path: String) {
+        self.path = path
     }
 
     /// Makes the folder and removes a stale socket.

@@ -137,8 +137,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
             id: server.newSessionID(started),
             listener: listener.configuration.name,
             startedMS: started,
-            client: Self.peer(client),
-            server: Self.peer(local)
+            client: Self.peer(client, listener),
+            server: Self.peer(local, listener)
         )
         self.clientAddress = IPAddress(parsing: facts.client.ip)
         let route = server.routes.route(session: facts.id)
@@ -153,8 +153,10 @@ final class SMTPSessionHandler: ChannelInboundHandler {
         )
     }
 
-    /// The address as policy sees it: IPv4 in IPv6 is IPv4.
-    private static func peer(_ address: SocketAddress?) -> Peer {
+    /// The address as policy sees it: IPv4 in IPv6 is IPv4, and who uses a Unix socket is on this machine.
+    private static func peer(_ address: SocketAddress?, _ listener: SMTPListener) -> Peer {
+        let listening = listener.configuration.address
+        guard listening.path == nil else { return Peer(ip: "\(listening.host)", port: 0) }
         guard let address, let text = address.ipAddress else {
             return Peer(ip: Peer.unknownIP, port: 0)
         }

@@ -20,7 +20,9 @@ struct CheckListing {
                 case .implicit: ", TLS"
                 }
             let proxy = listener.proxyProtocol ? ", PROXY protocol" : ""
-            lines.append("listener \(listener.name): \(listener.address)\(proxy)\(tls)\(wait)")
+            let spoken = listener.mailProtocol == .lmtp ? ", LMTP" : ""
+            let how = "\(spoken)\(proxy)\(tls)\(wait)"
+            lines.append("listener \(listener.name): \(listener.address)\(how)")
         }
         for pool in frontend.pools {
             let socket = "\(frontend.runtimeDirectory)/pools/\(pool.name)/\(frontend.id).sock"

@@ -36,6 +36,12 @@ struct CheckMachine {
 
     /// Why the frontend could not listen on the address now, and what to do; `nil` if it could.
     private func problem(of address: ListenAddress) -> String? {
+        if let path = address.path {
+            let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+            return FilePath.obstacle(toFilesIn: folder.isEmpty ? "/" : folder).map {
+                "cannot be made by this user, because \($0.path) \($0.reason); choose another path"
+            }
+        }
         // Port 0 is always free.
         guard address.port != 0 else { return nil }
         switch Self.bind(address) {

@@ -75,7 +75,20 @@ struct ConfigurationReport {
                 warnings.append("pool \(pool.name): failures at \(list) count as consent (skip)")
             }
         }
-        return warnings + self.certificateWarnings + self.greetingWarnings
+        return warnings + self.lmtpWarnings + self.certificateWarnings + self.greetingWarnings
+    }
+
+    /// Warns of LMTP that others than this machine can reach: who delivers by it is trusted.
+    private var lmtpWarnings: [String] {
+        self.frontend.listeners.compactMap { listener in
+            let isOpen =
+                listener.mailProtocol == .lmtp && listener.address.path == nil
+                && !listener.address.host.isLoopback && !listener.requireAuth
+            guard isOpen else { return nil }
+            return "listener \(listener.name): LMTP on \(listener.address) takes mail from every "
+                + "client that can reach it; listen on 127.0.0.1 or a Unix socket, or set "
+                + "require_auth, or keep others out with a firewall"
+        }
     }
 
     /// Warns of certificates that are not valid, and of one that is missing for the frontend's name.

@@ -61,11 +61,13 @@ struct ReceivedField {
     static func protocolName(
         isUTF8: Bool,
         isHELO: Bool,
+        isLMTP: Bool = false,
         isEncrypted: Bool,
         isAuthenticated: Bool
     ) -> String {
         guard isUTF8 || !isHELO else { return "SMTP" }
-        let name = isUTF8 ? "UTF8SMTP" : "ESMTP"
+        let name =
+            isLMTP ? (isUTF8 ? "UTF8LMTP" : "LMTP") : (isUTF8 ? "UTF8SMTP" : "ESMTP")
         return name + (isEncrypted ? "S" : "") + (isAuthenticated ? "A" : "")
     }
 

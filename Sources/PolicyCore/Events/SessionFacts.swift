@@ -33,7 +33,7 @@ package struct SessionFacts {
     /// The proxy that handed the connection over; `nil` if none did.
     package private(set) var proxy: Peer?
     package internal(set) var clientName: String? { didSet { self.fixedOctets = 0 } }
-    /// `HELO` or `EHLO`, and the name that came with it.
+    /// `HELO`, `EHLO` or `LHLO`, and the name that came with it.
     package internal(set) var hello: (verb: String, name: [UInt8])? {
         didSet { self.fixedOctets = 0 }
     }

@@ -171,7 +171,12 @@ enum SMTPEventMapping {
         let standard: SMTPReply
         switch hook {
         case .connect:
-            return text.isEmpty ? nil : .greeting(hostname: configuration.hostname, text: text)
+            guard !text.isEmpty else { return nil }
+            return .greeting(
+                hostname: configuration.hostname,
+                text: text,
+                isLMTP: configuration.isLMTP
+            )
         case .helo, .ehlo:
             return .helo(hostname: configuration.hostname, text: text)
         case .auth: standard = StandardReplies.authenticated

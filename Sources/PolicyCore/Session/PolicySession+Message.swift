@@ -57,6 +57,7 @@ extension PolicySession {
             protocolName: ReceivedField.protocolName(
                 isUTF8: self.transaction?.isSMTPUTF8 ?? false,
                 isHELO: self.facts.hello?.verb == "HELO",
+                isLMTP: self.smtp.isLMTP,
                 isEncrypted: self.facts.tls != nil,
                 isAuthenticated: self.facts.login != nil
             ),

@@ -20,7 +20,8 @@ extension PolicySession {
         switch question {
         case .connect: self.ask(.connect, now, &actions, args: EventArguments.none)
         case .helo(let name): self.askHello("HELO", .helo, name, now, &actions)
-        case .ehlo(let name): self.askHello("EHLO", .ehlo, name, now, &actions)
+        case .ehlo(let name):
+            self.askHello(self.smtp.isLMTP ? "LHLO" : "EHLO", .ehlo, name, now, &actions)
         case .auth(let credentials):
             self.askLogin(credentials, mayLogIn: mayLogIn, now, &actions)
         case .mail(let path, let parameters):

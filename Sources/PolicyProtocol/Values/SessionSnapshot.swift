@@ -32,7 +32,7 @@ public struct SessionSnapshot: Sendable, Hashable {
 
     /// How the client introduced itself.
     public struct Hello: Sendable, Hashable {
-        /// `HELO` or `EHLO`.
+        /// `HELO` or `EHLO`; `LHLO` on a listener of LMTP.
         public var verb: String
         /// The name it gave.
         public var name: Bytes
@@ -43,7 +43,7 @@ public struct SessionSnapshot: Sendable, Hashable {
         }
 
         /// Whether the client speaks ESMTP.
-        public var isExtended: Bool { self.verb == "EHLO" }
+        public var isExtended: Bool { self.verb != "HELO" }
     }
 
     /// The protection of the connection.

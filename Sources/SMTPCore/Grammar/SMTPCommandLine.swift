@@ -36,7 +36,7 @@ package struct SMTPCommandLine: Equatable, Sendable {
             case .starttls: count == 8 && self.word(octets, at: 4) & 0xDFDF_DFDF == 0x5454_4C53
             case .xclient: count == 7 && self.word(octets, at: 3) & 0xDFDF_DFDF == 0x4945_4E54
             case .xforward: count == 8 && self.word(octets, at: 4) & 0xDFDF_DFDF == 0x5741_5244
-            case .ehlo, .helo, .mail, .rcpt, .data, .bdat, .rset, .vrfy, .expn, .noop, .help,
+            case .ehlo, .helo, .lhlo, .mail, .rcpt, .data, .bdat, .rset, .vrfy, .expn, .noop, .help,
                 .quit, .auth:
                 count == 4
             }

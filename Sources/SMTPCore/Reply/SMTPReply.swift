@@ -121,11 +121,16 @@ extension SMTPReply {
     ///   - hostname: `me`; put in front unless `text` begins with it (RFC 5321 §4.2 wants it there).
     ///   - text: The control file `smtpgreeting`, or what a worker says; empty for our own words.
     ///     ` ESMTP` is appended to the first line if the word is missing.
+    ///   - isLMTP: The word is `LMTP`.
     /// - Returns: The reply 220.
-    package static func greeting(hostname: [UInt8], text: [[UInt8]] = []) -> SMTPReply {
-        let esmtp = [UInt8]("ESMTP".utf8)
+    package static func greeting(
+        hostname: [UInt8],
+        text: [[UInt8]] = [],
+        isLMTP: Bool = false
+    ) -> SMTPReply {
+        let name = [UInt8]((isLMTP ? "LMTP" : "ESMTP").utf8)
         var words = self.words(of: text.first ?? [], after: hostname)
-        if !words.contains(where: { $0.elementsEqual(esmtp) }) { words.append(esmtp[...]) }
+        if !words.contains(where: { $0.elementsEqual(name) }) { words.append(name[...]) }
         let first = Array(words.joined(separator: [.space]))
         return self.naming(ReplyCode(known: 220), [first] + text.dropFirst())
     }

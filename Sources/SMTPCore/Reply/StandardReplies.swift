@@ -44,6 +44,14 @@ package enum StandardReplies {
         "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT",
         "See RFC 5321"
     )
+    /// The same of LMTP.
+    static let helpOfLMTP = reply(
+        214,
+        (2, 0, 0),
+        .none,
+        "Commands: LHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT",
+        "See RFC 2033"
+    )
     /// RFC 5321 §3.5.3.
     package static let cannotVerify = reply(
         252,
@@ -233,6 +241,15 @@ package enum StandardReplies {
 
     /// RFC 5321 §4.1.4.
     package static let helloFirst = reply(503, (5, 5, 1), .badSequence, "Send HELO or EHLO first")
+    /// RFC 2033 §4.1.
+    static let lhloFirst = reply(503, (5, 5, 1), .badSequence, "Send LHLO first")
+    /// RFC 2033 §4.1.
+    static let helloOfSMTP = reply(
+        500,
+        (5, 5, 1),
+        .unrecognizedCommand,
+        "This is LMTP; send LHLO"
+    )
     /// RFC 5321 §4.1.4.
     package static let nestedMail = reply(
         503,
@@ -282,6 +299,13 @@ package enum StandardReplies {
     /// RFC 5321 §3.3.
     package static let noValidRecipients = reply(
         554,
+        (5, 5, 1),
+        .badSequence,
+        "No valid recipients"
+    )
+    /// RFC 2033 §4.2.
+    static let noValidRecipientsOfLMTP = reply(
+        503,
         (5, 5, 1),
         .badSequence,
         "No valid recipients"

@@ -13,6 +13,8 @@ package final class SMTPConfiguration: Sendable {
     package let requirements: SMTPRequirements
     /// What the listener trusts some networks with; ``SMTPSession/trust`` is what a client may.
     let trust: SMTPTrust
+    /// The listener speaks LMTP (RFC 2033), else SMTP.
+    package let isLMTP: Bool
     /// The mechanisms of AUTH, in the order in which they are offered; empty: there is no AUTH.
     package let mechanisms: [SMTPMechanism]
     /// AUTH is offered without TLS.
@@ -49,6 +51,7 @@ package final class SMTPConfiguration: Sendable {
         commandOptions: SMTPCommandOptions = [],
         requirements: SMTPRequirements = [],
         trust: SMTPTrust = [],
+        isLMTP: Bool = false,
         mechanisms: [SMTPMechanism] = [],
         offersAuthInClear: Bool = false
     ) {
@@ -60,9 +63,14 @@ package final class SMTPConfiguration: Sendable {
         self.commandOptions = commandOptions
         self.requirements = requirements
         self.trust = trust
+        self.isLMTP = isLMTP
         self.mechanisms = mechanisms
         self.offersAuthInClear = offersAuthInClear
-        self.greeting = .greeting(hostname: hostname, text: greetingText.map { [$0] } ?? [])
+        self.greeting = .greeting(
+            hostname: hostname,
+            text: greetingText.map { [$0] } ?? [],
+            isLMTP: isLMTP
+        )
         self.heloReply = .helo(hostname: hostname)
         var offers: [Offer] = []
         for security in SMTPSecurity.all {
@@ -92,6 +100,17 @@ package final class SMTPConfiguration: Sendable {
             }
             return lines.reduce(longest, max)
         }
+    }
+
+    /// The reply to what may not come before the client has greeted.
+    var helloFirst: SMTPReply {
+        self.isLMTP ? StandardReplies.lhloFirst : StandardReplies.helloFirst
+    }
+
+    /// The reply to a message of which policy refused every recipient (RFC 2033 §4.2 wants 503).
+    var noValidRecipients: SMTPReply {
+        self.isLMTP
+            ? StandardReplies.noValidRecipientsOfLMTP : StandardReplies.noValidRecipients
     }
 
     /// Octets of a line with this command that a session in this state takes, CRLF included.

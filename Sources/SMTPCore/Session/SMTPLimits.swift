@@ -29,7 +29,8 @@ package struct SMTPLimits: Equatable, Sendable {
                 + (takesAuth ? Self.authParameterOctets : 0)
         case .rcpt:
             Self.commandLineOctets + (offered.contains(.dsn) ? 29 + 507 : 0)
-        case .ehlo, .helo, .data, .bdat, .rset, .vrfy, .expn, .noop, .help, .quit, .auth, .starttls,
+        case .ehlo, .helo, .lhlo, .data, .bdat, .rset, .vrfy, .expn, .noop, .help, .quit, .auth,
+            .starttls,
             .xclient, .xforward, nil:
             Self.commandLineOctets
         }

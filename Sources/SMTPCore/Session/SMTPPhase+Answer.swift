@@ -13,8 +13,8 @@ extension SMTPPhase {
         case askMessage
         /// The message was answered: the transaction is over.
         case messageAnswered(SMTPReply)
-        /// The same, with a reply for each recipient.
-        case messageAnsweredEach([SMTPReply])
+        /// The same, with a reply for each RCPT that was granted; the session may be over after them.
+        case messageAnsweredEach([SMTPReply], closes: Bool)
         case dropStale
     }
 
@@ -102,7 +102,11 @@ extension SMTPPhase.CommandQuestion {
         case .quit:
             return (.closed, .close(reply ?? StandardReplies.closing))
 
-        case .connect, .auth, .rcpt, .vrfy, .help, .noop, .unrecognized:
+        case .rcpt:
+            let action = Action.granted(self, reply, endsTransaction: false)
+            return (.commands(stage.recipientGranted), action)
+
+        case .connect, .auth, .vrfy, .help, .noop, .unrecognized:
             return (.commands(stage), .granted(self, reply, endsTransaction: false))
         }
     }
@@ -148,7 +152,7 @@ extension SMTPPhase.ContentQuestion {
         case .headersEnd(let isComplete):
             Self.headerAnswered(outcome.settled, isComplete: isComplete, reception)
         case .message:
-            Self.messageAnswered(outcome.settled)
+            Self.messageAnswered(outcome.settled, reception.transaction)
         }
     }
 
@@ -161,7 +165,7 @@ extension SMTPPhase.ContentQuestion {
         case .granted:
             return isComplete ? (.message, .askMessage) : (.content(reception), .proceed)
         case .refused(let reply):
-            guard !isComplete else { return (.commands, .messageAnswered(reply)) }
+            guard !isComplete else { return Self.messageAnswered(outcome, reception.transaction) }
             var reception = reception
             reception.refusal = reply
             return (.content(reception), .proceed)
@@ -172,14 +176,25 @@ extension SMTPPhase.ContentQuestion {
         }
     }
 
-    private static func messageAnswered(_ outcome: SMTPOutcome) -> Answer {
+    private static func messageAnswered(
+        _ outcome: SMTPOutcome,
+        _ transaction: SMTPTransaction
+    ) -> Answer {
+        let count = transaction.replies
+        let one: SMTPReply
         switch outcome {
-        case .granted(let reply):
-            (.commands, .messageAnswered(reply ?? StandardReplies.messageAccepted))
-        case .refused(let reply): (.commands, .messageAnswered(reply))
-        case .refusedThenClose(let reply): (.closed, .close(reply))
-        case .answeredEach(let replies): (.commands, .messageAnsweredEach(replies))
+        case .granted(let reply): one = reply ?? StandardReplies.messageAccepted
+        case .refused(let reply): one = reply
+        case .refusedThenClose(let reply):
+            guard count > 1 else { return (.closed, .close(reply)) }
+            let replies = Array(repeating: reply, count: count)
+            return (.commands, .messageAnsweredEach(replies, closes: true))
+        case .answeredEach(let replies):
+            return (.commands, .messageAnsweredEach(replies, closes: false))
         }
+        guard count > 1 else { return (.commands, .messageAnswered(one)) }
+        let replies = Array(repeating: one, count: count)
+        return (.commands, .messageAnsweredEach(replies, closes: false))
     }
 }
 
@@ -187,6 +202,12 @@ extension SMTPPhase.Stage {
     fileprivate func withRecipients(_ count: Int) -> Self {
         guard case .inTransaction(var transaction) = self else { return self }
         transaction.recipients = count
+        return .inTransaction(transaction)
+    }
+
+    fileprivate var recipientGranted: Self {
+        guard case .inTransaction(var transaction) = self else { return self }
+        transaction.grants += 1
         return .inTransaction(transaction)
     }
 

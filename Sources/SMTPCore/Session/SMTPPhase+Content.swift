@@ -7,8 +7,8 @@ extension SMTPPhase {
         case askMessage
         /// A chunk was taken, and more follow.
         case chunkTaken
-        /// The message is over and refused; the transaction with it.
-        case refuse(SMTPReply)
+        /// The message is over and refused with so many replies; the transaction is over with it.
+        case refuse(SMTPReply, replies: Int)
         /// No content is expected now.
         case unexpected
     }
@@ -32,7 +32,7 @@ extension SMTPPhase {
             case .chunk:
                 if let reply = reception.finalRefusal(faults) {
                     self = .listening(.commands(.greeted))
-                    return .refuse(reply)
+                    return .refuse(reply, replies: 1)
                 }
                 self = .listening(.commands(.betweenChunks(reception)))
                 return .chunkTaken
@@ -40,7 +40,7 @@ extension SMTPPhase {
             case .message:
                 if let reply = reception.finalRefusal(faults) {
                     self = .listening(.commands(.greeted))
-                    return .refuse(reply)
+                    return .refuse(reply, replies: reception.transaction.replies)
                 }
                 guard reception.isHeaderDone else {
                     reception.isHeaderDone = true

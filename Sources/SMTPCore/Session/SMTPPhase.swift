@@ -47,6 +47,15 @@ enum SMTPPhase: ~Copyable {
 
         var isGreeted: Bool { self != .connected }
 
+        /// The transaction that is open.
+        var transaction: SMTPTransaction? {
+            switch self {
+            case .inTransaction(let transaction): transaction
+            case .betweenChunks(let reception): reception.transaction
+            case .connected, .greeted: nil
+            }
+        }
+
         var isInTransaction: Bool {
             switch self {
             case .inTransaction, .betweenChunks: true

@@ -49,7 +49,7 @@ extension SMTPSession {
         return switch self.phase.stage {
         case .greeted: nil
         case .inTransaction, .betweenChunks: StandardReplies.authInTransaction
-        case .connected, nil: StandardReplies.helloFirst
+        case .connected, nil: self.configuration.helloFirst
         }
     }
 

@@ -39,7 +39,7 @@ extension SMTPSession {
         case .inTransaction(let transaction):
             guard transaction.recipients > 0 else {
                 return transaction.hasRefusedRecipients
-                    ? self.refuseChunk(StandardReplies.noValidRecipients)
+                    ? self.refuseChunk(self.configuration.noValidRecipients)
                     : self.refuseMistakenChunk(StandardReplies.recipientFirst)
             }
             guard self.hasRoom(for: chunk, behind: 0) else {
@@ -50,7 +50,7 @@ extension SMTPSession {
             return self.ask(.bdat, .data)
 
         case .greeted: return self.refuseMistakenChunk(StandardReplies.mailFirst)
-        case .connected, nil: return self.refuseMistakenChunk(StandardReplies.helloFirst)
+        case .connected, nil: return self.refuseMistakenChunk(self.configuration.helloFirst)
         }
     }
 
@@ -117,6 +117,7 @@ extension SMTPSession {
         guard dropped == 0 else { return Step(action: .proceed, consumed: dropped) }
         self.phase.chunkDropped()
         self.isBehindRefusedChunk = true
+        if self.chunks.isLast { self.reply(drop.reply, toEachOf: drop.repliesOfMessage) }
         let action: SMTPAction =
             drop.endsTransaction ? .resetThenReply(drop.reply) : .reply(drop.reply)
         return Step(action: action, consumed: 0)
@@ -156,11 +157,14 @@ extension SMTPPhase {
         /// Where the dialogue goes on.
         let stage: Stage
         let endsTransaction: Bool
+        /// How many replies the end of the message would have.
+        let repliesOfMessage: Int
 
         init(_ reply: SMTPReply, at stage: Stage) {
             self.reply = reply
             self.stage = stage.isInTransaction ? .greeted : stage
             self.endsTransaction = stage.isInTransaction
+            self.repliesOfMessage = stage.transaction?.replies ?? 1
         }
     }
 

@@ -24,7 +24,7 @@ extension SMTPSession {
             return Step(action: self.responseArrived(octets, count: count), consumed: consumed)
         }
         let line = SMTPCommandLine(in: octets, count: count)
-        if let verb = line.verb, verb.isLastInGroup, octets.count > consumed {
+        if let verb = self.offered(line.verb), verb.isLastInGroup, octets.count > consumed {
             self.isEarlyTalker = true
         }
         let command = Command(
@@ -119,6 +119,16 @@ extension SMTPSession {
 // MARK: - Check
 
 extension SMTPSession {
+    /// The verb, if the listener knows it; else it is as any unknown word.
+    private func offered(_ verb: SMTPVerb?) -> SMTPVerb? {
+        switch verb {
+        case .xclient: self.configuration.trust.contains(.xclient) ? verb : nil
+        case .xforward: self.configuration.trust.contains(.xforward) ? verb : nil
+        case .lhlo: self.configuration.isLMTP ? verb : nil
+        default: verb
+        }
+    }
+
     /// One command line, read where it lies.
     struct Command {
         let line: SMTPCommandLine
@@ -154,8 +164,8 @@ extension SMTPSession {
             return self.refuse(StandardReplies.nulInCommand)
         }
         switch verb {
-        case .helo: return self.checkHello(.helo, command, octets)
-        case .ehlo: return self.checkHello(.ehlo, command, octets)
+        case .helo, .ehlo: return self.checkHello(verb == .ehlo ? .ehlo : .helo, command, octets)
+        case .lhlo: return self.checkHello(.ehlo, command, octets)
         case .mail: return self.checkMail(command, octets)
         case .rcpt: return self.checkRecipient(command, octets)
         case .data: return self.checkData(command)

@@ -9,7 +9,7 @@ extension SMTPSession {
     mutating func checkData(_ command: Command) -> SMTPAction {
         if let reply = self.refusalOfData(command) {
             // A client that pipelines could not know that policy refused every recipient.
-            let isBlameless = reply == StandardReplies.noValidRecipients
+            let isBlameless = reply == self.configuration.noValidRecipients
             guard command.hasMore else { return isBlameless ? .reply(reply) : self.refuse(reply) }
             self.meter.errorMade()
             return self.close(reply)
@@ -35,9 +35,9 @@ extension SMTPSession {
             guard !transaction.isBinary else { return StandardReplies.binaryNeedsChunks }
             guard transaction.recipients == 0 else { return nil }
             return transaction.hasRefusedRecipients
-                ? StandardReplies.noValidRecipients : StandardReplies.recipientFirst
+                ? self.configuration.noValidRecipients : StandardReplies.recipientFirst
         case .greeted: return StandardReplies.mailFirst
-        case .connected, nil: return StandardReplies.helloFirst
+        case .connected, nil: return self.configuration.helloFirst
         }
     }
 }

@@ -1,12 +1,15 @@
 extension SMTPSession {
-    /// HELO and EHLO: allowed at any time, and once granted they end a transaction.
+    /// HELO and EHLO, or LHLO of LMTP: allowed at any time, and once granted they end a transaction.
     ///
-    /// - Note: RFC 5321 §4.1.1.1, §4.1.4.
+    /// - Note: RFC 5321 §4.1.1.1, §4.1.4; RFC 2033 §4.1.
     mutating func checkHello(
         _ open: SMTPPhase.CommandQuestion,
         _ command: Command,
         _ octets: borrowing Span<UInt8>
     ) -> SMTPAction {
+        if self.configuration.isLMTP, command.line.verb != .lhlo {
+            return self.refuse(StandardReplies.helloOfSMTP)
+        }
         var range = command.line.argument
         if self.configuration.commandOptions.contains(.wordsAfterHello) {
             range = HelloName.firstWord(octets, range)

@@ -11,7 +11,7 @@ extension SMTPSession {
         switch self.phase.stage {
         case .greeted: break
         case .inTransaction, .betweenChunks: return self.refuse(StandardReplies.nestedMail)
-        case .connected, nil: return self.refuse(StandardReplies.helloFirst)
+        case .connected, nil: return self.refuse(self.configuration.helloFirst)
         }
         guard self.meter.mayBeginTransaction(self.configuration.limits) else {
             return self.close(StandardReplies.tooManyTransactions)
@@ -25,7 +25,8 @@ extension SMTPSession {
         }
         let transaction = SMTPTransaction(
             isSMTPUTF8: parameters.isSMTPUTF8,
-            isBinary: parameters.body == .binaryMIME
+            isBinary: parameters.body == .binaryMIME,
+            isAnsweredEach: self.configuration.isLMTP
         )
         return self.ask(.mail(transaction), .mail(path, parameters))
     }

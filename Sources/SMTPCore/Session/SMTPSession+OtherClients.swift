@@ -1,15 +1,6 @@
 // XCLIENT and XFORWARD: what a trusted client says of another client.
 
 extension SMTPSession {
-    /// The verb, unless the listener trusts no client with it: then it is as any unknown word.
-    func offered(_ verb: SMTPVerb?) -> SMTPVerb? {
-        switch verb {
-        case .xclient: self.configuration.trust.contains(.xclient) ? verb : nil
-        case .xforward: self.configuration.trust.contains(.xforward) ? verb : nil
-        default: verb
-        }
-    }
-
     /// XCLIENT: the session begins again, with another client.
     mutating func checkXClient(
         _ command: Command,

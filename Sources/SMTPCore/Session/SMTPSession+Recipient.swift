@@ -15,7 +15,7 @@ extension SMTPSession {
             switch self.phase.stage {
             case .betweenChunks: return self.refuse(StandardReplies.recipientBehindChunk)
             case .greeted, .inTransaction: return self.refuse(StandardReplies.mailFirst)
-            case .connected, nil: return self.refuse(StandardReplies.helloFirst)
+            case .connected, nil: return self.refuse(self.configuration.helloFirst)
             }
         }
         let path: ForwardPath

@@ -24,7 +24,7 @@ extension SMTPSession {
         guard command.line.argument.isEmpty else { return StandardReplies.noArgumentAllowed }
         return switch self.phase.stage {
         case .greeted, .inTransaction, .betweenChunks: nil
-        case .connected, nil: StandardReplies.helloFirst
+        case .connected, nil: self.configuration.helloFirst
         }
     }
 
@@ -49,7 +49,7 @@ extension SMTPSession {
         if requirements.contains(.encryption), !self.security.isEncrypted {
             switch verb {
             // BDAT is out of order, for there was no MAIL; what SMTP does not know is refused as that.
-            case .ehlo, .noop, .quit, .starttls, .bdat, nil: break
+            case .ehlo, .lhlo, .noop, .quit, .starttls, .bdat, nil: break
             case .helo, .mail, .rcpt, .data, .rset, .vrfy, .expn, .help, .auth, .xclient,
                 .xforward:
                 return StandardReplies.encryptionRequired
@@ -58,7 +58,8 @@ extension SMTPSession {
         if requirements.contains(.authentication), !self.security.isAuthenticated {
             switch verb {
             case .mail, .vrfy, .expn: return StandardReplies.authenticationRequired
-            case .ehlo, .helo, .rcpt, .data, .bdat, .rset, .noop, .help, .quit, .auth, .starttls,
+            case .ehlo, .helo, .lhlo, .rcpt, .data, .bdat, .rset, .noop, .help, .quit, .auth,
+                .starttls,
                 .xclient, .xforward, nil:
                 break
             }

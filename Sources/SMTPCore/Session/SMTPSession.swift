@@ -64,6 +64,8 @@ package struct SMTPSession: ~Copyable {
 
     /// Replies to the last message that are sent before the next command is read, the last one first.
     private var repliesLeft: [SMTPReply] = []
+    /// The session is over after the last of them.
+    private var closesAfterReplies = false
 
     private var isShuttingDown = false
 
@@ -143,7 +145,8 @@ extension SMTPSession {
         switch self.phase.wait {
         case .command:
             if let reply = self.repliesLeft.popLast() {
-                return Step(action: .reply(reply), consumed: 0)
+                let isEnd = self.closesAfterReplies && self.repliesLeft.isEmpty
+                return Step(action: isEnd ? self.close(reply) : .reply(reply), consumed: 0)
             }
             if self.isShuttingDown, !self.isInTransaction {
                 return Step(action: self.close(StandardReplies.shuttingDown), consumed: 0)
@@ -202,8 +205,9 @@ extension SMTPSession {
         case .chunkTaken:
             self.meter.chunkTaken(isEmpty: self.chunks.isEmpty)
             return .reply(StandardReplies.chunkAccepted)
-        case .refuse(let reply):
+        case .refuse(let reply, let replies):
             self.isBehindRefusedChunk = end == .chunk
+            self.reply(reply, toEachOf: replies)
             return endsByDot ? self.messageRefused(reply) : .resetThenReply(reply)
         case .unexpected: return .awaitAnswer
         }
@@ -217,7 +221,17 @@ extension SMTPSession {
             !self.configuration.commandOptions.contains(.commandsAfterBareNewline)
         else { return .resetThenReply(reply) }
         self.meter.errorMade()
+        guard self.repliesLeft.isEmpty else {
+            self.closesAfterReplies = true
+            return .resetThenReply(reply)
+        }
         return self.close(reply)
+    }
+
+    /// The same reply is due so many times; the first of them goes out at once.
+    mutating func reply(_ reply: SMTPReply, toEachOf count: Int) {
+        guard count > 1 else { return }
+        self.repliesLeft = Array(repeating: reply, count: count - 1)
     }
 
     private mutating func askedMessage() -> SMTPAction {
@@ -288,8 +302,9 @@ extension SMTPSession {
             return self.askedMessage()
         case .messageAnswered(let reply):
             return .resetThenReply(reply)
-        case .messageAnsweredEach(let replies):
+        case .messageAnsweredEach(let replies, let closes):
             self.repliesLeft = replies.reversed()
+            self.closesAfterReplies = closes
             guard let first = self.repliesLeft.popLast() else {
                 return self.close(StandardReplies.internalError)
             }
@@ -384,7 +399,8 @@ extension SMTPSession {
             )
             return .proceed
         case .vrfy: standard = StandardReplies.cannotVerify
-        case .help: standard = StandardReplies.help
+        case .help:
+            standard = self.configuration.isLMTP ? StandardReplies.helpOfLMTP : StandardReplies.help
         case .noop: standard = StandardReplies.ok
         case .quit: standard = StandardReplies.closing
         case .unrecognized:

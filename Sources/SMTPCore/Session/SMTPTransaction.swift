@@ -8,6 +8,14 @@ package struct SMTPTransaction: Equatable, Sendable {
     package var isBinary = false
     /// The recipients that count, as the answer to the last command told.
     package var recipients = 0
+    /// The client hears a reply for each RCPT that was granted once the message is complete (RFC 2033
+    /// §4.2), else one for all.
+    package var isAnsweredEach = false
+    /// RCPTs that were granted, whatever became of their recipients.
+    package var grants = 0
     /// A recipient was refused, so that DATA can say why there is none.
     package var hasRefusedRecipients = false
+
+    /// How many replies the end of the message has.
+    var replies: Int { self.isAnsweredEach ? max(self.grants, 1) : 1 }
 }

@@ -24,7 +24,7 @@ package struct SMTPChunkFraming: Sendable {
     /// The chunk has no octets at all.
     private(set) package var isEmpty = true
     /// The message ends with the chunk.
-    private var isLast = false
+    private(set) package var isLast = false
     /// The last octet of the message so far is a CR that the meter was not given.
     private var hasHeldReturn = false
 

@@ -140,7 +140,7 @@ class Session:
 
     @property
     def hello_verb(self) -> Optional[str]:
-        """`HELO` or `EHLO`; None before the first."""
+        """`HELO`, `EHLO`, or `LHLO` (LMTP); None before the first."""
         return self.raw["hello"] and str(self.raw["hello"]["verb"])
 
     @property
