@@ -51,11 +51,14 @@ import Testing
         :2001:db8::3
         """
 
-    private static func routes(_ text: String) throws -> SMTPRoutes {
+    private static func routes(
+        _ text: String,
+        _ dialect: SMTPClientMachine.Dialect = .smtp
+    ) throws -> SMTPRoutes {
         let lines = text.split(separator: "\n").enumerated().map { number, line in
             ControlLine(text: String(line), file: "smtproutes", number: number + 1)
         }
-        return try SMTPRoutes(lines)
+        return try SMTPRoutes(lines, dialect)
     }
 
     @Test(arguments: [
@@ -70,6 +73,14 @@ import Testing
     func `the longest name that fits says the hops`(domain: String, hops: String) throws {
         let route = try #require(try Self.routes(Self.text).route(Array(domain.utf8)))
         #expect(route.map { "\($0)" }.joined(separator: " ") == hops)
+    }
+
+    @Test func `LMTP has sockets and another port`() throws {
+        let routes = try Self.routes("a:/run/lmtp,b\n:c:2424", .lmtp)
+        #expect(
+            routes.route(Array("a".utf8)) == [.unix(path: "/run/lmtp"), .tcp(host: "b", port: 24)]
+        )
+        #expect(routes.route([]) == [.tcp(host: "c", port: 2424)])
     }
 
     @Test func `without a default there may be none`() throws {

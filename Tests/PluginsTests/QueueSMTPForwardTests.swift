@@ -510,7 +510,7 @@ final class TakenMessages: Sendable {
             second.server.stop()
         }
         let route = "\(first.server.address),\(second.server.address)"
-        let session = try await self.session(route, reply.isEmpty ? "timeout 1" : "")
+        let session = try await self.session(route, reply.isEmpty ? "timeout 4" : "")
         #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
         #expect(first.messages.count == (prefix == "." ? 1 : 0))
         #expect(second.server.connections == 0)

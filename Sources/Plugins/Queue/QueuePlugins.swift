@@ -4,6 +4,7 @@ import PolicyKit
 enum QueuePlugins {
     static let all: [any Plugin.Type] = [
         QueueDiscard.self,
+        QueueLMTP.self,
         QueueMaildir.self,
         QueueSMTPForward.self,
     ]

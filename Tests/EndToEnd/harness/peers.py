@@ -267,6 +267,59 @@ def _is_locked(path: Path) -> bool:
     return pid > 0 and Path(f"/proc/{pid}").exists()
 
 
+class DovecotLMTP(Peer):
+    """Dovecot's LMTP server, on a Unix socket and on a port.
+
+    It knows alice and bob at example.com; bob's mailbox is full, which it says after the content.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("dl")
+        self.socket = self.folder / "run" / "lmtp"
+        (self.folder / "run").mkdir()
+        users = ""
+        for name, more in (("alice", ""), ("bob", "userdb_quota_rule=*:bytes=10")):
+            home = self.folder / name
+            home.mkdir()
+            shutil.chown(home, "nobody")
+            users += f"{name}@example.com:{{PLAIN}}x:65534:65534::{home}::{more}\n"
+        (self.folder / "users").write_text(users)
+        known = f"driver = passwd-file\n  args = {self.folder}/users"
+        (self.folder / "dovecot.conf").write_text(
+            f"base_dir = {self.folder}/run\nstate_dir = {self.folder}/state\n"
+            f"log_path = {self.folder}/dovecot.log\nprotocols = lmtp\nssl = no\n"
+            "default_internal_user = nobody\ndefault_internal_group = nogroup\n"
+            "default_login_user = nobody\nmail_location = maildir:~/mail\nmail_plugins = quota\n"
+            "postmaster_address = postmaster@example.com\n"
+            f"passdb {{\n  {known}\n}}\nuserdb {{\n  {known}\n}}\n"
+            "plugin {\n  quota = maildir:User quota\n}\n"
+            "service lmtp {\n  unix_listener lmtp {\n    mode = 0666\n  }\n"
+            f"  inet_listener lmtp {{\n    address = 127.0.0.1\n    port = {self.port}\n  }}\n}}\n"
+            "service stats {\n  chroot =\n}\nservice anvil {\n  chroot =\n}\n"
+        )
+        self.start(["/usr/sbin/dovecot", "-F", "-c", self.folder / "dovecot.conf"])
+        wait_until(self._greets, 30, lambda: f"Dovecot greeting{self.describe()}", 0.05)
+
+    def __enter__(self) -> DovecotLMTP:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def mail(self, name: str) -> list[bytes]:
+        """The messages in a user's mailbox."""
+        return [each.read_bytes() for each in (self.folder / name / "mail" / "new").glob("*")]
+
+    def _greets(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.settimeout(5)
+                probe.connect(str(self.socket))
+                return probe.recv(100).startswith(b"220 ")
+            except OSError:
+                return False
+
+
 class HAProxy(Peer):
     """HAProxy in TCP mode in front of `target`; `option` says what it sends first."""
 

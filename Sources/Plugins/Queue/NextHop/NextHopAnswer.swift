@@ -15,7 +15,9 @@ enum NextHopAnswer {
         case .error(let error): self.answer(error)
         case .refusal(.impossible(let obstacle)): self.answer(obstacle)
         case .refusal(.attempted(.refused(let reply))): self.refusal(reply, prefix: "")
-        case .refusal(.attempted(.recipientsRefused(let refusals))): self.refusal(of: refusals)
+        case .refusal(.attempted(.recipientsRefused(let refusals))),
+            .refusal(.attempted(.copiesRefused(let refusals, _))):
+            self.refusal(of: refusals)
         // An acceptance is no failure.
         case .refusal(.attempted(.accepted)): .denysoft
         }

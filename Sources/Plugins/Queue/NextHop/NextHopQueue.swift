@@ -15,12 +15,17 @@ struct NextHopQueue: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: The plugin's line.
+    ///   - dialect: What the hops speak.
     ///   - route: The next hops where `routes` says no others, in the order in which they are tried.
     /// - Throws: What is wrong in the file of `routes`.
-    init(_ configuration: PluginConfiguration, route: [ServerAddress]) throws {
+    init(
+        _ configuration: PluginConfiguration,
+        _ dialect: SMTPClientMachine.Dialect,
+        route: [ServerAddress]
+    ) throws {
         self.route = route
-        self.routes = try configuration.argument("routes", as: .text).map {
-            try configuration.controlFile($0, parse: SMTPRoutes.init)
+        self.routes = try configuration.argument("routes", as: .text).map { file in
+            try configuration.controlFile(file) { try SMTPRoutes($0, dialect) }
         }
         self.time = configuration.argument(
             "timeout",
@@ -32,11 +37,13 @@ struct NextHopQueue: Sendable {
             as: .choice(["refuse": false, "deliver": true]),
             default: false
         )
-        let settings = NextHops.Settings(configuration)
+        let isLocal = route.allSatisfy(\.isUnix)
+        let settings = NextHops.Settings(configuration, tls: isLocal ? .none : .may)
         self.hops = NextHops(
             loop: configuration.shared.eventLoop,
             settings: settings,
             machine: SMTPClientMachine(
+                dialect,
                 name: configuration.shared.hostname,
                 deliversPartially: deliversPartially,
                 login: SMTPLogin(configuration, settings.tls.level)
@@ -54,11 +61,9 @@ struct NextHopQueue: Sendable {
     }
 
     /// Hands a message on, and says what the client is told.
-    func deliver(
-        _ envelope: SMTPEnvelope,
-        _ message: Message,
-        _ event: QueueHook.QueueEvent
-    ) async throws -> Answer {
+    func deliver(_ event: QueueHook.QueueEvent) async throws -> Answer {
+        let message = try event.message
+        let envelope = try SMTPEnvelope(event, size: message.size)
         guard !envelope.recipients.isEmpty else {
             return .deny("No recipients to deliver to", code: 554, status: "5.5.1")
         }
@@ -113,6 +118,8 @@ struct NextHopQueue: Sendable {
             event.info("fail, \(address) lacks what the \(obstacle) needs")
         case .refusal(.attempted(.recipientsRefused(let refusals))):
             event.info("fail, \(address) refused \(refusals.count) recipients")
+        case .refusal(.attempted(.copiesRefused(let refusals, let taken))):
+            event.info("fail, \(address) refused \(refusals.count) copies and has \(taken)")
         case .refusal(.attempted(.refused(let reply))),
             .refusal(.attempted(.accepted(let reply, _, _))):
             event.info("fail, \(address): \(reply.code)")
@@ -122,7 +129,7 @@ struct NextHopQueue: Sendable {
 
 extension NextHops.Settings {
     /// Reads the arguments for connections.
-    fileprivate init(_ configuration: PluginConfiguration) {
+    fileprivate init(_ configuration: PluginConfiguration, tls level: NextHopTLS.Level) {
         func time(_ name: String, _ default: Duration, _ range: ClosedRange<Duration>) -> TimeAmount
         {
             TimeAmount(configuration.argument(name, as: .duration(in: range), default: `default`))
@@ -140,6 +147,6 @@ extension NextHops.Settings {
         )
         self.hopTime = time("hop_timeout", .seconds(20), .seconds(1)...(.seconds(300)))
         self.restTime = time("rest", .seconds(60), .zero...(.seconds(3600)))
-        self.tls = NextHopTLS(configuration)
+        self.tls = NextHopTLS(configuration, default: level)
     }
 }

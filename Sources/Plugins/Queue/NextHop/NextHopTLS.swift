@@ -69,8 +69,8 @@ extension NextHopTLS {
     /// Reads `tls`, `tls_wrappermode`, `tls_name` and `tls_ca_file`, and the file.
     ///
     /// What is wrong is recorded.
-    init(_ configuration: PluginConfiguration) {
-        let level = configuration.argument("tls", as: .choice, default: Level.may)
+    init(_ configuration: PluginConfiguration, default usual: Level) {
+        let level = configuration.argument("tls", as: .choice, default: usual)
         let isWrapped = configuration.argument("tls_wrappermode", as: .flag, default: false)
         let name = configuration.argument("tls_name", as: .hostName)
         let file = configuration.argument("tls_ca_file", as: .text).map {

@@ -59,7 +59,7 @@ final class NextHops: Sendable {
     /// again for the recipients that are left. If the hop then refuses some, the recipients before
     /// them have the message already.
     ///
-    /// - Throws: What the spool file's reading threw.
+    /// - Throws: What the spool file's reading threw; `CancellationError` if the task is cancelled.
     func deliver(
         _ groups: [Group],
         _ message: Message,
@@ -115,8 +115,10 @@ final class NextHops: Sendable {
                     return nil
                 }
             } catch let error as SMTPForwardError {
+                // Whoever waits for the answer has gone, and closed the connection.
+                try Task.checkCancellation()
                 self.failed(address, error)
-                guard !isLast else {
+                guard !isLast, .now() < deadline else {
                     report.failure = (address, .error(error))
                     return nil
                 }
@@ -141,6 +143,7 @@ final class NextHops: Sendable {
             do {
                 outcome = try await transaction.send(message, until: deadline)
             } catch let error as SMTPForwardError {
+                try Task.checkCancellation()
                 // It may have the message: no other hop gets it.
                 self.failed(transaction.address, error)
                 report.failure = (transaction.address, .error(error))

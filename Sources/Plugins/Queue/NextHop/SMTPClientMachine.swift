@@ -29,6 +29,13 @@ struct SMTPClientMachine: Sendable {
         case fail(SMTPForwardError)
     }
 
+    /// What the hop speaks.
+    enum Dialect: Sendable, Equatable {
+        case smtp
+        /// RFC 2033: LHLO, and after the content one reply for each recipient.
+        case lmtp
+    }
+
     /// When a connection is encrypted.
     enum Encryption: Sendable, Equatable {
         case never
@@ -50,9 +57,10 @@ struct SMTPClientMachine: Sendable {
         case saidAuth(SMTPLogin.Exchange)
         case idle
         case sendingEnvelope(Progress)
-        case saidData(Missed)
-        case sendingContent(Missed)
-        case saidDot(Missed)
+        case saidData(Recipients)
+        case sendingContent(Recipients)
+        /// With the replies so far: LMTP has several.
+        case saidDot(Recipients, [SMTPServerReply])
         case resetting
         case closed
     }
@@ -64,13 +72,15 @@ struct SMTPClientMachine: Sendable {
         var replies: [SMTPServerReply] = []
     }
 
-    /// The recipients of the envelope that do not get this transaction's message.
-    private struct Missed: Sendable {
+    /// The recipients of the envelope that get this transaction's message, and those that do not.
+    private struct Recipients: Sendable {
+        var taken: [[UInt8]] = []
         var refused: [NextHopRefusal] = []
         /// Recipients beyond what the next hop takes in one transaction.
         var left: [[UInt8]] = []
     }
 
+    let dialect: Dialect
     /// The name for EHLO.
     let name: String
     /// Whether a message goes to the recipients that the hop takes if it refuses others for good.
@@ -87,11 +97,13 @@ struct SMTPClientMachine: Sendable {
     private(set) var wasMailAccepted = false
 
     init(
+        _ dialect: Dialect = .smtp,
         name: String,
         deliversPartially: Bool,
         encryption: Encryption = .never,
         login: SMTPLogin? = nil
     ) {
+        self.dialect = dialect
         self.name = name
         self.deliversPartially = deliversPartially
         self.encryption = encryption
@@ -102,6 +114,7 @@ struct SMTPClientMachine: Sendable {
     /// The machine of another connection to the same hop.
     func fresh(_ encryption: Encryption) -> Self {
         Self(
+            self.dialect,
             name: self.name,
             deliversPartially: self.deliversPartially,
             encryption: encryption,
@@ -131,8 +144,8 @@ struct SMTPClientMachine: Sendable {
 
     /// The whole content is on its way, dots doubled, its last line ended.
     mutating func contentSent() -> Action {
-        guard case .sendingContent(let missed) = self.phase else { return .none }
-        self.phase = .saidDot(missed)
+        guard case .sendingContent(let recipients) = self.phase else { return .none }
+        self.phase = .saidDot(recipients, [])
         return .write(Array(".\r\n".utf8))
     }
 
@@ -147,8 +160,7 @@ struct SMTPClientMachine: Sendable {
             self.phase = .awaitingGreeting
             return .none
         }
-        self.phase = .saidEHLO
-        return .write(Array("EHLO \(self.name)\r\n".utf8))
+        return self.hello()
     }
 
     /// The connection ended, or its time.
@@ -187,9 +199,9 @@ struct SMTPClientMachine: Sendable {
         case .sendingEnvelope(let progress):
             return self.envelopeReplyReceived(reply, progress)
 
-        case .saidData(let missed):
+        case .saidData(let recipients):
             if reply.code == 354 {
-                self.phase = .sendingContent(missed)
+                self.phase = .sendingContent(recipients)
                 return .goAhead
             }
             guard reply.replyClass > 3 else { return self.confused("to DATA", reply) }
@@ -201,13 +213,9 @@ struct SMTPClientMachine: Sendable {
             self.phase = .closed
             return .completedThenClose(.refused(reply))
 
-        case .saidDot(let missed):
+        case .saidDot(let recipients, let replies):
             guard reply.replyClass != 3 else { return self.confused("to the dot", reply) }
-            let outcome =
-                reply.isPositive
-                ? NextHopOutcome.accepted(reply, refused: missed.refused, left: missed.left)
-                : .refused(reply)
-            return self.finish(outcome, after: reply)
+            return self.contentAnswered(replies + [reply], recipients)
 
         case .resetting:
             guard reply.isPositive else {
@@ -232,18 +240,18 @@ struct SMTPClientMachine: Sendable {
     private mutating func greetingReceived(_ reply: SMTPServerReply) -> Action {
         switch (self.phase, reply.replyClass) {
         case (.awaitingGreeting, 2):
-            self.phase = .saidEHLO
-            return .write(Array("EHLO \(self.name)\r\n".utf8))
+            return self.hello()
 
         case (.saidEHLO, 2):
             self.capabilities = SMTPCapabilities(reply)
             return self.capabilitiesKnown()
 
-        case (.saidEHLO, 5) where self.isEncrypted || self.encryption != .required:
+        case (.saidEHLO, 5)
+        where self.dialect == .smtp && (self.isEncrypted || self.encryption != .required):
             self.phase = .saidHELO
             return .write(Array("HELO \(self.name)\r\n".utf8))
 
-        case (.saidEHLO, 5):
+        case (.saidEHLO, 5) where self.dialect == .smtp:
             return self.unencrypted("the hop knows no EHLO, and so no STARTTLS")
 
         case (.saidHELO, 2):
@@ -253,6 +261,16 @@ struct SMTPClientMachine: Sendable {
             self.phase = .closed
             return .fail(SMTPForwardError(.unreachable, "\(reply.code) in the greeting"))
         }
+    }
+
+    private mutating func hello() -> Action {
+        self.phase = .saidEHLO
+        let verb =
+            switch self.dialect {
+            case .smtp: "EHLO"
+            case .lmtp: "LHLO"
+            }
+        return .write(Array("\(verb) \(self.name)\r\n".utf8))
     }
 
     private mutating func capabilitiesKnown() -> Action {
@@ -367,21 +385,70 @@ struct SMTPClientMachine: Sendable {
             self.phase = .idle
             return .completed(progress.replies.first.map { .refused($0) } ?? .recipientsRefused([]))
         }
-        var missed = Missed()
-        for (recipient, reply) in zip(progress.envelope.recipients, progress.replies.dropFirst())
-        where !reply.isPositive {
-            if reply.isTooManyRecipients { missed.left.append(recipient) }
-            missed.refused.append(NextHopRefusal(recipient: recipient, reply: reply))
+        var recipients = Recipients()
+        for (recipient, reply) in zip(progress.envelope.recipients, progress.replies.dropFirst()) {
+            guard !reply.isPositive else {
+                recipients.taken.append(recipient)
+                continue
+            }
+            if reply.isTooManyRecipients { recipients.left.append(recipient) }
+            recipients.refused.append(NextHopRefusal(recipient: recipient, reply: reply))
         }
-        let someAccepted = missed.refused.count < progress.envelope.recipients.count
-        guard someAccepted else { return self.reset(.recipientsRefused(missed.refused)) }
-        missed.refused.removeAll { $0.reply.isTooManyRecipients }
-        let allForGood = missed.refused.allSatisfy { $0.reply.replyClass == 5 }
-        guard missed.refused.isEmpty || self.deliversPartially && allForGood else {
-            return self.reset(.recipientsRefused(missed.refused))
+        let someAccepted = recipients.refused.count < progress.envelope.recipients.count
+        guard someAccepted else { return self.reset(.recipientsRefused(recipients.refused)) }
+        recipients.refused.removeAll { $0.reply.isTooManyRecipients }
+        let allForGood = recipients.refused.allSatisfy { $0.reply.replyClass == 5 }
+        guard recipients.refused.isEmpty || self.deliversPartially && allForGood else {
+            return self.reset(.recipientsRefused(recipients.refused))
         }
-        self.phase = .saidData(missed)
+        self.phase = .saidData(recipients)
         return .write(Array("DATA\r\n".utf8))
+    }
+
+    // MARK: After the dot
+
+    private mutating func contentAnswered(
+        _ replies: [SMTPServerReply],
+        _ recipients: Recipients
+    ) -> Action {
+        guard let last = replies.last else { return .none }
+        switch self.dialect {
+        case .smtp:
+            let outcome =
+                last.isPositive
+                ? NextHopOutcome.accepted(last, refused: recipients.refused, left: recipients.left)
+                : .refused(last)
+            return self.finish(outcome, after: last)
+
+        case .lmtp where replies.count == recipients.taken.count:
+            return self.finish(self.copiesAnswered(replies, recipients), after: last)
+
+        case .lmtp where last.code == 421:  // it closes, and the other copies have no answer
+            self.phase = .closed
+            return .fail(SMTPForwardError(.closed, "421 after the dot"))
+
+        case .lmtp:
+            self.phase = .saidDot(recipients, replies)
+            return .none
+        }
+    }
+
+    /// What the replies for the single copies mean together.
+    ///
+    /// Our client hears one reply: if one copy is not there, that is a refusal, though others are.
+    private func copiesAnswered(
+        _ replies: [SMTPServerReply],
+        _ recipients: Recipients
+    ) -> NextHopOutcome {
+        let refused = zip(recipients.taken, replies).filter { !$0.1.isPositive }
+            .map { NextHopRefusal(recipient: $0.0, reply: $0.1) }
+        let copies = replies.filter(\.isPositive)
+        guard let copy = copies.last else { return .recipientsRefused(refused) }
+        let allForGood = refused.allSatisfy { $0.reply.replyClass == 5 }
+        guard refused.isEmpty || self.deliversPartially && allForGood else {
+            return .copiesRefused(refused, taken: copies.count)
+        }
+        return .accepted(copy, refused: recipients.refused + refused, left: recipients.left)
     }
 
     // MARK: Ends
@@ -424,6 +491,8 @@ enum NextHopOutcome: Sendable, Equatable {
     case accepted(SMTPServerReply, refused: [NextHopRefusal], left: [[UInt8]] = [])
     /// The hop refused the message, for all recipients.
     case refused(SMTPServerReply)
-    /// The hop refused these recipients, and so it got no message for any recipient.
+    /// The hop refused these recipients, and so it has no message for any recipient.
     case recipientsRefused([NextHopRefusal])
+    /// The hop refused the copies of these recipients, and has `taken` other copies.
+    case copiesRefused([NextHopRefusal], taken: Int)
 }

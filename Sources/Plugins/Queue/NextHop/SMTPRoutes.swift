@@ -10,7 +10,7 @@ struct SMTPRoutes: Sendable {
     private var routes: [[UInt8]: [ServerAddress]] = [:]
 
     /// - Throws: The problem of the first line that is wrong.
-    init(_ lines: [ControlLine]) throws {
+    init(_ lines: [ControlLine], _ dialect: SMTPClientMachine.Dialect) throws {
         for line in lines {
             let (domain, hosts) = try Self.parts(line)
             var key = Array(domain.utf8)
@@ -20,7 +20,8 @@ struct SMTPRoutes: Sendable {
                     ? [0x2E] + DomainSpelling.canonical(Array(key.dropFirst()))
                     : DomainSpelling.canonical(key)
             }
-            guard self.routes.updateValue(try Self.route(hosts, line), forKey: key) == nil else {
+            guard self.routes.updateValue(try Self.route(hosts, line, dialect), forKey: key) == nil
+            else {
                 let name = domain.isEmpty ? "the default" : domain
                 throw line.problem("\(name) has a route already")
             }
@@ -50,16 +51,35 @@ struct SMTPRoutes: Sendable {
         return (String(text[..<colon]), text[text.index(after: colon)...])
     }
 
-    private static func route(_ hosts: Substring, _ line: ControlLine) throws -> [ServerAddress] {
+    private static func route(
+        _ hosts: Substring,
+        _ line: ControlLine,
+        _ dialect: SMTPClientMachine.Dialect
+    ) throws -> [ServerAddress] {
         guard !hosts.isEmpty else {
             throw line.problem("a route needs a host; MX records are not looked up")
         }
         return try hosts.split(separator: ",", omittingEmptySubsequences: false).map { word in
-            guard !word.hasPrefix("/"), let address = ServerAddress(String(word), defaultPort: 25)
-            else {
+            guard let address = ServerAddress(String(word), speaking: dialect) else {
                 throw line.problem("\(word) is no host; write HOST, HOST:PORT or [V6]:PORT")
             }
             return address
         }
     }
+}
+
+extension ServerAddress {
+    /// Reads an address of a next hop; LMTP's may be a Unix socket, and has another usual port.
+    init?(_ text: String, speaking dialect: SMTPClientMachine.Dialect) {
+        switch dialect {
+        case .smtp:
+            guard !text.hasPrefix("/") else { return nil }
+            self.init(text, defaultPort: 25)
+
+        case .lmtp:
+            self.init(text, defaultPort: 24)
+        }
+    }
+
+    var isUnix: Bool { if case .unix = self { true } else { false } }
 }
