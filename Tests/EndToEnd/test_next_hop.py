@@ -220,7 +220,7 @@ def password_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 def test_auth(
     forwarding: Callable[..., Reply],
     certificate: Certificate,
@@ -254,7 +254,7 @@ def test_auth_that_fails_loses_no_mail(
         assert hop.verbs(True).count(b"AUTH") == (how == "wrong")
         words = {
             "wrong": "login: 535 to AUTH PLAIN",
-            "not offered": "login: the hop offers neither AUTH PLAIN nor LOGIN",
+            "not offered": "login: the hop offers no AUTH by PLAIN, LOGIN or CRAM-MD5",
         }.get(how, "login: the connection is not encrypted")
         worker(forwarding).logged(words)
         with forwarding.server.connect() as client:  # type: ignore[attr-defined]

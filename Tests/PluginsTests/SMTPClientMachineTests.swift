@@ -226,7 +226,7 @@ import Testing
 
     @Test(arguments: [
         // What the hop offers, and what is said; each line but the first answers a 334.
-        ("auth CRAM-MD5 login plain", "secret", ["AUTH PLAIN AGpvAHNlY3JldA=="]),
+        ("auth cram-md5 login plain", "secret", ["AUTH PLAIN AGpvAHNlY3JldA=="]),
         ("AUTH LOGIN", "secret", ["AUTH LOGIN", "am8=", "c2VjcmV0"]),
         (
             "AUTH PLAIN", String(repeating: "x", count: 366),
@@ -269,12 +269,42 @@ import Testing
         for (login, encrypted, keyword, goesOut) in [
             (Self.login(), false, "AUTH PLAIN", false),
             (Self.login(inClearText: true), false, "AUTH PLAIN", true),
-            (Self.login(), true, "AUTH PLAIN", true), (Self.login(), true, "AUTH CRAM-MD5", false),
+            (Self.login(), true, "AUTH PLAIN", true), (Self.login(), true, "AUTH GSSAPI", false),
             (Self.login(), true, "SIZE", false),
         ] {
             let (machine, action) = self.loggingIn(login, encrypted: encrypted, offering: keyword)
             #expect((action == self.write("AUTH PLAIN AGpvAHNlY3JldA==\r\n")) == goesOut)
             #expect((action == refused) == !goesOut && !machine.isIdle)
+        }
+    }
+
+    @Test(arguments: [
+        // RFC 2195 §2
+        (
+            "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+",
+            "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
+        ),
+        ("", nil), ("not base64", nil),
+    ])
+    func `CRAM-MD5 is the last choice under TLS and the first in clear text`(
+        challenge: String,
+        response: String?
+    ) {
+        let login = SMTPLogin(
+            user: Array("tim".utf8),
+            password: Array("tanstaaftanstaaf".utf8),
+            isAllowedInClearText: true
+        )
+        for (encrypted, keyword) in [(false, "AUTH PLAIN CRAM-MD5"), (true, "AUTH CRAM-MD5")] {
+            var (machine, action) = self.loggingIn(login, encrypted: encrypted, offering: keyword)
+            #expect(action == self.write("AUTH CRAM-MD5\r\n"))
+            action = machine.replyReceived(self.reply(334, challenge))
+            guard let response else {
+                #expect(action == .fail(SMTPForwardError(.login, "")))
+                continue
+            }
+            #expect(action == self.write("\(response)\r\n"))
+            #expect(machine.replyReceived(self.reply(235, "in")) == .ready(machine.capabilities))
         }
     }
 

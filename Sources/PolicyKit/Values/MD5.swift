@@ -1,7 +1,7 @@
 /// MD5 (RFC 1321) and HMAC with it (RFC 2104), which CRAM-MD5 is made of (RFC 2195 §2).
 ///
 /// MD5 is broken as a digest of documents. It is here for the one mechanism that names it.
-enum MD5 {
+package enum MD5 {
     private static let blockOctets = 64
     /// How far each step turns its word: four steps of a round, again and again.
     private static let turns: [[UInt32]] = [
@@ -23,7 +23,7 @@ enum MD5 {
     ]
 
     /// HMAC-MD5 of `message` (RFC 2104 §2): 16 octets.
-    static func authenticationCode(of message: [UInt8], key: [UInt8]) -> [UInt8] {
+    package static func authenticationCode(of message: [UInt8], key: [UInt8]) -> [UInt8] {
         let short = key.count > Self.blockOctets ? Self.digest(of: key) : key
         let padded = short + [UInt8](repeating: 0, count: Self.blockOctets - short.count)
         let inner = Self.digest(of: padded.map { $0 ^ 0x36 } + message)

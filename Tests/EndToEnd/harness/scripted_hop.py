@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import socket
 import ssl
 import threading
@@ -159,6 +161,12 @@ class ScriptedHop:
             connection.sendall(b"334 " + base64.b64encode(prompt) + b"\r\n")
             return base64.b64decode(lines.readline(), validate=False).decode()
 
+        if mechanism == b"CRAM-MD5":
+            challenge = b"<1.2@hop.example>"
+            user, _, digest = asked(challenge).partition(" ")
+            assert self.logins is not None
+            key = self.logins.get(user, "").encode()
+            return digest == hmac.new(key, challenge, hashlib.md5).hexdigest()
         if mechanism == b"LOGIN":
             user, password = asked(b"Username:"), asked(b"Password:")
         else:

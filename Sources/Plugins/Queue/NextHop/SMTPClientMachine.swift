@@ -311,8 +311,9 @@ struct SMTPClientMachine: Sendable {
         guard self.isEncrypted || login.isAllowedInClearText else {
             return self.notLoggedIn("the connection is not encrypted")
         }
-        guard let exchange = login.exchange(self.capabilities.mechanisms) else {
-            return self.notLoggedIn("the hop offers neither AUTH PLAIN nor LOGIN")
+        let offered = self.capabilities.mechanisms
+        guard let exchange = login.exchange(offered, isEncrypted: self.isEncrypted) else {
+            return self.notLoggedIn("the hop offers no AUTH by PLAIN, LOGIN or CRAM-MD5")
         }
         self.phase = .saidAuth(exchange)
         return .write(exchange.command)
@@ -324,7 +325,7 @@ struct SMTPClientMachine: Sendable {
         _ exchange: SMTPLogin.Exchange
     ) -> Action {
         var exchange = exchange
-        if reply.code == 334, let response = exchange.responses.popFirst() {
+        if reply.code == 334, let response = exchange.response(to: reply) {
             self.phase = .saidAuth(exchange)
             return .write(response)
         }
