@@ -153,7 +153,7 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Addresses", "Certificates", "Configuration", "JSON", "PolicyCore",
+                "Addresses", "Certificates", "Configuration", "JSON", "Octets", "PolicyCore",
                 "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog", "System",
                 arguments, logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
             ]

@@ -13,6 +13,9 @@ extension FrontendConfiguration {
         /// `max_auth_failures_per_ip` from one address (an IPv6 /64) within ``rememberedMS``; 0 is no
         /// limit.
         package var maximumPerIP = 20
+        /// `max_auth_failures_per_user` of one user within ``rememberedMS``, whatever the address; 0 is no
+        /// limit.
+        package var maximumPerUser = 0
         /// `auth_failure_delay_ms`: how long the reply to one is held back.
         package var delayMS: Int64 = 1_000
         /// `auth_failures_remembered_ms`.
@@ -29,6 +32,11 @@ extension FrontendConfiguration {
             self.maximumPerIP = reader.integer(
                 "max_auth_failures_per_ip",
                 default: self.maximumPerIP,
+                in: 0...1_000_000
+            )
+            self.maximumPerUser = reader.integer(
+                "max_auth_failures_per_user",
+                default: self.maximumPerUser,
                 in: 0...1_000_000
             )
             self.delayMS = reader.integer(

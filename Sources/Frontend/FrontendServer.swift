@@ -34,7 +34,9 @@ final class FrontendServer {
     private var memory: MemoryBudget
     private var refusalThrottle = LogThrottle()
     /// Failed logins by client address.
-    var failedLogins = FailedLogins()
+    var failedLogins = FailedLogins<String>()
+    /// Failed logins by user.
+    var failedLoginsOfUsers = FailedLogins<UserKey>()
     private var identifiers = SessionIdentifierSource()
     private let lock: InstanceLock
     private var state = State.starting

@@ -68,7 +68,10 @@ extension TestSession {
         }
         let name = mechanism ?? usual
         arguments["mechanism"] = Bytes(name)
-        let answer = try await self.ask(.auth, arguments: arguments)
+        let failed: JSONValue = .object([
+            "address": self.recentFailures.address.json, "user": self.recentFailures.user.json,
+        ])
+        let answer = try await self.ask(.auth, arguments: arguments, facts: ["failed": failed])
         switch answer.verdict {
         case .ok:
             self.authentication = SessionSnapshot.Authentication(mechanism: name, user: user)
@@ -198,11 +201,12 @@ extension TestSession {
         _ hook: Hook,
         sender: Sender? = nil,
         recipient: Recipient? = nil,
-        arguments: [String: Bytes] = [:]
+        arguments: [String: Bytes] = [:],
+        facts: [String: JSONValue] = [:]
     ) async throws -> Answer {
         self.events += 1
         guard let chain = self.chains[hook] else { return .declined }
-        let picture = self.picture(hook, chain.needs, sender, recipient, arguments)
+        let picture = self.picture(hook, chain.needs, sender, recipient, arguments, facts)
         let context = HookContext(picture: picture, environment: self.environment)
         let outcome = await chain.ask(context)
         await chain.tell(context)

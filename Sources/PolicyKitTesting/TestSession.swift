@@ -28,6 +28,8 @@ public final class TestSession {
     public var authentication: SessionSnapshot.Authentication?
     /// How many logins of this session were refused.
     public internal(set) var failedLogins = 0
+    /// What the next login's ``HookEvent/recentFailures`` are.
+    public var recentFailures = LoginFailures()
     /// Whether the client spoke too early.
     public var isEarlyTalker = false
     /// The time of the session and of ``store``.

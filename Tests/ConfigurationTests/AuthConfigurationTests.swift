@@ -19,6 +19,7 @@ import Testing
             [limits]
             max_auth_failures = 5
             max_auth_failures_per_ip = 7
+            max_auth_failures_per_user = 50
             auth_failure_delay_ms = 0
             auth_failures_remembered_ms = 1000
             [[tls.certificate]]
@@ -36,7 +37,7 @@ import Testing
             """
         )
         let failed = configuration.limits.failedLogins
-        #expect(failed.maximum == 5 && failed.maximumPerIP == 7)
+        #expect(failed.maximum == 5 && failed.maximumPerIP == 7 && failed.maximumPerUser == 50)
         #expect(failed.delayMS == 0 && failed.rememberedMS == 1_000)
         #expect(configuration.listeners[0].auth == [.login, .plain, .cramMD5])
         #expect(configuration.listeners.map(\.requireAuth) == [true, false])
@@ -47,7 +48,7 @@ import Testing
         let configuration = try self.folder.frontend("")
         #expect(configuration.listeners.map(\.auth) == [[]])
         let failed = configuration.limits.failedLogins
-        #expect(failed.maximum == 3 && failed.maximumPerIP == 20)
+        #expect(failed.maximum == 3 && failed.maximumPerIP == 20 && failed.maximumPerUser == 0)
         #expect(failed.delayMS == 1_000 && failed.rememberedMS == 600_000)
     }
 

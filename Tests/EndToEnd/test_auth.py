@@ -154,6 +154,27 @@ def test_failures_close_the_session_and_then_shut_out_the_address(served: Gatepo
         assert len([event for event in worker.events if event["hook"] == "auth"]) == 3
 
 
+def test_failures_shut_out_a_user_whatever_the_address(served: Gatepost) -> None:
+    """Sessions that each fail once: plugins see the counts, and after two failures the user is not asked about."""
+    served.limits(auth_failure_delay_ms=1, max_auth_failures_per_user=2)
+    with served_by_worker(served) as worker:
+        for user, password, code in (
+            ("jo", "no", 535), ("JO", "no", 535), ("jo", PASSWORD, 454), ("Jo", "no", 454), ("al", "no", 535),
+        ):  # fmt: skip
+            with connected(served) as client:
+                client.starttls(context=tls_context())
+                client.ehlo()
+                assert client.docmd("AUTH", "PLAIN " + b64(f"\0{user}\0{password}"))[0] == code
+                assert client.docmd("NOOP")[0] == 250
+        asked = [event["args"] for event in worker.events if event["hook"] == "auth"]
+        assert [(args["user"], args.get("failed")) for args in asked] == [
+            ("jo", None), ("JO", {"address": 1, "user": 1}), ("al", {"address": 2, "user": 0}),
+        ]  # fmt: skip
+        told = worker.notifications
+        shut_out = [event for event in (told.get_nowait() for _ in range(told.qsize())) if event["hook"] == "deny"]
+        assert shut_out[1]["args"]["args"]["failed"] == {"address": 1, "user": 1}
+
+
 def test_no_secret_is_logged_or_told(served: Gatepost) -> None:
     served.frontend_toml["log_level"] = "trace"
     with served_by_worker(served) as worker:
@@ -223,11 +244,10 @@ def test_a_shadow_beside_auth_gets_no_password(gatepost: Gatepost) -> None:
         {"name": "next", "shadow_of": "policy", "minimum_workers": 0},
     ]
     frontend = gatepost.frontend(ready=False)
-    hooks = {**HOOKS, "disconnect": {}}
     with (
-        gatepost.python_worker(hooks, check) as policy,
-        gatepost.python_worker(hooks, check, pool="other") as other,
-        gatepost.python_worker(hooks, check, pool="next") as shadow,
+        gatepost.python_worker(HOOKS, check) as policy,
+        gatepost.python_worker(HOOKS, check, pool="other") as other,
+        gatepost.python_worker(HOOKS, check, pool="next") as shadow,
     ):
         frontend.ready()
         for worker in (other, shadow):

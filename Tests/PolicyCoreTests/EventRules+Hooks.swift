@@ -113,6 +113,38 @@ extension EventRules {
                     #expect(play.lastCode == (verdict == .ok ? 235 : 535))
                 }
             },
+            ProtocolRule("Absent while both are 0") { () throws in
+                for (history, failed) in [
+                    (LoginHistory(), nil),
+                    (LoginHistory(ofAddress: 3, ofUser: 7), #"{"address":3,"user":7}"#),
+                    (LoginHistory(ofUser: 1), #"{"address":0,"user":1}"#),
+                ] as [(LoginHistory, String?)] {
+                    let play = RulePlay.session(smtp: .offeringAuth)
+                    play.grant()
+                    play.say("EHLO c")
+                    play.logins = history
+                    play.send("AUTH PLAIN AGpvAHNlc2FtZQ==")
+                    let expected = try failed.map { try JSONValue(text: $0) }
+                    #expect(try play.question()["args"]?["failed"] == expected)
+                    #expect(try play.question()["args"]?["password"] == .string("sesame"))
+                    let kept = String(decoding: play.event(isAsked: false) ?? [], as: UTF8.self)
+                    #expect(kept.contains(#""failed":"#) == (failed != nil))
+                }
+            },
+            ProtocolRule("is more than the operator allows is refused\nwithout a question.") {
+                for (excess, code) in [(.address, 421), (.user, 454)]
+                    as [(LoginHistory.Excess, UInt16)]
+                {
+                    let play = RulePlay.session(smtp: .offeringAuth)
+                    play.grant()
+                    play.say("EHLO c")
+                    let asked = play.submissions
+                    play.logins = LoginHistory(ofAddress: 3, ofUser: 7, excess: excess)
+                    play.send("AUTH PLAIN AGpvAHNlc2FtZQ==")
+                    #expect(play.lastCode == code)
+                    #expect(play.submissions == asked)
+                }
+            },
             ProtocolRule("absent while there is none") { () throws in
                 let play = RulePlay.at(
                     .auth,

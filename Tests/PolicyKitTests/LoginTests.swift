@@ -15,6 +15,7 @@ private struct Door: AuthHook, MailHook {
         case "busy": .denysoft
         case "echo":
             .deny("\(event.mechanism) \(event.proof) \(event.session.counters.authFailed)")
+        case "guessed": event.recentFailures == LoginFailures(address: 3, user: 7) ? .denysoft : .ok
         default: event.proof.matches("tanstaaftanstaaf") ? .ok : .deny
         }
     }
@@ -52,6 +53,13 @@ struct LoginTests {
         #expect(session.failedLogins == 2 && !session.relay && session.authentication == nil)
         let seen = try await session.auth("echo", .password("x"), mechanism: "LOGIN")
         #expect(seen == .deny("LOGIN password 2"))
+    }
+
+    @Test func `a plugin sees how many logins failed before`() async throws {
+        let session = try await self.session()
+        #expect(try await session.auth("guessed", .password("x")) == .ok)
+        session.recentFailures = LoginFailures(address: 3, user: 7)
+        #expect(try await session.auth("guessed", .password("x")) == .denysoft)
     }
 
     @Test func `a proof in a text shows nothing of it`() {

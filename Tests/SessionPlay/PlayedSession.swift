@@ -38,6 +38,8 @@ package final class PlayedSession {
     /// Monotonic nanoseconds; the test moves them.
     package var now: UInt64 = 0
     package var isMemoryUsedUp = false
+    /// What the frontend knows of failed logins when it asks about one.
+    package var logins = LoginHistory()
 
     /// All replies, in their order.
     package private(set) var replies: [SMTPReply] = []
@@ -299,8 +301,10 @@ package final class PlayedSession {
             .unrecognized:
             break
         }
-        let (now, isMemoryUsedUp) = (self.now, self.isMemoryUsedUp)
-        self.tell { $0.asked(question, now: now, isMemoryUsedUp: isMemoryUsedUp, &$1) }
+        let (now, isMemoryUsedUp, logins) = (self.now, self.isMemoryUsedUp, self.logins)
+        self.tell {
+            $0.asked(question, now: now, isMemoryUsedUp: isMemoryUsedUp, logins: logins, &$1)
+        }
     }
 
     @discardableResult

@@ -40,6 +40,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     var summary = SessionSummary()
     private(set) var context: ChannelHandlerContext?
     var phase = Phase.greetingHeld
+    /// The user whose login is being decided.
+    var loginUser: UserKey?
     /// Octets received and not yet consumed.
     private(set) var input = ByteBuffer()
     private var inputEnded = false

@@ -28,11 +28,16 @@ enum EventArguments {
     }
 
     /// Without what proves the identity.
-    static func credentials(_ credentials: SMTPCredentials, into writer: inout JSONWriter) {
+    static func credentials(
+        _ credentials: SMTPCredentials,
+        _ history: LoginHistory,
+        into writer: inout JSONWriter
+    ) {
         writer.key("mechanism")
         writer.string(credentials.mechanism.rawValue)
         writer.key("user")
         writer.bytes(credentials.user)
+        history.encode(into: &writer)
     }
 
     /// What proves the identity, for the worker that is asked and nothing else.

@@ -47,12 +47,12 @@ extension PolicySession {
 
     /// The open question's `args` object; the proof of a login is in no other text than this.
     private func arguments(for addressee: EventAddressee) -> [UInt8] {
-        guard case .login(let credentials) = self.proposal, addressee.isAsked else {
+        guard case .login(let credentials, let history) = self.proposal, addressee.isAsked else {
             return self.arguments.octets
         }
         var writer = JSONWriter()
         writer.beginObject()
-        EventArguments.credentials(credentials, into: &writer)
+        EventArguments.credentials(credentials, history, into: &writer)
         EventArguments.proof(credentials.proof, into: &writer)
         writer.endObject()
         return writer.octets

@@ -79,7 +79,7 @@ extension PolicySession {
             if !isGranted || !(self.transaction?.hasSender ?? false) {
                 self.transaction?.sender = sender
             }
-        case .login(let credentials):
+        case .login(let credentials, _):
             guard isGranted else { break }
             self.facts.login = LoginFacts(
                 mechanism: credentials.mechanism.rawValue,

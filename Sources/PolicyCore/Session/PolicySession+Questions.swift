@@ -9,12 +9,12 @@ extension PolicySession {
     ///
     /// For `headersEnd` and `message` tell `headerRead` and `messageRead` before. `now` is monotonic
     /// nanoseconds; where `isMemoryUsedUp` is true no transaction begins,
-    /// and where `mayLogIn` is false AUTH closes the session.
+    /// and where `logins` has an excess no pool is asked at AUTH.
     package mutating func asked(
         _ question: SMTPQuestion,
         now: UInt64,
         isMemoryUsedUp: Bool = false,
-        mayLogIn: Bool = true,
+        logins: LoginHistory = LoginHistory(),
         _ actions: inout [Action]
     ) {
         switch question {
@@ -23,7 +23,7 @@ extension PolicySession {
         case .ehlo(let name):
             self.askHello(self.smtp.isLMTP ? "LHLO" : "EHLO", .ehlo, name, now, &actions)
         case .auth(let credentials):
-            self.askLogin(credentials, mayLogIn: mayLogIn, now, &actions)
+            self.askLogin(credentials, logins, now, &actions)
         case .mail(let path, let parameters):
             let sender = EnvelopeAddress(path, parameters.all)
             self.transactionProposed(isSMTPUTF8: parameters.isSMTPUTF8)
@@ -67,15 +67,20 @@ extension PolicySession {
     /// else has it.
     private mutating func askLogin(
         _ credentials: SMTPCredentials,
-        mayLogIn: Bool,
+        _ history: LoginHistory,
         _ now: UInt64,
         _ actions: inout [Action]
     ) {
-        guard mayLogIn else {
-            return self.refuse(StandardReplies.tooManyFailedLogins, at: .auth, &actions)
+        switch history.excess {
+        case .none:
+            self.proposal = .login(credentials, history)
+            self.ask(.auth, now, &actions) {
+                EventArguments.credentials(credentials, history, into: &$0)
+            }
+
+        case .address: self.refuse(StandardReplies.tooManyFailedLogins, at: .auth, &actions)
+        case .user: self.refuse(StandardReplies.tooManyFailedLoginsOfUser, at: .auth, &actions)
         }
-        self.proposal = .login(credentials)
-        self.ask(.auth, now, &actions) { EventArguments.credentials(credentials, into: &$0) }
     }
 
     private mutating func askRecipient(

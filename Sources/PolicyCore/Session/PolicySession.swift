@@ -105,7 +105,7 @@ package struct PolicySession: ~Copyable {
         /// The name that held before this HELO or EHLO.
         case hello(before: (verb: String, name: [UInt8])?)
         /// The user name that the client gave, and its proof.
-        case login(SMTPCredentials)
+        case login(SMTPCredentials, LoginHistory)
         case sender(EnvelopeAddress)
         /// The recipient as the client wrote it.
         case recipient([UInt8])

@@ -116,6 +116,15 @@ extension HookEvent<AuthStage> {
     /// The user name that the client gave.
     public var user: Bytes { self.context.octets("user") }
 
+    /// How many logins failed lately, this one not counted: to look at, or to put this one off.
+    public var recentFailures: LoginFailures {
+        let failed: JSONValue? = self.context.value("failed")
+        func count(_ key: String) -> Int {
+            if case .int(let number)? = failed?[key] { Int(clamping: number) } else { 0 }
+        }
+        return LoginFailures(address: count("address"), user: count("user"))
+    }
+
     /// What proves it.
     ///
     /// Never to be logged or kept.

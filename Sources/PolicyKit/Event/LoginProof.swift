@@ -32,6 +32,20 @@ public enum LoginProof: Sendable, Hashable {
     }
 }
 
+/// How many logins failed lately; the operator says how long that is (`auth_failures_remembered_ms`).
+public struct LoginFailures: Sendable, Hashable {
+    /// From the client's address; of IPv6 from its /64.
+    public var address: Int
+    /// Of the user, from anywhere.
+    public var user: Int
+
+    /// Counts of failures.
+    public init(address: Int = 0, user: Int = 0) {
+        self.address = address
+        self.user = user
+    }
+}
+
 /// A proof in a log or an error shows what kind it is, and nothing of it.
 extension LoginProof: CustomStringConvertible, CustomReflectable {
     /// `password` or `response`.

@@ -508,6 +508,12 @@ package enum StandardReplies {
         .tooManyErrors,
         "Too many failed logins, closing connection"
     )
+    package static let tooManyFailedLoginsOfUser = reply(
+        454,
+        (4, 7, 0),
+        .tooManyErrors,
+        "Too many failed logins, try again later"
+    )
     package static let tooManyTransactions = reply(
         421,
         (4, 7, 0),

@@ -36,6 +36,7 @@ struct StandardRepliesTests {
         StandardReplies.tooManyWithoutMessage, StandardReplies.tooManyRefusedRecipients,
         StandardReplies.tooManyTransactions, StandardReplies.tooManySessions,
         StandardReplies.tooManyNewSessions, StandardReplies.tooManyCommands,
+        StandardReplies.tooManyFailedLogins, StandardReplies.tooManyFailedLoginsOfUser,
         StandardReplies.tooFast, StandardReplies.tooSlow,
         StandardReplies.timeout, StandardReplies.shuttingDown, StandardReplies.internalError,
         StandardReplies.connectDenied, StandardReplies.connectDeferred,

@@ -253,6 +253,11 @@ class Event:
         """`args` of what was asked: at `deny` and `ok` those of the hook that ended."""
         return self.args.get("args", {}) if self.hook in ("deny", "ok") else self.args
 
+    @property
+    def recent_failures(self) -> Mapping[str, int]:
+        """At `auth`: how many logins failed lately, from the client's `address` and of the `user`."""
+        return self.asked.get("failed", {"address": 0, "user": 0})
+
     def _mail(self) -> Transaction:
         return Transaction(self.raw["transaction"])
 
