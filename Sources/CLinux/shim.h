@@ -1,7 +1,9 @@
-// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl and close_range.
+// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl, close_range, pidfd_open and the end of a list of
+// descriptors for posix_spawn.
 #pragma once
 
 #include <signal.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -17,6 +19,16 @@ static inline int gatepost_die_with_parent(int signal) {
 static inline int gatepost_close_on_exec(unsigned first) {
     return (int)syscall(SYS_close_range, first, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
 }
+
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
+
+/// Has a program that is started with `actions` get no descriptor from `first` on.
+static inline int gatepost_close_from(posix_spawn_file_actions_t *actions, int first) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+
+/// A descriptor that can be read when the child `process` has ended; -1 and errno if there is none.
+static inline int gatepost_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0U); }
 
 /// What each signal did before `gatepost_close_on_crash`; by signal number.
 ///

@@ -24,12 +24,14 @@ package enum Spawn {
     ///   - words: The path of the program, then its arguments.
     ///   - files: Its descriptors by their numbers; the others are as this process has them, without
     ///     those that are close-on-exec.
+    ///   - closesFrom: It gets no descriptor from this number on; `nil`: as above.
     ///   - isApart: Whether it leads a process group of its own and has no signal blocked.
     /// - Returns: The id of its process.
     /// - Throws: Why it cannot be started.
     package static func start(
         _ words: [String],
         files: [(number: Int32, file: File)],
+        closesFrom: Int32? = nil,
         isApart: Bool = false
     ) throws(SystemError) -> Int32 {
         guard let path = words.first else { throw SystemError("start", "no program", EINVAL) }
@@ -45,6 +47,7 @@ package enum Spawn {
                 posix_spawn_file_actions_adddup2(&actions, other, number)
             }
         }
+        if let closesFrom { gatepost_close_from(&actions, closesFrom) }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -109,6 +112,63 @@ package enum Spawn {
         guard let output else { throw .killed }
         guard ending == 0 else { throw .ended(ending) }
         return output
+    }
+
+    /// Runs a program to its end that reads its descriptor 3, and has no other one that leads anywhere.
+    ///
+    /// - Parameters:
+    ///   - words: The path of the program, then its arguments.
+    ///   - octets: What it reads there, at most 4,096: so many fit into any pipe.
+    ///   - time: How long it may take. Then its process group, which is its own, is killed.
+    /// - Returns: How it ended, as ``wait(for:)`` says.
+    /// - Throws: Why it did not end by itself.
+    package static func ending(
+        of words: [String],
+        descriptor3 octets: [UInt8],
+        within time: Duration
+    ) throws(Failure) -> Int32 {
+        let deadline = ContinuousClock.now + time
+        let process: Int32
+        do throws(SystemError) {
+            let ends = try self.makePipe()
+            defer { close(ends.read) }
+            // Before there is a reader that could be gone: no signal, and no wait.
+            let code = DescriptorCalls.write(octets, to: ends.write)
+            close(ends.write)
+            guard code == 0 else { throw SystemError("write", "a pipe", code) }
+            process = try self.start(
+                words,
+                files: [(0, .nothing), (1, .nothing), (2, .nothing), (3, .copy(of: ends.read))],
+                closesFrom: 4,
+                isApart: true
+            )
+        } catch {
+            throw .system(error)
+        }
+        let hasEnded = self.hasEnded(process, before: deadline)
+        // Also what it has started and left behind.
+        kill(-process, SIGKILL)
+        let ending = self.wait(for: process)
+        guard hasEnded else { throw .killed }
+        return ending
+    }
+
+    /// Waits for the end of a child, and leaves it to be waited for.
+    private static func hasEnded(
+        _ process: Int32,
+        before deadline: ContinuousClock.Instant
+    ) -> Bool {
+        let descriptor = gatepost_pidfd(process)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        while true {
+            let left = ContinuousClock.now.duration(to: deadline) / .milliseconds(1)
+            guard left > 0 else { return false }
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let count = poll(&entry, 1, Int32(clamping: Int64(left.rounded(.up))))
+            guard count >= 0 || errno == EINTR else { return false }
+            if count > 0 { return true }
+        }
     }
 
     /// Whether this process may start the program at `path`.
