@@ -5,6 +5,7 @@ enum AuthenticationPlugins {
     static let all: [any Plugin.Type] = [
         AuthCheckpassword.self,
         AuthDeny.self,
+        AuthDovecot.self,
         AuthFlatFile.self,
     ]
 }
