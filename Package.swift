@@ -4,7 +4,7 @@ import PackageDescription
 /// The manuals of the plugins, from Sources/Plugins: SwiftPM wants each file that it does not compile
 /// excluded by name.
 let manuals = [
-    "Authentication": ["AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile"],
+    "Authentication": ["AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile", "AuthIMAP"],
     "Connection": [
         "CountUnrecognizedCommands", "EarlyTalker", "HostsAllow", "QuitFortune", "Relay",
     ],

@@ -7,11 +7,13 @@ import shutil
 import smtplib
 import ssl
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
 from harness import certificates
 from harness.gatepost import BINARIES, ROOT, Gatepost
+from harness.peers import Dovecot
 from harness.ports import free_port
 from harness.waiting import wait_until
 
@@ -81,7 +83,7 @@ def test_a_hash_cannot_answer_cram_md5(served: Gatepost) -> None:
 
 
 def logged_in(gatepost: Gatepost, user: str, password: str) -> bool:
-    """A session of its own."""
+    """Tries it in a session of its own; raises if the reply is neither 235 nor 535."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with smtplib.SMTP("127.0.0.1", gatepost.port, timeout=20) as client:
@@ -89,7 +91,8 @@ def logged_in(gatepost: Gatepost, user: str, password: str) -> bool:
         try:
             client.login(user, password)
         except smtplib.SMTPAuthenticationError as error:
-            assert error.smtp_code == 535
+            if error.smtp_code != 535:
+                raise
             return False
         return True
 
@@ -108,6 +111,122 @@ def test_the_file_is_read_live_and_a_broken_one_does_not_count(served: Gatepost)
     assert logged_in(served, "jo@example.com", "other")
     worker.logged(r"flat_auth_pw:1: this kind of hash is too weak")
     assert len(re.findall(clear, worker.tail())) == 1
+
+
+CHECKER = """#!/usr/bin/python3
+import os, sys
+user, password, rest = os.read(3, 513).split(b"\\0", 2)
+assert rest == b"Y123456\\0", rest
+if user == b"down": sys.exit(111)
+if (user, password) != (b"jo", b"open sesame"): sys.exit(1)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_checkpassword(served: Gatepost, mechanism: str) -> None:
+    program = served.folder / "checkpw"
+    program.write_text(CHECKER)
+    program.chmod(0o755)
+    served.plugins(f"auth/auth_checkpassword checkpw {program} true /bin/true", "rcpt_ok", "queue/maildir {mail}")
+    served.run()
+    address = served.listener["address"]
+    for user, password, code, reply in (
+        ("jo", "open sesame", 0, " 235 2.7.0 "), ("jo", "open", SWAKS_REFUSED, " 535 5.7.8 "),
+        ("down", "x", SWAKS_REFUSED, " 454 4.7.0 "),
+    ):  # fmt: skip
+        done = swaks(address, "--tls", "--auth", mechanism, "--auth-user", user, "--auth-password", password)
+        assert done.returncode == code and reply in done.stdout, done.stdout + done.stderr
+
+
+def test_authdeny_lets_the_next_plugin_decide(served: Gatepost) -> None:
+    served.plugins("auth/authdeny", "auth/auth_flat_file", "rcpt_ok", "queue/maildir {mail}")
+    served.run()
+    assert logged_in(served, "jo@example.com", "secret")
+    assert not logged_in(served, "jo@example.com", "wrong")
+
+
+@pytest.fixture(scope="module")
+def dovecot() -> Iterator[Dovecot]:
+    peer = Dovecot({"jo@example.com": "open sesame", "tab@example.com": "a\\tb"})
+    yield peer
+    peer.close()
+
+
+@pytest.mark.xdist_group("dovecot")
+@pytest.mark.parametrize("place", ["unix", "tcp"])
+def test_dovecot(served: Gatepost, dovecot: Dovecot, place: str) -> None:
+    """Its real users, over each kind of socket; one Dovecot for all of these tests."""
+    socket = dovecot.client if place == "unix" else f"127.0.0.1:{dovecot.port}"
+    served.plugins(f"auth/dovecot {socket}", "rcpt_ok", "queue/maildir {mail}")
+    _, worker = served.run()
+    address = served.listener["address"]
+    for mechanism in ("PLAIN", "LOGIN"):
+        good = swaks(address, "--tls", "--auth", mechanism, "--auth-user", "jo@example.com",
+                     "--auth-password", "open sesame")  # fmt: skip
+        assert good.returncode == 0, good.stdout + good.stderr
+    assert not logged_in(served, "jo@example.com", "open")
+    assert not logged_in(served, "nobody@example.com", "open sesame")
+    assert logged_in(served, "jo@example.com", "open sesame")
+    assert "open sesame" not in served.logs()
+    assert re.search(r"Dovecot refused the login", worker.tail())
+
+
+@pytest.mark.xdist_group("dovecot")
+def test_dovecot_may_be_started_again_and_may_be_away(served: Gatepost, dovecot: Dovecot) -> None:
+    served.plugins(f"auth/dovecot {dovecot.client}", "rcpt_ok", "queue/maildir {mail}")
+    served.run()
+    assert logged_in(served, "jo@example.com", "open sesame")
+    dovecot.stop()
+    try:
+        with pytest.raises(smtplib.SMTPAuthenticationError) as away:
+            logged_in(served, "jo@example.com", "open sesame")
+        assert away.value.smtp_code == 454
+    finally:
+        dovecot.serve()
+    assert logged_in(served, "jo@example.com", "open sesame")
+
+
+@pytest.mark.xdist_group("dovecot")
+def test_another_socket_of_dovecot_is_recognised(served: Gatepost, dovecot: Dovecot) -> None:
+    served.plugins(f"auth/dovecot {dovecot.master}", "rcpt_ok", "queue/maildir {mail}")
+    _, worker = served.run()
+    with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+        logged_in(served, "jo@example.com", "open sesame")
+    assert refused.value.smtp_code == 454
+    worker.logged("this is another socket of Dovecot's")
+
+
+@pytest.mark.xdist_group("dovecot")
+@pytest.mark.parametrize("tls", ["implicit", "starttls"])
+def test_imap(served: Gatepost, dovecot: Dovecot, tls: str) -> None:
+    """Dovecot as the IMAP server: its users, and a certificate that only the right file makes valid."""
+    port = dovecot.imaps if tls == "implicit" else dovecot.imap
+    line = f"auth/auth_imap host localhost port {port} tls {tls}"
+    trust = f"tls_ca_file {dovecot.certificate.chain}"
+    served.plugins(f"{line} {trust}", "rcpt_ok", "queue/maildir {mail}")
+    frontend, worker = served.run()
+    assert logged_in(served, "jo@example.com", "open sesame")
+    assert not logged_in(served, "jo@example.com", "open")
+    assert not logged_in(served, "nobody@example.com", "open sesame")
+    worker.stop()
+    other = certificates.make(served.folder, "other", "localhost")
+    for wrong in ("", f"tls_ca_file {other.chain}", f"{trust} tls_name other.example"):
+        served.plugins(f"{line} {wrong}", "rcpt_ok", "queue/maildir {mail}")
+        worker = served.worker()
+        with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+            logged_in(served, "jo@example.com", "open sesame")
+        assert refused.value.smtp_code == 454
+        worker.logged("CERTIFICATE_VERIFY_FAILED|unableToValidateCertificate|localhost:")
+        worker.stop()
+
+
+def test_an_imap_server_that_is_away_is_454(served: Gatepost) -> None:
+    served.plugins(f"auth/auth_imap port {free_port()} tls_name localhost", "rcpt_ok", "queue/maildir {mail}")
+    served.run()
+    with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+        logged_in(served, "jo@example.com", "open sesame")
+    assert refused.value.smtp_code == 454
 
 
 def example(text: str, name: str) -> str:

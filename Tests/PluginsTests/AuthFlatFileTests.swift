@@ -145,23 +145,12 @@ struct AuthFlatFileTests {
         #expect(places.count == 8 && places.values.allSatisfy { $0 > 50 })
     }
 
-    @Test func `the processor works as long for an unknown user as for a known one`() async throws {
-        let hash = try #require(Self.hashes.first { $0.hasPrefix("$7$") })
-        let session = try await self.session("jo:\(hash)")
-        func milliseconds(_ user: Bytes) async throws -> Double {
-            let before = clock()
-            _ = try await session.auth(user, .password("wrong"))
-            return Double(clock() - before) * 1_000 / Double(CLOCKS_PER_SEC)
-        }
-        let known = try await milliseconds("jo")
-        let unknown = try await milliseconds("al")
-        #expect(known > 20 && unknown > known / 4)
-    }
-
     @Test func `a cost that the library does not take puts the login off`() async throws {
         let tail = String(repeating: "a", count: 86)
         let session = try await self.session("jo:$6$rounds=5$salt$\(tail)")
         #expect(try await session.auth("jo", .password("secret")) == .denysoft)
+        // A hash is made for an unknown user as well: it fails the same way.
+        #expect(try await session.auth("al", .password("secret")) == .denysoft)
         #expect(session.failedLogins == 0)
     }
 

@@ -7,5 +7,6 @@ enum AuthenticationPlugins {
         AuthDeny.self,
         AuthDovecot.self,
         AuthFlatFile.self,
+        AuthIMAP.self,
     ]
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .certificates import Certificate
+from . import certificates
 from .ports import free_port
 from .program import Program
 from .waiting import wait_until
@@ -83,6 +86,72 @@ class Spamd(Peer):
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
                 connection.sendall(b"PING SPAMC/1.5\r\n\r\n")
                 return b"PONG" in connection.recv(100)
+        except OSError:
+            return False
+
+
+class Dovecot(Peer):
+    """Dovecot with users of a file: the sockets of its authentication for other servers, and IMAP."""
+
+    def __init__(self, users: dict[str, str]) -> None:
+        super().__init__("dov")
+        #: IMAP with STARTTLS, and with TLS from the first octet; the certificate is for `localhost`.
+        self.imap, self.imaps = free_port(), free_port()
+        self.certificate = certificates.make(self.folder, "imap", "localhost")
+        #: Where clients of authentication connect; `port` is the same over TCP.
+        self.client = self.folder / "run" / "auth-client"
+        #: A socket of another protocol.
+        self.master = self.folder / "run" / "auth-master"
+        (self.folder / "users").write_text("".join(f"{user}:{{PLAIN}}{word}\n" for user, word in users.items()))
+        (self.folder / "conf").write_text(
+            f"base_dir = {self.folder}/run\nstate_dir = {self.folder}\nlog_path = /dev/stderr\n"
+            f"protocols = imap\nssl = yes\nssl_cert = <{self.certificate.chain}\nssl_key = <{self.certificate.key}\n"
+            f"mail_location = maildir:{self.folder}/mail\nssl_dh =\nauth_mechanisms = plain login\nauth_failure_delay = 1 s\n"
+            "default_internal_user = nobody\ndefault_login_user = nobody\ndefault_internal_group = nogroup\n"
+            f"passdb {{\n  driver = passwd-file\n  args = {self.folder}/users\n}}\n"
+            f"userdb {{\n  driver = static\n  args = uid={os.getuid() or 65534} gid={os.getgid() or 65534}"
+            f" home={self.folder}\n}}\nmail_max_userip_connections = 100\n"
+            "service imap-login {\n  chroot =\n"
+            f"  inet_listener imap {{\n    address = 127.0.0.1\n    port = {self.imap}\n  }}\n"
+            f"  inet_listener imaps {{\n    address = 127.0.0.1\n    port = {self.imaps}\n    ssl = yes\n  }}\n}}\n"
+            # An address that fails is not made to wait longer and longer: the tests come from one.
+            "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n"
+            "service auth {\n  unix_listener auth-client {\n    mode = 0666\n  }\n"
+            "  unix_listener auth-master {\n    mode = 0666\n  }\n"
+            f"  inet_listener {{\n    address = 127.0.0.1\n    port = {self.port}\n  }}\n}}\n"
+        )
+        self.serve()
+
+    def serve(self) -> None:
+        """Starts it, also once more after `stop`."""
+        self.start(["/usr/sbin/dovecot", "-F", "-c", self.folder / "conf"])
+        wait_until(self._greets, 30, lambda: f"Dovecot saying DONE{self.describe()}", 0.1)
+
+    def stop(self) -> None:
+        """Ends it, and the process that has the connections of clients, which would serve them on."""
+        assert self.program is not None
+        self.program.stop()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.authenticator, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{self.authenticator}").exists(), 10, "Dovecot is gone", 0.1)
+
+    def close(self) -> None:
+        self.stop()
+        super().close()
+
+    def _greets(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(2)
+                connection.connect(str(self.client))
+                said = b""
+                while b"\nDONE\n" not in said:
+                    part = connection.recv(4_096)
+                    if not part:
+                        return False
+                    said += part
+                self.authenticator = int(said.partition(b"\nSPID\t")[2].split(b"\n")[0])
+                return True
         except OSError:
             return False
 

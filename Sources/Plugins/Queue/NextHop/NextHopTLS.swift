@@ -95,7 +95,10 @@ extension NextHopTLS {
         self.init(level: level, isWrapped: isWrapped, name: name, context: context)
     }
 
-    private static func context(verifying: Bool, _ file: String?) throws -> NIOSSLContext {
+    /// What TLS clients here have in common; `file` has the authorities to trust instead of the system's.
+    ///
+    /// - Throws: What is wrong with the file.
+    static func context(verifying: Bool, _ file: String?) throws -> NIOSSLContext {
         var settings = TLSConfiguration.makeClientConfiguration()
         settings.minimumTLSVersion = .tlsv12
         // How long a hop may take to say that it closes as well.
