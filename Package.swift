@@ -151,6 +151,15 @@ let package = Package(
             path: "bench/PoolSimulation"
         ),
         .executableTarget(
+            name: "Fuzz",
+            dependencies: [
+                "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "SMTPCore",
+                "StandardPlugins",
+            ],
+            path: "Tests/Fuzz",
+            exclude: ["corpus"]
+        ),
+        .executableTarget(
             name: "Frontend",
             dependencies: [
                 "Addresses", "Certificates", "Configuration", "JSON", "Octets", "PolicyCore",
@@ -232,4 +241,16 @@ for target in package.targets where target.type != .system {
         .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
         .treatAllWarnings(as: .error),
     ]
+}
+
+// scripts/fuzz: counts which code an input reaches, in our own targets alone.
+if Context.environment["GATEPOST_FUZZ"] != nil {
+    for target in package.targets where target.type != .system {
+        target.swiftSettings? += [
+            .define("FUZZING"), .unsafeFlags(["-sanitize=fuzzer", "-enable-testing"]),
+        ]
+        if target.name == "Fuzz" {
+            target.linkerSettings = [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]
+        }
+    }
 }

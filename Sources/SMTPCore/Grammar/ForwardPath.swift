@@ -45,6 +45,7 @@ package enum ForwardPath: Hashable, Sendable {
         if address.span.equals("POSTMASTER", in: 0..<address.count) {
             self = .postmaster(address)
         } else {
+            guard address.count + 2 <= SMTPLimits.pathOctets else { throw .tooLong }
             self = .mailbox(try Mailbox(address: address, options: options))
         }
     }

@@ -27,6 +27,7 @@ package enum ReversePath: Hashable, Sendable {
         if address.isEmpty {
             self = .null
         } else {
+            guard address.count + 2 <= SMTPLimits.pathOctets else { throw .tooLong }
             self = .mailbox(try Mailbox(address: address, options: options))
         }
     }

@@ -146,6 +146,14 @@ struct MailboxTests {
         }
     }
 
+    @Test func `a path has 254 octets at most between its brackets, also one of a worker`() throws {
+        let longest = octets("\(String(repeating: "x", count: 250))@b.c")
+        _ = try ReversePath(address: longest)
+        _ = try ForwardPath(address: longest)
+        #expect(throws: PathError.tooLong) { try ReversePath(address: longest + octets("d")) }
+        #expect(throws: PathError.tooLong) { try ForwardPath(address: longest + octets("d")) }
+    }
+
     @Test func `each limit holds at its maximum and not beyond`() throws {
         let x252 = String(repeating: "x", count: 252)
         _ = try Mailbox(address: octets("\(x252)@b"))

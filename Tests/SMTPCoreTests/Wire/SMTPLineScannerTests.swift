@@ -22,6 +22,7 @@ struct SMTPLineScannerTests {
         ("12345678\r\n", .line(8)),
         ("123456789\r\n", .refused(.lineTooLong(limit: 10))),
         ("1234567890", .refused(.lineTooLong(limit: 10))),
+        ("1234567890\n", .refused(.lineTooLong(limit: 10))),
         ("\u{2028}\u{85}\u{0B}\u{0C}\r\n", .line(7)),
     ]
 
