@@ -119,12 +119,12 @@ struct AuthFlatFileTests {
         #expect(try warnings([hashed], "closed") == [])
         let open = try warnings([hashed], "open")
         #expect(open.count == 1 && open[0].hasPrefix("\(folder.path)/open: every user"))
-        let one = try warnings([hashed, "jo:secret"], "closed")
+        let one = try warnings([hashed, "jolanda:secret"], "closed")
         #expect(
             one.count == 1
                 && one[0].hasPrefix("\(folder.path)/closed:8: the password is in clear text; ")
         )
-        #expect(!one[0].contains("secret") && !one[0].contains("jo"))
+        #expect(!one[0].contains("secret") && !one[0].contains("jolanda"))
         let three = try warnings(["x:p", hashed, "y:q", "z:r"], "open")
         #expect(
             three.count == 2 && three[0].contains(":7: ") && three[0].contains("in 2 more lines")
