@@ -191,7 +191,7 @@ let package = Package(
         .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
         .testTarget(
             name: "ConfigurationTests",
-            dependencies: ["Configuration", "PolicyProtocol"]
+            dependencies: ["Configuration", "PolicyProtocol", "System"]
         ),
         .testTarget(
             name: "ServiceLogTests",

@@ -14,6 +14,18 @@ static inline int gatepost_die_with_parent(int signal) {
     return prctl(PR_SET_PDEATHSIG, (unsigned long)signal);
 }
 
+/// The signal of `gatepost_die_with_parent`; 0 if there is none.
+static inline int gatepost_signal_of_parent_death(void) {
+    int signal = 0;
+    return prctl(PR_GET_PDEATHSIG, &signal) == 0 ? signal : 0;
+}
+
+/// Whether the kernel may write this process's memory to a core file, and a debugger of the same user
+/// may read it; 0 is no.
+static inline int gatepost_set_dumpable(int is_dumpable) {
+    return prctl(PR_SET_DUMPABLE, (unsigned long)is_dumpable);
+}
+
 /// Marks every descriptor from `first` on close-on-exec, so that no program that this process starts
 /// keeps one of them open.
 static inline int gatepost_close_on_exec(unsigned first) {

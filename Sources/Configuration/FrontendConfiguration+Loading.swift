@@ -31,6 +31,8 @@ extension FrontendConfiguration {
         )
         self.controlDirectories = controlDirectories
         self.id = reader.name("id", default: self.id)
+        self.user = ProcessUser(reading: reader)
+        self.coreDumps = reader.bool("core_dumps", default: self.coreDumps)
         self.shutdownMS = reader.integer(
             "shutdown_ms",
             default: self.shutdownMS,

@@ -16,6 +16,8 @@ extension FrontendConfiguration {
             }
         }
         keep(\.id, "id")
+        keep(\.user, "user")
+        keep(\.coreDumps, "core_dumps")
         keep(\.runtimeDirectory, "runtime_directory")
         keep(\.spoolDirectory, "spool_directory")
         keep(\.controlDirectories, "control_directories")

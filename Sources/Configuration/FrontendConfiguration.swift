@@ -1,4 +1,5 @@
 package import PolicyProtocol
+package import System
 
 /// Everything that `config/frontend.toml` says, checked, with defaults filled in and paths
 /// absolute.
@@ -22,6 +23,11 @@ package struct FrontendConfiguration: Sendable, Equatable {
     package var runtimeDirectory: String
     /// `spool_directory`, absolute; messages in `<it>/<id>/`.
     package var spoolDirectory: String
+    /// `user` and `group`: what the frontend becomes once it has bound its addresses; `nil`: it stays
+    /// what it is.
+    package var user: ProcessUser?
+    /// `core_dumps`: the kernel may write core files, and debuggers may read the process.
+    package var coreDumps = false
     /// `shutdown_ms`: how long transactions may go on after SIGTERM.
     package var shutdownMS: Int64 = 30_000
     /// `hang_ms`: how long the event loop of a program may stand still before `gatepost run` ends

@@ -1,3 +1,5 @@
+import System
+
 extension WorkerConfiguration {
     /// Reads and checks `<directory>/worker.toml`; without that file all values are defaults.
     ///
@@ -40,6 +42,9 @@ extension WorkerConfiguration {
             store: Self.store(reader, folder: folder)
         )
         self.controlDirectories = folder.controlDirectories(source("control_directories"))
+        let hasUser = reader.has("user") || reader.has("group")
+        self.user = ProcessUser(reading: hasUser ? reader : frontend)
+        self.coreDumps = source("core_dumps").bool("core_dumps", default: self.coreDumps)
         self.logLevel = source("log_level").choice("log_level", default: self.logLevel)
         self.logFormat = source("log_format").choice("log_format", default: self.logFormat)
         self.pool = reader.poolName("pool", default: self.pool)

@@ -1,9 +1,11 @@
 @_exported public import Addresses
+package import System
 
 /// Everything that `config/worker.toml` says, checked, with defaults filled in and paths absolute.
 ///
-/// `runtime_directory`, `control_directories`, `log_level` and `log_format` default to what
-/// `frontend.toml` in the same folder says, so that one machine says them once.
+/// `runtime_directory`, `control_directories`, `log_level`, `log_format`, `user` with `group`, and
+/// `core_dumps` default to what `frontend.toml` in the same folder says, so that one machine says them
+/// once.
 package struct WorkerConfiguration: Sendable, Equatable {
     /// The configuration folder, absolute.
     package var directory: String
@@ -19,6 +21,10 @@ package struct WorkerConfiguration: Sendable, Equatable {
     package var concurrency = 64
     /// `shutdown_ms`: how long running events may go on after SIGTERM.
     package var shutdownMS: Int64 = 30_000
+    /// `user` and `group`: what the worker becomes before it loads plugins; `nil`: it stays what it is.
+    package var user: ProcessUser?
+    /// `core_dumps`: the kernel may write core files, and debuggers may read the process.
+    package var coreDumps = false
     /// `log_level`, overruled by `--log-level`.
     package var logLevel: LogLevel = .info
     /// `log_format`, overruled by `--log-format`.

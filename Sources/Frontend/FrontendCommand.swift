@@ -11,7 +11,7 @@ import UnixSignals
 
 /// `gatepost-frontend`: listens, speaks SMTP, asks the policy pools.
 @main
-struct FrontendCommand: AsyncParsableCommand {
+struct FrontendCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gatepost-frontend",
         abstract: "Speaks SMTP and asks policy workers for every decision.",
@@ -30,17 +30,22 @@ struct FrontendCommand: AsyncParsableCommand {
     @Option(help: "text or json.")
     var logFormat: LogFormat?
 
-    func run() async throws {
+    /// Runs on the main thread, which becomes another user before there is any other thread; then it only
+    /// waits for the end.
+    func run() throws {
         ProcessSignals.prepare()
         Systemd.prepare()
+        ProcessSecrecy.keepFiles(to: .user)
         let configuration = try self.loadConfiguration()
+        Self.raiseDescriptorLimit()
+        let sockets = try self.becomeUser(configuration)
+        ProcessSecrecy.coreDumps(isAllowed: configuration.coreDumps)
         let certificates = try self.loadCertificates(configuration.tls)
         ProgramLog.bootstrap(
             program: "gatepost-frontend",
             level: configuration.logLevel,
             format: configuration.logFormat
         )
-        Self.raiseDescriptorLimit()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let threads = NIOThreadPool(numberOfThreads: 4)
         threads.start()
@@ -49,8 +54,16 @@ struct FrontendCommand: AsyncParsableCommand {
             threads: threads,
             load: { try self.loadConfiguration() }
         )
+        let ended = group.next().makePromise(of: Void.self)
+        ended.completeWithTask {
+            try await lifecycle.run(
+                configuration,
+                certificates: certificates,
+                sockets: sockets
+            )
+        }
         do {
-            try await lifecycle.run(configuration, certificates: certificates)
+            try ended.futureResult.wait()
         } catch let error as SystemError {
             Self.complain("\(error)")
             throw ExitCode(ExitStatus.unavailable)
@@ -58,8 +71,8 @@ struct FrontendCommand: AsyncParsableCommand {
             Self.complain("\(error)")
             throw ExitCode(ExitStatus.configuration)
         }
-        try await threads.shutdownGracefully()
-        try await group.shutdownGracefully()
+        try threads.syncShutdownGracefully()
+        try group.syncShutdownGracefully()
     }
 
     /// Reads `frontend.toml`; if it is wrong, prints all mistakes and ends the process with 78.
@@ -80,6 +93,39 @@ struct FrontendCommand: AsyncParsableCommand {
             Self.complain("\(errors)")
             throw ExitCode(ExitStatus.configuration)
         }
+    }
+
+    /// Becomes the `user` of `frontend.toml`, after what only root can do.
+    ///
+    /// Certificates come after it, because the user reads them again whenever they change.
+    ///
+    /// - Returns: The sockets that root bound, by the names of their listeners.
+    private func becomeUser(_ configuration: FrontendConfiguration) throws -> [String: CInt] {
+        guard let user = configuration.user else { return [:] }
+        var sockets: [String: CInt] = [:]
+        do throws(SystemError) {
+            if ProcessUser.isRoot {
+                sockets = try BoundSockets.bind(
+                    configuration.listeners,
+                    except: Systemd.sockets
+                )
+            }
+            try user.makeFolder(configuration.runtimeDirectory, isShared: true)
+            try user.makeFolder(configuration.spoolDirectory, isShared: false)
+            try user.become()
+        } catch {
+            Self.complain("\(error)")
+            throw ExitCode(ExitStatus.unavailable)
+        }
+        let file = configuration.directory + "/frontend.toml"
+        guard access(file, R_OK) == 0 else {
+            Self.complain(
+                "\(file): user: \"\(user.name)\" cannot read this file, which is read again at SIGHUP; "
+                    + "let it, or its group, read the configuration folder"
+            )
+            throw ExitCode(ExitStatus.configuration)
+        }
+        return sockets
     }
 
     /// Reads the certificates; if one is not usable, prints all that is wrong and ends the process with

@@ -19,10 +19,13 @@ struct FrontendLifecycle {
 
     /// Runs until a signal asks it to stop.
     ///
+    /// `sockets` are bound already, by the names of their listeners.
+    ///
     /// - Throws: ``SystemError`` when the frontend could not start.
     func run(
         _ configuration: FrontendConfiguration,
-        certificates: TLSCertificates?
+        certificates: TLSCertificates?,
+        sockets: [String: CInt]
     ) async throws {
         let logger = Logger(label: "frontend")
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
@@ -32,6 +35,7 @@ struct FrontendLifecycle {
                 try FrontendServer(
                     configuration: configuration,
                     certificates: certificates,
+                    sockets: sockets,
                     loop: loop,
                     threads: threads
                 ),

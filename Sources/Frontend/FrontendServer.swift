@@ -28,6 +28,8 @@ final class FrontendServer {
     let evidence: PoisonEvidence
     let tls: TLSService
     private var listeners: [SMTPListener] = []
+    /// Sockets that were bound for listeners before the frontend started, by the listeners' names.
+    private let boundSockets: [String: CInt]
     private var sessions = SessionRegistry()
     let turns: SessionTurns
     private var limits: ConnectionLimits
@@ -71,18 +73,23 @@ final class FrontendServer {
     /// How long workers may take to say bye when the frontend stops.
     static let workerDrainMS: Int64 = 1_000
 
-    /// `certificates` is `nil` where no listener has TLS.
+    /// Takes the id and makes the folders.
+    ///
+    /// `certificates` is `nil` where no listener has TLS. `sockets` are bound already, by the names of
+    /// their listeners, and are the server's from now on.
     ///
     /// - Throws: ``SystemError`` when the id is taken or a folder cannot be made.
     init(
         configuration: FrontendConfiguration,
         certificates: TLSCertificates?,
+        sockets: [String: CInt] = [:],
         loop: any EventLoop,
         threads: NIOThreadPool
     ) throws {
         self.loop = loop
         self.threads = threads
         self.turns = SessionTurns(loop: loop)
+        self.boundSockets = sockets
         self.configuration = configuration
         self.lock = try InstanceLock(
             runtimeDirectory: configuration.runtimeDirectory,
@@ -231,7 +238,7 @@ final class FrontendServer {
         self.listeners = self.configuration.listeners.map {
             SMTPListener(configuration: $0, smtp: self.smtpConfiguration(for: $0))
         }
-        let inherited = self.inheritedSockets()
+        let inherited = self.inheritedSockets().merging(self.boundSockets) { passed, _ in passed }
         let opened = self.listeners.map { listener in
             listener.open(server: self, inherited: inherited[listener.configuration.name])
         }

@@ -1,19 +1,13 @@
 import Glibc
+import System
 
 /// The programs that are installed beside this one.
 enum Program: String, Sendable {
     case frontend = "gatepost-frontend"
     case worker = "gatepost-worker"
 
-    /// The path of this program's file.
-    static var ownPath: String {
-        guard let resolved = realpath("/proc/self/exe", nil) else { return "/proc/self/exe" }
-        defer { free(resolved) }
-        return String(cString: resolved)
-    }
-
     var path: String {
-        let own = Self.ownPath
+        let own = Machine.programPath
         let slash = own.lastIndex(of: "/") ?? own.startIndex
         return "\(own[..<slash])/\(self.rawValue)"
     }

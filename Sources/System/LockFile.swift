@@ -46,6 +46,8 @@ package struct LockFile {
         }
         do throws(Failure) {
             try self.check()
+            // Whatever the umask is, and whoever made the file.
+            _ = fchmod(self.descriptor, mode)
             guard flock(self.descriptor, LOCK_EX | LOCK_NB) == 0 else {
                 guard errno == EWOULDBLOCK else {
                     throw .failed(call: "lock", path: self.path, code: errno)

@@ -11,6 +11,13 @@ package enum Machine {
         return String(validating: octets, as: UTF8.self) ?? "localhost"
     }
 
+    /// The path of this process's program.
+    package static var programPath: String {
+        guard let resolved = realpath("/proc/self/exe", nil) else { return "/proc/self/exe" }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
     /// The id of this process.
     package static var processID: Int32 { getpid() }
 

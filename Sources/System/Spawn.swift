@@ -176,10 +176,14 @@ package enum Spawn {
 
     /// Becomes another program, with the process's id and descriptors.
     ///
-    /// - Parameter words: The path of the program, then its arguments.
+    /// - Parameters:
+    ///   - words: The path of the program, then its arguments.
+    ///   - program: The path of the program if it is another one.
     /// - Returns: Why that failed.
-    package static func become(_ words: [String]) -> SystemError {
-        guard let path = words.first else { return SystemError("start", "no program", EINVAL) }
+    package static func become(_ words: [String], program: String? = nil) -> SystemError {
+        guard let path = program ?? words.first else {
+            return SystemError("start", "no program", EINVAL)
+        }
         Self.withArguments(words) { arguments in _ = execv(path, arguments) }
         return SystemError("start", path, errno)
     }

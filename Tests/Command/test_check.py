@@ -276,3 +276,12 @@ def test_a_unix_socket_that_cannot_be_made_is_said(installation):
     )
     worker_says(installation, "rcpt rcpt_ok\nqueue queue/maildir\n")
     assert "listener[0].address: unix:/dev/null/lmtp.sock cannot be made" in installation.check().stderr
+
+
+def test_a_user_that_does_not_exist_is_a_mistake(installation):
+    (installation.config / "frontend.toml").write_text('user = "no-such-user"\n')
+    worker_says(installation)
+    done = installation.check()
+    assert done.returncode == 78
+    assert 'config/frontend.toml:1: user: there is no user "no-such-user"; make the user' in done.stderr
+    assert done.stderr.endswith("gatepost check: 1 problem\n")

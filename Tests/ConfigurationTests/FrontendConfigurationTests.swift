@@ -1,4 +1,5 @@
 import PolicyProtocol
+import System
 import Testing
 
 @testable import Configuration
@@ -353,6 +354,37 @@ import Testing
         #expect(limits.maximumSessionsPerNetwork == 1)
         #expect(limits.maximumNewSessionsPerIP == 2)
         #expect(limits.maximumNewSessionsPerNetwork == 3)
+    }
+
+    @Test func `a user is found by its name or its number, with its group or another`() throws {
+        func user(_ text: String) throws -> ProcessUser? { try self.folder.frontend(text).user }
+        #expect(try user("") == nil)
+        let nobody = try #require(try user(#"user = "nobody""#))
+        #expect(nobody.name == "nobody" && nobody.userID != 0 && nobody.groupID != 0)
+        #expect(try user("user = \"\(nobody.userID)\"") == nobody)
+        let own = try #require(try user("user = \"nobody\"\ngroup = \"61234\""))
+        #expect(own.userID == nobody.userID && own.groupID == 61_234)
+        let number = try #require(try user("user = \"61234\"\ngroup = \"61235\""))
+        #expect(number.name == "61234" && number.userID == 61_234 && number.groupID == 61_235)
+    }
+
+    @Test(arguments: [
+        (#"user = "no-such-user""#, #"user: there is no user "no-such-user""#),
+        (#"user = "root""#, #"user: "root" is root"#), (#"user = "0""#, #"user: "0" is root"#),
+        (#"group = "root""#, "group: there is no user to go with it"),
+        (#"user = "61234""#, "user: the system has no entry for this number"),
+        ("user = \"nobody\"\ngroup = \"no-such\"", #"group: there is no group "no-such""#),
+        ("core_dumps = 1", "core_dumps:"),
+    ])
+    func `a user or group that makes no sense is refused`(text: String, problem: String) {
+        let problems = self.folder.frontendProblems(text)
+        #expect(problems.count == 1)
+        #expect(problems.first?.contains(problem) == true, "\(problems)")
+    }
+
+    @Test func `core files are off by default`() throws {
+        #expect(try !self.folder.frontend("").coreDumps)
+        #expect(try self.folder.frontend("core_dumps = true").coreDumps)
     }
 
     @Test func `budgets and rates have defaults and can be switched off`() throws {

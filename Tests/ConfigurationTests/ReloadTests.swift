@@ -31,6 +31,8 @@ import Testing
         let new = try self.folder.frontend(
             """
             id = "mx2"
+            user = "nobody"
+            core_dumps = true
             runtime_directory = "/run/a"
             spool_directory = "/spool"
             shutdown_ms = 1
@@ -48,8 +50,8 @@ import Testing
         let (merged, waiting) = old.reloaded(with: new)
         #expect(
             waiting == [
-                "id", "runtime_directory", "spool_directory", "listener", "pool",
-                "pool policy: group", "pool policy: socket_mode",
+                "id", "user", "core_dumps", "runtime_directory", "spool_directory", "listener",
+                "pool", "pool policy: group", "pool policy: socket_mode",
             ]
         )
         #expect(merged.shutdownMS == 1)

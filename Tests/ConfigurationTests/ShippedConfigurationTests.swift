@@ -33,9 +33,10 @@ import Testing
 
     @Test func `each default that frontend.toml shows is the default`() throws {
         let folder = TestFolder()
-        // Three lines show an example instead of a default.
+        // Five lines show an example instead of a default.
         let shown = try Self.withDefaults("frontend.toml")
             .replacing("\nhostname = \"mx1.example.org\"", with: "")
+            .replacing("\nuser = \"gatepost\"", with: "\n#")
             .replacing("\ngroup = \"gatepost\"", with: "\n#")
             .replacing("\ndeadline_ms = 20000", with: "")
         folder.write("frontend.toml", shown)

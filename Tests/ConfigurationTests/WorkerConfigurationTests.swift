@@ -1,3 +1,4 @@
+import System
 import Testing
 
 @testable import Configuration
@@ -34,6 +35,23 @@ import Testing
         #expect(configuration.controlDirectories == [self.folder.path, "/var/qmail/control"])
         #expect(configuration.logLevel == .error)
         #expect(configuration.logFormat == .json)
+    }
+
+    @Test func `the frontend's user is the worker's, with its group, unless it has another`() throws
+    {
+        self.folder.write(
+            "frontend.toml",
+            "user = \"nobody\"\ngroup = \"61234\"\ncore_dumps = true\n"
+        )
+        var configuration = try self.load("")
+        #expect(configuration.user?.name == "nobody")
+        #expect(configuration.user?.groupID == 61_234)
+        #expect(configuration.coreDumps)
+        configuration = try self.load("user = \"daemon\"\ncore_dumps = false\n")
+        #expect(configuration.user?.name == "daemon")
+        #expect(configuration.user?.groupID != 61_234)
+        #expect(!configuration.coreDumps)
+        #expect(throws: ConfigurationErrors.self) { try self.load("user = \"no-such-user\"\n") }
     }
 
     @Test func `resolvers are addresses with or without a port`() throws {

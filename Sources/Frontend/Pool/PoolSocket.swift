@@ -25,7 +25,7 @@ struct PoolSocketPlace {
         guard self.path.utf8.count <= UnixSocketAddress.maximumPathOctets else {
             throw SystemError("bind (at most 107 octets fit)", self.path, ENAMETOOLONG)
         }
-        try Self.makeFolders(above: self.path)
+        try Folders.make(above: self.path)
         var facts = stat()
         let folder = String(self.path[..<(self.path.lastIndex(of: "/") ?? self.path.startIndex)])
         guard lstat(folder, &facts) == 0 else { throw SystemError("look at", folder, errno) }
@@ -57,17 +57,6 @@ struct PoolSocketPlace {
         guard let address = UnixSocketAddress(self.path) else { return false }
         return address.connect(descriptor) == 0 || errno == EAGAIN
     }
-
-    /// Makes the folders above `path`, 0755; those that are there stay as they are.
-    static func makeFolders(above path: String) throws {
-        var folder = ""
-        for part in path.split(separator: "/").dropLast() {
-            folder += "/" + part
-            guard mkdir(folder, 0o755) == 0 || errno == EEXIST || errno == EROFS else {
-                throw SystemError("mkdir", folder, errno)
-            }
-        }
-    }
 }
 
 /// Holds a frontend's id for as long as the process lives.
@@ -78,7 +67,7 @@ final class InstanceLock {
     ///   ``UnsafePlace`` when the folder or the file is another user's.
     init(runtimeDirectory: String, frontendID: String) throws {
         let name = "\(frontendID).lock"
-        try PoolSocketPlace.makeFolders(above: "\(runtimeDirectory)/\(name)")
+        try Folders.make(runtimeDirectory, mode: 0o755)
         do throws(LockFile.Failure) {
             self.file = try LockFile(name, in: runtimeDirectory, mode: 0o640)
         } catch {

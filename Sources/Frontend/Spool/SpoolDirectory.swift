@@ -126,18 +126,7 @@ struct SpoolDirectory: Sendable {
 
     /// Makes the folder `path` and the missing folders above it.
     private static func makeFolder(_ path: String, mode: mode_t) throws {
-        var missing: [String] = []
-        var folder = path
-        while !folder.isEmpty, folder != "/", access(folder, F_OK) != 0 {
-            missing.append(folder)
-            folder = String(folder[..<(folder.lastIndex(of: "/") ?? folder.startIndex)])
-        }
-        for folder in missing.reversed() {
-            guard mkdir(folder, folder == path ? mode : 0o755) == 0 || errno == EEXIST else {
-                throw SystemError("mkdir", folder, errno)
-            }
-            chmod(folder, folder == path ? mode : 0o755)
-        }
+        try Folders.make(path, mode: mode)
         var facts = stat()
         guard lstat(path, &facts) == 0 else { throw SystemError("stat", path, errno) }
         guard facts.st_mode & S_IFMT == S_IFDIR else { throw SystemError("open", path, ENOTDIR) }

@@ -135,6 +135,11 @@ enum SpoolFileCalls {
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
             descriptor = open(path, flags, mode)
             guard descriptor >= 0 else { throw SystemError("create", path, errno) }
+            if mode != 0o600, fchmod(descriptor, mode) != 0 {
+                let code = errno
+                close(descriptor)
+                throw SystemError("chmod", path, code)
+            }
         }
         let code = DescriptorCalls.write(octets, to: descriptor)
         guard code == 0 else {

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import System
 
 /// Finds what the frontend needs and this machine does not give: addresses to listen on, folders to
 /// write in.
@@ -70,21 +71,12 @@ struct CheckMachine {
     ///
     /// - Returns: 0, or `errno`.
     private static func bind(_ address: ListenAddress) -> CInt {
-        var hints = addrinfo()
-        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
-        hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo("\(address.host)", "\(address.port)", &hints, &found) == 0, let found
-        else { return EADDRNOTAVAIL }
-        defer { freeaddrinfo(found) }
-        let descriptor = socket(found.pointee.ai_family, CInt(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
-        guard descriptor >= 0 else { return errno }
-        defer { close(descriptor) }
-        var yes: CInt = 1
-        let size = socklen_t(MemoryLayout<CInt>.size)
-        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, size)
-        let result = Glibc.bind(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen)
-        return result == 0 ? 0 : errno
+        do throws(SystemError) {
+            close(try TCPSocket.bound(host: "\(address.host)", port: address.port))
+            return 0
+        } catch {
+            return error.code
+        }
     }
 
     /// Whether a frontend with this configuration's id runs.

@@ -41,7 +41,7 @@ struct ChildProcess {
         }
         defer { close(heartbeat.write) }
         setenv(Heartbeat.variable, "\(Self.heartbeatDescriptor)", 1)
-        let own = Program.ownPath
+        let own = Machine.programPath
         let words = [own, "launch", "--parent", "\(getpid())", "--", program.path] + arguments
         let files: [(number: Int32, file: Spawn.File)] = [
             (0, .nothing), (1, .copy(of: output.write)),

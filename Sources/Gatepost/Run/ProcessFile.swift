@@ -12,7 +12,11 @@ struct ProcessFile {
     private let file: LockFile
 
     init(directory: String, frontendID: String) throws(LockFile.Failure) {
-        try Self.makeFolders(directory)
+        do throws(SystemError) {
+            try Folders.make(directory, mode: 0o750)
+        } catch {
+            throw .failed(call: "make the folder", path: error.subject, code: error.code)
+        }
         self.file = try LockFile(Self.name(frontendID: frontendID), in: directory, mode: 0o644)
         let text = "\(getpid())\n"
         guard ftruncate(self.file.descriptor, 0) == 0,
@@ -33,14 +37,5 @@ struct ProcessFile {
     func remove() {
         unlink(self.file.path)
         self.file.close()
-    }
-
-    private static func makeFolders(_ directory: String) throws(LockFile.Failure) {
-        for index in directory.indices.dropFirst() where directory[index] == "/" {
-            mkdir(String(directory[..<index]), 0o755)
-        }
-        guard mkdir(directory, 0o750) == 0 || errno == EEXIST else {
-            throw .failed(call: "make the folder", path: directory, code: errno)
-        }
     }
 }

@@ -62,10 +62,22 @@ struct RunCommand: ParsableCommand {
             frontendArguments: common + (self.listen.map { ["--listen", $0] } ?? []),
             workerArguments: common
         )
+        ProcessSecrecy.keepFiles(to: .user)
+        try Self.makeRuntimeDirectory(configuration.frontend)
         let file = try Self.processFile(configuration.frontend)
         let code = supervisor.run()
         file.remove()
         throw ExitCode(code)
+    }
+
+    /// If the frontend is going to be another user, that user has to make files there too.
+    private static func makeRuntimeDirectory(_ frontend: FrontendConfiguration) throws {
+        do throws(SystemError) {
+            try frontend.user?.makeFolder(frontend.runtimeDirectory, isShared: true)
+        } catch {
+            ProgramLog.complain("gatepost: runtime_directory in frontend.toml: \(error)")
+            throw ExitCode(ExitStatus.unavailable)
+        }
     }
 
     private static func processFile(_ frontend: FrontendConfiguration) throws -> ProcessFile {

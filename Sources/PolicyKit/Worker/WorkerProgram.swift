@@ -23,13 +23,19 @@ struct WorkerProgram: Sendable {
     /// - Returns: The exit code.
     func run() async -> Int32 {
         ProcessSignals.prepare()
-        Systemd.prepare()
         let (configuration, errors) = self.loadConfiguration()
         // A check goes on, to find what else is wrong.
         guard errors.isEmpty || self.options.check else {
             Self.complain(errors.map(\.description))
             return ExitCode.configuration
         }
+        if !self.options.check, let user = configuration.user, let error = Self.become(user) {
+            Self.complain(["\(error)"])
+            return ExitCode.unavailable
+        }
+        Systemd.prepare()
+        ProcessSecrecy.keepFiles(to: .group)
+        ProcessSecrecy.coreDumps(isAllowed: configuration.coreDumps)
         ProgramLog.bootstrap(
             program: self.identity.name,
             level: configuration.logLevel,
@@ -62,6 +68,22 @@ struct WorkerProgram: Sendable {
     }
 
     // MARK: Start
+
+    /// Becomes the user of `worker.toml`.
+    ///
+    /// The program starts again for that, because its entry point is async: it comes here a second time,
+    /// as the user, before anything was taken from the environment.
+    ///
+    /// - Returns: Why that is not possible; `nil` if this process is the user already.
+    private static func become(_ user: ProcessUser) -> SystemError? {
+        guard !ProcessUser.isRoot else { return user.startAgain() }
+        do throws(SystemError) {
+            try user.become()
+            return nil
+        } catch {
+            return error
+        }
+    }
 
     private func loadConfiguration() -> (WorkerConfiguration, [ConfigurationError]) {
         var (configuration, errors) = WorkerConfiguration.loadAnyway(directory: self.options.config)

@@ -1,0 +1,26 @@
+import Configuration
+import System
+
+/// The sockets of the listeners, bound while the frontend is root, by the names of the listeners.
+///
+/// They do not listen yet: that begins when enough workers are ready, and needs no right of root's.
+enum BoundSockets {
+    /// Binds the addresses of all listeners but those that systemd bound, and no Unix sockets: these are
+    /// the user's own.
+    ///
+    /// - Throws: ``SystemError`` that names the address.
+    static func bind(
+        _ listeners: [FrontendConfiguration.Listener],
+        except passed: [Systemd.PassedSocket]
+    ) throws(SystemError) -> [String: CInt] {
+        var sockets: [String: CInt] = [:]
+        for listener in listeners
+        where listener.address.path == nil
+            && !passed.contains(where: { $0.name == listener.name })
+        {
+            let (host, port) = ("\(listener.address.host)", listener.address.port)
+            sockets[listener.name] = try TCPSocket.bound(host: host, port: port)
+        }
+        return sockets
+    }
+}
