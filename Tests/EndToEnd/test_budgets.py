@@ -82,15 +82,22 @@ def test_a_handshake_is_the_clients_time(gatepost: Gatepost) -> None:
     ended(frontend, "command_budget_ms")
 
 
-@pytest.mark.parametrize("octet", [b"x", b"x\r\n"], ids=["header", "body"])
-def test_a_message_that_comes_octet_by_octet(gatepost: Gatepost, octet: bytes) -> None:
+@pytest.mark.parametrize(
+    ("command", "begin", "octet"),
+    [("DATA", b"Subject: ", b"x"), ("DATA", b"Subject: x\r\n\r\n", b"x\r\n"), ("BDAT 10000", b"Subject: ", b"x")],
+    ids=["header", "body", "chunk"],
+)
+def test_a_message_that_comes_octet_by_octet(gatepost: Gatepost, command: str, begin: bytes, octet: bytes) -> None:
     gatepost.limits(data_timeout_ms=1_000)
     frontend, _ = gatepost.run()
     with gatepost.connect() as client:
         client.ehlo()
         client.envelope()
-        client.command("DATA", 354)
-        client.send(b"Subject: x\r\n\r\n" if octet != b"x" else b"Subject: ")
+        if command == "DATA":
+            client.command(command, 354)
+        else:
+            client.send(command.encode() + b"\r\n")
+        client.send(begin)
         began = time.monotonic()
         while not client.received:
             assert time.monotonic() - began < 20, client.describe("never ended")

@@ -22,7 +22,7 @@ struct ClientBudgets {
     struct Progress: Equatable {
         /// Messages begun.
         var messages: UInt64 = 0
-        /// Octets of the last one.
+        /// Octets of content that arrived.
         var octets = 0
         /// Commands, without those RCPTs that were granted: a long list of recipients is one message.
         var commands: UInt64 = 0
@@ -129,7 +129,7 @@ struct ClientBudgets {
 }
 
 extension AbuseMeter {
-    /// What ``ClientBudgets`` is told, with the octets of the last message.
+    /// What ``ClientBudgets`` is told, with the octets of content that arrived.
     func progress(octets: Int) -> ClientBudgets.Progress {
         ClientBudgets.Progress(
             messages: self.messages,

@@ -12,7 +12,7 @@ extension SMTPSessionHandler {
         let excess = self.budgets.timePassed(
             elapsedMS,
             turn: self.clientTurn,
-            self.machine.counters.progress(octets: self.machine.messageOctets),
+            self.machine.counters.progress(octets: self.machine.arrivedContentOctets),
             self.budgetLimits
         )
         // While a question is open, or a reply is held back, the silence is not the client's.

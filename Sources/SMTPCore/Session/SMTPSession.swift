@@ -113,6 +113,12 @@ package struct SMTPSession: ~Copyable {
     /// transparency and the final dot do not count.
     package var messageOctets: Int { self.contentMeter.messageOctets }
 
+    /// Octets of content that arrived: of the last message, and of chunks that were dropped.
+    package var arrivedContentOctets: Int {
+        let left = self.phase.drop == nil ? 0 : self.chunks.octetsLeft
+        return self.contentMeter.messageOctets + self.droppedChunkOctets - left
+    }
+
     /// Whether the message on its way is refused already, so that its content can be let go.
     package var isDiscardingContent: Bool {
         guard let reception = self.phase.reception else { return false }

@@ -310,4 +310,17 @@ struct SMTPChunkTests {
         #expect(dropping.wait == .content)
         #expect(dropping.replies.isEmpty)
     }
+
+    @Test func `octets of a chunk that is dropped have arrived as well`() {
+        let driver = SessionDriver.greeted()
+        driver.send("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 6\r\na: b\r\n")
+        #expect(driver.session.arrivedContentOctets == 6)
+        driver.send("RSET\r\nBDAT 10\r\n")
+        #expect(driver.session.arrivedContentOctets == 6)
+        driver.send("1234")
+        #expect(driver.session.arrivedContentOctets == 10)
+        driver.send("567890")
+        #expect(driver.session.arrivedContentOctets == 16)
+        #expect(driver.replies.last?.code.rawValue == 503)
+    }
 }
