@@ -245,6 +245,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case dsn = "DSN"
         case limits = "LIMITS"
         case requireTLS = "REQUIRETLS"
+        case prdr = "PRDR"
 
         /// What a listener offers unless told otherwise.
         ///

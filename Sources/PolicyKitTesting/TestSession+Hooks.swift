@@ -244,6 +244,7 @@ extension TestSession {
         if case .replaceMessage(let name)? = context.actions.first {
             try self.take(try self.folder.read("out/\(name)"))
         }
+        let before = self.recipients
         let edited = context.edited(headers: self.headers, recipients: self.recipients)
         self.headers = edited.headers
         self.lastHeaderID = edited.headers.reduce(self.lastHeaderID) { max($0, $1.id) }
@@ -256,6 +257,10 @@ extension TestSession {
             case .replaceSender(let address): self.sender = Sender(AddressParts(cutting: address))
             case .delayReply(let milliseconds): self.delayMilliseconds = milliseconds
             case .replaceMessage(let path): self.replacementPath = path
+            case .refuseRecipient(let id, let verdict, let reply):
+                let recipient = before.first { $0.id == Int64(id) }
+                guard let recipient else { continue }
+                self.refusedRecipients.append((recipient, Answer(verdict, reply)))
             default: break
             }
         }

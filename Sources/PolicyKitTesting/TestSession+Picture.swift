@@ -44,12 +44,14 @@ extension TestSession {
 
     private func transactionSnapshot(_ needs: Needs) -> TransactionSnapshot? {
         guard let sender = self.sender else { return nil }
-        return TransactionSnapshot(
+        var transaction = TransactionSnapshot(
             id: "TEST.1",
             sender: sender,
             recipientCount: self.recipients.count,
             message: needs.contains(.message) ? self.message : nil
         )
+        transaction.repliesEach = self.repliesEach
+        return transaction
     }
 }
 

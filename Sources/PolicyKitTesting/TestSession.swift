@@ -56,6 +56,10 @@ public final class TestSession {
     public internal(set) var delayMilliseconds: Int64?
     /// What every plugin answered so far.
     public internal(set) var trace: [TraceEntry] = []
+    /// Recipients that plugins refused when the message had come, and with what.
+    public internal(set) var refusedRecipients: [(recipient: Recipient, answer: Answer)] = []
+    /// Whether the client hears a reply for each recipient, as with LMTP.
+    public var repliesEach = false
     /// The file that was to replace the message.
     public internal(set) var replacementPath: String?
 

@@ -47,6 +47,12 @@ private struct ActionReader {
         case "recipient.remove": return .removeRecipient(id: try self.id())
         case "recipient.replace":
             return .replaceRecipient(id: try self.id(), address: try self.bytes("address"))
+        case "recipient.refuse":
+            return .refuseRecipient(
+                id: try self.id(),
+                verdict: try self.refusal(),
+                reply: try PolicyVerdict.reply(self.entry["reply"] ?? .null)
+            )
         case "sender.replace": return .replaceSender(address: try self.bytes("address"))
         case "message.replace":
             guard case .string(let path)? = self.entry["path"] else { throw self.malformed("path") }
@@ -72,6 +78,14 @@ private struct ActionReader {
     private func id() throws(ProtocolViolation) -> Int {
         guard case .int(let id)? = self.entry["id"] else { throw self.malformed("id") }
         return Int(clamping: id)
+    }
+
+    private func refusal() throws(ProtocolViolation) -> Verdict {
+        switch self.entry["verdict"] {
+        case .string("deny")?: return .deny
+        case .string("denysoft")?: return .denysoft
+        default: throw self.malformed("verdict")
+        }
     }
 
     private func isTop() throws(ProtocolViolation) -> Bool {

@@ -37,6 +37,15 @@ extension PolicyAction {
             writer.member("id", Int64(id))
             writer.member("address", octets: address)
 
+        case .refuseRecipient(let id, let verdict, let reply):
+            writer.member("op", word: "recipient.refuse")
+            writer.member("id", Int64(id))
+            writer.member("verdict", word: verdict.word)
+            if let reply {
+                writer.key("reply")
+                reply.encode(into: &writer)
+            }
+
         case .replaceSender(let address):
             writer.member("op", word: "sender.replace")
             writer.member("address", octets: address)

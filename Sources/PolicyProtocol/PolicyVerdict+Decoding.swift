@@ -72,7 +72,7 @@ extension PolicyVerdict {
 
     // MARK: - Parts
 
-    private static func reply(_ value: JSONValue) throws(ProtocolViolation) -> PolicyReply? {
+    static func reply(_ value: JSONValue) throws(ProtocolViolation) -> PolicyReply? {
         guard value != .null else { return nil }
         guard case .object(let members) = value else { throw ProtocolViolation(.reply_malformed) }
         var code: Int?

@@ -41,9 +41,13 @@ extension PolicyVerdict {
             )
         }
         for (index, action) in self.actions.enumerated() {
-            if let violation = ActionRules.violation(of: action, at: hook, index: index) {
-                return violation
-            }
+            let violation = ActionRules.violation(
+                of: action,
+                at: hook,
+                index: index,
+                allowsUTF8: allowsUTF8
+            )
+            if let violation { return violation }
         }
         return nil
     }
@@ -227,8 +231,12 @@ enum VerdictRules {
 
 /// Where each action may be used, and what its text may hold (protocol/verdicts.md, "Actions").
 enum ActionRules {
-    static func violation(of action: PolicyAction, at hook: Hook, index: Int) -> ProtocolViolation?
-    {
+    static func violation(
+        of action: PolicyAction,
+        at hook: Hook,
+        index: Int,
+        allowsUTF8: Bool
+    ) -> ProtocolViolation? {
         guard self.hooks(for: action).contains(hook) else {
             return ProtocolViolation(.action_not_allowed, "at \(hook.rawValue)")
         }
@@ -246,6 +254,13 @@ enum ActionRules {
                 path.utf8.allSatisfy({ $0 != UInt8(ascii: "/") && $0 != 0 })
             else { return ProtocolViolation(.path_invalid, String(path.prefix(64))) }
             return nil
+        case .refuseRecipient(_, let verdict, let reply):
+            return VerdictRules.violation(
+                ofReply: reply,
+                verdict: verdict,
+                hook: hook,
+                allowsUTF8: allowsUTF8
+            )
         case .deleteHeader, .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender,
             .setRelay, .delayReply:
             return nil
@@ -260,6 +275,7 @@ enum ActionRules {
             [.rcpt, .data, .data_headers_end, .data_post_headers, .data_post, .queue_pre]
         case .replaceSender:
             [.mail, .rcpt, .data, .data_headers_end, .data_post_headers, .data_post, .queue_pre]
+        case .refuseRecipient: [.data_post, .queue]
         case .replaceMessage: [.data_post_headers, .data_post]
         case .setRelay, .delayReply: [.connect, .helo, .ehlo, .auth, .mail, .rcpt]
         case .setClientName: [.connect]

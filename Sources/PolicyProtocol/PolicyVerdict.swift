@@ -48,6 +48,10 @@ package enum PolicyAction: Sendable, Equatable {
     case addRecipient(address: [UInt8])
     case removeRecipient(id: Int)
     case replaceRecipient(id: Int, address: [UInt8])
+    /// The recipient does not get the message, and its client is told so with a reply of its own.
+    ///
+    /// `verdict` is `deny` or `denysoft`.
+    case refuseRecipient(id: Int, verdict: Verdict, reply: PolicyReply?)
     case replaceSender(address: [UInt8])
     /// A file name in the pool's `out/` folder.
     case replaceMessage(path: String)

@@ -83,11 +83,7 @@ package enum WorkerLine {
 
     private static func write(_ reply: PolicyReply, into writer: inout JSONWriter) {
         writer.key("reply")
-        writer.beginObject()
-        if let code = reply.code { writer.member("code", Int64(code)) }
-        if let status = reply.status { writer.member("status", status) }
-        if let lines = reply.lines { writer.member("text", lines) }
-        writer.endObject()
+        reply.encode(into: &writer)
     }
 
     private static func writeNotes(of verdict: PolicyVerdict, into writer: inout JSONWriter) {
@@ -189,5 +185,16 @@ package enum WorkerLine {
         return String(
             String.UnicodeScalarView(text.unicodeScalars.prefix(self.maximumTextCharacters))
         )
+    }
+}
+
+extension PolicyReply {
+    /// Writes the reply as it stands in a verdict.
+    func encode(into writer: inout JSONWriter) {
+        writer.beginObject()
+        if let code = self.code { writer.member("code", Int64(code)) }
+        if let status = self.status { writer.member("status", status) }
+        if let lines = self.lines { writer.member("text", lines) }
+        writer.endObject()
     }
 }

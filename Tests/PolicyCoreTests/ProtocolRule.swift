@@ -80,6 +80,8 @@ struct ProtocolDocument {
         "Verdict × hook",
         // InvalidVerdictTests has a row for each violation.
         "Invalid verdicts",
+        // RecipientRefusalTests has a row for each line of its table.
+        "Single recipients",
         // Headings that only hold others.
         "Events: what is asked", "Hooks that ask", "Hooks that only tell",
     ]

@@ -85,6 +85,7 @@ import Testing
         if stage is any RecipientStage.Type {
             actions.formUnion(["recipient.add", "recipient.remove", "recipient.replace"])
         }
+        if stage is any RecipientRefusalStage.Type { actions.insert("recipient.refuse") }
         if stage is any HeaderStage.Type {
             actions.formUnion(["header.add", "header.set", "header.delete", "header.delete_all"])
         }

@@ -40,7 +40,48 @@ private struct AddsTwice: RcptHook, DataHook {
     }
 }
 
+/// Refuses single recipients, by their local part.
+private struct RefusesSome: RcptHook, DataPostHook {
+    static let name = "refuses_some"
+
+    init(configuration: PluginConfiguration) {}
+
+    func subscription(at hook: Hook) -> Subscription? { Subscription(.recipients) }
+
+    func rcpt(_ event: RcptEvent) async throws -> Answer { .ok }
+
+    func dataPost(_ event: DataPostEvent) async throws -> Answer {
+        for recipient in event.recipients {
+            switch recipient.local.string {
+            case "never": event.refuseRecipient(recipient, .deny("not me", code: 550))
+            case "later": event.refuseRecipient(recipient, .denysoft)
+            case "wrong": event.refuseRecipient(recipient, .ok)
+            default: break
+            }
+        }
+        return event.transaction.repliesEach ? .declined : .denysoft
+    }
+}
+
 struct RuntimeTests {
+    @Test func `a plugin refuses single recipients`() async throws {
+        let session = try await TestSession([RefusesSome.self], plugins: "refuses_some")
+        try await session.mail(from: "bob@example.net")
+        for local in ["never", "jo", "later"] {
+            try await session.rcpt(to: "\(local)@example.com")
+        }
+        session.repliesEach = true
+        #expect(try await session.message("a: b\r\n\r\n") == .declined)
+        #expect(session.recipients.map(\.local) == ["jo"])
+        let refused = session.refusedRecipients
+        #expect(refused.map(\.recipient.local) == ["never", "later"])
+        #expect(refused.map(\.answer) == [.deny("not me", code: 550), .denysoft])
+        session.repliesEach = false
+        #expect(try await session.messageReached(.data_post) == .denysoft)
+        try await session.rcpt(to: "wrong@example.com")
+        await #expect(throws: TestFailure.self) { try await session.messageReached(.data_post) }
+    }
+
     @Test func `a recipient that is there already is not added again`() async throws {
         let session = try await TestSession([AddsTwice.self], plugins: "adds_twice")
         try await session.mail(from: "bob@example.net")

@@ -54,7 +54,8 @@ import Testing
     func `the actions are allowed that the table names`(row: HookRow) throws {
         let hook = try #require(row.hook)
         let allowed = Self.actions.filter { _, action in
-            ActionRules.violation(of: action, at: hook, index: 0)?.code != .action_not_allowed
+            ActionRules.violation(of: action, at: hook, index: 0, allowsUTF8: false)?.code
+                != .action_not_allowed
         }
         #expect(Set(allowed.keys) == Set(row.actions))
     }
@@ -63,7 +64,7 @@ import Testing
     static let actions: [String: PolicyAction] = {
         let fields: [String: String] = [
             "name": #""X-A""#, "value": #""b""#, "id": "1", "address": #""a@example.com""#,
-            "path": #""file""#, "ms": "1",
+            "path": #""file""#, "ms": "1", "verdict": #""deny""#,
         ]
         var actions: [String: PolicyAction] = [:]
         for (operation, needed) in ProtocolTables.object("actions") {
@@ -220,7 +221,7 @@ import Testing
         _ action: PolicyAction,
         at hook: Hook = .queue_pre
     ) -> Bool {
-        ActionRules.violation(of: action, at: hook, index: 0) == nil
+        ActionRules.violation(of: action, at: hook, index: 0, allowsUTF8: false) == nil
     }
 
     private static func isHello(

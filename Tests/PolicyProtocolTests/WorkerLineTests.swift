@@ -73,6 +73,11 @@ import Testing
         (HookTableTests.actions.sorted { $0.key < $1.key }.map(\.value) + [
             .addHeader(name: Array("X".utf8), value: [0x20, 0xFF, 0x00], atTop: false),
             .setClientName(nil), .setRelay(false), .replaceSender(address: []),
+            .refuseRecipient(
+                id: 2,
+                verdict: .denysoft,
+                reply: PolicyReply(code: 450, status: "4.7.1", text: ["ä"])
+            ),
         ]).map { action in
             var verdict = PolicyVerdict(id: 7, verdict: .declined)
             verdict.actions = [action]

@@ -117,6 +117,7 @@ extension SMTPExtensions {
             case .dsn: self.insert(.dsn)
             case .limits: self.insert(.limits)
             case .requireTLS: self.insert(.requireTLS)
+            case .prdr: self.insert(.prdr)
             }
         }
     }

@@ -371,13 +371,14 @@ extension SMTPSessionHandler {
             let input = self.input
             steps += 1
             let isResponse = self.machine.isInDialogue
+            let isOfMessage = self.machine.hasRepliesLeft
             let step = self.machine.next(in: input.readableBytesUInt8Span, content: &self.content)
             if step.consumed > 0 { self.input.moveReaderIndex(forwardBy: step.consumed) }
             if step.action == .needOctets {
                 if self.inputEnded { self.close(.client_gone) }
                 break
             }
-            if case .reply(let reply) = step.action, !reply.code.isPositive {
+            if case .reply(let reply) = step.action, !reply.code.isPositive, !isOfMessage {
                 // A response to a challenge may be a password, whatever it begins with.
                 let line = input.readableBytesView.prefix(isResponse ? 0 : step.consumed)
                 self.commandRefused(reply, line: line)

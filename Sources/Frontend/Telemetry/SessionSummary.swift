@@ -50,16 +50,18 @@ struct SessionSummary {
     ) {
         self.lastRefusal = refusal
         self.transactionRefusal = refusal
+        if refusal.recipient != nil { self.recipientsRefused += 1 }
         switch refusal.hook {
-        case .rcpt: self.recipientsRefused += 1
+        case .rcpt: break
+        case .data_post, .queue: if refusal.recipient == nil { return }
         case .helo, .ehlo, .auth, .vrfy, .help, .noop, .unrecognized_command: break
         case .connect, .mail, .data, .data_headers_end, .received_line, .data_post_headers,
-            .data_post, .queue_pre, .queue, .quit, .reset_transaction, .queue_post, .deny, .ok,
+            .queue_pre, .quit, .reset_transaction, .queue_post, .deny, .ok,
             .disconnect, .status:
             return
         }
         let message: Logger.Message =
-            refusal.hook == .rcpt ? "a recipient was refused" : "a command was refused"
+            refusal.recipient != nil ? "a recipient was refused" : "a command was refused"
         self.logSparingly(message, transaction, facts, log) { metadata in
             if let recipient = refusal.recipient { metadata["recipient"] = .octets(recipient) }
             Self.add(refusal, to: &metadata)

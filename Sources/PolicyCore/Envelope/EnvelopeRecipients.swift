@@ -62,10 +62,26 @@ struct EnvelopeRecipients {
     private func index(ofID id: Int) -> Int? { self.entries.lastIndex { $0.id == id } }
 
     /// Of entries that are the same mailbox keeps the first.
-    mutating func dropRepeated() {
+    ///
+    /// - Returns: The ids that are gone, each with the one that was kept in its place.
+    @discardableResult
+    mutating func dropRepeated() -> [(gone: Int, kept: Int)] {
         var kept = Self()
-        for entry in self.entries where !kept.contains(entry) { kept.append(entry) }
-        if kept.entries.count < self.entries.count { self = kept }
+        var gone: [(gone: Int, kept: Int)] = []
+        for entry in self.entries {
+            if kept.contains(entry) {
+                gone.append((entry.id, kept.id(sameAs: entry) ?? entry.id))
+            } else {
+                kept.append(entry)
+            }
+        }
+        if !gone.isEmpty { self = kept }
+        return gone
+    }
+
+    /// The id of the entry that is the same mailbox; `nil` if none is.
+    func id(sameAs recipient: EnvelopeRecipient) -> Int? {
+        self.entries.first { $0.address.isSameMailbox(as: recipient.address) }?.id
     }
 }
 

@@ -47,6 +47,21 @@ package struct ReplacedMessage: Equatable, Sendable {
     }
 }
 
+/// A recipient that a worker refused after RCPT had granted it.
+package struct RecipientRefusal: Equatable {
+    let id: Int
+    /// `deny` or `denysoft`.
+    let verdict: Verdict
+    /// As the worker worded it; `nil` for the standard reply.
+    let worded: PolicyReply?
+    let hook: Hook
+    /// What the client is told, if it hears of each recipient.
+    let reply: SMTPReply
+    /// Its address.
+    var recipient: [UInt8] = []
+    var decider: PolicyDecision.Decider?
+}
+
 /// What policy sees and may change between MAIL and the end of the message.
 ///
 /// A value: a verdict's actions are applied to a copy, and the copy replaces the original only when
@@ -57,6 +72,12 @@ package struct MailTransaction {
     /// `nil` while MAIL is asked about.
     package internal(set) var sender: EnvelopeAddress? { didSet { self.fixedOctets = 0 } }
     package let isSMTPUTF8: Bool
+    /// The client hears a reply for each RCPT that was granted (LMTP, PRDR).
+    let isHeardEach: Bool
+    /// The recipient of each RCPT that was granted, in their order, if the client hears of each.
+    private(set) var grants: [Int] = []
+    /// Recipients that a worker refused after they were granted; they are in the envelope no longer.
+    private(set) var refusals: [RecipientRefusal] = []
     /// MAIL was granted.
     var isGranted = false
     private var recipientList = EnvelopeRecipients()
@@ -82,9 +103,10 @@ package struct MailTransaction {
         case parsed(HeaderList)
     }
 
-    init(id: String, isSMTPUTF8: Bool) {
+    init(id: String, isSMTPUTF8: Bool, isHeardEach: Bool = false) {
         self.id = id
         self.isSMTPUTF8 = isSMTPUTF8
+        self.isHeardEach = isHeardEach
     }
 
     var hasSender: Bool { if case .some = self.sender { true } else { false } }
@@ -122,7 +144,45 @@ package struct MailTransaction {
         defer { self.candidate = nil }
         guard isGranted, let candidate = self.candidate else { return }
         self.countedRecipients += 1
-        if !self.recipientList.contains(candidate) { self.recipientList.append(candidate) }
+        let isRepeated = self.recipientList.contains(candidate)
+        if !isRepeated { self.recipientList.append(candidate) }
+        guard self.isHeardEach else { return }
+        let id = isRepeated ? self.recipientList.id(sameAs: candidate) : candidate.id
+        self.grants.append(id ?? candidate.id)
+    }
+
+    /// A worker refuses a recipient that was granted; false when no recipient has that id.
+    mutating func refuse(_ refusal: RecipientRefusal) -> Bool {
+        guard let recipient = self.recipients.first(where: { $0.id == refusal.id }),
+            self.recipientList.remove(id: refusal.id)
+        else { return false }
+        var refusal = refusal
+        refusal.recipient = recipient.address.address
+        self.refusals.append(refusal)
+        return true
+    }
+
+    /// Which worker refused the recipients for which that is not told yet.
+    mutating func refused(by decider: PolicyDecision.Decider) {
+        for index in self.refusals.indices where self.refusals[index].decider == nil {
+            self.refusals[index].decider = decider
+        }
+    }
+
+    /// The refusal that speaks for all where the client cannot hear of each: one for now before one for
+    /// good, for only then the message comes again.
+    var worstRefusal: RecipientRefusal? {
+        self.refusals.first { $0.verdict == .denysoft } ?? self.refusals.first
+    }
+
+    /// No recipient can get the message any more, or the client cannot be told who does.
+    var isSettledByRefusals: Bool {
+        !self.refusals.isEmpty && (!self.isHeardEach || self.recipients.isEmpty)
+    }
+
+    /// The reply to each RCPT that was granted; `reply` for those that were not refused.
+    func replies(_ reply: SMTPReply) -> [SMTPReply] {
+        self.grants.map { id in self.refusals.first { $0.id == id }?.reply ?? reply }
     }
 
     /// Adds a recipient of a worker's.
@@ -145,7 +205,11 @@ package struct MailTransaction {
 
     /// A worker's actions have all been applied: of recipients that are the same the first stays.
     mutating func dropRepeatedRecipients() {
-        self.recipientList.dropRepeated()
+        for (gone, kept) in self.recipientList.dropRepeated() {
+            for index in self.grants.indices where self.grants[index] == gone {
+                self.grants[index] = kept
+            }
+        }
         self.countedRecipients = self.recipients.count
     }
 
@@ -241,6 +305,10 @@ extension MailTransaction {
                 EventArguments.encode(sender, id: nil, into: &self.text)
             } else {
                 self.text.null()
+            }
+            if self.isHeardEach {
+                self.text.key("replies_each")
+                self.text.bool(true)
             }
             self.fixedOctets = self.text.octets.count
         } else if self.recipientCount == self.recipients.count {

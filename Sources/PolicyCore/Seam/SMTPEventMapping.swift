@@ -92,6 +92,40 @@ enum SMTPEventMapping {
         return closes ? .refusedThenClose(worded ?? standard) : .refused(worded ?? standard)
     }
 
+    /// What the client is told of a single recipient that a worker refuses with `deny` or `denysoft`.
+    static func refusal(
+        _ verdict: Verdict,
+        _ reply: PolicyReply?,
+        at hook: Hook,
+        allowsUTF8: Bool
+    ) -> SMTPReply {
+        let standard = verdict == .deny ? self.denied(at: hook) : self.deferred(at: hook)
+        return reply.flatMap { self.reply($0, basedOn: standard, allowsUTF8: allowsUTF8) }
+            ?? standard
+    }
+
+    /// What becomes of a message of which single recipients were refused (protocol/verdicts.md).
+    ///
+    /// `outcome` is that of the others. A refusal that closes the session is for all.
+    static func outcome(
+        _ outcome: SMTPOutcome,
+        of transaction: MailTransaction
+    ) -> SMTPOutcome {
+        guard let worst = transaction.worstRefusal else { return outcome }
+        let reply: SMTPReply
+        switch outcome {
+        case .granted(let granted): reply = granted ?? StandardReplies.messageAccepted
+        case .refused(let refused): reply = refused
+        case .refusedThenClose, .answeredEach: return outcome
+        }
+        if transaction.isHeardEach { return .answeredEach(transaction.replies(reply)) }
+        // Of two refusals one for now counts more: only then the message comes again.
+        if case .refused = outcome, !(worst.verdict == .denysoft && reply.code.isPermanent) {
+            return outcome
+        }
+        return .refused(worst.reply)
+    }
+
     /// The standard refusal; `nil` for a verdict that grants.
     private static func standardReply(for verdict: Verdict, at hook: Hook) -> SMTPReply? {
         switch verdict {

@@ -74,7 +74,8 @@ package struct PolicyEdit {
         guard count <= max(self.maximumRecipients, before) else {
             return ProtocolViolation(.too_many_recipients)
         }
-        return count == 0 && self.hook != .rcpt ? ProtocolViolation(.no_recipients) : nil
+        let mayBeEmpty = self.hook == .rcpt || self.transaction?.worstRefusal != nil
+        return count == 0 && !mayBeEmpty ? ProtocolViolation(.no_recipients) : nil
     }
 
     /// The message was replaced: its fields get new ids, and the header actions that follow in the
@@ -102,7 +103,7 @@ package struct PolicyEdit {
                 return nil
             }
             return self.applyToHeader(action)
-        case .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender:
+        case .addRecipient, .removeRecipient, .replaceRecipient, .refuseRecipient, .replaceSender:
             return self.applyToEnvelope(action)
         }
         return nil
@@ -165,6 +166,22 @@ package struct PolicyEdit {
             self.transaction?.addRecipient(address)
         case .removeRecipient(let id):
             guard self.transaction?.removeRecipient(id: id) ?? false else {
+                return ProtocolViolation(.unknown_recipient)
+            }
+        case .refuseRecipient(let id, let verdict, let reply):
+            let refusal = RecipientRefusal(
+                id: id,
+                verdict: verdict,
+                worded: reply,
+                hook: self.hook,
+                reply: SMTPEventMapping.refusal(
+                    verdict,
+                    reply,
+                    at: self.hook,
+                    allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+                )
+            )
+            guard self.transaction?.refuse(refusal) ?? false else {
                 return ProtocolViolation(.unknown_recipient)
             }
         case .replaceRecipient(let id, let octets):

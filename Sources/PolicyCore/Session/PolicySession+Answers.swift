@@ -110,11 +110,35 @@ extension PolicySession {
                 )
             )
         }
+        self.replyOfEach = nil
+        if hook.isOfMessage { self.tellRefusals(outcome, &actions) }
         self.proposal = .none
         self.decision = decision
         self.phase = .answered(hook, isRefusal: !outcome.isGrant)
         let recipients = self.transaction?.countedRecipients ?? 0
         actions.append(.answer(outcome, at: hook, recipients: recipients))
+    }
+
+    /// The message was answered recipient by recipient: for the log.
+    private mutating func tellRefusals(_ outcome: SMTPOutcome, _ actions: inout [Action]) {
+        guard case .answeredEach(let replies) = outcome else { return }
+        self.replyOfEach = replies.first { $0.code.isPositive } ?? replies.first
+        for refusal in self.transaction?.refusals ?? [] {
+            let decision = PolicyDecision(
+                outcome: .verdict(refusal.verdict, refusal.worded),
+                decider: refusal.decider ?? PolicyDecision.Decider()
+            )
+            actions.append(
+                .refused(
+                    Refusal(
+                        hook: refusal.hook,
+                        decision: decision,
+                        reply: refusal.reply,
+                        recipient: refusal.recipient
+                    )
+                )
+            )
+        }
     }
 
     /// SMTP has the outcome and does this with it.
@@ -125,7 +149,7 @@ extension PolicySession {
         if decision.isSilent(at: hook), case .reply(let reply) = action {
             actions.append(.commandUnknown(reply))
         }
-        let reply = action.sentReply
+        let reply = self.replyOfEach ?? action.sentReply
         if let reply, !decision.isUndecided, decision.wasAsked, self.demand.isTraceWanted {
             self.trace.decided(reply)
             self.questionTrace.decided(reply)
@@ -133,7 +157,8 @@ extension PolicySession {
         self.notifyDecision(hook, decision, isRefusal: isRefusal, reply: reply, &actions)
         if hook == .mail, isRefusal {
             self.endTransaction("refused", decider: nil, reply: reply, &actions)
-        } else if case .resetThenReply(let reply) = action {
+        } else if case .resetThenReply(let first) = action {
+            let reply = reply ?? first
             let isTaken = hook.isOfMessage && !isRefusal && reply.code.isPositive
             self.endTransaction(
                 hook == .helo || hook == .ehlo ? "hello" : "done",
@@ -164,14 +189,21 @@ extension PolicySession {
 }
 
 extension SMTPOutcome {
-    var isGrant: Bool { if case .granted = self { true } else { false } }
+    /// Whether it grants, to one recipient at least.
+    var isGrant: Bool {
+        switch self {
+        case .granted: true
+        case .answeredEach(let replies): replies.contains { $0.code.isPositive }
+        case .refused, .refusedThenClose: false
+        }
+    }
 
     /// The reply that refuses; `nil` for a grant.
     package var refusal: SMTPReply? {
         switch self {
         case .granted: nil
         case .refused(let reply), .refusedThenClose(let reply): reply
-        // No verdict names replies recipient by recipient yet.
+        // Each recipient's refusal is told for itself.
         case .answeredEach: nil
         }
     }

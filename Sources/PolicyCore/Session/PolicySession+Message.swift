@@ -38,11 +38,19 @@ extension PolicySession {
         if hook == .queue, case .granted(nil) = outcome, let id = self.transaction?.id {
             outcome = .granted(SMTPEventMapping.queued(id))
         }
-        guard case .granted = outcome, !decision.isDone, hook.nextOfMessage != nil else {
-            return outcome
-        }
+        let isSettled = self.transaction?.isSettledByRefusals ?? false
+        guard case .granted = outcome, !decision.isDone, !isSettled, hook.nextOfMessage != nil
+        else { return self.withRefusals(outcome) }
         self.notifyDecision(hook, decision, isRefusal: false, reply: nil, &actions)
         return nil
+    }
+
+    /// The outcome of the message, with what single recipients were refused.
+    private func withRefusals(_ outcome: SMTPOutcome) -> SMTPOutcome {
+        guard self.transaction?.worstRefusal != nil, let transaction = self.transaction else {
+            return outcome
+        }
+        return SMTPEventMapping.outcome(outcome, of: transaction)
     }
 
     /// The value of our trace field, made once a message.

@@ -112,8 +112,27 @@ extension PolicySession {
                 worker: worker,
                 plugin: verdict.plugin
             )
+            if !verdict.actions.isEmpty { self.transaction?.refused(by: decider) }
             let decision = PolicyDecision.Outcome.verdict(verdict.verdict, verdict.reply)
             return self.decide(decision, decider, question, now, &actions)
+        case .answered(let verdict, let worker) where !verdict.actions.isEmpty:
+            let decider = PolicyDecision.Decider(
+                pool: pool.name,
+                worker: worker,
+                plugin: verdict.plugin
+            )
+            self.transaction?.refused(by: decider)
+            guard self.transaction?.isSettledByRefusals ?? false,
+                let worst = self.transaction?.worstRefusal
+            else { break }
+            // Nothing that is asked from here on could change what the client is told.
+            return self.decide(
+                .verdict(worst.verdict, worst.worded),
+                decider,
+                question,
+                now,
+                &actions
+            )
         case .answered, .passedOver: break
         case .failed(let reason, let worker):
             let policy = pool.failurePolicy(at: question.hook)

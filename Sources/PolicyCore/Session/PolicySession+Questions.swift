@@ -26,7 +26,10 @@ extension PolicySession {
             self.askLogin(credentials, logins, now, &actions)
         case .mail(let path, let parameters):
             let sender = EnvelopeAddress(path, parameters.all)
-            self.transactionProposed(isSMTPUTF8: parameters.isSMTPUTF8)
+            self.transactionProposed(
+                isSMTPUTF8: parameters.isSMTPUTF8,
+                isHeardEach: self.smtp.isLMTP || parameters.isPRDR
+            )
             self.proposal = .sender(sender)
             guard !isMemoryUsedUp else {
                 return self.refuse(StandardReplies.memoryUsedUp, at: .mail, &actions)

@@ -32,11 +32,12 @@ extension PolicySession {
 
 extension PolicySession {
     /// Begins the transaction that MAIL asks for; it counts once MAIL is granted.
-    mutating func transactionProposed(isSMTPUTF8: Bool) {
+    mutating func transactionProposed(isSMTPUTF8: Bool, isHeardEach: Bool) {
         self.transactionCount += 1
         self.transaction = MailTransaction(
             id: "\(self.facts.id).\(self.transactionCount)",
-            isSMTPUTF8: isSMTPUTF8
+            isSMTPUTF8: isSMTPUTF8,
+            isHeardEach: isHeardEach
         )
     }
 

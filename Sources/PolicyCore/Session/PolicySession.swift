@@ -56,6 +56,8 @@ package struct PolicySession: ~Copyable {
     package internal(set) var arguments = JSONWriter()
     /// The same for all hooks that an event names, if `queue` is one of them.
     var argumentsAhead = JSONWriter()
+    /// What the transaction's end says of an answer that has a reply for each recipient.
+    var replyOfEach: SMTPReply?
     var transactionCount: UInt64 = 0
     /// The end of the transaction is being told.
     var isTransactionOver = false

@@ -75,6 +75,19 @@ extension HookContext {
         )
     }
 
+    func refuseRecipient(_ recipient: Recipient, _ answer: Answer) {
+        guard answer.verdict == .deny || answer.verdict == .denysoft else {
+            return self.fail("a recipient is refused with deny or denysoft")
+        }
+        self.append(
+            .refuseRecipient(
+                id: Int(clamping: recipient.id),
+                verdict: answer.verdict,
+                reply: answer.reply
+            )
+        )
+    }
+
     func note(_ name: String, in scope: NoteScope) -> JSONValue? {
         self.notes(scope)[name]
     }
@@ -226,7 +239,7 @@ extension [Recipient] {
         case .addRecipient(let address):
             self.append(Recipient(id: Int64(newID), AddressParts(cutting: address)))
 
-        case .removeRecipient(let id):
+        case .removeRecipient(let id), .refuseRecipient(let id, _, _):
             self.removeAll { $0.id == Int64(id) }
 
         case .replaceRecipient(let id, let address):
@@ -243,7 +256,7 @@ extension PolicyAction {
     /// Whether it changes the list of recipients.
     var concernsRecipients: Bool {
         switch self {
-        case .addRecipient, .removeRecipient, .replaceRecipient: true
+        case .addRecipient, .removeRecipient, .replaceRecipient, .refuseRecipient: true
         default: false
         }
     }

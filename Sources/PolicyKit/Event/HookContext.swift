@@ -318,7 +318,7 @@ package final class HookContext {
 
     // MARK: Decoding
 
-    private func fail(_ message: String) {
+    func fail(_ message: String) {
         self.failure = self.failure ?? PluginError(message)
     }
 

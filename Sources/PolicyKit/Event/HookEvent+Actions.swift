@@ -48,6 +48,20 @@ extension HookEvent where Stage: RecipientStage {
     }
 }
 
+extension HookEvent where Stage: RecipientRefusalStage {
+    /// Refuses one recipient: it does not get the message, and the client is told so.
+    ///
+    /// Where the client cannot hear of single recipients (``TransactionSnapshot/repliesEach``), the whole
+    /// message is refused.
+    ///
+    /// - Parameters:
+    ///   - recipient: One of the transaction's.
+    ///   - answer: `deny` or `denysoft`, with or without a reply; another one fails the event.
+    public func refuseRecipient(_ recipient: Recipient, _ answer: Answer) {
+        self.context.refuseRecipient(recipient, answer)
+    }
+}
+
 /// Where a header field is added.
 public enum HeaderEnd: Sendable {
     case top

@@ -25,6 +25,9 @@ public protocol SenderStage: HookStage {}
 /// A hook where recipients may be added, removed and replaced.
 public protocol RecipientStage: HookStage {}
 
+/// A hook where single recipients may be refused.
+public protocol RecipientRefusalStage: HookStage {}
+
 /// A hook where header fields may be added, changed and removed.
 public protocol HeaderStage: HookStage {}
 
@@ -68,14 +71,14 @@ public enum DataPostHeadersStage:
 
 /// The hook `data_post`.
 public enum DataPostStage:
-    TransactionStage, SenderStage, RecipientStage, HeaderStage, MessageStage
+    TransactionStage, SenderStage, RecipientStage, RecipientRefusalStage, HeaderStage, MessageStage
 {}
 
 /// The hook `queue_pre`.
 public enum QueuePreStage: TransactionStage, SenderStage, RecipientStage, HeaderStage {}
 
 /// The hook `queue`.
-public enum QueueStage: TransactionStage {}
+public enum QueueStage: TransactionStage, RecipientRefusalStage {}
 
 /// The hook `vrfy`.
 public enum VrfyStage: ArgumentStage {}

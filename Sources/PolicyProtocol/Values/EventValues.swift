@@ -100,6 +100,7 @@ extension TransactionSnapshot {
                 )
             }
         )
+        self.repliesEach = try transaction.value("replies_each") == .bool(true)
     }
 }
 

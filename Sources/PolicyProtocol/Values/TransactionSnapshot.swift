@@ -8,6 +8,8 @@ public struct TransactionSnapshot: Sendable, Hashable {
     public var recipientCount: Int
     /// The file with the message; `nil` if there is none yet, or it was not asked for.
     public var message: MessageReference?
+    /// Whether the client hears a reply for each recipient when the message has come (LMTP, PRDR).
+    public var repliesEach = false
 
     package init(id: String, sender: Sender, recipientCount: Int, message: MessageReference?) {
         self.id = id

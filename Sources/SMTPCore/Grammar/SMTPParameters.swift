@@ -41,6 +41,10 @@ package struct MailParameters: Hashable, Sendable {
     ///
     /// RFC 8689 §2.
     package var requiresTLS = false
+    /// PRDR: the client wants a reply for each recipient where they differ.
+    ///
+    /// draft-hall-prdr-00.
+    package var isPRDR = false
 
     package enum Body: Hashable, Sendable {
         case sevenBit
@@ -111,6 +115,10 @@ enum ParameterGrammar {
                 guard !parameters.requiresTLS else { throw .repeated }
                 guard next.value == nil else { throw .syntax }
                 parameters.requiresTLS = true
+            } else if octets.equals("PRDR", in: next.keyword), offered.contains(.prdr) {
+                guard !parameters.isPRDR else { throw .repeated }
+                guard next.value == nil else { throw .syntax }
+                parameters.isPRDR = true
             } else if octets.equals("AUTH", in: next.keyword), auth != .unknown {
                 // The client names the author of the message (RFC 4954 §5): shown to policy, not relied on.
                 guard !hasAuth else { throw .repeated }

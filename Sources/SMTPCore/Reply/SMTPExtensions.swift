@@ -18,6 +18,8 @@ package struct SMTPExtensions: OptionSet, Sendable {
     package static let limits = Self(rawValue: 1 << 9)  // RFC 9422
     package static let requireTLS = Self(rawValue: 1 << 10)  // RFC 8689
 
+    package static let prdr = Self(rawValue: 1 << 11)  // draft-hall-prdr-00
+
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
         .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking, .limits,
@@ -45,6 +47,7 @@ package struct SMTPExtensions: OptionSet, Sendable {
         }
         if self.contains(.dsn) { lines.append([UInt8]("DSN".utf8)) }
         if self.contains(.limits) { lines.append(Self.limitsLine(limits)) }
+        if self.contains(.prdr) { lines.append([UInt8]("PRDR".utf8)) }
         if self.contains(.requireTLS) { lines.append([UInt8]("REQUIRETLS".utf8)) }
         if self.contains(.startTLS) { lines.append([UInt8]("STARTTLS".utf8)) }
         return lines

@@ -190,7 +190,8 @@ extension SMTPPhase.ContentQuestion {
             let replies = Array(repeating: reply, count: count)
             return (.commands, .messageAnsweredEach(replies, closes: true))
         case .answeredEach(let replies):
-            return (.commands, .messageAnsweredEach(replies, closes: false))
+            let all = transaction.isPRDR ? StandardReplies.individually(replies) : replies
+            return (.commands, .messageAnsweredEach(all, closes: false))
         }
         guard count > 1 else { return (.commands, .messageAnswered(one)) }
         let replies = Array(repeating: one, count: count)

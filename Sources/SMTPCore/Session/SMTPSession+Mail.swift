@@ -26,7 +26,8 @@ extension SMTPSession {
         let transaction = SMTPTransaction(
             isSMTPUTF8: parameters.isSMTPUTF8,
             isBinary: parameters.body == .binaryMIME,
-            isAnsweredEach: self.configuration.isLMTP
+            isAnsweredEach: self.configuration.isLMTP,
+            isPRDR: parameters.isPRDR && !self.configuration.isLMTP
         )
         return self.ask(.mail(transaction), .mail(path, parameters))
     }

@@ -106,6 +106,9 @@ package struct SMTPSession: ~Copyable {
     /// The next line answers a challenge: it is no command, and may be a password.
     package var isInDialogue: Bool { self.phase.dialogueStage != nil }
 
+    /// Further replies to a message are due: what `next` says then answers no command.
+    package var hasRepliesLeft: Bool { !self.repliesLeft.isEmpty }
+
     /// Whether a transaction is open: MAIL was granted and nothing ended it.
     package var isInTransaction: Bool { self.phase.stage?.isInTransaction ?? false }
 

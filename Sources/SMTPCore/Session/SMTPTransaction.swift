@@ -11,6 +11,8 @@ package struct SMTPTransaction: Equatable, Sendable {
     /// The client hears a reply for each RCPT that was granted once the message is complete (RFC 2033
     /// §4.2), else one for all.
     package var isAnsweredEach = false
+    /// MAIL said PRDR: replies that differ are told one by one, between 353 and a last one for all.
+    package var isPRDR = false
     /// RCPTs that were granted, whatever became of their recipients.
     package var grants = 0
     /// A recipient was refused, so that DATA can say why there is none.

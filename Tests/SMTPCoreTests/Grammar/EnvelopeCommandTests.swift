@@ -297,7 +297,9 @@ struct EnvelopeCommandTests {
         #expect(parameters.all.octets == octets("requiretls"))
     }
 
-    @Test(arguments: ["SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "ENVID=a", "REQUIRETLS"])
+    @Test(arguments: [
+        "SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "ENVID=a", "REQUIRETLS", "PRDR",
+    ])
     func `a parameter of an extension that is not offered is unknown`(parameter: String) {
         let driver = SessionDriver.greeted(.test(extensions: []))
         #expect(driver.code(of: "MAIL FROM:<a@b> \(parameter)") == 555)

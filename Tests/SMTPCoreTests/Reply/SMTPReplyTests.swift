@@ -134,7 +134,7 @@ struct SMTPReplyTests {
     @Test func `keywords are offered in one order`() {
         let reply = SMTPReply.helo(hostname: octets("mx"))
             .offering(
-                SMTPExtensions.standard.union([.binaryMIME, .dsn, .requireTLS]),
+                SMTPExtensions.standard.union([.binaryMIME, .dsn, .prdr, .requireTLS]),
                 mechanisms: [],
                 limits: Self.limits
             )
@@ -150,6 +150,7 @@ struct SMTPReplyTests {
                 250-BINARYMIME\r
                 250-DSN\r
                 250-LIMITS RCPTMAX=1000 MAILMAX=1000\r
+                250-PRDR\r
                 250 REQUIRETLS\r
 
                 """

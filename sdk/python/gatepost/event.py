@@ -96,6 +96,8 @@ class Transaction:
         self.raw = raw
         self.id: str = raw["id"]
         self.recipient_count: int = raw["recipient_count"]
+        #: Whether the client hears a reply for each recipient when the message has come (LMTP, PRDR).
+        self.replies_each: bool = raw.get("replies_each", False)
 
     @property
     def sender(self) -> Optional[Address]:
@@ -446,6 +448,18 @@ class Event:
     def replace_recipient(self, id: int, address: Text) -> None:
         """Gives the recipient with this id another address."""
         self.actions.append({"op": "recipient.replace", "id": id, "address": from_bytes(address)})
+
+    def refuse_recipient(self, id: int, verdict: Verdict) -> None:
+        """Refuses one recipient of a message that has come, with `deny` or `denysoft`; at `data_post` and `queue`.
+
+        Where the client hears one reply for all (`transaction.replies_each` is false), the whole message is refused.
+        """
+        if verdict.word not in ("deny", "denysoft"):
+            raise ValueError(f"a recipient is refused with deny or denysoft, not {verdict.word}")
+        action: Dict[str, Any] = {"op": "recipient.refuse", "id": id, "verdict": verdict.word}
+        if verdict.reply is not None:
+            action["reply"] = verdict.reply
+        self.actions.append(action)
 
     def replace_sender(self, address: Text) -> None:
         """Gives the transaction another reverse-path; empty for `<>`."""

@@ -15,7 +15,7 @@ import pytest
 SDK = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SDK))
 
-from gatepost import Event, Verdict, Worker, declined, deny, done, ok  # noqa: E402
+from gatepost import Event, Verdict, Worker, declined, deny, denysoft, done, ok  # noqa: E402
 
 PATIENCE = 20  # seconds; only a test that fails waits for so long
 SESSION = {
@@ -652,3 +652,15 @@ def test_deny_and_ok_have_what_was_asked():
     old = Event(notify("deny", {"hook": "rcpt", "verdict": "deny"}))
     assert old.asked == {} and old.sender.address == b""
     assert Event(event(1)).asked == recipient
+
+
+def test_single_recipients_are_refused_with_deny_and_denysoft_alone():
+    event = Event({"hook": "data_post", "args": {}})
+    event.refuse_recipient(3, deny("not me", code=550))
+    event.refuse_recipient(4, denysoft())
+    assert event.actions == [
+        {"op": "recipient.refuse", "id": 3, "verdict": "deny", "reply": {"code": 550, "text": ["not me"]}},
+        {"op": "recipient.refuse", "id": 4, "verdict": "denysoft"},
+    ]
+    with pytest.raises(ValueError):
+        event.refuse_recipient(5, ok())
