@@ -54,10 +54,13 @@ package struct SMTPExtensions: OptionSet, Sendable {
     }
 
     /// What a client can know of the limits beforehand (RFC 9422 §3); one that is 0 is none.
+    ///
+    /// A value has six digits at most (RFC 9422 §4); a greater limit is announced as the greatest value.
     private static func limitsLine(_ limits: SMTPLimits) -> [UInt8] {
-        let messages =
-            limits.maximumTransactions > 0 ? " MAILMAX=\(limits.maximumTransactions)" : ""
-        return [UInt8]("LIMITS RCPTMAX=\(limits.maximumRecipients)\(messages)".utf8)
+        let recipients = min(limits.maximumRecipients, 999_999)
+        let transactions = min(limits.maximumTransactions, 999_999)
+        let messages = transactions > 0 ? " MAILMAX=\(transactions)" : ""
+        return [UInt8]("LIMITS RCPTMAX=\(recipients)\(messages)".utf8)
     }
 }
 

@@ -158,6 +158,17 @@ struct SMTPReplyTests {
         let none = SMTPReply.helo(hostname: octets("mx"))
             .offering([], mechanisms: [], limits: Self.limits)
         #expect(none.wire == octets("250 mx\r\n"))
+        // RFC 9422 §4: a value has one to six digits, and is not 0.
+        var limits = Self.limits
+        limits.maximumRecipients = 1_000_000
+        limits.maximumTransactions = 10_000_000
+        let most = SMTPReply.helo(hostname: octets("mx"))
+            .offering(.limits, mechanisms: [], limits: limits)
+        #expect(most.wire == octets("250-mx\r\n250 LIMITS RCPTMAX=999999 MAILMAX=999999\r\n"))
+        limits.maximumTransactions = 0
+        let unlimited = SMTPReply.helo(hostname: octets("mx"))
+            .offering(.limits, mechanisms: [], limits: limits)
+        #expect(unlimited.wire == octets("250-mx\r\n250 LIMITS RCPTMAX=999999\r\n"))
         // RFC 3030 §3: not without CHUNKING.
         let binary = SMTPReply.helo(hostname: octets("mx"))
             .offering(.binaryMIME, mechanisms: [], limits: Self.limits)
