@@ -117,6 +117,9 @@ WORDS = [
     ("quit", "ok", {"text": ["so long"]}, ["221 2.0.0 so long"]),
     ("rcpt", "ok", {"code": 251}, ["251 2.1.5 Recipient ok"]),
     ("rcpt", "deny", {"code": 553, "status": "5.1.3"}, ["553 5.1.3 Recipient refused"]),
+    # RFC 2034 §4: a status, of the code's class, though the worker gives none.
+    ("noop", "done", {"code": 450, "text": ["later"]}, ["450 4.0.0 later"]),
+    ("help", "done", {"code": 502, "text": ["a", "b"]}, ["502-5.0.0 a", "502 5.0.0 b"]),
 ]
 
 

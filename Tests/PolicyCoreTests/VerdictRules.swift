@@ -113,6 +113,17 @@ enum VerdictRules {
                     #expect(try Self.reply(members) == wire)
                 }
             },
+            ProtocolRule("would contradict `code` becomes the class of `code` and `.0.0`") {
+                () throws in
+                for (code, wire) in [
+                    (250, "250 2.0.0 x"), (450, "450 4.0.0 x"), (554, "554 5.0.0 x"),
+                ] {
+                    let play = RulePlay.at(.vrfy, saying: ["VRFY a"])
+                    let reply = #"{"code":\#(code),"text":["x"]}"#
+                    #expect(try play.verdict(#""verdict":"done","reply":\#(reply)"#) == nil)
+                    #expect(play.lastWire == "\(wire)\r\n")
+                }
+            },
             ProtocolRule("not with 220, 354, nor to HELO and EHLO") { () throws in
                 for (hook, code) in [(Hook.connect, 220), (.helo, 250), (.ehlo, 250), (.data, 354)]
                 {

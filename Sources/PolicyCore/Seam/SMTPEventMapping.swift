@@ -240,7 +240,10 @@ enum SMTPEventMapping {
         let status =
             reply.status.flatMap { EnhancedStatusCode(octets: Array($0.utf8).span) }
             ?? standard.status
-        let agreeing = status.flatMap { $0.agrees(with: code) ? $0 : nil }
+        // RFC 2034 §4: a status of the code's class; there is none of 3yz.
+        let agreeing =
+            status.flatMap { $0.agrees(with: code) ? $0 : nil }
+            ?? EnhancedStatusCode(Int(code.rawValue / 100), 0, 0)
         guard !reply.text.isEmpty else {
             let isStandard = code == standard.code && agreeing == standard.status
             return isStandard ? nil : standard.with(code: code, status: agreeing)
