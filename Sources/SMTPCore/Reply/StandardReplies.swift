@@ -186,7 +186,7 @@ package enum StandardReplies {
     /// RFC 4954 §4.
     package static let noInitialResponse = reply(
         501,
-        (5, 5, 4),
+        (5, 7, 0),
         .badSyntax,
         "This mechanism has no initial response"
     )

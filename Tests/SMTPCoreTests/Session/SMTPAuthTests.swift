@@ -144,6 +144,21 @@ struct SMTPAuthTests {
         }
     }
 
+    /// RFC 4954 §4, §6.
+    @Test(
+        arguments: [
+            ("AUTH PLAIN !!!!", "5.5.2"), ("AUTH PLAIN =AAA", "5.5.2"),
+            ("AUTH PLAIN AAA=BBB", "5.5.2"),
+            ("AUTH CRAM-MD5 am8=", "5.7.0"), ("AUTH GSSAPI", "5.5.4"),
+            ("AUTH PLAIN AGpvAHB3", "2.7.0"),
+        ]
+    )
+    func `an answer to AUTH has the status that the RFC names`(line: String, status: String) {
+        let driver = Self.greeted()
+        driver.send("\(line)\r\n")
+        #expect(driver.replies.last?.status?.description == status)
+    }
+
     @Test func `the challenges are what clients wait for`() {
         let driver = Self.greeted()
         driver.send("AUTH PLAIN\r\n*\r\nAUTH LOGIN\r\nam8=\r\n*\r\nAUTH CRAM-MD5\r\n*\r\n")
