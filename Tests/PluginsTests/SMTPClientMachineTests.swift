@@ -250,6 +250,9 @@ import Testing
         }
         #expect(machine.replyReceived(self.reply(235, "in")) == .ready(machine.capabilities))
         #expect(machine.isIdle)
+        // RFC 4954 §5: the hop must not take our account for the author's.
+        let mail = machine.transactionWanted(Self.envelope)
+        #expect(mail == self.write("MAIL FROM:<bob@example.net> AUTH=<>\r\n"))
     }
 
     @Test(arguments: [535, 454, 504, 334, 250, 500])

@@ -58,13 +58,16 @@ struct SMTPEnvelope: Sendable, Equatable {
     var recipientNotifications: [[UInt8]: [UInt8]] = [:]
 
     /// `MAIL` and each `RCPT`, with the parameters that the hop knows.
-    func commands(_ capabilities: SMTPCapabilities) -> [[UInt8]] {
+    ///
+    /// Who logged in here is unknown to the hop, whose account is ours: `AUTH=<>` (RFC 4954 §5).
+    func commands(_ capabilities: SMTPCapabilities, isLoggedIn: Bool = false) -> [[UInt8]] {
         var mail = Array("MAIL FROM:<".utf8) + self.sender + Array(">".utf8)
         if capabilities.hasSize { mail += " SIZE=\(self.size)".utf8 }
         if self.is8BitMIME, capabilities.has8BitMIME { mail += " BODY=8BITMIME".utf8 }
         if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
         if self.requiresTLS, capabilities.hasREQUIRETLS { mail += " REQUIRETLS".utf8 }
         if capabilities.hasDSN { mail += self.notification }
+        if isLoggedIn { mail += " AUTH=<>".utf8 }
         let recipients = self.recipients.map { recipient in
             let notification =
                 capabilities.hasDSN ? self.recipientNotifications[recipient] ?? [] : []

@@ -133,7 +133,7 @@ struct SMTPClientMachine: Sendable {
             return .fail(SMTPForwardError(.busy, "a transaction on a busy connection"))
         }
         self.wasMailAccepted = false
-        let commands = envelope.commands(self.capabilities)
+        let commands = envelope.commands(self.capabilities, isLoggedIn: self.login != nil)
         if self.capabilities.hasPipelining {
             self.phase = .sendingEnvelope(Progress(envelope: envelope, unsent: []))
             return .write(Array(commands.joined()))
