@@ -432,6 +432,11 @@ import Testing
                 .maximumRecipients > 0
         )
         #expect(self.folder.frontendProblems("[limits]\ncommand_timeout_ms = -1\n").count == 1)
+        // RFC 5321 §4.5.3.1.6 to §4.5.3.1.8 name the least; §4.5.3.2.7 five minutes for a command.
+        for line in ["max_recipients = 99", "max_message_octets = 65535", "max_line_octets = 999"] {
+            #expect(self.folder.frontendProblems("[limits]\n\(line)\n").count == 1)
+        }
+        #expect(try self.folder.frontend("").limits.commandTimeoutMS >= 300_000)
     }
 }
 

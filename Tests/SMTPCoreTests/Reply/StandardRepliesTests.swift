@@ -51,7 +51,26 @@ struct StandardRepliesTests {
         StandardReplies.dataDeniedClosing, StandardReplies.noopDeniedClosing,
         StandardReplies.deferredClosing, StandardReplies.policyFailed,
         StandardReplies.policyFailedClosing, StandardReplies.policyFailedDenied,
+        StandardReplies.authenticated, StandardReplies.authNeedsEncryption,
+        StandardReplies.unknownMechanism, StandardReplies.noInitialResponse,
+        StandardReplies.authCancelled, StandardReplies.badBase64, StandardReplies.badCredentials,
+        StandardReplies.otherIdentity, StandardReplies.alreadyAuthenticated,
+        StandardReplies.authInTransaction, StandardReplies.authSyntax,
+        StandardReplies.loginDenied, StandardReplies.loginDeferred,
+        StandardReplies.loginDeniedClosing, StandardReplies.policyFailedLogin,
+        StandardReplies.tooManyFailedLogins,
     ]
+
+    /// RFC 5321 §4.2.3, RFC 7504 §3 (521), RFC 4954 §6 (235, 454, 530, 535, 538).
+    static let codes: Set<UInt16> = [
+        211, 214, 220, 221, 250, 251, 252, 354, 421, 450, 451, 452, 455, 500, 501, 502, 503, 504,
+        550, 551, 552, 553, 554, 555, 521, 235, 454, 530, 535, 538,
+    ]
+
+    @Test(arguments: all)
+    func `every code we send is one that an RFC lists`(reply: SMTPReply) {
+        #expect(Self.codes.contains(reply.code.rawValue))
+    }
 
     @Test(arguments: all)
     func `every text we send is a reply of SMTP`(reply: SMTPReply) throws {

@@ -21,6 +21,17 @@ struct SMTPLimitTests {
         #expect(SMTPLimits.mailLineOctets == 565)
     }
 
+    /// RFC 5321 §4.5.3.1 and §6.3, RFC 4954 §9.
+    @Test func `the defaults are not below what RFCs ask`() {
+        let limits = SMTPLimits()
+        #expect(limits.maximumRecipients >= 100)
+        #expect(limits.maximumMessageOctets >= 65_536)
+        #expect(limits.maximumTextLineOctets >= 1_000)
+        #expect(limits.maximumReceived >= 100)
+        #expect(limits.maximumFailedLogins >= 3)
+        #expect(SMTPLimits.localPartOctets >= 64 && SMTPLimits.domainOctets >= 255)
+    }
+
     @Test func `an overlong line is dropped up to a limit, then the session closes`() {
         for (count, isClosed) in [(65_536, false), (65_537, true)] {
             for piece in [1000, 100_000] {

@@ -61,6 +61,42 @@ struct SMTPOfferTests {
         )
     }
 
+    /// Keywords that stand for a command, that command, and what it is answered if it is offered: BDAT
+    /// wants MAIL first.
+    static let commands: [(keyword: String, line: String, code: UInt16)] = [
+        ("STARTTLS", "STARTTLS", 220), ("AUTH", "AUTH PLAIN AGEAYg==", 235),
+        ("CHUNKING", "BDAT 0 LAST", 503),
+    ]
+
+    /// RFC 5321 §4.1.1.1, §4.2.4.
+    @Test(arguments: commands, [false, true])
+    func `a command is taken where it is offered, and nowhere else`(
+        command: (keyword: String, line: String, code: UInt16),
+        isEncrypted: Bool
+    ) {
+        for isOffering in [true, false] {
+            let configuration = SMTPConfiguration(
+                hostname: octets("mx.example.org"),
+                extensions: {
+                    guard isOffering else { return .pipelining }
+                    return $0.isEncrypted ? .standard : SMTPExtensions.standard.union(.startTLS)
+                },
+                mechanisms: isOffering ? [.plain] : []
+            )
+            let driver = SessionDriver(configuration)
+            driver.open()
+            driver.session.security.isEncrypted = isEncrypted
+            let isOffered = Self.ehlo(driver).contains(command.keyword)
+            let code = driver.code(of: command.line)
+            if isOffered {
+                #expect(code != 500 && code != 502 && code != 538)
+            } else {
+                #expect([502, 503, 538].contains(code))
+            }
+            if !isOffering { #expect(!isOffered) }
+        }
+    }
+
     @Test func `states are told apart, and a reply is encoded once`() {
         #expect(SMTPSecurity.all.map(\.index) == [0, 1, 2, 3])
         var asked: [SMTPSecurity] = []
