@@ -39,5 +39,22 @@ def test_a_test_that_is_missing_is_found():
     assert not is_there("Tests/SMTPCoreTests/Session/SMTPChunkTests.swift", "a dialogue")
 
 
-def test_there_are_rows():
-    assert len(LINES) > 30
+#: What EHLO offers, and what that rests on.
+RFCS = {5321, 2920, 1870, 6152, 3030, 2033, 3461, 3207, 6531, 2034, 3463, 4954, 9422, 8689}
+
+
+def test_each_row_stands_below_its_rfc():
+    """And each RFC has rows."""
+    heading, found = "", set()
+    for line in (ROOT / "docs/rfc.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line
+        elif row := ROW.match(line):
+            number = re.match(r"RFC (\d+)", row["clause"])[1]
+            assert number in re.findall(r"\d{4}", heading), f"{row['clause']} below {heading}"
+            found.add(int(number))
+    assert RFCS <= found
+
+
+def test_no_row_stands_twice():
+    assert len(LINES) == len({line for _, line in LINES})
