@@ -46,7 +46,7 @@ package struct LockFile {
         }
         do throws(Failure) {
             try self.check()
-            // Whatever the umask is, and whoever made the file.
+            // The umask, or the process that made the file, may have left another mode.
             _ = fchmod(self.descriptor, mode)
             guard flock(self.descriptor, LOCK_EX | LOCK_NB) == 0 else {
                 guard errno == EWOULDBLOCK else {

@@ -21,7 +21,8 @@ package enum ProcessSecrecy {
 
     /// Lets the kernel write no core file, and no debugger of the same user read this process.
     ///
-    /// Its memory holds messages and passwords. Call it after the process has become its user. `isAllowed` allows both again, as far as the limits of the process do.
+    /// Its memory holds messages and passwords. Call it after the process has become its user.
+    /// `isAllowed` allows both again, as far as the limits of the process do.
     package static func coreDumps(isAllowed: Bool) {
         guard !isAllowed else {
             _ = gatepost_set_dumpable(1)

@@ -2,7 +2,7 @@ import Glibc
 
 /// A TCP socket that is bound and does not listen yet.
 package enum TCPSocket {
-    /// Binds `port` of `host`, an address literal; nobody can connect before listen(2).
+    /// Binds `port` of `host`, an address literal; no client can connect before listen(2).
     ///
     /// - Returns: The descriptor, close-on-exec; the caller closes it.
     package static func bound(host: String, port: Int) throws(SystemError) -> Int32 {

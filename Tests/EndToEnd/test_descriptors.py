@@ -128,7 +128,7 @@ def test_accepting_goes_on_after_no_descriptor_was_left(gatepost: Gatepost) -> N
         assert used < 1, f"{used:.2f} s of processor time in two seconds"
         assert numbers >= {int(name) for name in os.listdir(f"/proc/{frontend.pid}/fd")}
         resource.prlimit(frontend.pid, resource.RLIMIT_NOFILE, limits)
-        # Those that waited are served, and so are new ones.
+        # The connections that waited are served, and so are new ones.
         clients[-1].setblocking(True)
         clients[-1].settimeout(20)
         assert clients[-1].recv(4) == b"220 "

@@ -155,7 +155,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
         )
     }
 
-    /// The address as policy sees it: IPv4 in IPv6 is IPv4, and who uses a Unix socket is on this machine.
+    /// The address as policy sees it: IPv4 in IPv6 is IPv4, and a client of a Unix socket has the
+    /// listener's 127.0.0.1.
     private static func peer(_ address: SocketAddress?, _ listener: SMTPListener) -> Peer {
         let listening = listener.configuration.address
         guard listening.path == nil else { return Peer(ip: "\(listening.host)", port: 0) }

@@ -78,7 +78,7 @@ struct ConfigurationReport {
         return warnings + self.lmtpWarnings + self.certificateWarnings + self.greetingWarnings
     }
 
-    /// Warns of LMTP that others than this machine can reach: who delivers by it is trusted.
+    /// Warns of LMTP that other machines can reach: its clients are trusted.
     private var lmtpWarnings: [String] {
         self.frontend.listeners.compactMap { listener in
             let isOpen =

@@ -1,6 +1,6 @@
 import PolicyKit
 
-/// Plugins that decide about logins: whether a client is who it says.
+/// Plugins that decide about logins: whether a client is the user that it names.
 enum AuthenticationPlugins {
     static let all: [any Plugin.Type] = [
         AuthCheckpassword.self,

@@ -3,8 +3,8 @@ import Octets
 /// Measures a message line by line: its size, its lines, its header, and what is wrong with it.
 ///
 /// A framing gives it the message's own octets: ``SMTPDotFraming`` knows where the message ends and which
-/// dots go, ``SMTPChunkFraming`` how much of it follows a BDAT. The meter is told nothing of that, and outlives a run of content: it goes on where it
-/// stopped.
+/// dots go, ``SMTPChunkFraming`` how much of it follows a BDAT. The meter is told nothing of that, and
+/// outlives a run of content: it goes on where it stopped.
 ///
 /// Only CRLF ends a line. A message that will be refused (a bare CR or LF, too big, a line too long) is
 /// measured by the very same steps, it is merely not stored. 8-bit octets are content like any other,

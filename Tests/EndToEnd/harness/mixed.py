@@ -97,7 +97,7 @@ class MixedTraffic:
             try:
                 client(draw)
             except OSError:
-                # A server may refuse and reset whoever behaves so; an honest client is told otherwise.
+                # A server may refuse and reset such a client; an honest client is told otherwise.
                 pass
             except AssertionError as error:
                 with self.lock:

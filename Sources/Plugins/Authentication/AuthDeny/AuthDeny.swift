@@ -1,6 +1,6 @@
 package import PolicyKit
 
-/// Lets nobody in: every login is declined.
+/// Declines every login.
 ///
 /// See README.md.
 package struct AuthDeny: AuthHook {

@@ -17,7 +17,7 @@ struct HopRests: Sendable {
 
     mutating func worked(_ address: ServerAddress) { self.until[address] = nil }
 
-    /// The hops to try, in the order in which they are written: those that do not rest, or all if every
+    /// The hops to try, in the order in which they are written: all that do not rest, or all if every
     /// one rests.
     func order(_ route: [ServerAddress], at now: NIODeadline) -> [ServerAddress] {
         let awake = route.filter { address in self.until[address].map { $0 <= now } ?? true }

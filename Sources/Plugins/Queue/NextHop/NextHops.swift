@@ -115,7 +115,7 @@ final class NextHops: Sendable {
                     return nil
                 }
             } catch let error as SMTPForwardError {
-                // Whoever waits for the answer has gone, and closed the connection.
+                // The event that waited for the answer is over, and closed the connection.
                 try Task.checkCancellation()
                 self.failed(address, error)
                 guard !isLast, .now() < deadline else {

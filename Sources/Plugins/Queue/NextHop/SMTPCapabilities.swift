@@ -59,7 +59,8 @@ struct SMTPEnvelope: Sendable, Equatable {
 
     /// `MAIL` and each `RCPT`, with the parameters that the hop knows.
     ///
-    /// Who logged in here is unknown to the hop, whose account is ours: `AUTH=<>` (RFC 4954 §5).
+    /// The login at the hop is ours, and the hop does not know the user of our client: `AUTH=<>`
+    /// (RFC 4954 §5).
     func commands(_ capabilities: SMTPCapabilities, isLoggedIn: Bool = false) -> [[UInt8]] {
         var mail = Array("MAIL FROM:<".utf8) + self.sender + Array(">".utf8)
         if capabilities.hasSize { mail += " SIZE=\(self.size)".utf8 }
