@@ -72,10 +72,11 @@ def test_with_workers_killed_at_random(gatepost: Gatepost, how: str) -> None:
     messages = max(1, MESSAGES // 4)
     gatepost.pool.update(grace_ms=3_000, deadline_ms=4_000, max_deadline_ms=10_000, zombie_ms=5_000)
     frontend = configured(gatepost, workers=4)
-    chaos = Chaos(gatepost, stops=how != "killed")
+    result = Result()
+    chaos = Chaos(gatepost, result, stops=how != "killed")
     chaos.start()
     try:
-        result = storm(gatepost.port, SESSIONS, messages, seconds=300)
+        storm(gatepost.port, SESSIONS, messages, seconds=300, result=result)
     finally:
         chaos.end()
     print(f"{result.describe()}; {chaos.kills} workers killed, {chaos.stops} stopped")
@@ -93,10 +94,13 @@ def test_with_workers_killed_at_random(gatepost: Gatepost, how: str) -> None:
 
 
 class Chaos:
-    """Kills a random worker twice a second and starts another in its place."""
+    """Kills a random worker twice a second and starts another in its place.
 
-    def __init__(self, server: Gatepost, stops: bool, interval: float = 0.5) -> None:
-        self.server, self.interval = server, interval
+    The first dies when ten messages have been accepted, however fast the storm is.
+    """
+
+    def __init__(self, server: Gatepost, result: Result, stops: bool, interval: float = 0.5) -> None:
+        self.server, self.result, self.interval = server, result, interval
         self.may_stop = stops
         self.kills = self.stops = 0
         self.workers = [each for each in server.programs if each.name.startswith("gatepost-worker")]
@@ -108,9 +112,11 @@ class Chaos:
         self.thread.start()
 
     def run(self) -> None:
-        while not self.over.wait(self.interval):
+        while len(self.result.accepted) < 10 and not self.over.wait(0.002):
+            pass
+        while not self.over.wait(self.interval if self.kills > 0 else 0):
             victim = self.random.choice(self.workers)
-            if self.may_stop and self.random.random() < 0.3:
+            if self.may_stop and self.kills > 0 and self.random.random() < 0.3:
                 self.stops += 1
                 victim.signal(signal.SIGSTOP)
                 self.over.wait(self.interval / 2)

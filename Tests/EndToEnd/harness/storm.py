@@ -192,15 +192,16 @@ def storm(
     prefix: str = "token",
     seconds: float = 120,
     may_end: bool = False,
+    result: Result | None = None,
 ) -> Result:
     """Sends mail on so many connections at the same time.
 
     `messages` is how many on each connection, as an int, or for how many seconds, as a float. A
     message that is answered 4yz is sent again until it is accepted. With `may_end` a 421 is an
     answer like another, and the client connects again. Nothing is raised: what went wrong is in the
-    result.
+    result. Another thread may look at `result` meanwhile.
     """
-    result = Result()
+    result = result or Result()
     began = time.monotonic()
 
     def tokens(session: int) -> Iterator[str]:
