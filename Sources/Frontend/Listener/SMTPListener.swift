@@ -32,6 +32,13 @@ final class SMTPListener {
     }
     private var passes: GreetingPasses
     private var socket: ListeningSocket?
+
+    /// At most four reads follow one another: a session that waits for the disk keeps 96 KiB of them.
+    private static let readBuffers = AdaptiveRecvByteBufferAllocator(
+        minimum: 64,
+        initial: 2_048,
+        maximum: 32_768
+    )
     /// The Unix socket that this listener has made; `nil` if there is none.
     private var socketPath: String?
 
@@ -50,8 +57,7 @@ final class SMTPListener {
         var bootstrap = ServerBootstrap(group: server.loop)
             .serverChannelOption(.backlog, value: Int32(self.configuration.backlog))
             .childChannelOption(.allowRemoteHalfClosure, value: true)
-            // A session that waits for the disk keeps what the second read brings: at most 64 KiB.
-            .childChannelOption(.maxMessagesPerRead, value: 2)
+            .childChannelOption(.recvAllocator, value: Self.readBuffers)
             .childChannelOption(.writeBufferWaterMark, value: SMTPSessionHandler.waitingReplies)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -169,6 +169,8 @@ package struct MailTransaction {
         }
     }
 
+    var hasRefusals: Bool { !self.refusals.isEmpty }
+
     /// The refusal that speaks for all where the client cannot hear of each: one for now before one for
     /// good, for only then the message comes again.
     var worstRefusal: RecipientRefusal? {

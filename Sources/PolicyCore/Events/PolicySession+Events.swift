@@ -39,14 +39,16 @@ extension PolicySession {
             return true
         }
         self.eventWritten(question, ahead: HookSet())
-        let (args, key) = (self.arguments(for: addressee), self.key)
+        let key = self.key
+        let args =
+            question.hook == .auth ? self.loginArguments(for: addressee) : self.arguments.octets
         return self.write(question.hook, args: args, to: addressee, surroundings, into: &writer) {
             head.encode(key: key, into: &$0)
         }
     }
 
-    /// The open question's `args` object; the proof of a login is in no other text than this.
-    private func arguments(for addressee: EventAddressee) -> [UInt8] {
+    /// The `args` object of the open question about a login; the proof is in no other text than this.
+    private func loginArguments(for addressee: EventAddressee) -> [UInt8] {
         guard case .login(let credentials, let history) = self.proposal, addressee.isAsked else {
             return self.arguments.octets
         }

@@ -74,8 +74,10 @@ package struct PolicyEdit {
         guard count <= max(self.maximumRecipients, before) else {
             return ProtocolViolation(.too_many_recipients)
         }
-        let mayBeEmpty = self.hook == .rcpt || self.transaction?.worstRefusal != nil
-        return count == 0 && !mayBeEmpty ? ProtocolViolation(.no_recipients) : nil
+        guard count == 0, self.hook != .rcpt, !(self.transaction?.hasRefusals ?? false) else {
+            return nil
+        }
+        return ProtocolViolation(.no_recipients)
     }
 
     /// The message was replaced: its fields get new ids, and the header actions that follow in the

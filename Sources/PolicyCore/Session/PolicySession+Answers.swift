@@ -95,6 +95,8 @@ extension PolicySession {
         }
     }
 
+    /// A call of its own would copy the decision.
+    @inline(__always)
     private mutating func answer(
         _ outcome: SMTPOutcome,
         _ decision: PolicyDecision,
@@ -111,7 +113,7 @@ extension PolicySession {
             )
         }
         self.replyOfEach = nil
-        if hook.isOfMessage { self.tellRefusals(outcome, &actions) }
+        if case .answeredEach(let replies) = outcome { self.tellRefusals(replies, &actions) }
         self.proposal = .none
         self.decision = decision
         self.phase = .answered(hook, isRefusal: !outcome.isGrant)
@@ -120,8 +122,10 @@ extension PolicySession {
     }
 
     /// The message was answered recipient by recipient: for the log.
-    private mutating func tellRefusals(_ outcome: SMTPOutcome, _ actions: inout [Action]) {
-        guard case .answeredEach(let replies) = outcome else { return }
+    ///
+    /// Apart from `answer`, which is small without it.
+    @inline(never)
+    private mutating func tellRefusals(_ replies: [SMTPReply], _ actions: inout [Action]) {
         self.replyOfEach = replies.first { $0.code.isPositive } ?? replies.first
         for refusal in self.transaction?.refusals ?? [] {
             let decision = PolicyDecision(

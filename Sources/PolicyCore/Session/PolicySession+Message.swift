@@ -47,7 +47,7 @@ extension PolicySession {
 
     /// The outcome of the message, with what single recipients were refused.
     private func withRefusals(_ outcome: SMTPOutcome) -> SMTPOutcome {
-        guard self.transaction?.worstRefusal != nil, let transaction = self.transaction else {
+        guard self.transaction?.hasRefusals ?? false, let transaction = self.transaction else {
             return outcome
         }
         return SMTPEventMapping.outcome(outcome, of: transaction)

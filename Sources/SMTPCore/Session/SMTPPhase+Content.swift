@@ -34,7 +34,14 @@ extension SMTPPhase {
                     self = .listening(.commands(.greeted))
                     return .refuse(reply, replies: 1)
                 }
-                self = .listening(.commands(.betweenChunks(reception)))
+                self = .listening(
+                    .commands(
+                        .betweenChunks(
+                            reception.transaction,
+                            isHeaderDone: reception.isHeaderDone
+                        )
+                    )
+                )
                 return .chunkTaken
 
             case .message:

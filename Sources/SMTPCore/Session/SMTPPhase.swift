@@ -43,7 +43,9 @@ enum SMTPPhase: ~Copyable {
         case greeted
         case inTransaction(SMTPTransaction)
         /// Chunks of a message were taken, and more follow.
-        case betweenChunks(Reception)
+        ///
+        /// `isHeaderDone` as in ``Reception``, which has no refusal then.
+        case betweenChunks(SMTPTransaction, isHeaderDone: Bool)
 
         var isGreeted: Bool { self != .connected }
 
@@ -51,7 +53,7 @@ enum SMTPPhase: ~Copyable {
         var transaction: SMTPTransaction? {
             switch self {
             case .inTransaction(let transaction): transaction
-            case .betweenChunks(let reception): reception.transaction
+            case .betweenChunks(let transaction, _): transaction
             case .connected, .greeted: nil
             }
         }
@@ -157,6 +159,17 @@ extension SMTPPhase {
         case .asking: nil
         case .unopened: nil
         case .closed: nil
+        }
+    }
+
+    /// Whether the next line is one of a dialogue.
+    var isInDialogue: Bool {
+        switch self {
+        case .listening(.line): true
+        case .listening: false
+        case .asking: false
+        case .unopened: false
+        case .closed: false
         }
     }
 

@@ -131,7 +131,11 @@ extension SMTPPhase {
     ///
     /// `false`, and nothing changes, unless one was expected.
     mutating func chunkBegun() -> Bool {
-        guard case .betweenChunks(let reception)? = self.commandStage else { return false }
+        guard case .betweenChunks(let transaction, let isHeaderDone)? = self.commandStage else {
+            return false
+        }
+        var reception = Reception(transaction, isChunked: true)
+        reception.isHeaderDone = isHeaderDone
         self = .listening(.content(reception))
         return true
     }

@@ -104,7 +104,7 @@ package struct SMTPSession: ~Copyable {
     package var wait: SMTPWait { self.phase.wait }
 
     /// The next line answers a challenge: it is no command, and may be a password.
-    package var isInDialogue: Bool { self.phase.dialogueStage != nil }
+    package var isInDialogue: Bool { self.phase.isInDialogue }
 
     /// Further replies to a message are due: what `next` says then answers no command.
     package var hasRepliesLeft: Bool { !self.repliesLeft.isEmpty }

@@ -16,7 +16,10 @@ struct SMTPPhaseTests {
             case .commands: return .listening(.commands(.greeted))
             case .line: return .listening(.line(.greeted))
             case .content: return .listening(.content(reception))
-            case .chunks: return .listening(.commands(.betweenChunks(reception)))
+            case .chunks:
+                return .listening(
+                    .commands(.betweenChunks(reception.transaction, isHeaderDone: true))
+                )
             case .dropping:
                 let drop = SMTPPhase.Drop(StandardReplies.mailFirst, at: .greeted)
                 return .listening(.dropping(drop))
