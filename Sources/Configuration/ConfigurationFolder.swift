@@ -123,7 +123,12 @@ extension TOMLReader {
     }
 
     /// A time of at most a day.
-    func milliseconds(_ key: String, default fallback: Int64) -> Int64 {
-        self.integer(key, default: fallback, in: 0...86_400_000, unit: "milliseconds")
+    func milliseconds(_ key: String, default fallback: Int64, from low: Int64 = 0) -> Int64 {
+        self.integer(key, default: fallback, in: low...86_400_000, unit: "milliseconds")
+    }
+
+    /// A number of things, of which 0 is no limit.
+    func count(_ key: String, default fallback: Int) -> Int {
+        self.integer(key, default: fallback, in: 0...1_000_000)
     }
 }

@@ -24,20 +24,11 @@ extension FrontendConfiguration {
         package init() {}
 
         init(reading reader: TOMLReader) {
-            self.maximum = reader.integer(
-                "max_auth_failures",
-                default: self.maximum,
-                in: 0...1_000_000
-            )
-            self.maximumPerIP = reader.integer(
-                "max_auth_failures_per_ip",
-                default: self.maximumPerIP,
-                in: 0...1_000_000
-            )
-            self.maximumPerUser = reader.integer(
+            self.maximum = reader.count("max_auth_failures", default: self.maximum)
+            self.maximumPerIP = reader.count("max_auth_failures_per_ip", default: self.maximumPerIP)
+            self.maximumPerUser = reader.count(
                 "max_auth_failures_per_user",
-                default: self.maximumPerUser,
-                in: 0...1_000_000
+                default: self.maximumPerUser
             )
             self.delayMS = reader.integer(
                 "auth_failure_delay_ms",
@@ -45,11 +36,10 @@ extension FrontendConfiguration {
                 in: 0...60_000,
                 unit: "milliseconds"
             )
-            self.rememberedMS = reader.integer(
+            self.rememberedMS = reader.milliseconds(
                 "auth_failures_remembered_ms",
                 default: self.rememberedMS,
-                in: 1_000...86_400_000,
-                unit: "milliseconds"
+                from: 1_000
             )
         }
     }

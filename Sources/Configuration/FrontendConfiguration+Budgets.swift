@@ -19,22 +19,18 @@ extension FrontendConfiguration {
         package init() {}
 
         init(reading reader: TOMLReader) {
-            func budget(_ key: String, _ value: Int64) -> Int64 {
-                reader.integer(key, default: value, in: 0...86_400_000, unit: "milliseconds")
-            }
-            self.commandMS = budget("command_budget_ms", self.commandMS)
-            self.envelopeMS = budget("envelope_budget_ms", self.envelopeMS)
-            self.dataMS = budget("data_budget_ms", self.dataMS)
+            self.commandMS = reader.milliseconds("command_budget_ms", default: self.commandMS)
+            self.envelopeMS = reader.milliseconds("envelope_budget_ms", default: self.envelopeMS)
+            self.dataMS = reader.milliseconds("data_budget_ms", default: self.dataMS)
             self.minimumRate = reader.integer(
                 "data_minimum_rate",
                 default: self.minimumRate,
                 in: 0...1_000_000,
                 unit: "octets a second"
             )
-            self.commandsPerSecond = reader.integer(
+            self.commandsPerSecond = reader.count(
                 "max_commands_per_second",
-                default: self.commandsPerSecond,
-                in: 0...1_000_000
+                default: self.commandsPerSecond
             )
         }
 

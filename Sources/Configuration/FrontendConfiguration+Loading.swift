@@ -125,60 +125,88 @@ extension FrontendConfiguration {
 
 extension FrontendConfiguration.Limits {
     fileprivate init(reading reader: TOMLReader) {
-        func duration(_ key: String, _ value: Int64, from low: Int64 = 1_000) -> Int64 {
-            reader.integer(key, default: value, in: low...86_400_000, unit: "milliseconds")
-        }
-        func count(_ key: String, _ value: Int, in range: ClosedRange<Int> = 0...1_000_000) -> Int {
-            reader.integer(key, default: value, in: range)
-        }
-        func octets(_ key: String, _ value: Int, in range: ClosedRange<Int>) -> Int {
-            reader.integer(key, default: value, in: range, unit: "octets")
-        }
         self.init()
+        self.readTimes(reader)
+        self.readSession(reader)
+        self.readConnections(reader)
+        self.readSizes(reader)
+    }
+
+    private mutating func readTimes(_ reader: TOMLReader) {
+        func duration(_ key: String, _ value: Int64) -> Int64 {
+            reader.milliseconds(key, default: value, from: 1_000)
+        }
         self.commandTimeoutMS = duration("command_timeout_ms", self.commandTimeoutMS)
         self.dataTimeoutMS = duration("data_timeout_ms", self.dataTimeoutMS)
         self.replyTimeoutMS = duration("reply_timeout_ms", self.replyTimeoutMS)
         self.sessionTimeoutMS = duration("session_timeout_ms", self.sessionTimeoutMS)
-        self.maximumReplyDelayMS = duration(
+        self.maximumReplyDelayMS = reader.milliseconds(
             "max_reply_delay_ms",
-            self.maximumReplyDelayMS,
-            from: 0
+            default: self.maximumReplyDelayMS
         )
-        self.maximumRecipients = count(
+    }
+
+    private mutating func readSession(_ reader: TOMLReader) {
+        self.maximumRecipients = reader.integer(
             "max_recipients",
-            self.maximumRecipients,
+            default: self.maximumRecipients,
             in: 100...1_000_000
         )
-        self.maximumErrors = count("max_errors", self.maximumErrors)
-        self.maximumUnrecognized = count("max_unrecognized", self.maximumUnrecognized)
-        self.maximumTransactions = count("max_transactions", self.maximumTransactions)
-        self.maximumNoops = count("max_noop", self.maximumNoops)
-        self.maximumCommandsWithoutMessage = count(
+        self.maximumErrors = reader.count("max_errors", default: self.maximumErrors)
+        self.maximumUnrecognized = reader.count(
+            "max_unrecognized",
+            default: self.maximumUnrecognized
+        )
+        self.maximumTransactions = reader.count(
+            "max_transactions",
+            default: self.maximumTransactions
+        )
+        self.maximumNoops = reader.count("max_noop", default: self.maximumNoops)
+        self.maximumCommandsWithoutMessage = reader.count(
             "max_commands_without_message",
-            self.maximumCommandsWithoutMessage
+            default: self.maximumCommandsWithoutMessage
         )
-        self.maximumRefusedRecipients = count(
+        self.maximumRefusedRecipients = reader.count(
             "max_refused_recipients",
-            self.maximumRefusedRecipients
+            default: self.maximumRefusedRecipients
         )
-        self.maximumCommands = count("max_commands_per_session", self.maximumCommands)
+        self.maximumCommands = reader.count(
+            "max_commands_per_session",
+            default: self.maximumCommands
+        )
         self.budgets = FrontendConfiguration.Budgets(reading: reader)
         self.failedLogins = FrontendConfiguration.FailedLogins(reading: reader)
-        self.maximumReceived = count("max_received", self.maximumReceived, in: 1...10_000)
-        self.maximumSessions = count("max_sessions", self.maximumSessions)
-        self.maximumSessionsPerIP = count("max_sessions_per_ip", self.maximumSessionsPerIP)
-        self.maximumSessionsPerNetwork = count(
+        self.maximumReceived = reader.integer(
+            "max_received",
+            default: self.maximumReceived,
+            in: 1...10_000
+        )
+    }
+
+    private mutating func readConnections(_ reader: TOMLReader) {
+        self.maximumSessions = reader.count("max_sessions", default: self.maximumSessions)
+        self.maximumSessionsPerIP = reader.count(
+            "max_sessions_per_ip",
+            default: self.maximumSessionsPerIP
+        )
+        self.maximumSessionsPerNetwork = reader.count(
             "max_sessions_per_network",
-            self.maximumSessionsPerNetwork
+            default: self.maximumSessionsPerNetwork
         )
-        self.maximumNewSessionsPerIP = count(
+        self.maximumNewSessionsPerIP = reader.count(
             "max_new_sessions_per_ip",
-            self.maximumNewSessionsPerIP
+            default: self.maximumNewSessionsPerIP
         )
-        self.maximumNewSessionsPerNetwork = count(
+        self.maximumNewSessionsPerNetwork = reader.count(
             "max_new_sessions_per_network",
-            self.maximumNewSessionsPerNetwork
+            default: self.maximumNewSessionsPerNetwork
         )
+    }
+
+    private mutating func readSizes(_ reader: TOMLReader) {
+        func octets(_ key: String, _ value: Int, in range: ClosedRange<Int>) -> Int {
+            reader.integer(key, default: value, in: range, unit: "octets")
+        }
         self.maximumMessageOctets = octets(
             "max_message_octets",
             self.maximumMessageOctets,
@@ -189,9 +217,9 @@ extension FrontendConfiguration.Limits {
             self.maximumHeaderOctets,
             in: 1_024...(1 << 26)
         )
-        self.maximumHeaderFields = count(
+        self.maximumHeaderFields = reader.integer(
             "max_header_fields",
-            self.maximumHeaderFields,
+            default: self.maximumHeaderFields,
             in: 100...100_000
         )
         self.maximumLineOctets = octets(

@@ -53,12 +53,7 @@ extension FrontendConfiguration {
             in: 1_000...600_000,
             unit: "milliseconds"
         )
-        tls.reloadMS = table.integer(
-            "reload_ms",
-            default: tls.reloadMS,
-            in: 0...86_400_000,
-            unit: "milliseconds"
-        )
+        tls.reloadMS = table.milliseconds("reload_ms", default: tls.reloadMS)
         return tls
     }
 

@@ -5,8 +5,9 @@ import System
 ///
 /// They do not listen yet: that begins when enough workers are ready, and needs no right of root's.
 enum BoundSockets {
-    /// Binds the addresses of all listeners but those that systemd bound, and no Unix sockets: these are
-    /// the user's own.
+    /// Binds the address of each listener that systemd did not bind.
+    ///
+    /// Unix sockets are left out: the user makes them.
     ///
     /// - Throws: ``SystemError`` that names the address.
     static func bind(

@@ -13,7 +13,7 @@ struct NamedClient: Equatable {
     /// What the client connected to; `nil` leaves what is known.
     let server: Peer?
     let name: String?
-    /// Who the client proved to be; `nil` if the proxy does not say that it did.
+    /// The user that the client has logged in as, as the proxy says; `nil` if it names none.
     let user: [UInt8]?
 
     /// - Returns: `nil` if an address is none, for example `010.0.0.1`.

@@ -177,9 +177,9 @@ package struct MailTransaction {
         self.refusals.first { $0.verdict == .denysoft } ?? self.refusals.first
     }
 
-    /// No recipient can get the message any more, or the client cannot be told who does.
+    /// No recipient can get the message any more, or the client cannot be told which recipients do.
     var isSettledByRefusals: Bool {
-        !self.refusals.isEmpty && (!self.isHeardEach || self.recipients.isEmpty)
+        self.hasRefusals && (!self.isHeardEach || self.recipients.isEmpty)
     }
 
     /// The reply to each RCPT that was granted; `reply` for those that were not refused.

@@ -72,7 +72,7 @@ struct SMTPClientMachine: Sendable {
         var replies: [SMTPServerReply] = []
     }
 
-    /// The recipients of the envelope that get this transaction's message, and those that do not.
+    /// What the hop said of each recipient of the envelope.
     private struct Recipients: Sendable {
         var taken: [[UInt8]] = []
         var refused: [NextHopRefusal] = []
@@ -86,7 +86,7 @@ struct SMTPClientMachine: Sendable {
     /// Whether a message goes to the recipients that the hop takes if it refuses others for good.
     let deliversPartially: Bool
     let encryption: Encryption
-    /// Who we are, if the hop is to know it before a transaction.
+    /// Our account at the hop, for AUTH before a transaction; `nil`: no AUTH is said.
     let login: SMTPLogin?
     private var phase: Phase
     private(set) var isEncrypted = false

@@ -1,7 +1,7 @@
 import Octets
 import PolicyKit
 
-/// Who we are to a next hop that wants a login (RFC 4954).
+/// Our account at a next hop that wants a login (RFC 4954).
 ///
 /// Its description, which a log or a failed test may show, has no password.
 struct SMTPLogin: Sendable, Equatable, CustomStringConvertible {
