@@ -28,6 +28,9 @@ WORKER = """#!/bin/bash
 [[ "$*" == *--check* ]] && { cat "$0.out"; cat "$0.err" >&2; exit "$(cat "$0.code")"; }
 [[ -f "$0.code" ]] && exit "$(cat "$0.code")"
 [[ -f "$0.stubborn" ]] && trap '' TERM || trap 'echo "worker drains" >&2; exit 0' TERM
+# The first beat is in the pipe before a test can stop this process: until it comes, `gatepost run` gives
+# a child a minute for its start.
+printf . >&3
 echo $$ >"$0.pid.$$"
 echo "ready"
 while :; do printf . >&3; sleep 0.05; done

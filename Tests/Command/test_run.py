@@ -45,7 +45,8 @@ def test_its_lines_are_json_as_the_configuration_says(installation):
 
 
 def test_a_stopped_worker_is_killed_and_started_again(installation):
-    (installation.config / "frontend.toml").write_text("hang_ms = 3000\n")
+    # The other worker, whose beats may be late on a busy machine, must not count as hanging.
+    (installation.config / "frontend.toml").write_text("hang_ms = 8000\n")
     process = started(installation)
     victim, other = installation.workers()
     os.kill(victim, signal.SIGSTOP)

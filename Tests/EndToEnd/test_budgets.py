@@ -12,7 +12,7 @@ import pytest
 
 from harness import certificates
 from harness.gatepost import Gatepost
-from harness.program import Program
+from harness.program import PATIENCE, Program
 from harness.smtp import Dialogue
 from harness.wire import accepting
 
@@ -100,7 +100,7 @@ def test_a_message_that_comes_octet_by_octet(gatepost: Gatepost, command: str, b
         client.send(begin)
         began = time.monotonic()
         while not client.received:
-            assert time.monotonic() - began < 20, client.describe("never ended")
+            assert time.monotonic() - began < PATIENCE, client.describe("never ended")
             client.send(octet)
             client.socket.settimeout(0.1)
             try:
@@ -123,7 +123,7 @@ def test_a_message_that_keeps_its_rate_and_takes_too_long(gatepost: Gatepost) ->
         client.send(b"Subject: x\r\n\r\n")
         began = time.monotonic()
         while not client.received:
-            assert time.monotonic() - began < 20, client.describe("never ended")
+            assert time.monotonic() - began < PATIENCE, client.describe("never ended")
             client.send(b"0123456789\r\n")
             client.socket.settimeout(0.1)
             try:

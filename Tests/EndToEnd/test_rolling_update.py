@@ -9,12 +9,12 @@ import collections
 import json
 import subprocess
 import threading
-import time
 from typing import Any
 
 import pytest
 
 from harness.gatepost import BINARIES, Gatepost
+from harness.program import PATIENCE
 from harness.storm import Result, storm
 from harness.waiting import wait_until
 from harness.wire import Message, Worker
@@ -75,108 +75,89 @@ def test_programs_are_replaced_while_clients_send(gatepost: Gatepost) -> None:
     gatepost.spool_is_empty()
 
 
-#: How long each event takes, on purpose.
-EVENT_SECONDS = 1.0
-
-
-class SlowWorker(Worker):
-    """Answers each event after a second, many at a time; drains as protocol/README.md §9 says."""
+class HoldingWorker(Worker):
+    """Holds each event until the test lets it answer; drains as protocol/README.md §9 says."""
 
     def __init__(self, *arguments: Any, **fields: Any) -> None:
         self.lock = threading.Lock()
-        self.held = 0
+        self.held: list[Message] = []
         self.is_draining = False
         super().__init__(*arguments, **fields)
 
     def _handle(self, message: Message) -> None:
-        if message.get("type") == "event":
-            with self.lock:
-                self.events.append(message)
-                self.held += 1
-            timer = threading.Timer(EVENT_SECONDS, self.finish, [message])
-            timer.daemon = True
-            timer.start()
-        elif message.get("type") == "drain":
-            with self.lock:
-                self.is_draining = True
-                self.leave_when_done()
-
-    def finish(self, event: Message) -> None:
         with self.lock:
-            self.held -= 1
-            self.raw.answer(event, "ok")
-            self.leave_when_done()
-
-    def leave_when_done(self) -> None:
-        if self.is_draining and self.held == 0:
-            self.raw.send({"type": "bye", "code": "drained"})
+            match message.get("type"):
+                case "event":
+                    self.events.append(message)
+                    self.held.append(message)
+                case "ping":
+                    self.raw.send({"type": "pong", "n": message["n"]})
+                case "drain":
+                    self.is_draining = True
 
     def retire(self) -> None:
+        """Asks to leave, and waits until the frontend agrees: no event comes any more."""
+        self.raw.send({"type": "drain", "reason": "stopping"})
+        wait_until(lambda: self.is_draining, PATIENCE, "the frontend agrees")
+
+    def answer(self) -> None:
         with self.lock:
-            self._drains = True
-            self.raw.send({"type": "drain", "reason": "stopping"})
+            for event in self.held:
+                self.raw.answer(event, "ok")
+            self.held = []
+
+    def leave(self) -> None:
+        self.answer()
+        self.raw.send({"type": "bye", "code": "drained"})
         # The frontend closes after the bye.
-        self._thread.join(EVENT_SECONDS + 10)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "it did not get to leave"
         self.close()
 
 
-class Client(threading.Thread):
-    """Sends one VRFY after the other and remembers the slowest."""
-
-    def __init__(self, server: Gatepost, over: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self.server, self.over = server, over
-        self.count = 0
-        self.slowest = 0.0
-        self.problem: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            with self.server.connect() as client:
-                client.ehlo()
-                while not self.over.is_set():
-                    began = time.monotonic()
-                    client.command("VRFY alice", 250)
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                    self.count += 1
-        except BaseException as error:
-            self.problem = error
-
-
 def test_nobody_waits_for_a_drain(gatepost: Gatepost) -> None:
-    """Twenty clients, one event each at all times; no reply takes longer than one event takes."""
-    gatepost.pool.update(grace_ms=0, minimum_workers=6)
+    """While a worker drains, events that it holds are unanswered, and other workers are asked all the same."""
+    gatepost.pool.update(grace_ms=0, minimum_workers=6, deadline_ms=120_000, max_deadline_ms=120_000)
     gatepost.limits(max_commands_without_message=0, max_sessions_per_ip=0)
     frontend = gatepost.frontend(ready=False)
 
-    def another(number: int) -> SlowWorker:
-        return SlowWorker(
-            gatepost.socket(), ["vrfy"], worker={"name": f"v{number}", "pid": 1}, concurrency=CLIENTS
+    def another(number: int) -> HoldingWorker:
+        return HoldingWorker(
+            gatepost.socket(), ["vrfy"], worker={"name": f"v{number}", "pid": 1}, concurrency=2 * CLIENTS
         )
 
     serving = [another(number) for number in range(6)]
     everybody = list(serving)
     frontend.ready()
-    over = threading.Event()
-    clients = [Client(gatepost, over) for _ in range(CLIENTS)]
-    for number in range(6, 12):
-        serving.append(another(number))
-        everybody.append(serving[-1])
-        serving[-1].saw("vrfy")
-        old = serving.pop(0)
-        assert old.events, "the old one had nothing to do"
-        old.retire()
-    over.set()
+    clients = [gatepost.connect() for _ in range(CLIENTS)]
     for client in clients:
-        client.join(10)
-        assert client.problem is None, client.problem
-    attempts = collections.Counter(event["attempt"] for worker in everybody for event in worker.events)
-    assert set(attempts) == {1}, attempts
-    assert attempts[1] == sum(client.count for client in clients)
-    # To wait for another session's event and then for its own would be two seconds.
-    assert max(client.slowest for client in clients) < 1.9 * EVENT_SECONDS
+        client.ehlo()
+        client.send(b"VRFY alice\r\n")
+
+    def held() -> int:
+        return sum(len(worker.held) for worker in serving)
+
+    wait_until(lambda: held() == CLIENTS, PATIENCE, "each client's event is with a worker")
+    for number in range(6, 12):
+        everybody.append(another(number))
+        serving.append(everybody[-1])
+        old = serving.pop(0)
+        assert old.held, "the old one had nothing to do"
+        old.retire()
+        before = held()
+        # One client more: nobody has answered anything, and still its event is with a worker.
+        clients.append(gatepost.connect())
+        clients[-1].ehlo()
+        clients[-1].send(b"VRFY alice\r\n")
+        wait_until(lambda: held() == before + 1, PATIENCE, "the next event is with another worker")
+        old.leave()
+    for worker in serving:
+        worker.answer()
+    for client in clients:
+        client.expect(250)
+        client.close()
+    attempts = [event["attempt"] for worker in everybody for event in worker.events]
+    assert attempts == [1] * len(clients)
     assert "policy failed" not in frontend.log() and "was lost" not in frontend.log()
     for worker in serving:
         worker.close()

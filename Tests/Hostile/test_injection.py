@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -358,11 +357,9 @@ def test_47_replacements(attack, name: str) -> None:
     event = run.up_to()
     out = Path(run.scene.gatepost.frontend_toml["spool_directory"]) / "mx1" / "out" / "hostile"
     path = FILES[name](out)
-    began = time.monotonic()
     run.answer(event, actions=[{"op": "message.replace", "path": path}])
     reply = run.client.reply()
     assert reply.code == 451, run.client.describe(str(reply))
-    assert time.monotonic() - began < 3
     for left in list(out.iterdir()) + [out.parent / "elsewhere"]:
         if left.is_dir() and not left.is_symlink():
             left.rmdir()

@@ -93,6 +93,18 @@ final class TakenMessages: Sendable {
 @Suite struct QueueSMTPForwardTests {
     private static let message = "Subject: x\r\n\r\n.dot\r\nline\r\n"
 
+    /// `arguments`, and the longest of each time that they do not name: what a test does not wait for must
+    /// not be over while the test waits for its turn.
+    private static func patient(_ arguments: String) -> String {
+        let times = [
+            "timeout": 600, "connect_timeout": 60, "hop_timeout": 300, "rest": 3_600,
+            "idle_timeout": 3_600,
+        ]
+        let named = Set(arguments.split(separator: " ").map { String($0) })
+        let more = times.filter { !named.contains($0.key) }.map { "\($0.key) \($0.value)" }
+        return ([arguments] + more.sorted()).joined(separator: " ")
+    }
+
     private func session(_ hop: FakeHop, _ arguments: String = "") async throws -> TestSession {
         try await self.session(hop.server.address, arguments)
     }
@@ -102,9 +114,10 @@ final class TakenMessages: Sendable {
         _ arguments: String = "",
         files: [String: String] = [:]
     ) async throws -> TestSession {
+        let words = "\(address)".isEmpty ? arguments : Self.patient(arguments)
         let session = try await TestSession(
             [QueueSMTPForward.self, AcceptAnyone.self],
-            plugins: "accept_anyone\nqueue/smtp-forward \(address) \(arguments)",
+            plugins: "accept_anyone\nqueue/smtp-forward \(address) \(words)",
             files: files.merging(["me": "mx.example.org"]) { first, _ in first }
         )
         try await session.mail(from: "bob@example.net")
@@ -381,7 +394,7 @@ final class TakenMessages: Sendable {
     @Test func `a hop that cannot be reached or breaks off is a temporary failure`() async throws {
         let closed = try TestServer { _ in }
         closed.stop()
-        let session = try await self.session("127.0.0.1:1", "connect_timeout 1")
+        let session = try await self.session("127.0.0.1:1")
         let unreachable = try await session.message(Self.message, at: .queue)
         #expect(unreachable.verdict == .denysoft)
         #expect(unreachable.reply?.code == 451 && unreachable.reply?.status == "4.4.1")
@@ -468,7 +481,8 @@ final class TakenMessages: Sendable {
             second.server.stop()
         }
         let route = "\(first.server.address),\(second.server.address)"
-        let session = try await self.session(route, "hop_timeout 1")
+        let isSilent = reply.isEmpty
+        let session = try await self.session(route, isSilent ? "hop_timeout 1" : "")
         for count in 1...2 {
             #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
             #expect(first.messages.isEmpty && second.messages.count == count)
@@ -484,7 +498,7 @@ final class TakenMessages: Sendable {
         let hops = try (0..<2).map { _ in try FakeHop() }
         defer { for hop in hops { hop.server.stop() } }
         let route = "127.0.0.1:1,\(hops[1].server.address),\(hops[0].server.address)"
-        let session = try await self.session(route, "connect_timeout 1")
+        let session = try await self.session(route)
         for _ in 0..<3 {
             #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
         }
@@ -510,9 +524,11 @@ final class TakenMessages: Sendable {
             second.server.stop()
         }
         let route = "\(first.server.address),\(second.server.address)"
-        let session = try await self.session(route, reply.isEmpty ? "timeout 4" : "")
+        let isSilent = reply.isEmpty
+        let session = try await self.session(route, isSilent ? "timeout 4" : "")
         #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
-        #expect(first.messages.count == (prefix == "." ? 1 : 0))
+        // On a busy machine the time may be over before the silent hop was given the message.
+        if !isSilent { #expect(first.messages.count == (prefix == "." ? 1 : 0)) }
         #expect(second.server.connections == 0)
         await session.stop()
     }

@@ -433,7 +433,8 @@ import Testing
         session.deadline = .milliseconds(700)
         let start = ContinuousClock.now
         await #expect(throws: TestFailure.self) { try await session.message(Self.message) }
-        #expect(ContinuousClock.now - start < .seconds(5))
+        // Its own time would be over later still.
+        #expect(ContinuousClock.now - start < SpamAssassin.totalTime)
         await session.stop()
     }
 

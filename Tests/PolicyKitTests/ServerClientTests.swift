@@ -105,8 +105,16 @@ import Testing
 }
 
 @Suite struct ServerClientTests {
-    private static func client(of address: ServerAddress) -> ServerClient {
-        ServerClient(address, on: MultiThreadedEventLoopGroup.singleton.any())
+    /// A client whose unused connections are not closed while a test waits for its turn.
+    private static func client(
+        of address: ServerAddress,
+        idleTime: Duration = .seconds(3_600)
+    ) -> ServerClient {
+        ServerClient(
+            address,
+            on: MultiThreadedEventLoopGroup.singleton.any(),
+            idleTime: idleTime
+        )
     }
 
     /// Asks a server with this script one line after the other.
@@ -116,7 +124,7 @@ import Testing
         _ lines: [String],
         until end: AnswerEnd = .octets([10]),
         unixPath: String? = nil,
-        within time: Duration = .seconds(60),
+        within time: Duration = .seconds(3_600),
         _ script: @escaping @Sendable (TestServer.Connection) -> Void
     ) async throws -> (answers: [String], connections: Int) {
         let server = try TestServer(unixPath: unixPath, script)
@@ -149,6 +157,29 @@ import Testing
     @Test func `a connection is kept and used again`() async throws {
         let result = try await self.ask(["a", "b", "c"], Self.echo)
         #expect(result.answers == ["1 a", "1 b", "1 c"] && result.connections == 1)
+    }
+
+    @Test func `an unused connection is closed after its time`() async throws {
+        let closed = AsyncStream.makeStream(of: Int.self)
+        let server = try TestServer { connection in
+            Self.echo(connection)
+            closed.continuation.yield(connection.number)
+        }
+        defer { server.stop() }
+        let client = Self.client(of: server.address, idleTime: .milliseconds(1))
+        for number in 1...2 {
+            let answer = try await client.exchange(
+                Array("a\n".utf8),
+                until: .octets([10]),
+                limit: 10,
+                within: .seconds(3_600)
+            )
+            #expect(answer == Array("\(number) a\n".utf8))
+            for await ended in closed.stream {
+                #expect(ended == number)
+                break
+            }
+        }
     }
 
     @Test func `a Unix socket is as good`() async throws {
@@ -216,7 +247,7 @@ import Testing
     @Test func `a server that is not there is unreachable`() async throws {
         let client = Self.client(of: .unix(path: "/nonexistent/socket"))
         let error = await #expect(throws: ExchangeError.self) {
-            try await client.exchange([10], until: .close, limit: 10, within: .seconds(60))
+            try await client.exchange([10], until: .close, limit: 10, within: .seconds(3_600))
         }
         #expect(error?.code == .unreachable)
     }
@@ -233,7 +264,7 @@ import Testing
         defer { server.stop() }
         let client = Self.client(of: server.address)
         let task = Task {
-            try await client.exchange([10], until: .close, limit: 10, within: .seconds(60))
+            try await client.exchange([10], until: .close, limit: 10, within: .seconds(3_600))
         }
         for await _ in asked.stream { break }
         task.cancel()

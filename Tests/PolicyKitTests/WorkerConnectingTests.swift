@@ -68,7 +68,7 @@ struct WorkerConnectingTests {
         #expect(try await frontend.next()["id"] as? Int == 2)
         #expect(try await frontend.next()["type"] as? String == "bye")
         #expect(try await frontend.nextOrEnd() == nil)
-        try await Task.sleep(for: .milliseconds(50))
+        await worker.end()
         #expect(worker.ended == 1)
     }
 
@@ -100,7 +100,7 @@ struct WorkerConnectingTests {
         let worker = try WorkerUnderTest()
         try await Task.sleep(for: .milliseconds(50))
         try await worker.drain()
-        try await Task.sleep(for: .milliseconds(100))
+        await worker.end()
         #expect(worker.ended == 1)
     }
 }

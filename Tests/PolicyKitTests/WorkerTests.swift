@@ -146,10 +146,9 @@ struct WorkerTests {
         let worker = try WorkerUnderTest()
         let frontend = try worker.frontend()
         try await frontend.welcome()
-        let start = ContinuousClock.now
+        // The plugin sleeps for much longer, and its own end would be a verdict.
         try frontend.send(self.rcpt(1, "sleep@example.com", deadline: 200))
         let answer = try await frontend.next()
-        #expect(start.duration(to: .now) < .milliseconds(2_000))
         #expect(answer["code"] as? String == "deadline")
         #expect(answer["plugin"] as? String == "second")
         #expect(await frontend.isSilent())

@@ -17,6 +17,8 @@ final class WorkerUnderTest: Sendable {
     /// What the service tells; not the worker itself, which would keep it and be kept by it.
     private final class Facts: Sendable {
         let counts = Mutex((ready: 0, ended: 0))
+        /// Has an element for each end.
+        let ends = AsyncStream.makeStream(of: Void.self)
     }
 
     init(
@@ -75,7 +77,10 @@ final class WorkerUnderTest: Sendable {
                 plugins: plugins,
                 scanInterval: .milliseconds(20),
                 onReady: { facts.counts.withLock { $0.ready += 1 } },
-                onEnd: { facts.counts.withLock { $0.ended += 1 } }
+                onEnd: {
+                    facts.counts.withLock { $0.ended += 1 }
+                    facts.ends.continuation.yield()
+                }
             )
             box.value = service
             service.start()
@@ -95,6 +100,9 @@ final class WorkerUnderTest: Sendable {
 
     var ready: Int { self.facts.counts.withLock(\.ready) }
     var ended: Int { self.facts.counts.withLock(\.ended) }
+
+    /// Waits until the worker has ended.
+    func end() async { for await _ in self.facts.ends.stream { break } }
 
     func frontend(_ name: String = "mx1") throws -> FakeFrontend {
         try FakeFrontend(socket: "\(self.folder)/run/pools/policy/\(name).sock")

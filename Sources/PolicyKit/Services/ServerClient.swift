@@ -29,11 +29,15 @@ public struct ServerClient: Sendable {
     private let eventLoop: any EventLoop
     private let connections: NIOLoopBoundBox<ServerConnections>
 
-    init(_ address: ServerAddress, on eventLoop: any EventLoop) {
+    init(
+        _ address: ServerAddress,
+        on eventLoop: any EventLoop,
+        idleTime: Duration = Self.idleTime
+    ) {
         self.address = address
         self.eventLoop = eventLoop
         self.connections = .makeBoxSendingValue(
-            ServerConnections(to: address, on: eventLoop),
+            ServerConnections(to: address, on: eventLoop, idleTime: TimeAmount(idleTime)),
             eventLoop: eventLoop
         )
     }

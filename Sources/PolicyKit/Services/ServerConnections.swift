@@ -7,12 +7,15 @@ import NIOPosix
 final class ServerConnections {
     private let address: ServerAddress
     private let eventLoop: any EventLoop
+    /// How long an unused connection is kept.
+    fileprivate let idleTime: TimeAmount
     /// Unused connections; the one last used is used next.
     private var idle: [ServerConnection] = []
 
-    init(to address: ServerAddress, on eventLoop: any EventLoop) {
+    init(to address: ServerAddress, on eventLoop: any EventLoop, idleTime: TimeAmount) {
         self.address = address
         self.eventLoop = eventLoop
+        self.idleTime = idleTime
     }
 
     /// Performs an exchange on a connection that was kept, or on a new one.
@@ -128,7 +131,7 @@ final class ServerConnection: ChannelInboundHandler {
     private func keep() {
         self.connections.keep(self)
         self.idleTimer = self.channel.eventLoop.assumeIsolated().scheduleTask(
-            in: TimeAmount(ServerClient.idleTime)
+            in: self.connections.idleTime
         ) { self.close() }
     }
 

@@ -162,6 +162,11 @@ class Program:
     def peak_octets(self) -> int:
         return self._status("VmHWM") * 1024
 
+    def cpu_seconds(self) -> float:
+        """What it has used of the processor so far, in user and system mode."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _status(self, key: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(key + ":"):
