@@ -35,6 +35,7 @@ final class FrontendServer {
     private var limits: ConnectionLimits
     private var memory: MemoryBudget
     private var refusalThrottle = LogThrottle()
+    var limitCounters = LimitCounters()
     /// Failed logins by client address.
     var failedLogins = FailedLogins<String>()
     /// Failed logins by user.
@@ -217,7 +218,8 @@ final class FrontendServer {
                     uptimeMS: self.nowMS - self.startedMS,
                     openSessions: self.sessions.count,
                     openedSessions: self.sessionsOpened,
-                    spool: usage
+                    spool: usage,
+                    counters: self.limitCounters
                 )
                 var line = JSONWriter()
                 notice.encode(pools: self.pools, into: &line)
@@ -356,7 +358,9 @@ final class FrontendServer {
         _ client: SMTPSessionHandler,
         _ refusal: ConnectionLimits.Refusal
     ) -> ConnectionLimits.Refusal {
-        self.logRefusal(of: client, "a session was refused by a limit", ("limit", refusal.key))
+        self.limitCounters.sessionRefused(refusal)
+        let reason = ("limit", "\(refusal.key)")
+        self.logRefusal(of: client, "a session was refused by a limit", reason)
         return refusal
     }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.gatepost import BINARIES, Gatepost
+from harness.program import PATIENCE
 from harness.waiting import wait_until
 from harness.wire import Message, accepting
 
@@ -89,6 +90,53 @@ def test_two_versions_in_one_pool(gatepost: Gatepost) -> None:
     assert [worker["version"] for worker in status["pools"][0]["workers"][:2]] == ["1.0", "2.0"]
     old.close()
     new.close()
+
+
+def test_what_limits_refuse_and_end_is_counted(gatepost: Gatepost) -> None:
+    """In `status`, and so in this command's output: nothing before the first, then the key of each limit."""
+    gatepost.limits(max_sessions_per_ip=1, max_errors=1, data_timeout_ms=1_000, data_minimum_rate=0)
+    gatepost.run()
+
+    def lines() -> list[str]:
+        done = workers(gatepost)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if line.startswith("since the start")]
+
+    assert lines() == []
+    with gatepost.connect() as client:
+        client.ehlo()
+        with gatepost.connect() as second:
+            second.expect(421)
+            second.closed()
+        client.command("DATA", 503)
+        client.command("DATA", 421)
+        client.closed()
+    with gatepost.connect() as client:
+        client.expect(220)
+        client.send(b"GET / HTTP/1.1\r\n")
+        client.expect(554)
+        client.closed()
+    for message in (b"Subject: x\r\n\r\nx\n.\r\n.\r\n", None):
+        with gatepost.connect() as client:
+            client.ehlo()
+            client.envelope()
+            client.command("DATA", 354)
+            if message is not None:
+                client.send(message)
+                client.expect(554)
+            else:
+                client.expect(421)
+            client.closed()
+    expected = (
+        "since the start: refused by max_sessions_per_ip 1;"
+        " ended by max_errors 1, other_protocol 1, smuggling 1, timeout 1"
+    )
+    wait_until(lambda: lines() == [expected], PATIENCE, lambda: f"{lines()}", 0.2)
+    status: Message = json.loads(workers(gatepost, "--json").stdout)
+    assert status["refused"]["max_sessions_per_ip"] == 1 and status["refused"]["max_sessions"] == 0
+    assert {key for key, count in status["ended"].items() if count} == {
+        "max_errors", "other_protocol", "smuggling", "timeout"
+    }  # fmt: skip
 
 
 def test_nothing_runs(gatepost: Gatepost) -> None:

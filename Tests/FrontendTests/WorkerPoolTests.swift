@@ -395,7 +395,8 @@ import Testing
             uptimeMS: 4,
             openSessions: 3,
             openedSessions: 7,
-            spool: SpoolDirectory.Usage(files: 2, octets: 9)
+            spool: SpoolDirectory.Usage(files: 2, octets: 9),
+            counters: frontend.server.limitCounters
         )
         var writer = JSONWriter()
         notice.encode(pools: frontend.server.pools, into: &writer)
@@ -414,7 +415,15 @@ import Testing
         let args = try self.status(EmbeddedFrontend(["default"]))
         let expected =
             #"{"frontend":"mx1","now_ms":5,"uptime_ms":4,"sessions":{"open":3,"opened":7},"#
-            + #""spool":{"files":2,"octets":9},"pools":[{"name":"default","state":"grace","#
+            + #""spool":{"files":2,"octets":9},"refused":{"max_sessions":0,"max_sessions_per_ip":0,"#
+            + #""max_sessions_per_network":0,"max_new_sessions_per_ip":0,"#
+            + #""max_new_sessions_per_network":0,"memory_octets":0},"ended":{"command_budget_ms":0,"#
+            + #""envelope_budget_ms":0,"data_budget_ms":0,"data_minimum_rate":0,"#
+            + #""max_commands_per_second":0,"timeout":0,"max_errors":0,"max_unrecognized":0,"#
+            + #""max_noop":0,"max_commands_without_message":0,"max_refused_recipients":0,"#
+            + #""max_commands_per_session":0,"max_transactions":0,"max_auth_failures":0,"#
+            + #""other_protocol":0,"smuggling":0},"handshakes":{"done":0,"failed":0},"#
+            + #""logins":{"failed":0},"pools":[{"name":"default","state":"grace","#
             + #""queued":0,"outstanding":0,"served":0,"failed":0,"unserved":[],"workers":[]}]}"#
         #expect(try args == JSONValue(parsing: Array(expected.utf8)))
     }

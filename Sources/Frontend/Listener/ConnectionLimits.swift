@@ -41,7 +41,7 @@ struct ConnectionLimits {
     private var newByAddress = ConnectionRates()
     private var newByNetwork = ConnectionRates()
 
-    enum Refusal: Equatable {
+    enum Refusal: Int, CaseIterable {
         case tooManySessions
         case tooManyFromAddress
         case tooManyFromNetwork
@@ -51,7 +51,7 @@ struct ConnectionLimits {
         case memoryUsedUp
 
         /// The key of `[limits]` that refused.
-        var key: String {
+        var key: StaticString {
             switch self {
             case .tooManySessions: "max_sessions"
             case .tooManyFromAddress: "max_sessions_per_ip"

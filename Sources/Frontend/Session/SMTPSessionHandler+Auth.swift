@@ -44,6 +44,7 @@ extension SMTPSessionHandler {
         guard let user = self.loginUser else { return }
         self.loginUser = nil
         guard let reply = outcome.refusal, reply.code.isPermanent else { return }
+        self.server.limitCounters.loginFailed()
         let (now, rememberedMS) = (self.server.nowMS, self.limits.failedLogins.rememberedMS)
         self.server.failedLogins.failed(self.clientNetwork, rememberedMS: rememberedMS, now: now)
         self.server.failedLoginsOfUsers.failed(user, rememberedMS: rememberedMS, now: now)

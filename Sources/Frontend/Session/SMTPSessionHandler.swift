@@ -303,6 +303,7 @@ extension SMTPSessionHandler {
         self.input = ByteBuffer()
         self.output = ByteBuffer()
         self.machine.connectionClosed()
+        self.countEnd()
         let duration = self.server.nowMS - self.openedMS
         self.tell { policy, actions in
             policy.sessionEnded(

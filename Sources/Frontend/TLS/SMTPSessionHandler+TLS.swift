@@ -37,6 +37,7 @@ extension SMTPSessionHandler {
     func handshakeCompleted(_ context: ChannelHandlerContext) {
         guard self.phase == .securing, let handshake = self.handshake else { return }
         self.handshake = nil
+        self.server.limitCounters.handshakeDone()
         self.phaseUntilMS = .max
         let facts = TLSFacts(handshake)
         context.pipeline.syncOperations.removeHandler(handshake.observer, promise: nil)

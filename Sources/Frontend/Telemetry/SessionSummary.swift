@@ -16,7 +16,7 @@ struct SessionSummary {
     private var lastRefusal: PolicySession.Refusal?
     private var transactionRefusal: PolicySession.Refusal?
     /// The limit that ended the session; `nil` if the reply alone says why.
-    private var excess: ClientBudgets.Excess?
+    private(set) var excess: ClientBudgets.Excess?
     private(set) var skipped: [String] = []
     private var accepted = 0
     private var refused = 0

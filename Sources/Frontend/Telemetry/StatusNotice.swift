@@ -13,6 +13,7 @@ struct StatusNotice {
     let openSessions: Int
     let openedSessions: UInt64
     let spool: SpoolDirectory.Usage
+    let counters: LimitCounters
 
     /// Writes the whole line.
     func encode(pools: [WorkerPool], into writer: inout JSONWriter) {
@@ -43,6 +44,15 @@ struct StatusNotice {
         writer.key("octets")
         writer.int(self.spool.octets)
         writer.endObject()
+        for (member, counts) in self.counters.named {
+            writer.key(member)
+            writer.beginObject()
+            for (key, count) in counts {
+                writer.key(key)
+                writer.int(Int64(clamping: count))
+            }
+            writer.endObject()
+        }
         writer.key("pools")
         writer.beginArray()
         for pool in pools { pool.encodeStatus(into: &writer) }

@@ -29,7 +29,40 @@ struct WorkersTable {
             "\(Self.text(status["frontend"])): \(Self.text(sessions?["open"])) sessions;"
                 + " \(pools.joined(separator: "; "))"
         ]
+        self.lines += Self.counts(status)
         self.lines += TextTable.lines(rows)
+    }
+
+    /// A line about what limits refused and ended, and about handshakes and logins that failed; none before
+    /// the first of them.
+    private static func counts(_ status: JSONValue) -> [String] {
+        let failed: [(String, JSONValue?)] = [
+            ("TLS handshakes", status["handshakes"]?["failed"]),
+            ("logins", status["logins"]?["failed"]),
+        ]
+        let parts =
+            [
+                self.counts(status["refused"]).map { "refused by \($0)" },
+                self.counts(status["ended"]).map { "ended by \($0)" },
+            ].compactMap(\.self)
+            + failed.filter { self.isCounted($0.1) }.map { "failed \($0): \(self.text($1))" }
+        return parts.isEmpty ? [] : ["since the start: \(parts.joined(separator: "; "))"]
+    }
+
+    /// `max_errors 3, timeout 40`: those that are not 0, the most first; `nil` if there is none.
+    private static func counts(_ value: JSONValue?) -> String? {
+        guard case .object(let members)? = value else { return nil }
+        let counts = members.compactMap { key, value -> (key: String, count: Int64)? in
+            guard case .int(let count) = value, count > 0 else { return nil }
+            return (key, count)
+        }
+        let sorted = counts.sorted { ($1.count, $0.key) < ($0.count, $1.key) }
+        return sorted.isEmpty ? nil : sorted.map { "\($0) \($1)" }.joined(separator: ", ")
+    }
+
+    private static func isCounted(_ value: JSONValue?) -> Bool {
+        guard case .int(let count)? = value else { return false }
+        return count > 0
     }
 
     /// The hooks at which the pool is asked and that none of its workers serves.
