@@ -4,6 +4,9 @@ extension FrontendConfiguration {
         case plain = "PLAIN"
         case login = "LOGIN"
         case cramMD5 = "CRAM-MD5"
+        case scramSHA256 = "SCRAM-SHA-256"
+        case oauthBearer = "OAUTHBEARER"
+        case xoauth2 = "XOAUTH2"
     }
 
     /// `[limits]`: what becomes of logins that fail.

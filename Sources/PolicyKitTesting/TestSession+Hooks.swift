@@ -41,12 +41,14 @@ extension TestSession {
     /// ```
     ///
     /// `ok` sets ``authentication`` and makes the client a relay client. If the login is refused for good,
-    /// or all decline, ``failedLogins`` counts it.
+    /// or all decline, ``failedLogins`` counts it. A login that goes on is answered `done`, with
+    /// ``challenge``; its state belongs into the next ``LoginMessage``.
     ///
     /// - Parameters:
     ///   - user: Who the client says it is.
     ///   - proof: What proves it.
-    ///   - mechanism: `nil`: `PLAIN` with a password, else `CRAM-MD5`.
+    ///   - mechanism: `nil`: `PLAIN` with a password, `CRAM-MD5` with a response, `SCRAM-SHA-256` with
+    ///     a message.
     /// - Returns: What the plugins answer together.
     /// - Throws: ``TestFailure`` if a plugin answered no verdict.
     @discardableResult
@@ -56,6 +58,7 @@ extension TestSession {
         mechanism: String? = nil
     ) async throws -> Answer {
         var arguments = ["user": user]
+        var facts: [String: JSONValue] = [:]
         let usual: String
         switch proof {
         case .password(let password):
@@ -65,13 +68,19 @@ extension TestSession {
             usual = "CRAM-MD5"
             arguments["response"] = response
             arguments["challenge"] = challenge
+        case .message(let message):
+            usual = "SCRAM-SHA-256"
+            arguments["response"] = message.octets
+            arguments["state"] = message.state
+            facts["step"] = message.step.json
         }
         let name = mechanism ?? usual
         arguments["mechanism"] = Bytes(name)
-        let failed: JSONValue = .object([
+        facts["failed"] = .object([
             "address": self.recentFailures.address.json, "user": self.recentFailures.user.json,
         ])
-        let answer = try await self.ask(.auth, arguments: arguments, facts: ["failed": failed])
+        self.challenge = nil
+        let answer = try await self.ask(.auth, arguments: arguments, facts: facts)
         switch answer.verdict {
         case .ok:
             self.authentication = SessionSnapshot.Authentication(mechanism: name, user: user)
@@ -257,6 +266,8 @@ extension TestSession {
             case .replaceSender(let address): self.sender = Sender(AddressParts(cutting: address))
             case .delayReply(let milliseconds): self.delayMilliseconds = milliseconds
             case .replaceMessage(let path): self.replacementPath = path
+            case .challenge(let octets, let state):
+                self.challenge = (Bytes(octets: octets), Bytes(octets: state))
             case .refuseRecipient(let id, let verdict, let reply):
                 let recipient = before.first { $0.id == Int64(id) }
                 guard let recipient else { continue }

@@ -28,6 +28,8 @@ public final class TestSession {
     public var authentication: SessionSnapshot.Authentication?
     /// How many logins of this session were refused.
     public internal(set) var failedLogins = 0
+    /// What the last login was answered with, if that was a challenge.
+    public internal(set) var challenge: (octets: Bytes, state: Bytes)?
     /// What the next login's ``HookEvent/recentFailures`` are.
     public var recentFailures = LoginFailures()
     /// Whether the client spoke too early.

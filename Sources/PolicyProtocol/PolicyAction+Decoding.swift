@@ -67,6 +67,8 @@ private struct ActionReader {
         case "reply.delay":
             guard case .int(let ms)? = self.entry["ms"], ms >= 0 else { throw self.malformed("ms") }
             return .delayReply(milliseconds: ms)
+        case "auth.challenge":
+            return .challenge(try self.bytes("challenge"), state: try self.bytes("state"))
         default: throw ProtocolViolation(.unknown_action, String(word.prefix(64)))
         }
     }

@@ -67,6 +67,11 @@ extension PolicyAction {
         case .delayReply(let milliseconds):
             writer.member("op", word: "reply.delay")
             writer.member("ms", milliseconds)
+
+        case .challenge(let challenge, let state):
+            writer.member("op", word: "auth.challenge")
+            writer.member("challenge", octets: challenge)
+            writer.member("state", octets: state)
         }
         writer.endObject()
     }

@@ -11,6 +11,12 @@ extension PolicyVerdict {
     static let maximumTraceEntries = 256
     /// Most octets of a reply's line.
     package static let maximumReplyLineOctets = 500
+    /// Most octets of a challenge: its line of base64 has at most 12,288 (RFC 4954 §4).
+    package static let maximumChallengeOctets = 8_192
+    /// Most octets that a worker may want back with the answer to its challenge.
+    package static let maximumStateOctets = 4_096
+    /// The last message of a client that is asked about.
+    package static let maximumLoginSteps = 8
 
     /// Reads a verdict whose `id` is good.
     ///

@@ -49,7 +49,22 @@ extension PolicyVerdict {
             )
             if let violation { return violation }
         }
-        return nil
+        return hook == .auth ? self.violationOfChallenge : nil
+    }
+
+    /// `done` at `auth` is a challenge and nothing else; the session knows whether its mechanism has one.
+    private var violationOfChallenge: ProtocolViolation? {
+        let count = self.actions.count { if case .challenge = $0 { true } else { false } }
+        guard self.verdict == .done else {
+            return count == 0
+                ? nil
+                : ProtocolViolation(.challenge_not_allowed, "with \(self.verdict.rawValue)")
+        }
+        return switch count {
+        case 0: ProtocolViolation(.challenge_missing)
+        case 1: nil
+        default: ProtocolViolation(.challenge_not_allowed, "more than one")
+        }
     }
 }
 
@@ -81,8 +96,8 @@ struct VerdictSet: ExpressibleByArrayLiteral {
 enum VerdictRules {
     static func allowed(at hook: Hook) -> VerdictSet {
         switch hook {
-        case .connect, .helo, .ehlo, .mail, .rcpt, .data, .auth, .queue: self.deciding
-        case .data_post, .vrfy, .unrecognized_command: self.everything
+        case .connect, .helo, .ehlo, .mail, .rcpt, .data, .queue: self.deciding
+        case .auth, .data_post, .vrfy, .unrecognized_command: self.everything
         case .data_headers_end: self.closing
         case .received_line, .data_post_headers: self.passing
         case .queue_pre, .quit: self.passingOrDone
@@ -111,9 +126,12 @@ enum VerdictRules {
         allowsUTF8: Bool
     ) -> ProtocolViolation? {
         let isLine = hook == .received_line && verdict == .ok
+        let isChallenge = hook == .auth && verdict == .done
         guard let reply else {
-            return verdict == .done || isLine ? ProtocolViolation(.reply_missing) : nil
+            return verdict == .done && !isChallenge || isLine
+                ? ProtocolViolation(.reply_missing) : nil
         }
+        guard !isChallenge else { return ProtocolViolation(.reply_not_allowed) }
         let isText = reply.lineCount != nil
         if verdict == .done && (reply.code == nil || !isText) || isLine && !isText {
             return ProtocolViolation(.reply_missing, "code or text")
@@ -264,6 +282,11 @@ enum ActionRules {
         case .deleteHeader, .addRecipient, .removeRecipient, .replaceRecipient, .replaceSender,
             .setRelay, .delayReply:
             return nil
+        case .challenge(let challenge, let state):
+            let fits =
+                challenge.count <= PolicyVerdict.maximumChallengeOctets
+                && state.count <= PolicyVerdict.maximumStateOctets
+            return fits ? nil : ProtocolViolation(.challenge_too_large)
         }
     }
 
@@ -279,6 +302,7 @@ enum ActionRules {
         case .replaceMessage: [.data_post_headers, .data_post]
         case .setRelay, .delayReply: [.connect, .helo, .ehlo, .auth, .mail, .rcpt]
         case .setClientName: [.connect]
+        case .challenge: [.auth]
         }
     }
 

@@ -59,4 +59,6 @@ package enum PolicyAction: Sendable, Equatable {
     /// `nil`: the client has no name.
     case setClientName([UInt8]?)
     case delayReply(milliseconds: Int64)
+    /// What the client is to answer, and what the worker wants back with that answer.
+    case challenge([UInt8], state: [UInt8])
 }

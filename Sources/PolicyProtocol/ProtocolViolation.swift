@@ -33,6 +33,9 @@ package enum ViolationCode: String, Error, Sendable, CaseIterable {
     case no_recipients
     case path_invalid
     case file_refused
+    case challenge_missing
+    case challenge_not_allowed
+    case challenge_too_large
     case value_invalid
     case plugin_malformed
     case trace_malformed

@@ -28,7 +28,7 @@ import Testing
             [[listener]]
             address = "127.0.0.1:2525"
             tls = "starttls"
-            auth = ["LOGIN", "PLAIN", "LOGIN", "CRAM-MD5"]
+            auth = ["LOGIN", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2"]
             require_auth = true
             [[listener]]
             address = "127.0.0.1:2526"
@@ -39,7 +39,10 @@ import Testing
         let failed = configuration.limits.failedLogins
         #expect(failed.maximum == 5 && failed.maximumPerIP == 7 && failed.maximumPerUser == 50)
         #expect(failed.delayMS == 0 && failed.rememberedMS == 1_000)
-        #expect(configuration.listeners[0].auth == [.login, .plain, .cramMD5])
+        #expect(
+            configuration.listeners[0].auth
+                == [.login, .plain, .cramMD5, .scramSHA256, .oauthBearer, .xoauth2]
+        )
         #expect(configuration.listeners.map(\.requireAuth) == [true, false])
         #expect(configuration.listeners.map(\.authWithoutTLS) == [false, true])
     }

@@ -50,7 +50,7 @@ BEYOND = {
     "verdict_not_allowed", "reply_missing", "reply_not_allowed", "reply_code", "reply_status", "reply_text",
     "notes_no_transaction", "notes_too_large", "action_not_allowed", "unknown_header", "unknown_recipient",
     "address_invalid", "header_name", "header_value", "hook_not_reached", "no_recipients", "path_invalid",
-    "value_invalid",
+    "value_invalid", "challenge_missing", "challenge_not_allowed", "challenge_too_large",
 }
 
 

@@ -247,6 +247,9 @@ def test_the_prose_has_the_same_limits():
     assert f"the value has at most {LIMITS['header_value_octets']:,} octets" in verdicts
     assert f"a host name: 1 to {LIMITS['client_name_octets']} octets" in verdicts
     assert f"string of at most {LIMITS['short_text']} characters" in verdicts
+    assert f"with `challenge`, at most {LIMITS['challenge_octets']:,}\n  octets" in verdicts
+    assert f"`state`, at most {LIMITS['state_octets']:,} octets" in verdicts
+    assert LIMITS["login_steps"] == 8 and "the eighth message of a client is not answered with another" in verdicts
     assert f"more than {LIMITS['progress']} `progress` for one event" in failure
     assert LIMITS["losses"] == 3 and "is retried, twice at most, on another worker" in readme
     assert LIMITS["attempts"] == 8 and "until its deadline, eight times in all" in " ".join(readme.split())

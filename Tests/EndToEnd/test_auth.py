@@ -265,6 +265,53 @@ def test_a_shadow_beside_auth_gets_no_password(gatepost: Gatepost) -> None:
     no_secrets(gatepost, policy)
 
 
+def in_steps(event: dict[str, Any]) -> dict[str, Any]:
+    """Two challenges; each answer is checked by what came back as `state`."""
+    args = event["args"]
+
+    def challenge(text: str, state: str) -> dict[str, Any]:
+        return {"verdict": "done", "actions": [{"op": "auth.challenge", "challenge": text, "state": state}]}
+
+    seen = (args["step"], args["response"], args.get("state"))
+    if seen == (1, "n,,n=jo,r=mine", None):
+        return challenge("salt", "the first was right")
+    if seen == (2, "sesame", "the first was right"):
+        return challenge("proof of ours", "the second was right")
+    return {"verdict": "ok" if seen == (3, "", "the second was right") else "deny"}
+
+
+def test_a_login_of_several_steps_at_several_workers(gatepost: Gatepost) -> None:
+    """Each step goes to whichever worker has room, and no step is seen but by the worker that is asked."""
+    gatepost.listener.update(auth=["SCRAM-SHA-256"], auth_without_tls=True)
+    gatepost.limits(auth_failure_delay_ms=1)
+    frontend = gatepost.frontend(ready=False)
+    names = ("first", "second")
+    hooks = {"auth": {}, "ok": {}, "deny": {}}
+    workers = [gatepost.python_worker(hooks, in_steps, worker={"name": name, "pid": 1}) for name in names]
+    frontend.ready()
+    first = "SCRAM-SHA-256 " + b64("n,,n=jo,r=mine")
+    with connected(gatepost) as client:
+        assert client.docmd("AUTH", first) == (334, b64("salt").encode())
+        assert client.docmd("*")[0] == 501
+        assert client.docmd("AUTH", first)[0] == 334
+        assert client.docmd(b64("wrong"))[0] == 535
+        assert client.docmd("AUTH", first)[0] == 334
+        assert client.docmd("no base64")[0] == 501
+        assert client.docmd("AUTH", first)[0] == 334
+        assert client.docmd(b64("sesame")) == (334, b64("proof of ours").encode())
+        assert client.docmd("")[0] == 235
+        assert client.docmd("AUTH", first)[0] == 503
+    asked = [event["args"]["step"] for worker in workers for event in worker.events if event["hook"] == "auth"]
+    assert sorted(asked) == [1, 1, 1, 1, 2, 2, 3]
+    told = [worker.notifications.get_nowait() for worker in workers for _ in range(worker.notifications.qsize())]
+    assert {event["hook"] for event in told} == {"ok", "deny"}
+    assert all(event["args"]["args"]["user"] == "jo" for event in told if event["args"]["hook"] == "auth")
+    for secret in ("r=mine", "sesame", "salt", "was right", "proof of ours", b64("sesame"), b64("salt")):
+        assert secret not in repr(told) + gatepost.logs()
+    for worker in workers:
+        worker.close()
+
+
 def no_secrets(gatepost: Gatepost, worker: Worker) -> None:
     logs = gatepost.logs()
     for secret in (PASSWORD, b64(f"\0jo\0{PASSWORD}"), b64(f"\0jo\0{PASSWORD}x"), b64(PASSWORD)):

@@ -64,6 +64,9 @@ def test_cell(
     answers[hook] = {"verdict": verdict}
     if verdict == "done":
         answers[hook]["reply"] = {**DONE, "code": 221, "status": "2.0.0"} if hook == "quit" else DONE
+    if (hook, verdict) == ("auth", "done"):
+        challenge = {"op": "auth.challenge", "challenge": "what next", "state": ""}
+        answers[hook] = {"verdict": verdict, "actions": [challenge]}
     if hook == "received_line" and verdict == "ok":
         answers[hook]["reply"] = {"text": ["from nowhere"]}
     with server.connect() as client:
@@ -79,6 +82,9 @@ def test_cell(
         if verdict == "done" and cell == "reply":
             assert "done and nothing else" in reply.text
         answers.clear()
+        if code == 334:
+            assert reply.text == "d2hhdCBuZXh0"
+            client.command("*", 501)
         if close or hook == "quit":
             client.closed()
         else:

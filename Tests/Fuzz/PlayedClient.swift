@@ -131,9 +131,19 @@ enum SessionTarget {
         _ choices: UInt8,
         _ configuration: SMTPConfiguration
     ) -> Played {
-        var count = 0
-        let client = PlayedClient(configuration) { _ in
+        var (count, step) = (0, 0)
+        let client = PlayedClient(configuration) { question in
             count += 1
+            if case .auth(let credentials) = question,
+                case .message(let message, let number) = credentials.proof
+            {
+                promise(number == 1 || number == step + 1, "a step was left out")
+                promise(number > 1 || !message.isEmpty, "the first message is empty")
+                step = number
+                if number < 4, choices >> UInt8(number) & 1 == 1 {
+                    return .challenged(.challenge(Array("next".utf8)))
+                }
+            }
             // Each question has its bit: a session asks more than eight, so they come again.
             guard count > 2, choices >> UInt8(count & 7) & 1 == 1 else { return .granted(nil) }
             return .refused(StandardReplies.dataDenied)

@@ -303,6 +303,33 @@ def test_38_verdicts_that_a_hook_does_not_allow(scene: Scene) -> None:
         client.closed()
 
 
+#: Violation, verdict and actions.
+CHALLENGES: list[tuple[str, str, list[Message]]] = [
+    ("challenge_missing", "done", []),
+    ("challenge_not_allowed", "ok", [{"op": "auth.challenge", "challenge": "c", "state": "s"}]),
+    ("challenge_not_allowed", "done", [{"op": "auth.challenge", "challenge": "c", "state": "s"}] * 2),
+    ("challenge_too_large", "done", [{"op": "auth.challenge", "challenge": "c" * 8_193, "state": "s"}]),
+    ("challenge_too_large", "done", [{"op": "auth.challenge", "challenge": "c", "state": "s" * 4_097}]),
+]
+
+
+@proves("challenge_missing", "challenge_not_allowed", "challenge_too_large")
+@pytest.mark.parametrize(("violation", "verdict", "actions"), CHALLENGES)
+def test_38_challenges(
+    set_stage: Callable[..., Scene], gatepost, violation: str, verdict: str, actions: list[Message]
+) -> None:
+    """No client is let in, and none is challenged, by a verdict that breaks a rule of challenges."""
+    gatepost.offer_auth()
+    scene = set_stage(secrets=True)
+    worker = scene.worker(["auth"])
+    with scene.victim() as client:
+        client.send(b"AUTH SCRAM-SHA-256 biwsbj1qbyxyPW5vbmNl\r\n")
+        worker.answer(worker.event("auth"), verdict, actions=actions)
+        assert client.reply().code == 454
+        scene.logged(violation)
+        client.command("NOOP", 250)
+
+
 @proves("action_not_allowed", "unknown_recipient", "value_invalid")
 @pytest.mark.parametrize(
     "actions",

@@ -61,6 +61,7 @@ extension EventRules {
                         ["AUTH CRAM-MD5", "am8gMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="],
                         ["challenge", "<.1@mx>", "response", "0123456789abcdef"]
                     ),
+                    (["AUTH SCRAM-SHA-256 biwsbj1qbyxyPWI="], ["response", "n,,n=jo,r=b"]),
                 ] {
                     let play = RulePlay.session(smtp: .offeringAuth)
                     play.grant()
@@ -81,6 +82,81 @@ extension EventRules {
                         #expect(!kept.contains(word) && !told.contains(word))
                     }
                 }
+            },
+            ProtocolRule("the pool that gave the challenge is asked alone\nabout the answer to it")
+            {
+                () throws in
+                let play = RulePlay.session(["one", "two", "three"], smtp: .offeringAuth)
+                play.grant()
+                play.say("EHLO c")
+                play.send("AUTH SCRAM-SHA-256 biwsbj1qbyxyPWI=")
+                let first = try play.question()
+                #expect(first["args"]?["step"] == .int(1) && first["args"]?["state"] == nil)
+                play.answer(.declined)
+                #expect(play.wait == .pool(1, .auth))
+                let toldBefore = play.told.count
+                let challenge = #""verdict":"done","actions":[{"op":"auth.challenge","#
+                #expect(try play.verdict(challenge + #""challenge":"ch","state":"st"}]"#) == nil)
+                #expect(play.lastWire == "334 Y2g=\r\n" && play.told.count == toldBefore)
+                play.send("eA==")
+                #expect(play.wait == .pool(1, .auth))
+                #expect(
+                    try play.question()["args"]
+                        == JSONValue(
+                            text: #"{"mechanism":"SCRAM-SHA-256","user":"jo","step":2,"#
+                                + #""response":"x","state":"st"}"#
+                        )
+                )
+                let kept = String(decoding: play.event(isAsked: false) ?? [], as: UTF8.self)
+                #expect(!kept.contains("state\"") && !kept.contains("response"))
+                play.answer(.declined)
+                #expect(play.lastWire.hasPrefix("535 5.7.8 ") && play.wait == .client)
+                // Another login begins with the first pool, and without a state.
+                play.send("AUTH SCRAM-SHA-256 biwsbj1qbyxyPWI=")
+                #expect(play.wait == .pool(0, .auth))
+                #expect(try play.question()["args"]?["state"] == nil)
+            },
+            ProtocolRule("A login has eight messages of the client's at most.") { () throws in
+                let play = RulePlay.session(smtp: .offeringAuth)
+                play.grant()
+                play.say("EHLO c")
+                play.send("AUTH SCRAM-SHA-256 biwsbj1qbyxyPWI=")
+                let members = #""verdict":"done","actions":[{"op":"auth.challenge","challenge":"","#
+                for step in 1..<8 {
+                    #expect(try play.question()["args"]?["step"] == .int(Int64(step)))
+                    #expect(try play.verdict(members + #""state":"\#(step)"}]"#) == nil)
+                    play.send("")
+                }
+                #expect(try play.question()["args"]?["state"] == .string("7"))
+                #expect(
+                    try play.verdict(members + #""state":"8"}]"#) == .challenge_not_allowed
+                )
+                play.answer(.ok)
+                #expect(play.lastWire.hasPrefix("235 "))
+                play.send("MAIL FROM:<a@b>")
+                #expect(
+                    try play.question()["session"]?["auth"]
+                        == JSONValue(text: #"{"mechanism":"SCRAM-SHA-256","user":"jo"}"#)
+                )
+            },
+            ProtocolRule("The client ends it with `*`: 501, and no\nworker is asked.") {
+                () throws in
+                let play = RulePlay.session(smtp: .offeringAuth)
+                play.grant()
+                play.say("EHLO c")
+                play.send("AUTH SCRAM-SHA-256 biwsbj1qbyxyPWI=")
+                let submissions = play.submissions
+                try play.verdict(
+                    #""verdict":"done","actions":[{"op":"auth.challenge","challenge":"","state":""}]"#
+                )
+                play.send("*")
+                #expect(play.lastCode == 501 && play.submissions == submissions)
+                // A mechanism of one step has no challenge.
+                play.send("AUTH PLAIN AGEAYg==")
+                let code = try play.verdict(
+                    #""verdict":"done","actions":[{"op":"auth.challenge","challenge":"","state":""}]"#
+                )
+                #expect(code == .challenge_not_allowed)
             },
             ProtocolRule("`ok` makes the session a relay client, and sets `session.auth`.") {
                 () throws in

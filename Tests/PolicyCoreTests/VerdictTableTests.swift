@@ -113,7 +113,9 @@ import Testing
 
     private static func verdict(_ cell: Cell) -> PolicyVerdict {
         var verdict = PolicyVerdict(id: 1, verdict: cell.verdict)
-        if cell.verdict == .done {
+        if cell.verdict == .done, cell.hook == .auth {
+            verdict.actions = [.challenge([], state: [])]
+        } else if cell.verdict == .done {
             verdict.reply =
                 cell.hook == .quit ? PolicyReply(code: 221, text: ["done"]) : Self.done
         }
@@ -192,7 +194,7 @@ import Testing
         switch hook {
         case .connect: commands = []
         case .helo: commands = ["HELO c"]
-        case .auth: commands = ["EHLO c", "AUTH PLAIN AGEAYg=="]
+        case .auth: commands = ["EHLO c", "AUTH SCRAM-SHA-256 biwsbj1hLHI9Yg=="]
         case .vrfy: commands = ["EHLO c", "VRFY a"]
         case .help: commands = ["EHLO c", "HELP"]
         case .noop: commands = ["EHLO c", "NOOP"]

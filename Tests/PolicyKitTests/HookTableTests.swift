@@ -80,6 +80,7 @@ import Testing
         if stage is any RelayStage.Type { actions.insert("session.relay") }
         if stage is any ClientNameStage.Type { actions.insert("session.client_name") }
         if stage is any DelayStage.Type { actions.insert("reply.delay") }
+        if stage is any ChallengeStage.Type { actions.insert("auth.challenge") }
         if stage is any SenderStage.Type { actions.insert("sender.replace") }
         if stage is any MessageStage.Type { actions.insert("message.replace") }
         if stage is any RecipientStage.Type {

@@ -15,9 +15,21 @@ private struct Door: AuthHook, MailHook {
         case "busy": .denysoft
         case "echo":
             .deny("\(event.mechanism) \(event.proof) \(event.session.counters.authFailed)")
+        case "steps": self.step(event)
         case "guessed": event.recentFailures == LoginFailures(address: 3, user: 7) ? .denysoft : .ok
         default: event.proof.matches("tanstaaftanstaaf") ? .ok : .deny
         }
+    }
+
+    /// Two challenges, with a state that shows what was before.
+    private func step(_ event: AuthEvent) -> Answer {
+        guard case .message(let message) = event.proof else { return .declined }
+        let state = message.state ?? "-"
+        guard message.step < 3 else { return .deny("\(state) \(message.octets)") }
+        return event.challenge(
+            Bytes("c\(message.step)"),
+            state: Bytes("\(state)\(message.octets)")
+        )
     }
 
     func mail(_ event: MailEvent) async throws -> Answer {
@@ -62,9 +74,25 @@ struct LoginTests {
         #expect(try await session.auth("guessed", .password("x")) == .denysoft)
     }
 
+    @Test func `a login of several steps gets back what it left with its challenge`() async throws {
+        let session = try await self.session()
+        let first = LoginProof.message(LoginMessage("a"))
+        #expect(try await session.auth("steps", first) == Answer(.done))
+        #expect(session.challenge.map { $0 == ("c1", "-a") } == true)
+        let state = session.challenge?.state
+        let second = LoginProof.message(LoginMessage("", step: 2, state: state))
+        #expect(try await session.auth("steps", second, mechanism: "XOAUTH2") == Answer(.done))
+        #expect(session.challenge.map { $0 == ("c2", "-a") } == true && session.failedLogins == 0)
+        let third = LoginProof.message(LoginMessage("b", step: 3, state: session.challenge?.state))
+        #expect(try await session.auth("steps", third) == .deny("-a b"))
+        #expect(session.challenge == nil && session.failedLogins == 1)
+        #expect(try await session.auth("tim", first) == .deny)
+    }
+
     @Test func `a proof in a text shows nothing of it`() {
         let response = LoginProof.cramMD5(password: "secret", challenge: "<1@mx>")
-        for proof in [LoginProof.password("secret"), response] {
+        let message = LoginProof.message(LoginMessage("secret", state: "secret <1@mx>"))
+        for proof in [LoginProof.password("secret"), response, message] {
             var dumped = ""
             dump(proof, to: &dumped)
             for text in ["\(proof)", String(reflecting: proof), dumped, "\([proof])"] {

@@ -64,7 +64,8 @@ import Testing
     static let actions: [String: PolicyAction] = {
         let fields: [String: String] = [
             "name": #""X-A""#, "value": #""b""#, "id": "1", "address": #""a@example.com""#,
-            "path": #""file""#, "ms": "1", "verdict": #""deny""#,
+            "path": #""file""#, "ms": "1", "verdict": #""deny""#, "challenge": #""a""#,
+            "state": #""b""#,
         ]
         var actions: [String: PolicyAction] = [:]
         for (operation, needed) in ProtocolTables.object("actions") {
@@ -160,6 +161,9 @@ import Testing
         #expect(PolicyVerdict.maximumReplyLineOctets == ProtocolTables.limit("reply_line_octets"))
         #expect(PolicyVerdict.maximumNotesOctets == ProtocolTables.limit("notes_octets"))
         #expect(PolicyVerdict.maximumTraceEntries == ProtocolTables.limit("trace"))
+        #expect(PolicyVerdict.maximumChallengeOctets == ProtocolTables.limit("challenge_octets"))
+        #expect(PolicyVerdict.maximumStateOctets == ProtocolTables.limit("state_octets"))
+        #expect(PolicyVerdict.maximumLoginSteps == ProtocolTables.limit("login_steps"))
         #expect(ShortText.maximumCharacters == ProtocolTables.limit("short_text"))
         #expect(WorkerLine.maximumTextCharacters == ProtocolTables.limit("free_text"))
     }

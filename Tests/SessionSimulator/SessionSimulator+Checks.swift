@@ -236,6 +236,7 @@ extension SessionSimulator {
             case .granted(let reply): reply.flatMap { $0.code.rawValue >= 400 ? $0 : nil }
             case .refused(let reply), .refusedThenClose(let reply): reply
             case .answeredEach(let replies): replies.first { $0.code.rawValue >= 400 }
+            case .challenged: nil
             }
         if session.mustRefuse {
             self.check(reply != nil, "\(session.number): consent at \(hook) in spite of a refusal")

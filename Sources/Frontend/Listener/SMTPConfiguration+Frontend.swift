@@ -75,6 +75,9 @@ extension SMTPMechanism {
         case .plain: self = .plain
         case .login: self = .login
         case .cramMD5: self = .cramMD5
+        case .scramSHA256: self = .scramSHA256
+        case .oauthBearer: self = .oauthBearer
+        case .xoauth2: self = .xoauth2
         }
     }
 }

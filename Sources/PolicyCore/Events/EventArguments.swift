@@ -37,11 +37,21 @@ enum EventArguments {
         writer.string(credentials.mechanism.rawValue)
         writer.key("user")
         writer.bytes(credentials.user)
+        if case .message(_, let step) = credentials.proof {
+            writer.key("step")
+            writer.int(Int64(step))
+        }
         history.encode(into: &writer)
     }
 
     /// What proves the identity, for the worker that is asked and nothing else.
-    static func proof(_ proof: SMTPCredentials.Proof, into writer: inout JSONWriter) {
+    ///
+    /// `state` is what a worker left with the challenge that the client answers.
+    static func proof(
+        _ proof: SMTPCredentials.Proof,
+        state: [UInt8]?,
+        into writer: inout JSONWriter
+    ) {
         switch proof {
         case .password(let password):
             writer.key("password")
@@ -51,6 +61,13 @@ enum EventArguments {
             writer.bytes(challenge)
             writer.key("response")
             writer.bytes(response)
+        case .message(let message, _):
+            writer.key("response")
+            writer.bytes(message)
+            if let state {
+                writer.key("state")
+                writer.bytes(state)
+            }
         }
     }
 

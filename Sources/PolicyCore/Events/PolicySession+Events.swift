@@ -55,7 +55,7 @@ extension PolicySession {
         var writer = JSONWriter()
         writer.beginObject()
         EventArguments.credentials(credentials, history, into: &writer)
-        EventArguments.proof(credentials.proof, into: &writer)
+        EventArguments.proof(credentials.proof, state: self.exchange?.state, into: &writer)
         writer.endObject()
         return writer.octets
     }

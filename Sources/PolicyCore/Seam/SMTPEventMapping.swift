@@ -116,7 +116,7 @@ enum SMTPEventMapping {
         switch outcome {
         case .granted(let granted): reply = granted ?? StandardReplies.messageAccepted
         case .refused(let refused): reply = refused
-        case .refusedThenClose, .answeredEach: return outcome
+        case .refusedThenClose, .answeredEach, .challenged: return outcome
         }
         if transaction.isHeardEach { return .answeredEach(transaction.replies(reply)) }
         // Of two refusals one for now counts more: only then the message comes again.
@@ -183,6 +183,8 @@ enum SMTPEventMapping {
     private static func base(ofDoneAt hook: Hook) -> SMTPReply {
         switch hook {
         case .quit: StandardReplies.closing
+        // A challenge never comes here; without one nobody is let in.
+        case .auth: StandardReplies.policyFailedLogin
         case .data_post, .queue_pre: StandardReplies.messageAccepted
         default: StandardReplies.ok
         }

@@ -10,6 +10,7 @@ package struct PolicyEdit {
     /// `nil`: as it is; `.some(nil)`: the client has no name.
     private(set) var clientName: String??
     private(set) var delayMS: Int64 = 0
+    private(set) var challenge: (octets: [UInt8], state: [UInt8])?
     private(set) var changesRecipients = false
     /// A file in the pool's `out/` folder, to be taken over before anything is committed.
     package private(set) var replacementPath: String?
@@ -98,6 +99,7 @@ package struct PolicyEdit {
         case .setClientName(let name):
             self.clientName = .some(name.map { String(decoding: $0, as: UTF8.self) })
         case .delayReply(let ms): self.delayMS = min(max(self.delayMS, ms), self.maximumDelayMS)
+        case .challenge(let octets, let state): self.challenge = (octets, state)
         case .replaceMessage(let path): self.replacementPath = path
         case .addHeader, .setHeader, .deleteHeader, .deleteHeaders:
             guard self.replacementPath == nil else {

@@ -22,7 +22,7 @@ extension PolicySession {
     private func leastDelayMS(of decision: PolicyDecision, at hook: Hook) -> Int64 {
         guard hook == .auth else { return 0 }
         return switch decision.outcome {
-        case .verdict(.ok, _), .failed, .spoolFailed: 0
+        case .verdict(.ok, _), .verdict(.done, _), .failed, .spoolFailed: 0
         case .verdict, .undecided: self.failedLoginDelayMS
         }
     }
@@ -43,6 +43,10 @@ extension PolicySession {
             guard let outcome = self.messageHookDecided(decision, at: hook, &actions) else {
                 return self.askMessageHook(hook.nextOfMessage, now, &actions)
             }
+            return self.answer(outcome, decision, at: hook, &actions)
+        }
+        if hook == .auth, decision.isDone, let challenge = self.exchange?.challenge {
+            let outcome = SMTPOutcome.challenged(SMTPReply.challenge(challenge))
             return self.answer(outcome, decision, at: hook, &actions)
         }
         let outcome = SMTPEventMapping.outcome(
@@ -150,6 +154,8 @@ extension PolicySession {
         guard case .answered(let hook, let isRefusal) = self.phase else { return }
         self.phase = .idle
         let decision = self.decision
+        // A challenge decides nothing: no observer is told, and what it says is in no trace.
+        if hook == .auth, decision.isDone { return }
         if decision.isSilent(at: hook), case .reply(let reply) = action {
             actions.append(.commandUnknown(reply))
         }
@@ -198,14 +204,14 @@ extension SMTPOutcome {
         switch self {
         case .granted: true
         case .answeredEach(let replies): replies.contains { $0.code.isPositive }
-        case .refused, .refusedThenClose: false
+        case .refused, .refusedThenClose, .challenged: false
         }
     }
 
     /// The reply that refuses; `nil` for a grant.
     package var refusal: SMTPReply? {
         switch self {
-        case .granted: nil
+        case .granted, .challenged: nil
         case .refused(let reply), .refusedThenClose(let reply): reply
         // Each recipient's refusal is told for itself.
         case .answeredEach: nil

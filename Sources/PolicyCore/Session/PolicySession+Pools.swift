@@ -6,7 +6,8 @@ extension PolicySession {
     /// Asks the next pool of the route that has a part in the question; decides when there is none.
     mutating func askNextPool(_ question: Question, _ now: UInt64, _ actions: inout [Action]) {
         var question = question
-        while question.pool < self.route.count {
+        let end = question.hook == .auth ? self.lastLoginPool : self.route.count
+        while question.pool < end {
             let pool = self.route[question.pool]
             let isAsked = pool.isAsked(question.hook)
             guard isAsked || pool.isShadowed(at: question.hook) else {
@@ -37,6 +38,9 @@ extension PolicySession {
         }
         self.decide(.undecided, PolicyDecision.Decider(), question, now, &actions)
     }
+
+    /// Behind the last pool that is asked about the login: the one that gave the challenge goes on alone.
+    private var lastLoginPool: Int { self.exchange.map { $0.pool + 1 } ?? self.route.count }
 
     /// Whether workers of the pool need the message at the question, and cannot read it yet.
     private func mustStoreMessage(for question: Question, in pool: PoolProfile) -> Bool {

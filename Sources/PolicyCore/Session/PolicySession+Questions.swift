@@ -77,7 +77,16 @@ extension PolicySession {
         switch history.excess {
         case .none:
             self.proposal = .login(credentials, history)
-            self.ask(.auth, now, &actions) {
+            var pool = 0
+            if case .message(_, let step) = credentials.proof, step > 1, let exchange {
+                pool = exchange.pool
+                guard self.route[pool].isAsked(.auth) else {
+                    return self.refuse(StandardReplies.policyFailedLogin, at: .auth, &actions)
+                }
+            } else {
+                self.exchange = nil
+            }
+            self.ask(.auth, now, &actions, from: pool) {
                 EventArguments.credentials(credentials, history, into: &$0)
             }
 
@@ -108,11 +117,13 @@ extension PolicySession {
 
     /// Tells observers of `hook`, then asks every pool in turn about it.
     ///
-    /// `args` writes the members of the `args` object; it is not called when no worker listens.
+    /// `args` writes the members of the `args` object; it is not called when no worker listens. `pool`
+    /// is the place in the route of the first that is asked.
     mutating func ask(
         _ hook: Hook,
         _ now: UInt64,
         _ actions: inout [Action],
+        from pool: Int = 0,
         args: (inout JSONWriter) -> Void
     ) {
         if self.demand.observed.contains(hook) { self.notify(hook, &actions, args: args) }
@@ -126,7 +137,8 @@ extension PolicySession {
         self.questionCount += 1
         self.writeKey()
         if self.demand.isTraceWanted { self.questionTrace = PolicyTrace() }
-        self.askNextPool(Question(hook: hook, writtenHook: hook, askedNS: now), now, &actions)
+        let question = Question(hook: hook, writtenHook: hook, askedNS: now, pool: pool)
+        self.askNextPool(question, now, &actions)
     }
 
     /// `TRANSACTION.qN`, or `SESSION.qN` where there is no transaction.

@@ -23,6 +23,9 @@ extension PolicySession {
         )
         if let violation { return violation }
         guard verdict.hasEffects, case .asking(let question) = self.phase else { return nil }
+        if verdict.verdict == .done, hook == .auth, !self.takesChallenge {
+            return ProtocolViolation(.challenge_not_allowed, "no step is left")
+        }
         var edit = self.newEdit(at: hook)
         if let violation = edit.apply(verdict) { return violation }
         guard edit.replacementPath == nil else {
@@ -31,6 +34,14 @@ extension PolicySession {
         }
         self.phase = .asking(self.commit(edit, question))
         return nil
+    }
+
+    /// Whether the login that is asked about has another step.
+    private var takesChallenge: Bool {
+        guard case .login(let credentials, _) = self.proposal,
+            case .message(_, let step) = credentials.proof
+        else { return false }
+        return step < PolicyVerdict.maximumLoginSteps
     }
 
     /// A copy of the session's state for a verdict's notes and actions.
@@ -50,6 +61,9 @@ extension PolicySession {
         if self.isInTransaction { self.transaction = edit.transaction }
         if let relay = edit.isRelay { self.facts.isRelay = relay }
         if let name = edit.clientName { self.facts.clientName = name }
+        if let (challenge, state) = edit.challenge {
+            self.exchange = LoginExchange(pool: question.pool, challenge: challenge, state: state)
+        }
         var question = question
         question.delayMS += edit.delayMS
         return question

@@ -40,6 +40,9 @@ package struct PolicySession: ~Copyable {
     /// What the pools said to the question that was decided last.
     var decision = PolicyDecision.undecided
     var proposal = Proposal.none
+    /// The challenge whose answer is awaited, or asked about; it is over with the first step of another
+    /// login.
+    var exchange: LoginExchange?
     var content = Content.none
     /// The pools, by their place in the route, whose workers can read the message by its path.
     var readyPools: [Int] = []

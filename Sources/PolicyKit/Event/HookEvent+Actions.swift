@@ -24,6 +24,23 @@ extension HookEvent where Stage: DelayStage {
     }
 }
 
+extension HookEvent where Stage: ChallengeStage {
+    /// Goes on with a login of several steps: the client is sent a challenge, and the pool is asked about
+    /// its answer.
+    ///
+    /// Only with a ``LoginProof/message(_:)``, of which there are eight at most.
+    ///
+    /// - Parameters:
+    ///   - challenge: What the client is to answer: 8,192 octets at most, without base64.
+    ///   - state: What comes back with the answer, as ``LoginMessage/state``: 4,096 octets at most. The
+    ///     client never sees it.
+    /// - Returns: The answer to return.
+    public func challenge(_ challenge: Bytes, state: Bytes = "") -> Answer {
+        self.context.append(.challenge(challenge.octets, state: state.octets))
+        return Answer(.done)
+    }
+}
+
 extension HookEvent where Stage: SenderStage {
     /// Replaces the envelope's sender; an empty address is the null reverse-path.
     public func replaceSender(with address: Bytes) {

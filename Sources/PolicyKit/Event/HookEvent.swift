@@ -110,7 +110,7 @@ extension HookEvent where Stage: TransactionStage {
 }
 
 extension HookEvent<AuthStage> {
-    /// In capitals: `PLAIN`, `LOGIN`, `CRAM-MD5`.
+    /// In capitals: `PLAIN`, `LOGIN`, `CRAM-MD5`, `SCRAM-SHA-256`, `OAUTHBEARER`, `XOAUTH2`.
     public var mechanism: String { self.context.octets("mechanism").string ?? "" }
 
     /// The user name that the client gave.
@@ -130,6 +130,16 @@ extension HookEvent<AuthStage> {
     /// Never to be logged or kept.
     public var proof: LoginProof {
         if let password = self.context.octetsIfAny("password") { return .password(password) }
+        let step: JSONValue? = self.context.value("step")
+        if case .int(let step)? = step {
+            return .message(
+                LoginMessage(
+                    self.context.octets("response"),
+                    step: Int(clamping: step),
+                    state: self.context.octetsIfAny("state")
+                )
+            )
+        }
         return .response(
             self.context.octets("response"),
             challenge: self.context.octets("challenge")

@@ -4,6 +4,8 @@ public enum LoginProof: Sendable, Hashable {
     case password(Bytes)
     /// CRAM-MD5: 32 hexadecimal digits, made of the challenge and the password (RFC 2195 §2).
     case response(Bytes, challenge: Bytes)
+    /// A message of a mechanism of several steps: SCRAM-SHA-256, OAUTHBEARER and XOAUTH2.
+    case message(LoginMessage)
 
     /// What a client that knows `password` answers to the challenge of CRAM-MD5 (RFC 2195 §2).
     public static func cramMD5(password: Bytes, challenge: Bytes) -> Self {
@@ -14,7 +16,7 @@ public enum LoginProof: Sendable, Hashable {
     /// Whether the client knows `password`.
     ///
     /// The time that this takes does not depend on how much of the password was right. With CRAM-MD5,
-    /// too, the password is needed in clear text.
+    /// too, the password is needed in clear text. A message proves nothing by itself.
     public func matches(_ password: Bytes) -> Bool {
         switch self {
         case .password(let given):
@@ -28,8 +30,39 @@ public enum LoginProof: Sendable, Hashable {
                 )
             else { return false }
             return response.asciiLowercased.octets.isEqualInConstantTime(right.octets)
+
+        case .message: return false
         }
     }
+}
+
+/// One message of a login of several steps.
+///
+/// Nothing of the login stays in a worker: what it wants to know again goes with its challenge
+/// (``HookEvent/challenge(_:state:)``) and comes back with the client's answer, to any worker of the pool.
+public struct LoginMessage: Sendable, Hashable {
+    /// What the client sent, base64 apart; it may be empty, but for the first.
+    public var octets: Bytes
+    /// 1 for the client's first message.
+    public var step: Int
+    /// What came with the challenge that the client answers; `nil` at the first step.
+    public var state: Bytes?
+
+    /// A message.
+    public init(_ octets: Bytes, step: Int = 1, state: Bytes? = nil) {
+        self.octets = octets
+        self.step = step
+        self.state = state
+    }
+}
+
+/// A message in a log or an error shows its step, and nothing of its octets.
+extension LoginMessage: CustomStringConvertible, CustomReflectable {
+    /// `message of step 1`.
+    public var description: String { "message of step \(self.step)" }
+
+    /// Nothing, for `dump` and the like.
+    public var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// How many logins failed lately; the operator says how long that is (`auth_failures_remembered_ms`).
@@ -48,11 +81,12 @@ public struct LoginFailures: Sendable, Hashable {
 
 /// A proof in a log or an error shows what kind it is, and nothing of it.
 extension LoginProof: CustomStringConvertible, CustomReflectable {
-    /// `password` or `response`.
+    /// `password`, `response` or `message`.
     public var description: String {
         switch self {
         case .password: "password"
         case .response: "response"
+        case .message: "message"
         }
     }
 

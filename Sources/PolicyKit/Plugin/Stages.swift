@@ -19,6 +19,9 @@ public protocol ClientNameStage: HookStage {}
 /// A hook whose reply may be delayed.
 public protocol DelayStage: HookStage {}
 
+/// A hook where the client may be challenged.
+public protocol ChallengeStage: HookStage {}
+
 /// A hook where the sender may be replaced.
 public protocol SenderStage: HookStage {}
 
@@ -47,7 +50,7 @@ public enum HeloStage: HelloStage, RelayStage, DelayStage {}
 public enum EhloStage: HelloStage, RelayStage, DelayStage {}
 
 /// The hook `auth`.
-public enum AuthStage: RelayStage, DelayStage {}
+public enum AuthStage: RelayStage, DelayStage, ChallengeStage {}
 
 /// The hook `mail`.
 public enum MailStage: TransactionStage, SenderStage, RelayStage, DelayStage {}

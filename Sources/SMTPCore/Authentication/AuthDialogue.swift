@@ -15,6 +15,10 @@ struct AuthDialogue: SMTPLineDialogue {
         case password(user: [UInt8])
         /// The user, a space, and 32 hexadecimal digits.
         case response(challenge: [UInt8])
+        /// The first message of a mechanism of several steps.
+        case first(FirstMessage)
+        /// The answer to a challenge of policy's.
+        case next(user: [UInt8], step: Int)
     }
 
     /// `challenge` is what CRAM-MD5 sends; other mechanisms do not look at it.
@@ -25,19 +29,27 @@ struct AuthDialogue: SMTPLineDialogue {
             case .plain: .identities
             case .login: .user
             case .cramMD5: .response(challenge: challenge)
+            case .scramSHA256: .first(.scram)
+            case .oauthBearer: .first(.oauthBearer)
+            case .xoauth2: .first(.xoauth2)
             }
     }
 
     /// The server speaks first: the client may not send an initial response.
     var beginsWithServer: Bool { if case .response = self.step { true } else { false } }
 
+    /// Policy has been asked about a message, and may answer with a challenge.
+    var goesOn: Bool { if case .next = self.step { true } else { false } }
+
     /// 334, with what the next message answers.
     var challenge: SMTPReply {
         switch self.step {
-        case .identities: StandardReplies.emptyChallenge
+        case .identities, .first: StandardReplies.emptyChallenge
         case .user: StandardReplies.userChallenge
         case .password: StandardReplies.passwordChallenge
         case .response(let challenge): .challenge(challenge)
+        // Policy's; nothing is sent before it is known.
+        case .next: StandardReplies.emptyChallenge
         }
     }
 
@@ -71,7 +83,23 @@ struct AuthDialogue: SMTPLineDialogue {
             return .challenge(self.challenge)
         case .password(let user): return self.ask(user, .password(message))
         case .response(let challenge): return self.responseRead(message, to: challenge)
+        case .first(let form):
+            do throws(SMTPRefusal) {
+                return self.askNext(try form.user(in: message), message, step: 1)
+            } catch {
+                return .refuse(error.reply)
+            }
+        case .next(let user, let step): return self.askNext(user, message, step: step)
         }
+    }
+
+    private mutating func askNext(
+        _ user: [UInt8],
+        _ message: [UInt8],
+        step: Int
+    ) -> SMTPLineAction {
+        self.step = .next(user: user, step: step + 1)
+        return self.ask(user, .message(message, step: step))
     }
 
     /// - Note: RFC 4616 §2.

@@ -8,17 +8,31 @@ package enum SMTPMechanism: String, CaseIterable, Sendable {
     case login = "LOGIN"
     /// A keyed hash of a challenge (RFC 2195): the server has to know the password itself.
     case cramMD5 = "CRAM-MD5"
+    /// A proof in two messages, without the password (RFC 5802, RFC 7677).
+    case scramSHA256 = "SCRAM-SHA-256"
+    /// A token of an identity provider (RFC 7628).
+    case oauthBearer = "OAUTHBEARER"
+    /// The same in the form that was there before OAUTHBEARER; no RFC has it.
+    case xoauth2 = "XOAUTH2"
 
     /// The mechanism that stands in `range`, in any letter case; `nil` if we know none of that name.
     init?(in octets: borrowing Span<UInt8>, _ range: Range<Int>) {
-        if octets.equals("PLAIN", in: range) {
-            self = .plain
-        } else if octets.equals("LOGIN", in: range) {
-            self = .login
-        } else if octets.equals("CRAM-MD5", in: range) {
-            self = .cramMD5
-        } else {
-            return nil
+        for mechanism in Self.allCases where octets.equals(mechanism.name, in: range) {
+            self = mechanism
+            return
+        }
+        return nil
+    }
+
+    /// The name, in capitals.
+    private var name: StaticString {
+        switch self {
+        case .plain: "PLAIN"
+        case .login: "LOGIN"
+        case .cramMD5: "CRAM-MD5"
+        case .scramSHA256: "SCRAM-SHA-256"
+        case .oauthBearer: "OAUTHBEARER"
+        case .xoauth2: "XOAUTH2"
         }
     }
 }
@@ -35,6 +49,10 @@ package struct SMTPCredentials: Equatable, Sendable {
         case password([UInt8])
         /// What we sent, and what the client made of it: 32 hexadecimal digits.
         case response([UInt8], challenge: [UInt8])
+        /// A message of a mechanism of several steps, as the client sent it, base64 apart.
+        ///
+        /// `step` is 1 for the client's first; the others answer policy's challenges, and may be empty.
+        case message([UInt8], step: Int)
     }
 
     package init(mechanism: SMTPMechanism, user: [UInt8], proof: Proof) {

@@ -167,7 +167,7 @@ extension SMTPReply {
     /// 334 with what the client is to answer.
     ///
     /// - Note: RFC 4954 §4.
-    static func challenge(_ octets: [UInt8]) -> SMTPReply {
+    package static func challenge(_ octets: [UInt8]) -> SMTPReply {
         SMTPReply(
             code: ReplyCode(known: 334),
             status: nil,

@@ -78,6 +78,11 @@ package enum SMTPOutcome: Equatable, Sendable {
     /// Answers `message` alone, and has one reply at least; anything else closes the session. RFC 2033
     /// §4.2 (LMTP).
     case answeredEach([SMTPReply])
+    /// Go on with the mechanism: send this 334, and ask about the line that answers it.
+    ///
+    /// Answers `auth` with a message of a mechanism of several steps alone; anything else closes the
+    /// session. RFC 4954 §4.
+    case challenged(SMTPReply)
 }
 
 /// Whose turn it is, and so which timer runs.

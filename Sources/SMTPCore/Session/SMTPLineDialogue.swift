@@ -7,6 +7,13 @@
 protocol SMTPLineDialogue: Sendable {
     /// The client sent a line; it comes without its CRLF.
     mutating func lineRead(_ line: borrowing Span<UInt8>) -> SMTPLineAction
+
+    /// Policy may answer the question with a challenge: then another line is read.
+    var goesOn: Bool { get }
+}
+
+extension SMTPLineDialogue {
+    var goesOn: Bool { false }
 }
 
 /// What a line of a dialogue leads to.
@@ -31,7 +38,7 @@ extension SMTPPhase {
         return true
     }
 
-    /// The dialogue is over: policy is asked, or commands are read again if `question` is `nil`.
+    /// The dialogue's turn is over: policy is asked, or commands are read again if `question` is `nil`.
     ///
     /// Nothing changes if there was none.
     mutating func dialogueEnded(asking question: CommandQuestion?) {
@@ -56,11 +63,26 @@ extension SMTPSession {
             return self.close(StandardReplies.internalError)
         }
         self.dialogue = dialogue
+        return self.challenge(challenge)
+    }
+
+    /// Sends a challenge; the line that answers it is read next.
+    mutating func challenge(_ reply: SMTPReply) -> SMTPAction {
         self.lineScanner = Self.newLineScanner(
             self.configuration,
             maximumLineOctets: SMTPLimits.responseLineOctets
         )
-        return .reply(challenge)
+        return .reply(reply)
+    }
+
+    /// A dialogue of one line is complete with its command.
+    mutating func ask(
+        _ open: SMTPPhase.CommandQuestion,
+        _ question: SMTPQuestion,
+        of dialogue: any SMTPLineDialogue
+    ) -> SMTPAction {
+        if dialogue.goesOn { self.dialogue = dialogue }
+        return self.ask(open, question)
     }
 
     /// A line of the dialogue has arrived: the first `count` of `octets`, without its CRLF.
@@ -86,7 +108,7 @@ extension SMTPSession {
 
     private mutating func endDialogue(asking question: SMTPPhase.CommandQuestion?) {
         self.phase.dialogueEnded(asking: question)
-        self.dialogue = nil
+        if question == nil || !(self.dialogue?.goesOn ?? false) { self.dialogue = nil }
         self.lineScanner = Self.newLineScanner(self.configuration)
     }
 }

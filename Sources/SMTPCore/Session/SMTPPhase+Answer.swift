@@ -7,6 +7,8 @@ extension SMTPPhase {
         case granted(CommandQuestion, SMTPReply?, endsTransaction: Bool)
         /// A command was refused.
         case refused(CommandQuestion, SMTPReply, endsTransaction: Bool)
+        /// Policy wants one more line of the client's.
+        case challenged(SMTPReply)
         /// The session is over.
         case close(SMTPReply)
         case proceed
@@ -26,6 +28,7 @@ extension SMTPPhase {
             switch answer.next {
             case .commands(let stage):
                 self = .listening(.commands(stage.withRecipients(recipients)))
+            case .line(let stage): self = .listening(.line(stage))
             case .content(let reception): self = .listening(.content(reception))
             case .dropping(let drop): self = .listening(.dropping(drop))
             case .closed: self = .closed
@@ -63,6 +66,8 @@ extension SMTPPhase.CommandQuestion {
     /// Where a command leads, without the content that it may begin.
     enum Next: Equatable {
         case commands(SMTPPhase.Stage)
+        /// The dialogue that the command began goes on.
+        case line(SMTPPhase.Stage)
         case content(SMTPPhase.Reception)
         /// The chunk behind the command is dropped, and refused after that.
         case dropping(SMTPPhase.Drop)
@@ -77,7 +82,8 @@ extension SMTPPhase.CommandQuestion {
         case .granted(let reply): self.granted(reply, at: stage)
         case .refused(let reply): self.refused(reply, at: stage)
         case .refusedThenClose(let reply): (.closed, .close(reply))
-        case .answeredEach: (.closed, .close(StandardReplies.internalError))
+        case .challenged(let reply) where self == .auth: (.line(stage), .challenged(reply))
+        case .answeredEach, .challenged: (.closed, .close(StandardReplies.internalError))
         }
     }
 
@@ -171,7 +177,7 @@ extension SMTPPhase.ContentQuestion {
             return (.content(reception), .proceed)
         case .refusedThenClose(let reply):
             return (.closed, .close(reply))
-        case .answeredEach:
+        case .answeredEach, .challenged:
             return (.closed, .close(StandardReplies.internalError))
         }
     }
@@ -192,6 +198,8 @@ extension SMTPPhase.ContentQuestion {
         case .answeredEach(let replies):
             let all = transaction.isPRDR ? StandardReplies.individually(replies) : replies
             return (.commands, .messageAnsweredEach(all, closes: false))
+        case .challenged:
+            return (.closed, .close(StandardReplies.internalError))
         }
         guard count > 1 else { return (.commands, .messageAnswered(one)) }
         let replies = Array(repeating: one, count: count)
@@ -226,7 +234,7 @@ extension SMTPOutcome {
         case .granted(let reply?) where reply.code.closes: .refusedThenClose(reply)
         case .granted(let reply?) where !reply.code.isPositive: .refused(reply)
         case .refused(let reply) where reply.code.closes: .refusedThenClose(reply)
-        case .granted, .refused, .refusedThenClose, .answeredEach: self
+        case .granted, .refused, .refusedThenClose, .answeredEach, .challenged: self
         }
     }
 }

@@ -38,7 +38,7 @@ extension SMTPSession {
         let isEmpty = response.count == 1 && octets[start] == .equals
         switch isEmpty ? dialogue.messageRead([]) : dialogue.messageRead(octets, response) {
         case .challenge(let reply): return self.beginDialogue(dialogue, challenge: reply)
-        case .ask(let open, let question): return self.ask(open, question)
+        case .ask(let open, let question): return self.ask(open, question, of: dialogue)
         case .refuse(let reply): return self.refuse(reply)
         }
     }

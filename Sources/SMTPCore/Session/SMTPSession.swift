@@ -303,6 +303,9 @@ extension SMTPSession {
             return self.granted(question, reply, endsTransaction: endsTransaction)
         case .refused(let question, let reply, let endsTransaction):
             return self.refused(question, reply, endsTransaction: endsTransaction)
+        case .challenged(let reply):
+            return self.dialogue == nil
+                ? self.close(StandardReplies.internalError) : self.challenge(reply)
         case .close(let reply):
             return .replyThenClose(reply)
         case .proceed:
@@ -384,6 +387,7 @@ extension SMTPSession {
             )
             return endsTransaction ? .resetThenReply(ehlo) : .reply(ehlo)
         case .auth:
+            self.dialogue = nil
             self.security.isAuthenticated = true
             standard = StandardReplies.authenticated
         case .mail:
@@ -430,6 +434,7 @@ extension SMTPSession {
         case .rcpt:
             self.meter.recipientRefused()
         case .auth:
+            self.dialogue = nil
             self.loginRefused(reply)
         case .unrecognized:
             return self.refuse(reply)

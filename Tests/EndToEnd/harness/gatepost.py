@@ -73,8 +73,8 @@ class Gatepost:
         return self.frontend_toml["pool"][0]
 
     def offer_auth(self) -> None:
-        """AUTH PLAIN in clear text, and logins that fail without an end or a delay."""
-        self.listener.update(auth=["PLAIN"], auth_without_tls=True)
+        """AUTH in clear text, and logins that fail without an end or a delay."""
+        self.listener.update(auth=["PLAIN", "SCRAM-SHA-256"], auth_without_tls=True)
         self.limits(auth_failure_delay_ms=0, max_auth_failures=0, max_auth_failures_per_ip=0)
 
     def limits(self, **limits: int) -> None:

@@ -8,8 +8,8 @@ from .smtp import Dialogue, Reply, stuffed
 STEPS = {
     "helo": "HELO client.example",
     "ehlo": "EHLO client.example",
-    # jo, secret (RFC 4616); the listener must have `auth` and `auth_without_tls`.
-    "auth": "AUTH PLAIN AGpvAHNlY3JldA==",
+    # n,,n=jo,r=nonce (RFC 5802 §7); the listener must have `auth` and `auth_without_tls`.
+    "auth": "AUTH SCRAM-SHA-256 biwsbj1qbyxyPW5vbmNl",
     "vrfy": "VRFY alice",
     "help": "HELP",
     "noop": "NOOP",

@@ -47,6 +47,21 @@ struct SMTPAuthTests {
         )
     }
 
+    private static func message(
+        _ mechanism: SMTPMechanism,
+        _ user: String,
+        _ message: String,
+        step: Int = 1
+    ) -> SMTPQuestion {
+        .auth(
+            SMTPCredentials(
+                mechanism: mechanism,
+                user: octets(user),
+                proof: .message(octets(message), step: step)
+            )
+        )
+    }
+
     // MARK: - The offer
 
     @Test(arguments: [
@@ -117,7 +132,29 @@ struct SMTPAuthTests {
             )
         ),
         (["AUTH"], [501], nil),
-        (["AUTH SCRAM-SHA-256"], [504], nil),
+        (["AUTH GSSAPI"], [504], nil), (["AUTH SCRAM-SHA-25"], [504], nil),
+        (["AUTH SCRAM-SHA-1"], [504], nil), (["AUTH XOAUTH"], [504], nil),
+        (["AUTH SCRAM-SHA-256", "*"], [334, 501], nil),
+        (["AUTH SCRAM-SHA-256", ""], [334, 501], nil),
+        (["AUTH SCRAM-SHA-256 ="], [501], nil),
+        (["AUTH SCRAM-SHA-256 !"], [501], nil),
+        (
+            ["AUTH SCRAM-SHA-256 \(base64("n,,n=jo,r=x"))"], [235],
+            message(.scramSHA256, "jo", "n,,n=jo,r=x")
+        ),
+        (
+            ["auth scram-sha-256", base64("y,a=j=2Co,n=j=2Co,r=x")], [334, 235],
+            message(.scramSHA256, "j,o", "y,a=j=2Co,n=j=2Co,r=x")
+        ),
+        (["AUTH SCRAM-SHA-256 \(base64("n,a=ann,n=jo,r=x"))"], [535], nil),
+        (
+            ["AUTH OAUTHBEARER \(base64("n,a=jo,\u{1}auth=Bearer t\u{1}\u{1}"))"], [235],
+            message(.oauthBearer, "jo", "n,a=jo,\u{1}auth=Bearer t\u{1}\u{1}")
+        ),
+        (
+            ["AUTH XOAUTH2", base64("user=jo\u{1}auth=Bearer t\u{1}\u{1}")], [334, 235],
+            message(.xoauth2, "jo", "user=jo\u{1}auth=Bearer t\u{1}\u{1}")
+        ),
         (["AUTH PLAINER AGpvAHB3"], [504], nil),
     ]
 
@@ -141,6 +178,109 @@ struct SMTPAuthTests {
             #expect(driver.codes() == codes)
             #expect(asked == [question].compactMap(\.self))
             #expect(driver.code(of: "NOOP") == 250)
+        }
+    }
+
+    // MARK: - Mechanisms of several steps
+
+    /// What a first message says of its user: a name; `otherIdentity` or `badCredentials` if none.
+    static let firstMessages: [(FirstMessage, String, String?)] = [
+        (.scram, "n,,n=user,r=rOprNGfwEbeRWgbNEkqO", "user"), (.scram, "y,,n=a,r=x,e=1", "a"),
+        (.scram, "p=tls-server-end-point,,n=a,r=", "a"), (.scram, "n,a=u,n=u,r=x", "u"),
+        (.scram, "n,,n=a=2Cb=3Dc,r=x", "a,b=c"), (.scram, "n,,n=é,r=x", "é"),
+        (.scram, "", nil), (.scram, "n", nil), (.scram, "n,,", nil), (.scram, "n,,n=a", nil),
+        (.scram, "n,,n=,r=x", nil), (.scram, ",,n=a,r=x", nil), (.scram, "x,,n=a,r=x", nil),
+        (.scram, "N,,n=a,r=x", nil), (.scram, "p=,,n=a,r=x", nil), (.scram, "nn,,n=a,r=x", nil),
+        (.scram, "n,,m=e,n=a,r=x", nil), (.scram, "n,,r=x,n=a", nil), (.scram, "n,u,n=u,r=x", nil),
+        (.scram, "n,,n=a=,r=x", nil), (.scram, "n,,n=a=2,r=x", nil), (.scram, "n,,n=a=2c,r=x", nil),
+        (.scram, "n,,n=a=41,r=x", nil), (.scram, "n,,N=a,r=x", nil), (.scram, "n,,na,r=x", nil),
+        (.scram, "n,a=,n=u,r=x", nil),
+        (
+            .oauthBearer, "n,a=user@example.com,\u{1}host=h\u{1}auth=Bearer x\u{1}\u{1}",
+            "user@example.com"
+        ),
+        (.oauthBearer, "y,a=j=3Do,\u{1}\u{1}", "j=o"), (.oauthBearer, "n,a=jo,\u{1}", "jo"),
+        (.oauthBearer, "n,,\u{1}auth=Bearer x\u{1}\u{1}", nil), (.oauthBearer, "\u{1}", nil),
+        (.oauthBearer, "n,a=jo,", nil), (.oauthBearer, "n,a=jo", nil),
+        (.oauthBearer, "n,a=jo,auth=Bearer x", nil), (.oauthBearer, "", nil),
+        (.xoauth2, "user=jo\u{1}auth=Bearer x\u{1}\u{1}", "jo"), (.xoauth2, "user=\u{1}", ""),
+        (.xoauth2, "user=a=2Cb\u{1}", "a=2Cb"), (.xoauth2, "user=jo", nil), (.xoauth2, "", nil),
+        (.xoauth2, "USER=jo\u{1}", nil), (.xoauth2, "auth=Bearer x\u{1}user=jo\u{1}", nil),
+    ]
+
+    @Test(arguments: firstMessages)
+    func `a first message names its user, or is refused`(
+        form: FirstMessage,
+        text: String,
+        user: String?
+    ) {
+        do throws(SMTPRefusal) {
+            #expect(try form.user(in: octets(text)) == user.map(octets))
+        } catch {
+            #expect(user == nil && error.reply == StandardReplies.badCredentials)
+        }
+    }
+
+    @Test func `each answer to a challenge is a step, read whole and split everywhere`() {
+        let lines = [
+            "AUTH SCRAM-SHA-256", Self.base64("n,,n=jo,r=x"), Self.base64("QUIT"), "", "NOOP",
+        ]
+        for pieces in splits(octets(lines.map { $0 + "\r\n" }.joined())) {
+            var steps = 0
+            let driver = Self.greeted { question in
+                guard case .auth = question else { return .granted(nil) }
+                steps += 1
+                return steps < 3 ? .challenged(.challenge(octets("c\(steps)"))) : .granted(nil)
+            }
+            for piece in pieces { driver.send(piece) }
+            let asked = driver.questions.filter { if case .auth = $0 { true } else { false } }
+            #expect(driver.codes() == [334, 334, 334, 235, 250])
+            #expect(
+                asked == [
+                    Self.message(.scramSHA256, "jo", "n,,n=jo,r=x"),
+                    Self.message(.scramSHA256, "jo", "QUIT", step: 2),
+                    Self.message(.scramSHA256, "jo", "", step: 3),
+                ]
+            )
+            #expect(driver.session.security.isAuthenticated)
+        }
+    }
+
+    /// What follows a challenge, the codes, and whether the session lives.
+    static let endings: [([String], [UInt16])] = [
+        (["*", "NOOP"], [501, 250]), (["!", "NOOP"], [501, 250]), (["QUIT", "QUIT"], [535, 221]),
+        ([String(repeating: "A", count: 12_287), "NOOP"], [500, 250]),
+        ([base64("no"), "NOOP"], [535, 250]), (["", "RSET"], [535, 250]),
+        (["*", "AUTH PLAIN AGpvAHB3"], [501, 235]),
+        ([base64("no"), "AUTH XOAUTH2", "*"], [535, 334, 501]),
+    ]
+
+    @Test(arguments: endings)
+    func `a challenge is answered, cancelled, or refused as bad base64`(
+        lines: [String],
+        codes: [UInt16]
+    ) {
+        let driver = Self.greeted { question in
+            guard case .auth(let credentials) = question else { return .granted(nil) }
+            switch credentials.proof {
+            case .message(_, step: 1): return .challenged(.challenge(octets("c")))
+            case .message: return .refused(StandardReplies.loginDenied)
+            default: return .granted(nil)
+            }
+        }
+        driver.send("AUTH SCRAM-SHA-256 \(Self.base64("n,,n=jo,r=x"))\r\n")
+        #expect(driver.replies == [.challenge(octets("c"))])
+        driver.events = []
+        for line in lines { driver.send(line + "\r\n") }
+        #expect(driver.codes() == codes)
+    }
+
+    @Test func `a challenge where none can be ends the session`() {
+        for line in ["AUTH PLAIN AGpvAHB3", "NOOP", "MAIL FROM:<a@b>"] {
+            let driver = Self.greeted()
+            driver.answer = { _ in .challenged(.challenge(octets("c"))) }
+            #expect(driver.code(of: line) == 421)
+            #expect(driver.isClosed)
         }
     }
 

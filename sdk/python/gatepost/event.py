@@ -260,6 +260,16 @@ class Event:
         """At `auth`: how many logins failed lately, from the client's `address` and of the `user`."""
         return self.asked.get("failed", {"address": 0, "user": 0})
 
+    @property
+    def step(self) -> int:
+        """At `auth`: which message of a login of several steps this is; 0 with other mechanisms."""
+        return self.asked.get("step", 0)
+
+    @property
+    def state(self) -> bytes:
+        """At `auth`: what a worker of this pool gave to `challenge` at the step before; empty at the first."""
+        return to_bytes(self.asked.get("state", ""))
+
     def _mail(self) -> Transaction:
         return Transaction(self.raw["transaction"])
 
@@ -489,6 +499,17 @@ class Event:
     def set_client_name(self, name: Optional[Text]) -> None:
         """Names the client's host."""
         self.actions.append({"op": "session.client_name", "value": None if name is None else from_bytes(name)})
+
+    def challenge(self, challenge: Text, state: Text = b"") -> Verdict:
+        """At `auth`, with a mechanism of several steps: the client is sent `challenge`, 8,192 octets at most.
+
+        Its answer comes as another event, to any worker of this pool, with `state`, 4,096 octets at most; the client
+        never sees that. Return what this returns.
+        """
+        self.actions.append(
+            {"op": "auth.challenge", "challenge": from_bytes(challenge), "state": from_bytes(state)}
+        )
+        return Verdict("done")
 
     def delay_reply(self, ms: int) -> None:
         """Holds the reply back: a tarpit without a sleeping worker."""

@@ -664,3 +664,13 @@ def test_single_recipients_are_refused_with_deny_and_denysoft_alone():
     ]
     with pytest.raises(ValueError):
         event.refuse_recipient(5, ok())
+
+
+def test_a_login_of_several_steps():
+    args = {"mechanism": "SCRAM-SHA-256", "user": "jo", "step": 2, "response": "x", "state": {"b64": "/w=="}}
+    asked = Event({"hook": "auth", "args": args})
+    assert (asked.step, asked.state, asked.argument("response")) == (2, b"\xff", b"x")
+    assert asked.challenge("what next", b"\xfe") == Verdict("done")
+    assert asked.actions == [{"op": "auth.challenge", "challenge": "what next", "state": {"b64": "/g=="}}]
+    plain = Event({"hook": "auth", "args": {"mechanism": "PLAIN", "user": "jo", "password": "x"}})
+    assert (plain.step, plain.state) == (0, b"")

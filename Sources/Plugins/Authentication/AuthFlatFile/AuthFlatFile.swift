@@ -36,6 +36,9 @@ package struct AuthFlatFile: AuthHook {
         }
         let matches: Bool
         switch (entry.secret, event.proof) {
+        case (_, .message):
+            return event.skip("\(event.mechanism) is not checked here")
+
         case (.clear(let password), let proof):
             matches = proof.matches(password)
 
