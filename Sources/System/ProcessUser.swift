@@ -54,6 +54,28 @@ package struct ProcessUser: Sendable, Equatable {
         return Spawn.become(CommandLine.arguments, program: Machine.programPath)
     }
 
+    /// Does `body` with the rights of the user, and is root again after it.
+    ///
+    /// Only for root, and in a program with one thread.
+    ///
+    /// - Throws: ``SystemError`` if it cannot take the user's ids, or root's again.
+    package func acting<Value>(_ body: () -> Value) throws(SystemError) -> Value {
+        var groups = [gid_t](repeating: 0, count: max(0, Int(getgroups(0, nil))))
+        let count = getgroups(Int32(groups.count), &groups)
+        let taken =
+            count == groups.count
+            && (self.hasEntry
+                ? initgroups(self.name, self.groupID) : setgroups(1, [self.groupID])) == 0
+            && setegid(self.groupID) == 0 && seteuid(self.userID) == 0
+        let code = errno
+        let value = taken ? body() : nil
+        guard seteuid(0) == 0, setegid(0) == 0, setgroups(groups.count, groups) == 0 else {
+            throw SystemError("become root again after", self.name, errno)
+        }
+        guard let value else { throw SystemError("become", self.name, code) }
+        return value
+    }
+
     /// Whether the kernel has each thread of this process as the user, in every of its ids.
     ///
     /// Where /proc cannot be read it is not known, and taken for granted.

@@ -3,10 +3,14 @@
 import fcntl
 import os
 import pathlib
+import pwd
 import shutil
 import socket
+import subprocess
+import tempfile
 
 import pytest
+from conftest import Installation
 
 PORT_START = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
@@ -142,6 +146,92 @@ def test_a_port_that_is_not_permitted_is_said(installation):
     dropped = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
     said = listener_warnings(installation, "127.0.0.1:25", through=dropped)
     assert len(said) == 1 and "127.0.0.1:25 is not permitted to this user" in said[0]
+
+
+@pytest.fixture
+def open_installation():
+    """An installation in a folder that every user may enter."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gpcheck"))
+    folder.chmod(0o755)
+    made = Installation(folder)
+    made.config.chmod(0o755)
+    for name in ("plugins", "me", "rcpthosts"):
+        file = made.config / name
+        file.touch()
+        file.chmod(0o644)
+    (made.config / "me").write_text("mx.example.com\n")
+    (made.config / "rcpthosts").write_text("example.com\n")
+    (made.config / "frontend.toml").write_text('user = "nobody"\n')
+    (made.config / "frontend.toml").chmod(0o644)
+    worker_says(made, "rcpt rcpt_ok\nqueue queue/maildir\n")
+    yield made
+    shutil.rmtree(folder)
+
+
+def unreadable(installation, code=78):
+    done = installation.check()
+    assert done.returncode == code, done.stderr
+    return [line for line in done.stderr.splitlines() if 'user "nobody" cannot' in line]
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+
+
+@needs_root
+def test_root_is_told_what_the_user_may_not_read_or_write(open_installation):
+    config = open_installation.config
+    assert unreadable(open_installation, 0) == []
+    (config / "me").chmod(0o600)
+    (config / "badhelo").touch()
+    (config / "badhelo").chmod(0o640)
+    runtime = open_installation.folder / "var/run"
+    runtime.mkdir(parents=True)
+    (runtime / "frontend.lock").touch()
+    runtime.chmod(0o777)
+    (runtime / "frontend.lock").chmod(0o600)
+    said = unreadable(open_installation)
+    remedy = "Permission denied; let the user, or its group"
+    assert said == [
+        f'config/me: user "nobody" cannot read it: {remedy}',
+        f'var/run/frontend.lock: user "nobody" cannot write it: {remedy}',
+        f'config/badhelo: user "nobody" cannot read it: {remedy}',
+    ]
+    # The group suffices, also one that is not the user's first.
+    group = pwd.getpwnam("nobody").pw_gid
+    for path in (config / "me", config / "badhelo"):
+        os.chown(path, 0, group)
+        path.chmod(0o640)
+    (runtime / "frontend.lock").unlink()
+    assert unreadable(open_installation, 0) == []
+
+
+@needs_root
+def test_a_closed_folder_above_is_said_once(open_installation):
+    open_installation.config.chmod(0o700)
+    assert unreadable(open_installation) == [
+        'config/frontend.toml: user "nobody" cannot read it:'
+        " config may not be entered; let the user, or its group"
+    ]
+
+
+@needs_root
+def test_a_key_that_the_user_may_not_read_is_said(open_installation):
+    folder = open_installation.folder
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+         "-subj", "/CN=mx.example.com", "-addext", "subjectAltName=DNS:mx.example.com", "-keyout", key, "-out", chain],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    chain.chmod(0o644)
+    key.chmod(0o600)
+    (open_installation.config / "frontend.toml").write_text(
+        f'user = "nobody"\n[[tls.certificate]]\nchain = "{chain}"\nkey = "{key}"\n'
+    )
+    assert [line.split(":")[0] for line in unreadable(open_installation)] == ["key.pem"]
+    os.chown(key, 0, pwd.getpwnam("nobody").pw_gid)
+    key.chmod(0o640)
+    assert unreadable(open_installation, 0) == []
 
 
 def test_folders_that_cannot_be_made_are_said(installation):

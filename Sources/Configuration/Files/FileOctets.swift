@@ -86,7 +86,7 @@ package enum FileOctets {
     }
 
     /// The names in a folder that are regular files and do not begin with a dot, sorted by octets.
-    static func regularFiles(in directory: String) throws(Failure) -> [String] {
+    package static func regularFiles(in directory: String) throws(Failure) -> [String] {
         guard let names = FilePath.names(in: directory) else { throw Failure() }
         return names.filter {
             !$0.hasPrefix(".") && FileStamp(path: "\(directory)/\($0)")?.isRegular == true
@@ -148,12 +148,39 @@ package enum FilePath {
     ///   `is no folder`; `nil` if nothing prevents it.
     package static func obstacle(toFilesIn folder: String) -> (path: String, reason: String)? {
         var path = folder
-        while path != "/", access(path, F_OK) != 0, errno == ENOENT || errno == ENOTDIR {
+        while path != "/", !Self.isAllowed(path, F_OK), errno == ENOENT || errno == ENOTDIR {
             path = Self.parent(of: path)
         }
         if let stamp = FileStamp(path: path), !stamp.isDirectory { return (path, "is no folder") }
-        guard access(path, W_OK | X_OK) != 0 else { return nil }
+        guard !Self.isAllowed(path, W_OK | X_OK) else { return nil }
         return (path, "cannot be written: \(String(cString: strerror(errno)))")
+    }
+
+    /// Why this process cannot do to a file or folder that is there what `mode` says.
+    ///
+    /// - Parameters:
+    ///   - path: An absolute path.
+    ///   - mode: As of access(2): R_OK, W_OK.
+    /// - Returns: The path that prevents it, which may be of a folder above, and the reason; `nil` if
+    ///   nothing prevents it, or if there is no such file.
+    package static func obstacle(to path: String, _ mode: Int32) -> (path: String, reason: String)?
+    {
+        guard !Self.isAllowed(path, mode) else { return nil }
+        let code = errno
+        guard code != ENOENT, code != ENOTDIR else { return nil }
+        var closed = path
+        var folder = Self.parent(of: path)
+        while !Self.isAllowed(folder, X_OK) {
+            closed = folder
+            guard folder != "/" else { break }
+            folder = Self.parent(of: folder)
+        }
+        return (closed, closed == path ? String(cString: strerror(code)) : "may not be entered")
+    }
+
+    /// Whether this process may do what `mode` says, by the rights that it has now.
+    private static func isAllowed(_ path: String, _ mode: Int32) -> Bool {
+        faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0
     }
 
     static func parent(of path: String) -> String {

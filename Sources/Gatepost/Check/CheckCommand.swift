@@ -21,6 +21,7 @@ struct CheckCommand: ParsableCommand {
         var lines = problems.map(\.description)
         let plugins = WorkerCheck.run(config: self.config)
         lines += plugins.problems.filter { !lines.contains($0) }
+        if let report { lines += CheckUser.problems(report) }
         if !lines.isEmpty || report == nil {
             for line in lines { StandardError.write(FilePath.relativized(line)) }
             let count = lines.count == 1 ? "1 problem" : "\(lines.count) problems"
