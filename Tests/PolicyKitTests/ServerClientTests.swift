@@ -96,6 +96,16 @@ import Testing
     }
 
     @Test(arguments: [
+        ("mx.example.org", "mx.example.org"), ("localhost:25", "localhost"), ("mx1:25", "mx1"),
+        ("4.example", "4.example"), ("a.", "a."), ("192.0.2.1", nil), ("192.0.2.1:25", nil),
+        ("127.1", nil), ("2130706433", nil), ("1.2.3.4.", nil), ("::1", nil), ("[::1]:25", nil),
+        (".", nil), ("/run/x.sock", nil),
+    ])
+    func `a certificate names a host, and no address`(text: String, name: String?) {
+        #expect(ServerAddress(text, defaultPort: 25)?.certificateName == name)
+    }
+
+    @Test(arguments: [
         "", ":25", "a:", "a:0", "a:65536", "a:x", "[::1", "[::1]25", "[::1]:", "a b", "a/b", "[]:1",
         "/a\0b", "/" + String(repeating: "a", count: 107),
     ])

@@ -57,8 +57,7 @@ package struct AuthIMAP: AuthHook {
         }
         self.address = address
         // A certificate names hosts; for an address tls_name has to say which.
-        self.serverName =
-            name ?? (IPAddress(parsing: host) == nil && !host.hasPrefix("/") ? host : nil)
+        self.serverName = name ?? address.certificateName
         guard encryption != .none else {
             self.tls = nil
             return

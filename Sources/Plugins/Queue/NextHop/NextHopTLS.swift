@@ -52,16 +52,8 @@ struct NextHopTLS: Sendable {
         }
         return try NIOSSLClientHandler(
             context: context,
-            serverHostname: self.name ?? Self.name(of: address)
+            serverHostname: self.name ?? address.certificateName
         )
-    }
-
-    /// The host name; `nil` for an address, which a certificate names in another way.
-    private static func name(of address: ServerAddress) -> String? {
-        guard case .tcp(let host, _) = address, !host.contains(":"),
-            host.contains(where: { !$0.isNumber && $0 != "." })
-        else { return nil }
-        return host
     }
 }
 
