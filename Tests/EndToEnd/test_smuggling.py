@@ -2,6 +2,9 @@ r"""SMTP smuggling: only CRLF ends a line, only CRLF.CRLF ends a message.
 
 Each variant of an end of data is followed by commands of a second transaction. A server that takes
 it for the end delivers the second message; this one must not, wherever the octets are cut.
+
+The table has every sequence of three public testers, and more: SMTP-Smuggling-Tools of SEC Consult's finder (inbound
+and outbound), smtpsmug and smtp_smuggling_checker.
 """
 
 from __future__ import annotations
@@ -17,9 +20,18 @@ VARIANTS = {
     "lf-dot-lf": b"\n.\n",
     "lf-dot-crlf": b"\n.\r\n",
     "lf-dot-cr": b"\n.\r",
+    "lf-dot-crcrlf": b"\n.\r\r\n",
+    "lf-dot-lfcr": b"\n.\n\r",
     "cr-dot-cr": b"\r.\r",
     "cr-dot-lf": b"\r.\n",
     "cr-dot-crlf": b"\r.\r\n",
+    "crcr-dot-crcr": b"\r\r.\r\r",
+    "crcrlf-dot-cr": b"\r\r\n.\r",
+    "crlf-cr-dot-crlf": b"\r\n\r.\r\n",
+    "crlf-lf-dot-crlf": b"\r\n\n.\r\n",
+    "crlf-dot": b"\r\n.",
+    "crlf-dot-lf-crlf": b"\r\n.\n\r\n",
+    "crlf-dot-lfcr": b"\r\n.\n\r",
     "crlf-dot-lf": b"\r\n.\n",
     "crlf-dot-cr": b"\r\n.\r",
     "crlf-dot-crcr": b"\r\n.\r\r",
@@ -27,12 +39,18 @@ VARIANTS = {
     "crcrlf-dot-crlf": b"\r\r\n.\r\r\n",
     "crlf-dot-nul-crlf": b"\r\n.\0\r\n",
     "crlf-nul-dot-crlf": b"\r\n\0.\r\n",
+    "crlf-nul-dot-cr": b"\r\n\0.\r",
+    "crlf-nul-dot-lf": b"\r\n\0.\n",
+    "cr-nul-lf-dot-crlf": b"\r\0\n.\r\n",
+    "lf-dot-nul-lf": b"\n.\0\n",
+    "nul-dot-nul": b"\0.\0",
     "crlf-dot-cr-nul-lf": b"\r\n.\r\0\n",
     "crlf-dot-space-crlf": b"\r\n. \r\n",
     "crlf-space-dot-crlf": b"\r\n .\r\n",
     "crlf-dot-tab-crlf": b"\r\n.\t\r\n",
     "crlf-dotdot-crlf": b"\r\n..\r\n",
     "lflf-dot-lflf": b"\n\n.\n\n",
+    "lflf-dot-crlf": b"\n\n.\r\n",
     "lfcr-dot-lfcr": b"\n\r.\n\r",
     "vt-dot-vt": b"\x0b.\x0b",
     "ff-dot-ff": b"\x0c.\x0c",
@@ -42,6 +60,7 @@ VARIANTS = {
 }
 #: Variants that are ordinary text: they do not hold a bare CR or LF, nor a NUL.
 TEXT = {
+    "crlf-dot",
     *("crlf-dot-space-crlf", "crlf-space-dot-crlf", "crlf-dot-tab-crlf", "crlf-dotdot-crlf"),
     *("vt-dot-vt", "ff-dot-ff", "nel-dot-nel", "ls-dot-ls", "eightbit-crlf"),
 }
