@@ -9,7 +9,7 @@ import pytest
 
 from harness.gatepost import Gatepost
 from harness.peers import DovecotLMTP
-from harness.smtp import Reply
+from harness.smtp import Reply, stuffed
 
 MESSAGE = b"From: <carol@example.net>\r\nSubject: to a store\r\n\r\n.hello\r\n"
 
@@ -40,6 +40,34 @@ def sent(server: Gatepost, *names: str) -> Reply:
         client.ehlo()
         client.envelope("carol@example.net", *(f"{name}@example.com" for name in names))
         return client.data(MESSAGE)
+
+
+@pytest.mark.parametrize("way", ["lmtp", "prdr"])
+def test_each_recipient_has_dovecots_reply(
+    gatepost: Gatepost, dovecot: DovecotLMTP, way: str
+) -> None:
+    """mallory is refused at RCPT, and bob's mailbox is full, which Dovecot says after the content."""
+    gatepost.listener["protocol"] = "lmtp" if way == "lmtp" else "smtp"
+    gatepost.listener["extensions"] = ["PIPELINING", "ENHANCEDSTATUSCODES", *(["PRDR"] if way == "prdr" else [])]
+    gatepost.plugins("rcpt_ok", f"queue/lmtp {dovecot.socket}")
+    gatepost.run()
+    before = len(dovecot.mail("alice"))
+    with gatepost.connect() as client:
+        client.expect(220)
+        client.command("LHLO client.example" if way == "lmtp" else "EHLO client.example", 250)
+        client.command(f"MAIL FROM:<carol@example.net>{' PRDR' if way == 'prdr' else ''}", 250)
+        for name in ("mallory", "alice", "bob"):
+            client.command(f"RCPT TO:<{name}@example.com>", 250)
+        client.command("DATA", 354)
+        client.send(stuffed(MESSAGE))
+        if way == "prdr":
+            client.expect(353)
+        heard = [client.expect(code) for code in (550, 250, 552)]
+        assert [reply.status for reply in heard] == ["5.1.1", "2.0.0", "5.2.2"]
+        if way == "prdr":
+            client.expect(250)
+        client.quit()
+    assert len(dovecot.mail("alice")) == before + 1 and not dovecot.mail("bob")
 
 
 def test_a_message_is_stored(store: Gatepost, dovecot: DovecotLMTP) -> None:

@@ -25,13 +25,19 @@ import Testing
     }
 
     /// A machine that has sent the content, after these replies to each RCPT.
-    private func sent(_ codes: [Int] = [250, 250], partially: Bool = false) -> SMTPClientMachine {
+    private func sent(
+        _ codes: [Int] = [250, 250],
+        partially: Bool = false,
+        each: Bool = false
+    ) -> SMTPClientMachine {
         var machine = SMTPClientMachine(.lmtp, name: "mx.example", deliversPartially: partially)
         #expect(
             machine.replyReceived(self.reply(220)) == .write(Array("LHLO mx.example\r\n".utf8))
         )
         _ = machine.replyReceived(self.reply(250))
-        _ = machine.transactionWanted(Self.envelope)
+        var envelope = Self.envelope
+        envelope.hearsEach = each
+        _ = machine.transactionWanted(envelope)
         for code in [250] + codes { _ = machine.replyReceived(self.reply(code)) }
         #expect(machine.replyReceived(self.reply(354)) == .goAhead)
         #expect(machine.contentSent() == .write(Array(".\r\n".utf8)))
@@ -93,6 +99,60 @@ import Testing
                 == .completed(.accepted(self.reply(250), refused: self.refusals((0, 550))))
         )
         #expect(machine.isIdle)
+    }
+
+    @Test(
+        arguments: [
+            ([250, 250], [250, 450], [(1, 450)], 1), ([250, 250], [550, 250], [(0, 550)], 1),
+            ([250, 450], [250], [(1, 450)], 1),
+            ([250, 250], [550, 450], [(0, 550), (1, 450)], 0),
+            ([450, 250], [550], [(1, 550), (0, 450)], 0),
+        ] as [([Int], [Int], [(Int, Int)], Int)]
+    )
+    func `who hears of each recipient has every copy that there is`(
+        envelope: [Int],
+        content: [Int],
+        refused: [(Int, Int)],
+        taken: Int
+    ) {
+        var machine = self.sent(envelope, each: true)
+        var action = SMTPClientMachine.Action.none
+        for code in content { action = machine.replyReceived(self.reply(code)) }
+        let refusals = refused.map { place, code in
+            NextHopRefusal(recipient: Self.envelope.recipients[place], reply: self.reply(code))
+        }
+        #expect(
+            action
+                == .completed(
+                    taken > 0
+                        ? .accepted(self.reply(250), refused: refusals)
+                        : .recipientsRefused(refusals)
+                )
+        )
+        #expect(machine.isIdle)
+    }
+
+    @Test func `what has no answer is for now, where the client hears of each`() {
+        let missing = SMTPServerReply(
+            code: 451,
+            lines: [Array("4.4.2 The connection to the next mail server broke".utf8)]
+        )
+        let last = NextHopRefusal(recipient: Self.envelope.recipients[1], reply: missing)
+        var lost = self.sent(each: true)
+        _ = lost.replyReceived(self.reply(250))
+        #expect(
+            lost.connectionLost(SMTPForwardError(.closed, ""))
+                == .completedThenClose(.accepted(self.reply(250), refused: [last]))
+        )
+        var closing = self.sent(each: true)
+        #expect(
+            closing.replyReceived(self.reply(421))
+                == .completedThenClose(.recipientsRefused(self.refusals((0, 421)) + [last]))
+        )
+        // Before the first reply nothing is known of any copy.
+        var silent = self.sent(each: true)
+        let error = SMTPForwardError(.closed, "")
+        #expect(silent.connectionLost(error) == .fail(error))
     }
 
     @Test func `a connection that ends between the replies is no answer`() {
@@ -230,6 +290,34 @@ private final class FakeLMTP: Sendable {
         let answer = try await session.message("Subject: x\r\n\r\nx\r\n", at: .queue)
         #expect(answer.verdict == verdict)
         #expect(answer.reply?.code == code && answer.reply?.status == status)
+        await session.stop()
+    }
+
+    @Test(arguments: [
+        // What the hop says of carol's and dave's copies, and what their client is told.
+        (["carol": "552 5.2.2 full", "dave": "452 4.2.2 full"], ["carol": 552, "dave": 452]),
+        (["dave": "close"], ["dave": 451]),
+        (
+            ["alice": "550 5.1.1 who", "carol": "550 5.1.1 who", "dave": "450 4.2.0 later"],
+            ["alice": 550, "carol": 550, "dave": 450]
+        ),
+    ])
+    func `each recipient has the answer for its own copy, where the client hears of each`(
+        replies: [String: String],
+        codes: [String: Int]
+    ) async throws {
+        let hop = try FakeLMTP(replies)
+        defer { hop.server.stop() }
+        let session = try await self.session(hop.server.address)
+        session.repliesEach = true
+        let answer = try await session.message("Subject: x\r\n\r\nx\r\n", at: .queue)
+        let refused = session.refusedRecipients.map { recipient, answer in
+            (recipient.local.string ?? "", answer.reply?.code ?? 0)
+        }
+        #expect(Dictionary(uniqueKeysWithValues: refused) == codes)
+        // If there is no copy at all, it is the refusal that is for now.
+        #expect(answer.verdict == (codes.count == 3 ? .denysoft : .ok))
+        #expect(answer.reply?.code == (codes.count == 3 ? 450 : 250))
         await session.stop()
     }
 

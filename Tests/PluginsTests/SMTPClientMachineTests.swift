@@ -70,6 +70,74 @@ import Testing
         #expect(machine.replyReceived(self.reply(354, "go")) == .goAhead)
     }
 
+    /// A machine that is greeted and has said `MAIL` alone.
+    private func saidMail() -> SMTPClientMachine {
+        var machine = SMTPClientMachine(name: "mx.example", deliversPartially: false)
+        for reply in [self.reply(220, "hop"), self.reply(250, "hop", "PIPELINING", "DSN")] {
+            _ = machine.replyReceived(reply)
+        }
+        var envelope = Self.envelope
+        envelope.size = nil
+        #expect(machine.mailWanted(envelope) == self.write("MAIL FROM:<bob@example.net>\r\n"))
+        #expect(!machine.isIdle)
+        return machine
+    }
+
+    @Test func `commands are said one at a time, and each has its answer`() {
+        var machine = self.saidMail()
+        let ok = self.reply(250, "ok")
+        #expect(machine.replyReceived(ok) == .answered(ok))
+        #expect(machine.wasMailAccepted && !machine.isIdle)
+        for (name, code) in [("a", 550), ("b", 250), ("c", 450)] {
+            let address = Array("\(name)@example.org".utf8)
+            #expect(
+                machine.recipientWanted(address, notification: Array(" NOTIFY=NEVER".utf8))
+                    == self.write("RCPT TO:<\(name)@example.org> NOTIFY=NEVER\r\n")
+            )
+            let reply = self.reply(code, "what")
+            #expect(machine.replyReceived(reply) == .answered(reply))
+        }
+        #expect(machine.contentWanted() == self.write("DATA\r\n"))
+        #expect(machine.replyReceived(self.reply(354, "go")) == .goAhead)
+        #expect(machine.contentSent() == self.write(".\r\n"))
+        #expect(machine.replyReceived(ok) == .completed(.accepted(ok, refused: [])))
+        #expect(machine.isIdle)
+    }
+
+    @Test func `a transaction that is said in steps is reset, or ends with its connection`() {
+        let ok = self.reply(250, "ok")
+        let error = SMTPForwardError(.closed, "")
+        var reset = self.saidMail()
+        _ = reset.replyReceived(ok)
+        #expect(reset.resetWanted() == self.write("RSET\r\n"))
+        #expect(reset.replyReceived(ok) == .free)
+        #expect(reset.isIdle)
+        var refused = self.saidMail()
+        let no = self.reply(550, "no")
+        #expect(refused.replyReceived(no) == .answered(no))
+        #expect(refused.isIdle && !refused.wasMailAccepted)
+        var closing = self.saidMail()
+        let bye = self.reply(421, "bye")
+        #expect(closing.replyReceived(bye) == .answeredThenClose(bye))
+        #expect(closing.resetWanted() == .fail(error))
+        var lost = self.saidMail()
+        #expect(lost.connectionLost(error) == .fail(error))
+        var open = self.saidMail()
+        _ = open.replyReceived(ok)
+        #expect(open.connectionLost(error) == .none)
+        #expect(open.recipientWanted([0x61], notification: []) == .fail(error))
+        var unasked = self.saidMail()
+        _ = unasked.replyReceived(ok)
+        #expect(unasked.replyReceived(bye) == .fail(error))
+        // Without a recipient there is no content.
+        var early = self.saidMail()
+        _ = early.replyReceived(ok)
+        #expect(early.contentWanted() == .fail(error))
+        var confused = self.saidMail()
+        let malformed = SMTPForwardError(.malformed, "")
+        #expect(confused.replyReceived(self.reply(354, "go")) == .fail(malformed))
+    }
+
     @Test func `EHLO refused is followed by HELO, and then nothing is offered`() {
         var machine = SMTPClientMachine(name: "mx.example", deliversPartially: false)
         _ = machine.replyReceived(self.reply(220, "hop"))

@@ -10,8 +10,14 @@ enum NextHopAnswer {
     private static let maximumLines = 10
 
     static func answer(_ report: NextHopReport, queueID: String) -> Answer {
-        switch report.failure?.reason {
-        case nil: .ok("queued as \(queueID)", code: 250, status: "2.0.0")
+        guard let failure = report.failure else {
+            return .ok("queued as \(queueID)", code: 250, status: "2.0.0")
+        }
+        return self.answer(failure.reason)
+    }
+
+    static func answer(_ reason: NextHopReport.Failure.Reason) -> Answer {
+        switch reason {
         case .error(let error): self.answer(error)
         case .refusal(.impossible(let obstacle)): self.answer(obstacle)
         case .refusal(.attempted(.refused(let reply))): self.refusal(reply, prefix: "")
@@ -21,6 +27,33 @@ enum NextHopAnswer {
         // An acceptance is no failure.
         case .refusal(.attempted(.accepted)): .denysoft
         }
+    }
+
+    /// Refuses each recipient without a copy, for a client that hears of each.
+    ///
+    /// - Returns: What the others get. If there are none, the first refusal that is for now, else the first.
+    static func answerEach(_ reports: [NextHopReport], _ event: QueueHook.QueueEvent) -> Answer {
+        var answers: [[UInt8]: Answer] = [:]
+        for report in reports {
+            if let failure = report.failure {
+                let answer = self.answer(report, queueID: event.queueID)
+                for recipient in failure.recipients { answers[recipient] = answer }
+            }
+            for refusal in report.refused + (report.failure?.refusals ?? []) {
+                answers[refusal.recipient] = self.refusal(refusal.reply, prefix: "")
+            }
+        }
+        // Those that are refused here are gone from the event's.
+        let recipients = event.recipients
+        let refused = recipients.compactMap { recipient in
+            answers[recipient.address.octets].map { (recipient, $0) }
+        }
+        for (recipient, answer) in refused { event.refuseRecipient(recipient, answer) }
+        let all = refused.map(\.1)
+        guard all.count == recipients.count,
+            let answer = all.first(where: { $0.verdict == .denysoft }) ?? all.first
+        else { return .ok("queued as \(event.queueID)", code: 250, status: "2.0.0") }
+        return answer
     }
 
     private static func answer(_ obstacle: SMTPObstacle) -> Answer {
@@ -58,7 +91,7 @@ enum NextHopAnswer {
     }
 
     /// One answer for all: for good only if every refusal is for good.
-    private static func refusal(of refusals: [NextHopRefusal]) -> Answer {
+    static func refusal(of refusals: [NextHopRefusal]) -> Answer {
         let refusal = refusals.first { $0.reply.replyClass != 5 } ?? refusals.first
         guard let refusal else {
             return .denysoft("The next mail server took no recipient", code: 451, status: "4.3.0")
@@ -67,21 +100,35 @@ enum NextHopAnswer {
         return self.refusal(refusal.reply, prefix: "<\(recipient)>: ")
     }
 
-    private static func refusal(_ reply: SMTPServerReply, prefix: String) -> Answer {
+    /// A refusal in the hop's words.
+    static func refusal(_ reply: SMTPServerReply, prefix: String = "") -> Answer {
         let isPermanent = reply.replyClass == 5
         let code = self.ownCodes.contains(reply.code) ? reply.code : isPermanent ? 554 : 451
+        return Answer(isPermanent ? .deny : .denysoft, self.reply(reply, code, prefix))
+    }
+
+    /// An acceptance in the hop's words.
+    static func acceptance(_ reply: SMTPServerReply, codes: Set<Int> = [250]) -> Answer {
+        Answer(.ok, self.reply(reply, codes.contains(reply.code) ? reply.code : 250, ""))
+    }
+
+    private static func reply(
+        _ reply: SMTPServerReply,
+        _ code: Int,
+        _ prefix: String
+    ) -> PolicyReply {
         // A status of another class is text like any other.
-        let status = reply.status.flatMap { $0.hasPrefix(isPermanent ? "5" : "4") ? $0 : nil } ?? ""
+        let status = reply.status.flatMap { $0.hasPrefix("\(code / 100)") ? $0 : nil } ?? ""
         var lines = reply.lines.prefix(Self.maximumLines).map { line in
             line.starts(with: status.utf8)
                 ? line.dropFirst(status.utf8.count).drop { $0 == 0x20 } : line[...]
         }
         lines.removeAll { $0.isEmpty }
-        if lines.isEmpty { lines = [Array("refused by the next mail server".utf8)[...]] }
+        if lines.isEmpty {
+            let word = code / 100 == 2 ? "taken" : "refused"
+            lines = [Array("\(word) by the next mail server".utf8)[...]]
+        }
         lines[0] = prefix.utf8 + lines[0]
-        return Answer(
-            isPermanent ? .deny : .denysoft,
-            PolicyReply(code: code, status: status, fitting: lines)
-        )
+        return PolicyReply(code: code, status: status, fitting: lines)
     }
 }

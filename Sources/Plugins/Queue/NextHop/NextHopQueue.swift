@@ -3,9 +3,6 @@ import PolicyKit
 
 /// What the plugins that hand messages on have in common: their arguments, and how one message goes.
 struct NextHopQueue: Sendable {
-    /// What is left of the event's own time for the answer to travel.
-    private static let margin: Duration = .milliseconds(500)
-
     private let hops: NextHops
     private let route: [ServerAddress]
     private let routes: ControlFile<SMTPRoutes>?
@@ -52,27 +49,30 @@ struct NextHopQueue: Sendable {
         )
     }
 
-    func stop() async {
-        do {
-            try await self.hops.stop()
-        } catch {
-            // The loop is gone, and the connections with it.
-        }
-    }
+    func stop() async { await self.hops.stopped() }
 
     /// Hands a message on, and says what the client is told.
     func deliver(_ event: QueueHook.QueueEvent) async throws -> Answer {
         let message = try event.message
-        let envelope = try SMTPEnvelope(event, size: message.size)
+        let envelope = try SMTPEnvelope(
+            event.transaction.sender,
+            event.recipients,
+            size: message.size,
+            hearsEach: event.transaction.repliesEach
+        )
         guard !envelope.recipients.isEmpty else {
             return .deny("No recipients to deliver to", code: 554, status: "5.5.1")
         }
-        let time = min(self.time, event.remainingTime - Self.margin)
-        let deadline = NIODeadline.now() + TimeAmount(max(time, .milliseconds(1)))
+        let deadline = event.deadline(within: self.time)
         let groups = self.groups(envelope, event)
-        let report = try await self.hops.deliver(groups, message, until: deadline)
-        Self.log(report, event)
-        return NextHopAnswer.answer(report, queueID: event.queueID)
+        guard envelope.hearsEach else {
+            let report = try await self.hops.deliver(groups, message, until: deadline)
+            Self.log(report, event)
+            return NextHopAnswer.answer(report, queueID: event.queueID)
+        }
+        let reports = try await self.hops.deliverEach(groups, message, until: deadline)
+        for report in reports { Self.log(report, event) }
+        return NextHopAnswer.answerEach(reports, event)
     }
 
     /// The recipients by where they go.
@@ -111,8 +111,9 @@ struct NextHopQueue: Sendable {
                 metadata: ["recipient": "\(recipient)", "code": "\(refusal.reply.code)"]
             )
         }
-        guard let (address, reason) = report.failure else { return }
-        switch reason {
+        guard let failure = report.failure else { return }
+        let address = failure.address
+        switch failure.reason {
         case .error(let error): event.error("\(address): \(error)")
         case .refusal(.impossible(let obstacle)):
             event.info("fail, \(address) lacks what the \(obstacle) needs")
@@ -127,9 +128,17 @@ struct NextHopQueue: Sendable {
     }
 }
 
+extension HookEvent {
+    /// When the work for this event has to end: after `time`, or so early that the answer can still travel.
+    func deadline(within time: Duration) -> NIODeadline {
+        let time = min(time, self.remainingTime - .milliseconds(500))
+        return .now() + TimeAmount(max(time, .milliseconds(1)))
+    }
+}
+
 extension NextHops.Settings {
     /// Reads the arguments for connections.
-    fileprivate init(_ configuration: PluginConfiguration, tls level: NextHopTLS.Level) {
+    init(_ configuration: PluginConfiguration, tls level: NextHopTLS.Level) {
         func time(_ name: String, _ default: Duration, _ range: ClosedRange<Duration>) -> TimeAmount
         {
             TimeAmount(configuration.argument(name, as: .duration(in: range), default: `default`))

@@ -14,6 +14,14 @@ final class NextHops: Sendable {
         var restTime: TimeAmount = .seconds(60)
     }
 
+    typealias PassedOver = (address: ServerAddress, error: SMTPForwardError)
+
+    /// What became of the attempts with the hops of a route.
+    enum Opened<Ready: Sendable>: Sendable {
+        case ready(Ready)
+        case failed(ServerAddress, NextHopReport.Failure.Reason)
+    }
+
     /// The recipients that have the same next hops.
     struct Group: Sendable {
         /// In the order in which they are tried; not empty.
@@ -43,6 +51,15 @@ final class NextHops: Sendable {
         self.machine = machine
         self.logger = logger
         self.state = Mutex(State(rests: HopRests(time: settings.restTime)))
+    }
+
+    /// Closes the connections that no delivery uses, when the worker leaves.
+    func stopped() async {
+        do {
+            try await self.stop()
+        } catch {
+            // The loop is gone, and the connections with it.
+        }
     }
 
     /// Closes the connections that no delivery uses.
@@ -85,9 +102,6 @@ final class NextHops: Sendable {
 
     /// Gets a transaction as far as the content, with the first hop that works.
     ///
-    /// A hop that cannot be reached, breaks off, is too slow or says 421 is passed over. Any other
-    /// refusal is an answer, and the next hop is not asked.
-    ///
     /// - Returns: `nil` if there is none; `report.failure` says why.
     private func open(
         _ group: Group,
@@ -95,37 +109,87 @@ final class NextHops: Sendable {
         _ deadline: NIODeadline,
         _ report: inout NextHopReport
     ) async throws -> NextHopTransaction? {
-        let order = self.state.withLock { $0.rests.order(group.route, at: .now()) }
+        let opened = try await self.first(of: group.route, deadline, &report.passedOver) {
+            try await $0.open(group.envelope, message, until: $1)
+        }
+        switch opened {
+        case .ready(let transaction): return transaction
+        case .failed(let address, let reason):
+            report.failure = .init(address, group, reason)
+            return nil
+        }
+    }
+
+    /// Says `MAIL` to the first hop that works, for a transaction whose owner says one command after the
+    /// other.
+    func begin(
+        _ route: [ServerAddress],
+        _ envelope: SMTPEnvelope,
+        until deadline: NIODeadline,
+        _ passedOver: inout [PassedOver]
+    ) async throws -> Opened<NextHopDialogue> {
+        try await self.first(of: route, deadline, &passedOver) {
+            try await $0.begin(envelope, until: $1)
+        }
+    }
+
+    /// What the first hop that works makes of an attempt.
+    ///
+    /// A hop that cannot be reached, breaks off, is too slow or says 421 is passed over. Any other
+    /// refusal is an answer, and the next hop is not asked.
+    private func first<Ready: Sendable>(
+        of route: [ServerAddress],
+        _ deadline: NIODeadline,
+        _ passedOver: inout [PassedOver],
+        _ attempt: (SMTPNextHop, NIODeadline) async throws -> SMTPNextHop.Opening<Ready>
+    ) async throws -> Opened<Ready> {
+        let order = self.state.withLock { $0.rests.order(route, at: .now()) }
         for (index, address) in order.enumerated() {
             let isLast = index == order.count - 1
             let latest = isLast ? deadline : min(deadline, .now() + self.settings.hopTime)
             do {
-                let hop = self.hop(address)
-                switch try await hop.open(group.envelope, message, until: latest) {
-                case .ready(let transaction):
+                switch try await attempt(self.hop(address), latest) {
+                case .ready(let ready):
                     self.state.withLock { $0.rests.worked(address) }
-                    return transaction
+                    return .ready(ready)
 
                 case .ended(let delivery) where delivery.isClosing && !isLast:
                     self.rest(address)
-                    report.passedOver.append((address, SMTPForwardError(.closed, "421")))
+                    passedOver.append((address, SMTPForwardError(.closed, "421")))
 
                 case .ended(let delivery):
-                    report.failure = (address, .refusal(delivery))
-                    return nil
+                    return .failed(address, .refusal(delivery))
                 }
             } catch let error as SMTPForwardError {
                 // The event that waited for the answer is over, and closed the connection.
                 try Task.checkCancellation()
                 self.failed(address, error)
                 guard !isLast, .now() < deadline else {
-                    report.failure = (address, .error(error))
-                    return nil
+                    return .failed(address, .error(error))
                 }
-                report.passedOver.append((address, error))
+                passedOver.append((address, error))
             }
         }
-        return nil
+        // A route is not empty.
+        return .failed(.unix(path: ""), .error(SMTPForwardError(.unreachable, "no next hop")))
+    }
+
+    /// Hands a message to the next hops of each group, and says for each group what became of it.
+    ///
+    /// For a client that hears of each recipient: a group that fails keeps nothing from the others.
+    ///
+    /// - Throws: As ``deliver(_:_:until:)``.
+    func deliverEach(
+        _ groups: [Group],
+        _ message: Message,
+        until deadline: NIODeadline
+    ) async throws -> [NextHopReport] {
+        try await withThrowingTaskGroup(of: NextHopReport.self) { tasks in
+            for group in groups {
+                tasks.addTask { try await self.deliver([group], message, until: deadline) }
+            }
+            return try await tasks.reduce(into: []) { $0.append($1) }
+        }
     }
 
     /// Sends the content, and begins again for recipients that were too many for one transaction.
@@ -146,11 +210,11 @@ final class NextHops: Sendable {
                 try Task.checkCancellation()
                 // It may have the message: no other hop gets it.
                 self.failed(transaction.address, error)
-                report.failure = (transaction.address, .error(error))
+                report.failure = .init(transaction.address, group, .error(error))
                 return
             }
             guard case .accepted(let reply, let refused, let left) = outcome else {
-                report.failure = (transaction.address, .refusal(.attempted(outcome)))
+                report.failure = .init(transaction.address, group, .refusal(.attempted(outcome)))
                 return
             }
             report.taken.append((transaction.address, reply))
@@ -169,7 +233,7 @@ final class NextHops: Sendable {
     /// Lets refusals for good pass, if some recipients have the message and others may go without.
     private func forgiveRefusals(_ report: inout NextHopReport) {
         guard self.machine.deliversPartially,
-            case (_, .refusal(.attempted(.recipientsRefused(let refused))))? = report.failure,
+            case .refusal(.attempted(.recipientsRefused(let refused)))? = report.failure?.reason,
             refused.allSatisfy({ $0.reply.replyClass == 5 })
         else { return }
         report.failure = nil
@@ -192,7 +256,8 @@ final class NextHops: Sendable {
         }
     }
 
-    private func failed(_ address: ServerAddress, _ error: SMTPForwardError) {
+    /// A hop failed at what was asked of it: it rests, if something is wrong with it.
+    func failed(_ address: ServerAddress, _ error: SMTPForwardError) {
         switch error.code {
         case .unreachable, .closed, .timedOut, .malformed, .encryption, .login:
             self.rest(address)
@@ -208,9 +273,25 @@ final class NextHops: Sendable {
 
 /// What became of a message at all its next hops.
 struct NextHopReport: Sendable {
-    enum Failure: Sendable {
-        case refusal(SMTPDelivery)
-        case error(SMTPForwardError)
+    /// Why recipients have no copy.
+    struct Failure: Sendable {
+        enum Reason: Sendable {
+            case refusal(SMTPDelivery)
+            case error(SMTPForwardError)
+        }
+
+        let address: ServerAddress
+        /// Those of the transaction that failed.
+        ///
+        /// With an error after the content, their copies may exist.
+        let recipients: [[UInt8]]
+        let reason: Reason
+
+        init(_ address: ServerAddress, _ group: NextHops.Group, _ reason: Reason) {
+            self.address = address
+            self.recipients = group.envelope.recipients
+            self.reason = reason
+        }
     }
 
     /// Each transaction that a hop accepted, with its reply.
@@ -218,7 +299,19 @@ struct NextHopReport: Sendable {
     /// Recipients without a copy, although the message counts as delivered.
     var refused: [NextHopRefusal] = []
     /// Hops that failed before they had anything, so that another one was tried.
-    var passedOver: [(address: ServerAddress, error: SMTPForwardError)] = []
+    var passedOver: [NextHops.PassedOver] = []
     /// Why not every recipient has the message; `nil`: every one has it, but for those `refused`.
-    var failure: (address: ServerAddress, reason: Failure)?
+    var failure: Failure?
+}
+
+extension NextHopReport.Failure {
+    /// What the hop said of single recipients; empty if it said nothing of any.
+    var refusals: [NextHopRefusal] {
+        switch self.reason {
+        case .refusal(.attempted(.recipientsRefused(let refusals))),
+            .refusal(.attempted(.copiesRefused(let refusals, _))):
+            refusals
+        case .refusal, .error: []
+        }
+    }
 }

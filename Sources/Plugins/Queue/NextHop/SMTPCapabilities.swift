@@ -42,8 +42,8 @@ struct SMTPEnvelope: Sendable, Equatable {
     /// Without angle brackets; empty for the null reverse-path.
     var sender: [UInt8]
     var recipients: [[UInt8]]
-    /// Octets of header and body.
-    var size: Int64
+    /// Octets of header and body; `nil` if it is not known yet.
+    var size: Int64?
     /// The client said `BODY=8BITMIME`.
     var is8BitMIME: Bool
     /// The client said `SMTPUTF8`.
@@ -52,6 +52,8 @@ struct SMTPEnvelope: Sendable, Equatable {
     var isBinaryMIME = false
     /// The client said `REQUIRETLS`.
     var requiresTLS = false
+    /// Our client hears what became of the message for each recipient, so that some may be refused.
+    var hearsEach = false
     /// DSN's parameters of `MAIL`, each with a space before it.
     var notification: [UInt8] = []
     /// DSN's parameters of `RCPT`, by recipient.
@@ -62,18 +64,23 @@ struct SMTPEnvelope: Sendable, Equatable {
     /// The login at the hop is ours, and the hop does not know the user of our client: `AUTH=<>`
     /// (RFC 4954 §5).
     func commands(_ capabilities: SMTPCapabilities, isLoggedIn: Bool = false) -> [[UInt8]] {
+        [self.mail(capabilities, isLoggedIn: isLoggedIn)]
+            + self.recipients.map { self.rcpt($0, capabilities) }
+    }
+
+    func mail(_ capabilities: SMTPCapabilities, isLoggedIn: Bool) -> [UInt8] {
         var mail = Array("MAIL FROM:<".utf8) + self.sender + Array(">".utf8)
-        if capabilities.hasSize { mail += " SIZE=\(self.size)".utf8 }
+        if let size, capabilities.hasSize { mail += " SIZE=\(size)".utf8 }
         if self.is8BitMIME, capabilities.has8BitMIME { mail += " BODY=8BITMIME".utf8 }
         if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
         if self.requiresTLS, capabilities.hasREQUIRETLS { mail += " REQUIRETLS".utf8 }
         if capabilities.hasDSN { mail += self.notification }
         if isLoggedIn { mail += " AUTH=<>".utf8 }
-        let recipients = self.recipients.map { recipient in
-            let notification =
-                capabilities.hasDSN ? self.recipientNotifications[recipient] ?? [] : []
-            return Array("RCPT TO:<".utf8) + recipient + [0x3E] + notification + [0x0D, 0x0A]
-        }
-        return [mail + [0x0D, 0x0A]] + recipients
+        return mail + [0x0D, 0x0A]
+    }
+
+    func rcpt(_ recipient: [UInt8], _ capabilities: SMTPCapabilities) -> [UInt8] {
+        let notification = capabilities.hasDSN ? self.recipientNotifications[recipient] ?? [] : []
+        return Array("RCPT TO:<".utf8) + recipient + [0x3E] + notification + [0x0D, 0x0A]
     }
 }

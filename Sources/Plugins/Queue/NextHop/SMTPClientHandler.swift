@@ -13,6 +13,16 @@ final class SMTPClientHandler: ChannelInboundHandler {
         /// The content is wanted.
         case content
         case outcome(NextHopOutcome)
+        /// The hop's reply to a command that was said alone.
+        case answer(SMTPServerReply)
+    }
+
+    /// A command that is said alone.
+    enum Command: Sendable {
+        case mail(SMTPEnvelope)
+        case rcpt([UInt8], notification: [UInt8])
+        /// `DATA`.
+        case content
     }
 
     private var machine: SMTPClientMachine
@@ -54,6 +64,33 @@ final class SMTPClientHandler: ChannelInboundHandler {
         self.setTimer(deadline, "no answer in time")
         self.perform(self.machine.transactionWanted(envelope))
         return promise.futureResult
+    }
+
+    /// Says one command of a transaction, whose owner keeps the connection until ``release()``.
+    func say(_ command: Command, until deadline: NIODeadline) -> EventLoopFuture<Step> {
+        guard let channel = self.channel else { return self.pool.failed(.closed, "no connection") }
+        let promise = channel.eventLoop.makePromise(of: Step.self)
+        self.step = promise
+        self.earlyStep = nil
+        self.setTimer(deadline, "no answer in time")
+        switch command {
+        case .mail(let envelope): self.perform(self.machine.mailWanted(envelope))
+        case .rcpt(let recipient, let notification):
+            self.perform(self.machine.recipientWanted(recipient, notification: notification))
+
+        case .content:
+            self.isOpen = true
+            self.perform(self.machine.contentWanted())
+        }
+        return promise.futureResult
+    }
+
+    /// The owner of ``say(_:until:)`` says no more: others get the connection once the hop has forgotten
+    /// the transaction.
+    func release() {
+        if self.isIdle { return self.pool.freed(self) }
+        self.setTimer(.now() + .seconds(5), "no answer to RSET")
+        self.perform(self.machine.resetWanted())
     }
 
     /// Sends the last piece of the content and its end, and waits for what becomes of it.
@@ -182,6 +219,14 @@ final class SMTPClientHandler: ChannelInboundHandler {
 
         case .completedThenClose(let outcome):
             self.resume(.success(.outcome(outcome)))
+            self.channel?.close(promise: nil)
+
+        case .answered(let reply):
+            self.timer?.cancel()
+            self.resume(.success(.answer(reply)))
+
+        case .answeredThenClose(let reply):
+            self.resume(.success(.answer(reply)))
             self.channel?.close(promise: nil)
 
         case .free:

@@ -3,7 +3,8 @@
 /// No I/O: it is told what happened and answers with one action. The hop gets `DATA` only when it took
 /// every recipient (or, if allowed, refused some for good; or says that some are too many for one
 /// transaction), so that a refusal is known while the
-/// message can still be refused as a whole: after `DATA` the client could not be told any more.
+/// message can still be refused as a whole: after `DATA` the client could not be told any more. Where our
+/// client hears of each recipient, the hop gets `DATA` as soon as it took one.
 ///
 /// - Note: RFC 5321 §3.3, RFC 2920 §3.1 (`MAIL` and `RCPT` in one group; `DATA` waits).
 struct SMTPClientMachine: Sendable {
@@ -23,6 +24,10 @@ struct SMTPClientMachine: Sendable {
         case completedWriting(NextHopOutcome, [UInt8])
         /// The same, and the connection is of no further use.
         case completedThenClose(NextHopOutcome)
+        /// A command that was said alone has its reply.
+        case answered(SMTPServerReply)
+        /// The same, and the connection is of no further use.
+        case answeredThenClose(SMTPServerReply)
         /// The connection can be used again.
         case free
         /// The connection cannot go on, and a transaction (or the greeting) fails with it.
@@ -56,6 +61,12 @@ struct SMTPClientMachine: Sendable {
         case saidHELO
         case saidAuth(SMTPLogin.Exchange)
         case idle
+        /// `MAIL` alone was said.
+        case saidMail(SMTPEnvelope)
+        /// The hop accepted `MAIL`, and its owner says what comes next.
+        case open(SMTPEnvelope, Recipients)
+        /// `RCPT` alone was said.
+        case saidRcpt(SMTPEnvelope, Recipients, [UInt8])
         case sendingEnvelope(Progress)
         case saidData(Recipients)
         case sendingContent(Recipients)
@@ -78,6 +89,8 @@ struct SMTPClientMachine: Sendable {
         var refused: [NextHopRefusal] = []
         /// Recipients beyond what the next hop takes in one transaction.
         var left: [[UInt8]] = []
+        /// Whatever is refused, it stands for its recipient alone.
+        var hearsEach = false
     }
 
     let dialect: Dialect
@@ -142,6 +155,45 @@ struct SMTPClientMachine: Sendable {
         return .write(commands.first ?? [])
     }
 
+    /// `MAIL` alone is wanted.
+    mutating func mailWanted(_ envelope: SMTPEnvelope) -> Action {
+        guard case .idle = self.phase else {
+            return .fail(SMTPForwardError(.busy, "a transaction on a busy connection"))
+        }
+        self.wasMailAccepted = false
+        self.phase = .saidMail(envelope)
+        return .write(envelope.mail(self.capabilities, isLoggedIn: self.login != nil))
+    }
+
+    /// `RCPT` alone is wanted, after a `MAIL` that was said alone and accepted.
+    mutating func recipientWanted(_ recipient: [UInt8], notification: [UInt8]) -> Action {
+        guard case .open(var envelope, let recipients) = self.phase else { return self.notOpen() }
+        envelope.recipientNotifications[recipient] = notification
+        self.phase = .saidRcpt(envelope, recipients, recipient)
+        return .write(envelope.rcpt(recipient, self.capabilities))
+    }
+
+    /// The content is to be sent to the recipients that were accepted one by one.
+    mutating func contentWanted() -> Action {
+        guard case .open(_, let recipients) = self.phase, !recipients.taken.isEmpty else {
+            return self.notOpen()
+        }
+        self.phase = .saidData(recipients)
+        return .write(Array("DATA\r\n".utf8))
+    }
+
+    /// The transaction that was begun by ``mailWanted(_:)`` is of no further use.
+    mutating func resetWanted() -> Action {
+        guard case .open = self.phase else { return self.notOpen() }
+        self.phase = .resetting
+        return .write(Array("RSET\r\n".utf8))
+    }
+
+    private mutating func notOpen() -> Action {
+        self.phase = .closed
+        return .fail(SMTPForwardError(.closed, "no transaction is open"))
+    }
+
     /// The whole content is on its way, dots doubled, its last line ended.
     mutating func contentSent() -> Action {
         guard case .sendingContent(let recipients) = self.phase else { return .none }
@@ -166,7 +218,7 @@ struct SMTPClientMachine: Sendable {
     /// The connection ended, or its time.
     mutating func connectionLost(_ error: SMTPForwardError) -> Action {
         switch self.phase {
-        case .idle, .resetting, .closed:
+        case .idle, .open, .resetting, .closed:
             self.phase = .closed
             return .none
 
@@ -174,8 +226,11 @@ struct SMTPClientMachine: Sendable {
             self.phase = .closed
             return .fail(SMTPForwardError(.encryption, "the handshake failed: \(error.detail)"))
 
-        case .awaitingGreeting, .saidEHLO, .saidSTARTTLS, .saidHELO, .saidAuth, .sendingEnvelope,
-            .saidData, .sendingContent, .saidDot:
+        case .saidDot(let recipients, let replies) where !replies.isEmpty && recipients.hearsEach:
+            return self.copiesUnanswered(replies, recipients)
+
+        case .awaitingGreeting, .saidEHLO, .saidSTARTTLS, .saidHELO, .saidAuth, .saidMail,
+            .saidRcpt, .sendingEnvelope, .saidData, .sendingContent, .saidDot:
             self.phase = .closed
             return .fail(error)
         }
@@ -225,7 +280,10 @@ struct SMTPClientMachine: Sendable {
             self.phase = .idle
             return .free
 
-        case .idle:  // 421, most likely: the hop is about to close
+        case .saidMail, .saidRcpt:
+            return self.commandAnswered(reply)
+
+        case .idle, .open:  // 421, most likely: the hop is about to close
             self.phase = .closed
             return .fail(SMTPForwardError(.closed, "\(reply.code) out of turn"))
 
@@ -352,6 +410,29 @@ struct SMTPClientMachine: Sendable {
         return .fail(SMTPForwardError(.encryption, detail))
     }
 
+    // MARK: One command at a time
+
+    private mutating func commandAnswered(_ reply: SMTPServerReply) -> Action {
+        guard reply.replyClass != 3 else { return self.confused("in the envelope", reply) }
+        if reply.code == 421 {
+            self.phase = .closed
+            return .answeredThenClose(reply)
+        }
+        switch self.phase {
+        case .saidMail(let envelope):
+            self.wasMailAccepted = reply.isPositive
+            let recipients = Recipients(hearsEach: envelope.hearsEach)
+            self.phase = reply.isPositive ? .open(envelope, recipients) : .idle
+
+        case .saidRcpt(let envelope, var recipients, let recipient):
+            if reply.isPositive { recipients.taken.append(recipient) }
+            self.phase = .open(envelope, recipients)
+
+        default: break
+        }
+        return .answered(reply)
+    }
+
     // MARK: Envelope
 
     private mutating func envelopeReplyReceived(
@@ -386,7 +467,7 @@ struct SMTPClientMachine: Sendable {
             self.phase = .idle
             return .completed(progress.replies.first.map { .refused($0) } ?? .recipientsRefused([]))
         }
-        var recipients = Recipients()
+        var recipients = Recipients(hearsEach: progress.envelope.hearsEach)
         for (recipient, reply) in zip(progress.envelope.recipients, progress.replies.dropFirst()) {
             guard !reply.isPositive else {
                 recipients.taken.append(recipient)
@@ -398,12 +479,17 @@ struct SMTPClientMachine: Sendable {
         let someAccepted = recipients.refused.count < progress.envelope.recipients.count
         guard someAccepted else { return self.reset(.recipientsRefused(recipients.refused)) }
         recipients.refused.removeAll { $0.reply.isTooManyRecipients }
-        let allForGood = recipients.refused.allSatisfy { $0.reply.replyClass == 5 }
-        guard recipients.refused.isEmpty || self.deliversPartially && allForGood else {
+        guard self.mayGoWithout(recipients.refused, recipients) else {
             return self.reset(.recipientsRefused(recipients.refused))
         }
         self.phase = .saidData(recipients)
         return .write(Array("DATA\r\n".utf8))
+    }
+
+    /// Whether the message may be delivered although these recipients get no copy.
+    private func mayGoWithout(_ refused: [NextHopRefusal], _ recipients: Recipients) -> Bool {
+        refused.isEmpty || recipients.hearsEach
+            || self.deliversPartially && refused.allSatisfy { $0.reply.replyClass == 5 }
     }
 
     // MARK: After the dot
@@ -424,6 +510,9 @@ struct SMTPClientMachine: Sendable {
         case .lmtp where replies.count == recipients.taken.count:
             return self.finish(self.copiesAnswered(replies, recipients), after: last)
 
+        case .lmtp where last.code == 421 && recipients.hearsEach:
+            return self.copiesUnanswered(replies, recipients)
+
         case .lmtp where last.code == 421:  // it closes, and the other copies have no answer
             self.phase = .closed
             return .fail(SMTPForwardError(.closed, "421 after the dot"))
@@ -434,9 +523,23 @@ struct SMTPClientMachine: Sendable {
         }
     }
 
+    /// The connection ended between the replies for the single copies: the others are for now.
+    private mutating func copiesUnanswered(
+        _ replies: [SMTPServerReply],
+        _ recipients: Recipients
+    ) -> Action {
+        let text = Array("4.4.2 The connection to the next mail server broke".utf8)
+        let missing = SMTPServerReply(code: 451, lines: [text])
+        let count = max(0, recipients.taken.count - replies.count)
+        self.phase = .closed
+        return .completedThenClose(
+            self.copiesAnswered(replies + Array(repeating: missing, count: count), recipients)
+        )
+    }
+
     /// What the replies for the single copies mean together.
     ///
-    /// Our client hears one reply: if one copy is not there, that is a refusal, though others are.
+    /// Where our client hears one reply, one copy that is not there is a refusal, though others are.
     private func copiesAnswered(
         _ replies: [SMTPServerReply],
         _ recipients: Recipients
@@ -444,9 +547,10 @@ struct SMTPClientMachine: Sendable {
         let refused = zip(recipients.taken, replies).filter { !$0.1.isPositive }
             .map { NextHopRefusal(recipient: $0.0, reply: $0.1) }
         let copies = replies.filter(\.isPositive)
-        guard let copy = copies.last else { return .recipientsRefused(refused) }
-        let allForGood = refused.allSatisfy { $0.reply.replyClass == 5 }
-        guard refused.isEmpty || self.deliversPartially && allForGood else {
+        guard let copy = copies.last else {
+            return .recipientsRefused(refused + recipients.refused)
+        }
+        guard self.mayGoWithout(refused, recipients) else {
             return .copiesRefused(refused, taken: copies.count)
         }
         return .accepted(copy, refused: recipients.refused + refused, left: recipients.left)
@@ -477,23 +581,4 @@ struct SMTPClientMachine: Sendable {
         self.phase = .closed
         return .fail(SMTPForwardError(.malformed, "\(reply.code) \(place)"))
     }
-}
-
-/// A recipient that the next hop does not take.
-struct NextHopRefusal: Sendable, Equatable {
-    let recipient: [UInt8]
-    let reply: SMTPServerReply
-}
-
-/// What became of a transaction.
-enum NextHopOutcome: Sendable, Equatable {
-    /// The hop has the message, but not for the recipients that it `refused`, and not for the
-    /// recipients `left` for another transaction, because they were too many for this one.
-    case accepted(SMTPServerReply, refused: [NextHopRefusal], left: [[UInt8]] = [])
-    /// The hop refused the message, for all recipients.
-    case refused(SMTPServerReply)
-    /// The hop refused these recipients, and so it has no message for any recipient.
-    case recipientsRefused([NextHopRefusal])
-    /// The hop refused the copies of these recipients, and has `taken` other copies.
-    case copiesRefused([NextHopRefusal], taken: Int)
 }

@@ -1,11 +1,10 @@
 import PolicyKit
 
 extension SMTPEnvelope {
-    /// The envelope of an event, with those parameters of the client's that a next hop may want.
+    /// The envelope with those parameters of the client's that a next hop may want.
     ///
     /// - Throws: ``PluginError`` if an address or a value has control octets.
-    init(_ event: QueueHook.QueueEvent, size: Int64) throws {
-        let sender = event.transaction.sender
+    init(_ sender: Sender, _ recipients: [Recipient], size: Int64?, hearsEach: Bool) throws {
         var is8BitMIME = false
         var isBinaryMIME = false
         var isSMTPUTF8 = false
@@ -21,7 +20,7 @@ extension SMTPEnvelope {
             default: break
             }
         }
-        let addresses = [sender.address.octets] + event.recipients.map(\.address.octets)
+        let addresses = [sender.address.octets] + recipients.map(\.address.octets)
         // The frontend's grammar knows no such address; in a command it would be another command.
         guard addresses.allSatisfy({ $0.allSatisfy { $0 >= 0x20 && $0 != 0x7F } }) else {
             throw PluginError("an address with control octets")
@@ -34,8 +33,9 @@ extension SMTPEnvelope {
             isSMTPUTF8: isSMTPUTF8 || addresses.contains { $0.contains { $0 > 0x7F } },
             isBinaryMIME: isBinaryMIME,
             requiresTLS: requiresTLS,
+            hearsEach: hearsEach,
             notification: try Self.parameters(["RET", "ENVID"], of: sender.params),
-            recipientNotifications: try event.recipients.reduce(into: [:]) { found, recipient in
+            recipientNotifications: try recipients.reduce(into: [:]) { found, recipient in
                 let text = try Self.parameters(["NOTIFY", "ORCPT"], of: recipient.params)
                 if !text.isEmpty { found[recipient.address.octets] = text }
             }

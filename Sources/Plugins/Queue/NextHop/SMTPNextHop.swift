@@ -5,10 +5,15 @@ import PolicyKit
 /// One next hop, and the connections to it that are kept.
 struct SMTPNextHop: Sendable {
     /// How an attempt to hand a message over begins.
-    enum Opening: Sendable {
-        case ready(NextHopTransaction)
+    enum Opening<Ready: Sendable>: Sendable {
+        case ready(Ready)
         /// The hop refused, or cannot take such a message.
         case ended(SMTPDelivery)
+
+        /// The hop said 421.
+        var isClosing: Bool {
+            if case .ended(let delivery) = self { delivery.isClosing } else { false }
+        }
     }
 
     private let loop: any EventLoop
@@ -53,21 +58,46 @@ struct SMTPNextHop: Sendable {
         _ envelope: SMTPEnvelope,
         _ message: Message,
         until deadline: NIODeadline
-    ) async throws -> Opening {
-        let first = try await self.lease(isNew: false, until: deadline)
-        guard first.isUsed else {
-            return try await self.open(envelope, message, on: first, deadline)
+    ) async throws -> Opening<NextHopTransaction> {
+        try await self.onConnection(until: deadline) { lease in
+            try await self.open(envelope, message, on: lease, deadline)
         }
+    }
+
+    /// Says `MAIL`, for a transaction whose owner says one command after the other.
+    ///
+    /// - Throws: ``SMTPForwardError``.
+    func begin(
+        _ envelope: SMTPEnvelope,
+        until deadline: NIODeadline
+    ) async throws -> Opening<NextHopDialogue> {
+        try await self.onConnection(until: deadline) { lease in
+            if let obstacle = Self.obstacle(envelope, lease) {
+                try await self.giveBack(lease)
+                return .ended(.impossible(obstacle))
+            }
+            var dialogue = NextHopDialogue(self.address, lease, self.loop, envelope)
+            let reply = try await dialogue.begin(until: deadline)
+            guard !reply.isPositive else { return .ready(dialogue) }
+            // After 421 the connection closes by itself.
+            if reply.code != 421 { dialogue.release() }
+            return .ended(.attempted(.refused(reply)))
+        }
+    }
+
+    private func onConnection<Ready: Sendable>(
+        until deadline: NIODeadline,
+        _ body: (SMTPConnectionPool.Lease) async throws -> Opening<Ready>
+    ) async throws -> Opening<Ready> {
+        let first = try await self.lease(isNew: false, until: deadline)
+        guard first.isUsed else { return try await body(first) }
         do {
-            let opening = try await self.open(envelope, message, on: first, deadline)
-            guard case .ended(let delivery) = opening, delivery.isClosing,
-                try await !self.wasMailAccepted(first)
-            else { return opening }
+            let opening = try await body(first)
+            guard opening.isClosing, try await !self.wasMailAccepted(first) else { return opening }
         } catch let error as SMTPForwardError where error.code == .closed {
             guard try await !self.wasMailAccepted(first) else { throw error }
         }
-        let second = try await self.lease(isNew: true, until: deadline)
-        return try await self.open(envelope, message, on: second, deadline)
+        return try await body(try await self.lease(isNew: true, until: deadline))
     }
 
     private func open(
@@ -75,10 +105,10 @@ struct SMTPNextHop: Sendable {
         _ message: Message,
         on lease: SMTPConnectionPool.Lease,
         _ deadline: NIODeadline
-    ) async throws -> Opening {
+    ) async throws -> Opening<NextHopTransaction> {
         try await withTaskCancellationHandler {
             do {
-                if let obstacle = try await self.obstacle(envelope, message, lease) {
+                if let obstacle = try await Self.obstacle(envelope, message, lease) {
                     try await self.giveBack(lease)
                     return .ended(.impossible(obstacle))
                 }
@@ -88,6 +118,7 @@ struct SMTPNextHop: Sendable {
                 switch begun {
                 case .content: return .ready(NextHopTransaction(self.address, lease, self.loop))
                 case .outcome(let outcome): return .ended(.attempted(outcome))
+                case .answer(let reply): return .ended(.attempted(.refused(reply)))
                 }
             } catch {
                 lease.channel.close(promise: nil)
@@ -98,12 +129,11 @@ struct SMTPNextHop: Sendable {
         }
     }
 
-    /// What the message needs and the hop does not offer.
-    private func obstacle(
+    /// What the envelope needs and the hop does not offer.
+    private static func obstacle(
         _ envelope: SMTPEnvelope,
-        _ message: Message,
         _ lease: SMTPConnectionPool.Lease
-    ) async throws -> SMTPObstacle? {
+    ) -> SMTPObstacle? {
         let capabilities = lease.capabilities
         // RFC 8689 §4.2.1
         guard !envelope.requiresTLS || lease.isVerified && capabilities.hasREQUIRETLS else {
@@ -111,14 +141,30 @@ struct SMTPNextHop: Sendable {
         }
         // It could be sent by BDAT alone, which this client does not speak.
         guard !envelope.isBinaryMIME else { return .binary }
-        if let maximum = capabilities.maximumSize, envelope.size > maximum { return .size }
-        if !capabilities.hasSMTPUTF8 {
-            let addresses = [envelope.sender] + envelope.recipients
-            if addresses.contains(where: { $0.contains { $0 > 0x7F } }) { return .address }
-            if envelope.isSMTPUTF8, message.header.contains(where: { $0 > 0x7F }) { return .header }
+        if let maximum = capabilities.maximumSize, let size = envelope.size, size > maximum {
+            return .size
+        }
+        let addresses = [envelope.sender] + envelope.recipients
+        guard capabilities.hasSMTPUTF8 || !addresses.contains(where: { $0.contains { $0 > 0x7F } })
+        else { return .address }
+        return nil
+    }
+
+    /// What the message needs and the hop does not offer.
+    static func obstacle(
+        _ envelope: SMTPEnvelope,
+        _ message: Message,
+        _ lease: SMTPConnectionPool.Lease
+    ) async throws -> SMTPObstacle? {
+        if let obstacle = self.obstacle(envelope, lease) { return obstacle }
+        let capabilities = lease.capabilities
+        if !capabilities.hasSMTPUTF8, envelope.isSMTPUTF8,
+            message.header.contains(where: { $0 > 0x7F })
+        {
+            return .header
         }
         guard envelope.is8BitMIME, !capabilities.has8BitMIME else { return nil }
-        return try await Self.has8BitOctets(message) ? .content : nil
+        return try await self.has8BitOctets(message) ? .content : nil
     }
 
     private static func has8BitOctets(_ message: Message) async throws -> Bool {

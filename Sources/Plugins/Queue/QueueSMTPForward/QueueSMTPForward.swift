@@ -9,16 +9,8 @@ package struct QueueSMTPForward: QueueHook {
     private let queue: NextHopQueue
 
     package init(configuration: PluginConfiguration) throws {
-        let hosts = try configuration.requiredPositional("host", as: .hosts)
-        let port = configuration.positional("port", ifFits: .integer(in: 1...65_535))
-        if port != nil, hosts.allSatisfy({ $0.port != nil }) {
-            configuration.record("the port is given twice")
-        }
-        self.queue = try NextHopQueue(
-            configuration,
-            .smtp,
-            route: hosts.map { .tcp(host: $0.host, port: $0.port ?? port ?? 25) }
-        )
+        let route = try [ServerAddress](hopsOf: configuration)
+        self.queue = try NextHopQueue(configuration, .smtp, route: route)
     }
 
     package func subscription(at hook: Hook) -> Subscription? {
@@ -29,17 +21,5 @@ package struct QueueSMTPForward: QueueHook {
 
     package func queue(_ event: QueueEvent) async throws -> Answer {
         try await self.queue.deliver(event)
-    }
-}
-
-extension ArgumentType<[(host: String, port: Int?)]> {
-    fileprivate static var hosts: Self {
-        Self("host names or addresses, with commas between them, each with a port if need be") {
-            word in
-            let hosts = word.split(separator: ",", omittingEmptySubsequences: false)
-                .map { ServerAddress.hostAndPort(String($0)) }
-            let known = hosts.compactMap { $0 }
-            return known.count == hosts.count ? known : nil
-        }
     }
 }
