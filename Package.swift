@@ -10,7 +10,7 @@ let manuals = [
     ],
     "Envelope": ["BadMailFrom", "BadRcptTo", "RcptOK", "ResolvableFromhost"],
     "Content": ["Headers", "Loop", "SpamAssassin"],
-    "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward"],
+    "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }
 

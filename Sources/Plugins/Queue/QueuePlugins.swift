@@ -7,5 +7,6 @@ enum QueuePlugins {
         QueueLMTP.self,
         QueueMaildir.self,
         QueueSMTPForward.self,
+        QueueSMTPProxy.self,
     ]
 }
