@@ -35,3 +35,25 @@ need_packages() {
         "${run[@]}" "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2
     fi
 }
+
+# need_unpacked: unpacks what scripts/packages lists as `unpack` and what is not there, into .build/peers/NAME.
+# No script of the package runs, and its program has no more rights than who starts it.
+need_unpacked() {
+    local kind name folder run=()
+    [[ $EUID -eq 0 ]] || run=(sudo)
+    while read -r kind name _; do
+        [[ $kind == unpack && ! -d $root/.build/peers/$name ]] || continue
+        say "unpacking $name"
+        folder=$(mktemp -d)
+        (
+            cd "$folder" || exit
+            apt-get --quiet download "$name" >&2 ||
+                { "${run[@]}" apt-get --quiet update >&2 && apt-get --quiet download "$name" >&2; } || exit
+            dpkg-deb -x "$name"_*.deb unpacked
+        ) || return
+        chmod -R u=rwX,go=rX "$folder/unpacked"
+        mkdir -p "$root/.build/peers"
+        mv "$folder/unpacked" "$root/.build/peers/$name"
+        rm -rf "$folder"
+    done < <(grep -v '^#' "$root/scripts/packages")
+}

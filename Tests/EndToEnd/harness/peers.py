@@ -336,6 +336,70 @@ def _is_locked(path: Path) -> bool:
     return pid > 0 and Path(f"/proc/{pid}").exists()
 
 
+#: Where scripts/test unpacks Exim, whose package cannot be installed beside Postfix.
+EXIM = Path(__file__).resolve().parents[3] / ".build/peers/exim4-daemon-light/usr/sbin/exim4"
+
+
+def has_exim() -> bool:
+    """Exim is there, and may be started: it wants a user of its own, which a private mount gives it."""
+    if os.getuid() != 0 or not EXIM.exists():
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+class Exim:
+    """An Exim that sends what it is given to `port` at once: by TLS, in chunks, with DSN and PRDR, if offered."""
+
+    def __init__(self, port: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gpex", dir="/tmp"))
+        self.folder.chmod(0o755)
+        # The program looks up the user that Debian's package makes.
+        account = "Debian-exim:x:65533:"
+        for name, line in (("passwd", f"{account}65533::/nonexistent:/usr/sbin/nologin"), ("group", account)):
+            (self.folder / name).write_text(f"{Path('/etc', name).read_text()}{line}\n")
+        for name in ("spool", "log"):
+            (self.folder / name).mkdir()
+            os.chown(self.folder / name, 65533, 65533)
+        self._config = self.folder / "exim.conf"
+        self._config.write_text(
+            f"primary_hostname = sender.example.net\nexim_path = {EXIM}\n"
+            f"spool_directory = {self.folder}/spool\nlog_file_path = {self.folder}/log/%s\n"
+            "keep_environment =\ntls_advertise_hosts =\ndsn_advertise_hosts = *\nacl_smtp_rcpt = accept\n"
+            "log_selector = +smtp_confirmation\n"
+            # Notices of failures go nowhere.
+            "begin routers\nnotices:\n  driver = redirect\n  senders = :\n  data = :blackhole:\n"
+            f"all:\n  driver = manualroute\n  route_list = * 127.0.0.1::{port}\n  self = send\n"
+            "  transport = out\n"
+            "begin transports\nout:\n  driver = smtp\n  hosts_try_prdr = *\n  tls_verify_hosts =\n"
+            "  tls_try_verify_hosts =\n"
+        )
+
+    def __enter__(self) -> Exim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def send(self, message: bytes, sender: str, *recipients: str) -> str:
+        """Delivers a message once; returns the log. Addresses stand in brackets, parameters may follow them."""
+        commands = "".join(f"RCPT TO:{each}\r\n" for each in recipients)
+        dialogue = f"EHLO localhost\r\nMAIL FROM:{sender}\r\n{commands}DATA\r\n".encode()
+        subprocess.run(
+            [
+                *("unshare", "--mount", "sh", "-c"),
+                'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group && '
+                'exec "$2" -C "$1/exim.conf" -odi -bs',
+                *("sh", self.folder, EXIM),
+            ],
+            input=dialogue + message + b".\r\nQUIT\r\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=True,
+        )
+        return (self.folder / "log" / "main").read_text()
+
+
 class DovecotLMTP(Peer):
     """Dovecot's LMTP server, on a Unix socket and on a port.
 
