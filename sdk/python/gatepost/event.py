@@ -219,6 +219,8 @@ class Event:
         self._cancelled = threading.Event()
         self._started = False  # a handler has seen it
         self._stopped = False  # its task or thread was told that it is cancelled
+        self._overdue = False  # this worker ended it, shortly before the frontend would
+        self._extended_ms = 0  # what `progress` has asked for
         self._thread: Optional["Future[Any]"] = None
         self._notes: Dict[str, Dict[str, Any]] = {}
         self._names: Optional[Dict[int, Any]] = None
@@ -345,7 +347,14 @@ class Event:
         if extend_ms < 1:
             raise ValueError("extend_ms must be 1 or more")
         if self._send and self.id is not None:
+            self._extended_ms += extend_ms
             self._send({"type": "progress", "id": self.id, "extend_ms": extend_ms})
+
+    @property
+    def _plugin_seconds(self) -> float:
+        """How long handlers may take, from now: a little less than the frontend waits."""
+        allowed = float(self.raw["deadline_ms"]) + self._extended_ms
+        return (allowed - min(allowed / 20, 250)) / 1000 - (time.monotonic() - self._began)
 
     def _cancel(self, reason: str) -> None:
         self.cancel_reason = reason

@@ -408,6 +408,7 @@ class Link(asyncio.Protocol):
         self._flushing = False
         self._thread_id = threading.get_ident()
         self._tasks: Dict[Event, "asyncio.Task[None]"] = {}
+        self._timers: Dict[Event, asyncio.TimerHandle] = {}
 
     # asyncio
 
@@ -430,6 +431,15 @@ class Link(asyncio.Protocol):
             self._welcomed(self.core.welcome)
         self._cancel_tasks()
         self._flush()
+
+    def pause_writing(self) -> None:
+        """The frontend does not take our answers: nothing is read that would make more of them."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         self.core.lost()
@@ -482,20 +492,36 @@ class Link(asyncio.Protocol):
             return
         task = self.loop.create_task(self._run(event))
         self._tasks[event] = task
+        self._timers[event] = self.loop.call_later(event._plugin_seconds, self._look_at_time, event)
         task.add_done_callback(lambda _: self._finished(event))
 
     async def _run(self, event: Event) -> None:
         try:
             self.core.answer(event, await self.worker._ask(event))
         except asyncio.CancelledError:
-            self.core.fail(event, "cancelled", event._started, event.cancel_reason or "")
+            if event._overdue and event._started:
+                text = f"{event.hook} took longer than {event.raw['deadline_ms'] + event._extended_ms} ms"
+                self.core.fail(event, "deadline", True, text, self._at_work(event))
+            else:
+                self.core.fail(event, "cancelled", event._started, event.cancel_reason or "")
         except BaseException as error:
             self._failed(event, error)
 
     def _finished(self, event: Event) -> None:
         del self._tasks[event]
+        self._timers.pop(event).cancel()
         self.core.fail(event, "cancelled", event._started)  # a task that never began; else it is answered
         self._flush_soon()
+
+    def _look_at_time(self, event: Event) -> None:
+        """Ends an event whose time is over, unless `progress` has moved that."""
+        left = event._plugin_seconds
+        if left > 0:
+            self._timers[event] = self.loop.call_later(left, self._look_at_time, event)
+        elif not event.cancelled:
+            event._overdue = True
+            event._cancel("deadline")
+            self._cancel_tasks()
 
     def _cancel_tasks(self) -> None:
         """Ends async handlers whose event is cancelled; a thread is told by `event.cancelled`, or never begins."""
@@ -508,10 +534,14 @@ class Link(asyncio.Protocol):
                     event._thread.cancel()
 
     def _failed(self, event: Event, error: BaseException) -> None:
-        entries = self.worker._registrations[event.hook]
-        plugin = entries[min(len(event.trace), len(entries) - 1)].plugin
+        plugin = self._at_work(event)
         self.worker.logger.error("%s: failed at %s %s", plugin, event.hook, event.key, exc_info=error)
         self.core.fail(event, "exception", True, str(error) or type(error).__name__, plugin)
+
+    def _at_work(self, event: Event) -> str:
+        """The plugin that has the event now."""
+        entries = self.worker._registrations[event.hook]
+        return entries[min(len(event.trace), len(entries) - 1)].plugin
 
     def _progress(self, message: Dict[str, Any]) -> None:
         if threading.get_ident() == self._thread_id:

@@ -363,6 +363,58 @@ def test_cancel_ends_an_async_handler_and_tells_a_plain_one(folder):
     scenario(worker, body)
 
 
+def test_a_deadline_ends_an_async_handler_and_tells_a_plain_one(folder):
+    worker = make(folder, concurrency=4)
+
+    @worker.rcpt
+    async def coroutine(event):
+        if event.args["recipient"]["local"] == "more":
+            event.progress(60_000)
+        await asyncio.Event().wait()
+
+    @worker.mail
+    def plain(event):
+        assert event.wait_cancelled(PATIENCE) and event.cancel_reason == "deadline"
+        return ok()
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            peer.send(event(1, address="more@example.org", deadline_ms=100))
+            assert (await peer.next())["type"] == "progress"
+            peer.send(event(2, deadline_ms=100), event(3, "mail", deadline_ms=100))
+            answers = {answer["id"]: answer for answer in [await peer.next(), await peer.next()]}
+            # The frontend has not cancelled anything.
+            assert (answers[2]["code"], answers[2]["started"], answers[2]["plugin"]) == ("deadline", True, "coroutine")
+            assert answers[2]["message"] == "rcpt took longer than 100 ms"
+            assert answers[3]["type"] == "verdict"
+            # The one that asked for more is still at work, and ends as cancelled.
+            peer.send({"type": "cancel", "id": 1, "reason": "client_gone"})
+            assert (await peer.next())["code"] == "cancelled"
+
+    scenario(worker, body)
+
+
+def test_a_frontend_that_does_not_read_is_not_read_from(folder):
+    worker = make(folder)
+    count = 200_000
+
+    async def body():
+        async with Frontend(os.path.join(folder, "mx1.sock")) as frontend:
+            peer = await (await frontend.accept()).welcome()
+            (link,) = worker._links
+            peer.send(*[{"type": "ping", "n": n} for n in range(count)])
+            # The test's reader stops at its own limit; then the worker's answers pile up there.
+            while link._transport.is_reading():
+                await asyncio.sleep(0)
+            assert link._transport.get_write_buffer_size() < 1 << 20
+            for n in range(count):
+                assert await peer.next() == {"type": "pong", "n": n}
+            assert link._transport.is_reading()
+
+    scenario(worker, body)
+
+
 def test_a_thread_that_never_began_is_handed_back_untouched(folder):
     worker = make(folder, concurrency=1)
     running, go = threading.Event(), threading.Event()
