@@ -24,6 +24,12 @@ def test_idle_connections_large_messages_and_many_recipients_are_cheap() -> None
     assert "1000 idle connections" in said and "50 MiB" in said and "1000 recipients" in said
 
 
+def test_connections_that_are_held_are_cheap_and_are_kept() -> None:
+    """12 KiB an idle connection, none lost: bench/held ends with 1 otherwise. One round judges no speed."""
+    said = run("held", "--idle", "1000", "--slow", "50", "--rounds", "1", "--seconds", "0.5")
+    assert "1000 idle and 50 slow connections" in said and "0 lost" in said
+
+
 def test_latency_is_measured_for_each_reply() -> None:
     said = run("latency", "--systems", "gatepost-every-hook", "--rate", "50", "--seconds", "1")
     assert [line.split()[2] for line in said.splitlines()[1:]] == ["mail", "rcpt", "data", "message"]
