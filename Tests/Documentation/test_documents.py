@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -39,9 +40,18 @@ def test_a_snippet_stands_in_its_file(block):
     assert block.text in path.read_text(encoding="utf-8"), f"{block.place} differs from {path}"
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter: to root, the check names what a configuration's `user` may not read."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="gpdocs"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @of("toml frontend", "toml worker", "plugins")
-def test_a_configuration_is_taken(block, tmp_path):
-    config = tmp_path / "config"
+def test_a_configuration_is_taken(block, open_folder):
+    config = open_folder / "config"
     shutil.copytree(ROOT / "config", config)
     name = {"toml frontend": "frontend.toml", "toml worker": "worker.toml"}.get(block.words, "plugins")
     (config / name).write_text(block.text)
