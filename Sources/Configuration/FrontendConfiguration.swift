@@ -246,6 +246,7 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case limits = "LIMITS"
         case requireTLS = "REQUIRETLS"
         case prdr = "PRDR"
+        case priority = "MT-PRIORITY"
 
         /// What a listener offers unless told otherwise.
         ///

@@ -64,6 +64,25 @@ def test_they_are_passed_on_if_the_next_hop_offers_dsn(
     hop.close()
 
 
+@pytest.mark.parametrize("plugin", ["queue/smtp-forward", "queue/smtp-proxy"])
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_priority_is_passed_on_if_the_next_hop_offers_it(
+    gatepost: Gatepost, offered: bool, plugin: str
+) -> None:
+    hop = RecordingHop(["PIPELINING", *["MT-PRIORITY MIXER"] * offered])
+    gatepost.listener["extensions"] = ["PIPELINING", "MT-PRIORITY"]
+    gatepost.plugins(f"{plugin} 127.0.0.1:{hop.port}", "rcpt_ok")
+    gatepost.run()
+    with gatepost.connect() as client:
+        assert "MT-PRIORITY" in client.ehlo().lines
+        client.command("MAIL FROM:<bob@example.net> MT-PRIORITY=10", 501)
+        client.command("MAIL FROM:<bob@example.net> MT-PRIORITY=-3", 250)
+        client.command("RCPT TO:<alice@example.com>", 250)
+        assert client.data(b"Subject: x\r\n\r\nx\r\n").code == 250
+    assert hop.commands[1].split()[2:] == [b"MT-PRIORITY=-3"] * offered
+    hop.close()
+
+
 def test_without_the_keyword_they_are_unknown(serving: Gatepost) -> None:
     with serving.connect() as client:
         assert "DSN" not in client.ehlo().lines

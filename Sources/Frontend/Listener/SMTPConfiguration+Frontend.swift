@@ -121,6 +121,7 @@ extension SMTPExtensions {
             case .limits: self.insert(.limits)
             case .requireTLS: self.insert(.requireTLS)
             case .prdr: self.insert(.prdr)
+            case .priority: self.insert(.priority)
             }
         }
     }

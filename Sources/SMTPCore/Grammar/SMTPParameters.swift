@@ -90,7 +90,7 @@ enum ParameterGrammar {
     ) throws(ParameterError) -> MailParameters {
         var parameters = MailParameters()
         var hasAuth = false
-        var (hasReturn, hasEnvelopeID) = (false, false)
+        var (hasReturn, hasEnvelopeID, hasPriority) = (false, false, false)
         var index = range.lowerBound
         while let next = try self.next(octets, &index, range.upperBound) {
             if octets.equals("SIZE", in: next.keyword), offered.contains(.size) {
@@ -119,6 +119,10 @@ enum ParameterGrammar {
                 guard !parameters.isPRDR else { throw .repeated }
                 guard next.value == nil else { throw .syntax }
                 parameters.isPRDR = true
+            } else if octets.equals("MT-PRIORITY", in: next.keyword), offered.contains(.priority) {
+                guard !hasPriority else { throw .repeated }
+                guard self.isPriority(octets, next.value) else { throw .syntax }
+                hasPriority = true
             } else if octets.equals("AUTH", in: next.keyword), auth != .unknown {
                 // The client names the author of the message (RFC 4954 §5): shown to policy, not relied on.
                 guard !hasAuth else { throw .repeated }
@@ -200,6 +204,16 @@ enum ParameterGrammar {
         }
         guard index > valueStart, octets.isUTF8(from: valueStart, to: index) else { throw .syntax }
         return Entry(keyword: keyword, value: valueStart..<index)
+    }
+
+    /// -9 to 9, without a zero in front (RFC 6710 §3).
+    private static func isPriority(_ octets: borrowing Span<UInt8>, _ value: Range<Int>?) -> Bool {
+        guard let value, let last = value.last else { return false }
+        switch value.count {
+        case 1: return octets[last].isDigit
+        case 2: return octets[value.lowerBound] == .hyphen && 0x31...0x39 ~= octets[last]
+        default: return false
+        }
     }
 
     private static func isKeyword(_ octet: UInt8, isFirst: Bool) -> Bool {

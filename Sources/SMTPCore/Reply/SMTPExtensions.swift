@@ -20,6 +20,8 @@ package struct SMTPExtensions: OptionSet, Sendable {
 
     package static let prdr = Self(rawValue: 1 << 11)  // draft-hall-prdr-00
 
+    package static let priority = Self(rawValue: 1 << 12)  // RFC 6710
+
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
         .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking, .limits,
@@ -48,6 +50,7 @@ package struct SMTPExtensions: OptionSet, Sendable {
         if self.contains(.dsn) { lines.append([UInt8]("DSN".utf8)) }
         if self.contains(.limits) { lines.append(Self.limitsLine(limits)) }
         if self.contains(.prdr) { lines.append([UInt8]("PRDR".utf8)) }
+        if self.contains(.priority) { lines.append([UInt8]("MT-PRIORITY".utf8)) }
         if self.contains(.requireTLS) { lines.append([UInt8]("REQUIRETLS".utf8)) }
         if self.contains(.startTLS) { lines.append([UInt8]("STARTTLS".utf8)) }
         return lines

@@ -297,8 +297,36 @@ struct EnvelopeCommandTests {
         #expect(parameters.all.octets == octets("requiretls"))
     }
 
+    @Test(
+        arguments: [
+            ("0", 250), ("9", 250), ("-9", 250), ("-1", 250), ("-0", 501), ("00", 501), ("09", 501),
+            ("10", 501), ("-10", 501), ("+1", 501), ("a", 501), ("-", 501), ("", 501),
+            ("1 MT-PRIORITY=1", 501),
+        ] as [(String, UInt16)]
+    )
+    func `MT-PRIORITY is -9 to 9, once`(value: String, code: UInt16) {
+        let driver = SessionDriver.greeted(.test(extensions: [.priority]))
+        #expect(driver.code(of: "MAIL FROM:<a@b> mt-priority=\(value)") == code)
+        guard code == 250 else { return }
+        guard case .mail(_, let parameters)? = driver.questions.last else {
+            Issue.record("MAIL was not asked about")
+            return
+        }
+        #expect(parameters.all.octets == octets("mt-priority=\(value)"))
+    }
+
+    @Test func `a MAIL line may be longer where MT-PRIORITY is offered`() {
+        let rest = SMTPLimits.mailLineOctets - 2 - "MAIL FROM:<a@b>".utf8.count
+        let line = "MAIL FROM:<a@b>" + String(repeating: " ", count: rest) + " MT-PRIORITY=-9"
+        #expect(SessionDriver.greeted(.test(extensions: [.priority])).code(of: line) == 250)
+        #expect(SessionDriver.greeted(.test(extensions: [])).code(of: line) == 500)
+        let longer = SessionDriver.greeted(.test(extensions: [.priority]))
+        #expect(longer.code(of: line + " ") == 500)
+    }
+
     @Test(arguments: [
         "SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "ENVID=a", "REQUIRETLS", "PRDR",
+        "MT-PRIORITY=1",
     ])
     func `a parameter of an extension that is not offered is unknown`(parameter: String) {
         let driver = SessionDriver.greeted(.test(extensions: []))

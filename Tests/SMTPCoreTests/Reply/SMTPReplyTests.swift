@@ -134,7 +134,9 @@ struct SMTPReplyTests {
     @Test func `keywords are offered in one order`() {
         let reply = SMTPReply.helo(hostname: octets("mx"))
             .offering(
-                SMTPExtensions.standard.union([.binaryMIME, .dsn, .prdr, .requireTLS]),
+                SMTPExtensions.standard.union([
+                    .binaryMIME, .dsn, .prdr, .priority, .requireTLS,
+                ]),
                 mechanisms: [],
                 limits: Self.limits
             )
@@ -151,6 +153,7 @@ struct SMTPReplyTests {
                 250-DSN\r
                 250-LIMITS RCPTMAX=1000 MAILMAX=1000\r
                 250-PRDR\r
+                250-MT-PRIORITY\r
                 250 REQUIRETLS\r
 
                 """

@@ -9,6 +9,8 @@ struct SMTPCapabilities: Sendable, Equatable {
     var mechanisms: Set<String> = []
     /// The hop knows `RET=`, `ENVID=`, `NOTIFY=` and `ORCPT=` (RFC 3461).
     var hasDSN = false
+    /// The hop knows `MT-PRIORITY=` (RFC 6710).
+    var hasPriority = false
     /// The hop knows `SIZE=`.
     var hasSize = false
     /// The largest message it takes, `nil` if it did not say (RFC 1870 §4).
@@ -28,6 +30,7 @@ struct SMTPCapabilities: Sendable, Equatable {
             case "REQUIRETLS": self.hasREQUIRETLS = true
             case "STARTTLS": self.hasSTARTTLS = true
             case "DSN": self.hasDSN = true
+            case "MT-PRIORITY": self.hasPriority = true
             case "SIZE":
                 self.hasSize = true
                 if words.count > 1, let size = Int64(words[1]), size > 0 { self.maximumSize = size }
@@ -56,6 +59,8 @@ struct SMTPEnvelope: Sendable, Equatable {
     var hearsEach = false
     /// DSN's parameters of `MAIL`, each with a space before it.
     var notification: [UInt8] = []
+    /// `MT-PRIORITY` of the client, with a space before it.
+    var priority: [UInt8] = []
     /// DSN's parameters of `RCPT`, by recipient.
     var recipientNotifications: [[UInt8]: [UInt8]] = [:]
 
@@ -75,6 +80,7 @@ struct SMTPEnvelope: Sendable, Equatable {
         if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
         if self.requiresTLS, capabilities.hasREQUIRETLS { mail += " REQUIRETLS".utf8 }
         if capabilities.hasDSN { mail += self.notification }
+        if capabilities.hasPriority { mail += self.priority }
         if isLoggedIn { mail += " AUTH=<>".utf8 }
         return mail + [0x0D, 0x0A]
     }

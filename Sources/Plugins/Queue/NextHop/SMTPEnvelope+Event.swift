@@ -35,6 +35,7 @@ extension SMTPEnvelope {
             requiresTLS: requiresTLS,
             hearsEach: hearsEach,
             notification: try Self.parameters(["RET", "ENVID"], of: sender.params),
+            priority: try Self.parameters(["MT-PRIORITY"], of: sender.params),
             recipientNotifications: try recipients.reduce(into: [:]) { found, recipient in
                 let text = try Self.parameters(["NOTIFY", "ORCPT"], of: recipient.params)
                 if !text.isEmpty { found[recipient.address.octets] = text }
