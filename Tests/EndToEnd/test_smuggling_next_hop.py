@@ -126,6 +126,35 @@ def test_by_bdat(installation: Installation, name: str) -> None:
         check(installation, None if is_refused else text, f"{name}, {mode}, cut at {cut}")
 
 
+@pytest.mark.parametrize("name", [name for name in VARIANTS if b"\0" in VARIANTS[name]])
+@pytest.mark.parametrize("way", ["data", "bdat"])
+def test_a_nul_that_is_allowed_hides_no_end(
+    tolerant: Installation, way: str, name: str
+) -> None:
+    """With `allow_nul`: whatever the hop drops or ignores of what it gets, no line becomes a dot alone."""
+    body = b"first" + VARIANTS[name] + SMUGGLED
+    if way == "data":
+        played(tolerant.gatepost, ENVELOPE + b"DATA\r\n", HEADER + body + b"\r\n.\r\n")
+    else:
+        message = HEADER + body
+        played(tolerant.gatepost, ENVELOPE, b"BDAT %d LAST\r\n%s" % (len(message), message))
+    hop = tolerant.hop
+    assert len(hop.messages) <= 1
+    for message in hop.messages:
+        assert not _has_bare(message)
+        assert b"\r\n.\r\n" not in message.replace(b"\0", b""), (name, message)
+    mails = [line for line in hop.commands if line[:4].upper() == b"MAIL"]
+    assert all(line.startswith(b"MAIL FROM:<bob@example.net>") for line in mails), name
+    hop.clear()
+
+
+@pytest.fixture(scope="module")
+def tolerant(make_gatepost: Callable[..., Gatepost]) -> Iterator[Installation]:
+    made = Installation(make_gatepost(allow_nul=True))
+    yield made
+    made.hop.close()
+
+
 def test_a_chunk_that_is_refused_hides_no_commands(installation: Installation) -> None:
     """BDAT before RCPT, after a refusal, without a size, and DATA inside: nothing in them is read."""
     evil = ENVELOPE.replace(b"bob", b"smuggler") + b"DATA\r\n" + SMUGGLED + b".\r\n"

@@ -641,9 +641,33 @@ import Testing
     }
 
     @Test(arguments: [
+        "\0.\r\n", "a\r\n\0.\0\r\n", "\0\0.\0\0\r\n", "a\r\n\0.",
+    ])
+    func `a line that is a dot without its NULs is never sent`(text: String) {
+        self.expectRefusal(text)
+    }
+
+    @Test(arguments: [
+        (".\0\r\n", "..\0\r\n"), ("\0a.\r\n", "\0a.\r\n"), ("\0..\r\n", "\0..\r\n"),
+        ("\0\r\n.\r\n", "\0\r\n..\r\n"), ("a\0.\r\n", "a\0.\r\n"), ("\0.a\r\n", "\0.a\r\n"),
+    ])
+    func `other lines with NUL go out as they are`(text: String, expected: String) throws {
+        var stuffer = DotStuffer()
+        var output: [UInt8] = []
+        try stuffer.append(Array(text.utf8).span, to: &output)
+        try stuffer.finish(&output)
+        #expect(output == Array(expected.utf8))
+    }
+
+    @Test(arguments: [
         "\n", "\r", "a\nb\r\n", "a\rb\r\n", "a\r\r\n", "a\r\n\n", "\r\n.\r", "a\r.\r\n",
     ])
     func `a CR or LF that is not part of a CRLF is never sent`(text: String) {
+        self.expectRefusal(text)
+    }
+
+    /// Wherever it is cut.
+    private func expectRefusal(_ text: String) {
         let text = Array(text.utf8)
         for cut in 0...text.count {
             #expect(throws: SMTPForwardError.self, "cut at \(cut)") {

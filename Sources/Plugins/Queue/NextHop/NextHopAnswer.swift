@@ -81,6 +81,8 @@ enum NextHopAnswer {
             .denysoft("The connection to the next mail server broke", code: 451, status: "4.4.2")
         case .bareNewline:
             .deny("The message has a bare CR or LF", code: 554, status: "5.6.0")
+        case .hiddenEnd:
+            .deny("A line with NUL may pass for the end of the message", code: 554, status: "5.6.0")
         case .encryption:
             .denysoft("No secure connection to the next mail server", code: 451, status: "4.7.5")
         case .login:

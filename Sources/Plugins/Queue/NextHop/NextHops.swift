@@ -261,7 +261,7 @@ final class NextHops: Sendable {
         switch error.code {
         case .unreachable, .closed, .timedOut, .malformed, .encryption, .login:
             self.rest(address)
-        case .busy, .bareNewline:  // nothing is wrong with the hop
+        case .busy, .bareNewline, .hiddenEnd:  // nothing is wrong with the hop
             break
         }
     }

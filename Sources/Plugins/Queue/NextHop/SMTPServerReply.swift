@@ -116,6 +116,8 @@ struct SMTPForwardError: Error, Sendable, Equatable, CustomStringConvertible {
         case malformed
         /// The message has a bare CR or LF.
         case bareNewline
+        /// A line of the message may pass for the end of it.
+        case hiddenEnd
         /// No connection became free in time.
         case busy
         /// No TLS, or none that will do.
