@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import json
 import smtplib
 import ssl
 import subprocess
@@ -263,6 +264,51 @@ def test_a_shadow_beside_auth_gets_no_password(gatepost: Gatepost) -> None:
             told = [worker.notifications.get_nowait() for _ in range(worker.notifications.qsize())]
             assert PASSWORD not in repr(worker.events) + repr(told)
     no_secrets(gatepost, policy)
+
+
+TOKEN = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
+
+
+def check_token(event: dict[str, Any]) -> Any:
+    """Lets jo in by a token; another one is refused in two steps (RFC 7628 §3.2.3)."""
+    if event["hook"] != "auth":
+        return check(event)
+    args = event["args"]
+    if args["step"] == 1 and f"\x01auth=Bearer {TOKEN}\x01" in args["response"]:
+        return "ok" if args["user"] == "jo" else "deny"
+    if args["step"] == 1:
+        said = {"status": "invalid_token", "schemes": "bearer", "scope": "mail"}
+        action = {"op": "auth.challenge", "challenge": json.dumps(said), "state": "refused"}
+        return {"verdict": "done", "actions": [action]}
+    assert args["state"] == "refused"
+    return "deny"
+
+
+@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
+def test_curl_with_a_token(served: Gatepost, mechanism: str) -> None:
+    message = served.folder / "message"
+    message.write_bytes(MESSAGE)
+    served.listener["auth"] = [mechanism]
+    frontend = served.frontend(ready=False)
+    with served.python_worker(HOOKS, check_token) as worker:
+        frontend.ready()
+        for token, code in ((TOKEN, 0), ("wrong", 67)):
+            run = subprocess.run(
+                ["curl", "-sSv", "-k", "--ssl-reqd", f"smtp://127.0.0.1:{served.port}", "--user", "jo:",
+                 "--oauth2-bearer", token, "--mail-from", "bob@example.net",
+                 "--mail-rcpt", "alice@example.com", "-T", str(message)],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert run.returncode == code, run.stderr
+            assert f"AUTH {mechanism}" in run.stderr
+            # curl answers the challenge of OAUTHBEARER alone; at that of XOAUTH2 it leaves.
+            assert (" 535 5.7.8 " in run.stderr) == (code != 0 and mechanism == "OAUTHBEARER")
+        asked = [event["args"] for event in worker.events if event["hook"] == "auth"]
+        steps = [1, 1, 2] if mechanism == "OAUTHBEARER" else [1, 1]
+        assert [args["step"] for args in asked] == steps and {args["user"] for args in asked} == {"jo"}
+        told = [worker.notifications.get_nowait() for _ in range(worker.notifications.qsize())]
+        for secret in (TOKEN, "auth=Bearer", "invalid_token", b64(TOKEN)):
+            assert secret not in repr(told) + served.logs()
 
 
 def in_steps(event: dict[str, Any]) -> dict[str, Any]:

@@ -268,6 +268,17 @@ class Event:
         return self.asked.get("step", 0)
 
     @property
+    def bearer_token(self) -> Optional[bytes]:
+        """At `auth`: the token of OAUTHBEARER or XOAUTH2 (RFC 7628 §3.1); None if the message has none."""
+        if self.step != 1 or self.asked.get("mechanism") not in ("OAUTHBEARER", "XOAUTH2"):
+            return None
+        for pair in self.argument("response").split(b"\x01"):
+            scheme, _, token = pair.partition(b" ")
+            if scheme.lower() == b"auth=bearer":
+                return token.strip(b" ") or None
+        return None
+
+    @property
     def state(self) -> bytes:
         """At `auth`: what a worker of this pool gave to `challenge` at the step before; empty at the first."""
         return to_bytes(self.asked.get("state", ""))

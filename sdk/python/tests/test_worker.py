@@ -726,3 +726,11 @@ def test_a_login_of_several_steps():
     assert asked.actions == [{"op": "auth.challenge", "challenge": "what next", "state": {"b64": "/g=="}}]
     plain = Event({"hook": "auth", "args": {"mechanism": "PLAIN", "user": "jo", "password": "x"}})
     assert (plain.step, plain.state) == (0, b"")
+
+
+def test_the_token_of_a_login():
+    for response in ("n,a=jo,\x01host=h\x01auth=Bearer t0k=\x01\x01", "user=jo\x01auth=bearer  t0k=\x01\x01"):
+        args = {"mechanism": "XOAUTH2", "user": "jo", "step": 1, "response": response}
+        assert Event({"hook": "auth", "args": args}).bearer_token == b"t0k="
+        for other in ({"step": 2}, {"mechanism": "SCRAM-SHA-256"}, {"response": "auth=Basic t0k="}, {"response": "auth=Bearer "}):
+            assert Event({"hook": "auth", "args": {**args, **other}}).bearer_token is None
