@@ -20,6 +20,7 @@ let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(
     name: "ArgumentParser",
@@ -43,6 +44,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", exact: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(
@@ -65,6 +67,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
+        .target(name: "SCRAM", dependencies: ["Octets", crypto]),
         .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
@@ -81,14 +84,14 @@ let package = Package(
             name: "Configuration",
             dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
-        .target(name: "Certificates", dependencies: ["Configuration", nioCore, nioSSL]),
+        .target(name: "Certificates", dependencies: ["Configuration", crypto, nioCore, nioSSL]),
         .target(name: "ServiceLog", dependencies: ["Configuration", "System", logging]),
         .target(
             name: "PolicyKit",
             dependencies: [
                 "Addresses", "Configuration", "DNSResolver", "DomainNames", "JSON", "Octets",
                 "PolicyProtocol", "ServiceLog", "System",
-                arguments, logging, nioCore, nioPosix, signals,
+                arguments, crypto, logging, nioCore, nioPosix, signals,
             ]
         ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
@@ -100,7 +103,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "System",
+                "DomainNames", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "SCRAM",
+                "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -186,6 +190,7 @@ let package = Package(
         ),
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
+        .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
@@ -225,8 +230,9 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "PasswordHashes",
-                "PolicyKit", "PolicyKitTesting", logging, nioCore, nioPosix,
+                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "Octets",
+                "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging, nioCore,
+                nioPosix,
             ]
         ),
     ],

@@ -8,6 +8,8 @@ struct ServerCertificate {
     /// What a client may ask for, in lower case.
     let names: [String]
     let file: String
+    /// What a login can be bound to; `nil` if there is none for its kind.
+    let endPoint: [UInt8]?
     /// Unix seconds.
     let notBefore: Int
     let notAfter: Int
@@ -25,6 +27,7 @@ struct ServerCertificate {
         self.chain = certificates.map { .certificate($0) }
         self.key = .privateKey(key)
         self.names = settings.names.isEmpty ? Self.names(of: leaf) : settings.names
+        self.endPoint = (try? leaf.toDERBytes()).flatMap { ServerEndPoint.endPoint(of: $0) }
         self.notBefore = leaf.notValidBefore
         self.notAfter = leaf.notValidAfter
         do {

@@ -14,6 +14,8 @@ package struct TLSCertificates: Sendable {
     /// All names that a client may ask for, in lower case.
     package let names: [String]
     private let serverNames: ServerNames
+    /// Of each certificate.
+    private let endPoints: [[UInt8]?]
     /// What the files were when they were read.
     private let stamps: [String: FileStamp?]
 
@@ -40,6 +42,7 @@ package struct TLSCertificates: Sendable {
         self.warnings = certificates.compactMap { Self.warning($0, now) }
         self.names = certificates.flatMap(\.names)
         self.serverNames = ServerNames(certificates.map(\.names))
+        self.endPoints = certificates.map(\.endPoint)
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: first.chain,
             privateKey: first.key
@@ -104,6 +107,13 @@ package struct TLSCertificates: Sendable {
             return "\(certificate.file): the certificate is not valid yet; look at the clock"
         }
         return nil
+    }
+
+    /// What a login can be bound to: `tls-server-end-point` of the certificate that a client is shown that
+    /// asks for this name, or for none (RFC 5929 §4); `nil` if there is none for its kind.
+    package func endPoint(for name: String?) -> [UInt8]? {
+        guard self.endPoints.count > 1, let name else { return self.endPoints[0] }
+        return self.endPoints[self.serverNames.certificate(for: name) ?? 0]
     }
 
     /// Whether a certificate has this name.

@@ -5,6 +5,7 @@ extension FrontendConfiguration {
         case login = "LOGIN"
         case cramMD5 = "CRAM-MD5"
         case scramSHA256 = "SCRAM-SHA-256"
+        case scramSHA256Plus = "SCRAM-SHA-256-PLUS"
         case oauthBearer = "OAUTHBEARER"
         case xoauth2 = "XOAUTH2"
     }
@@ -59,7 +60,13 @@ extension FrontendConfiguration {
                 remedy: "write auth = [\"PLAIN\", \"LOGIN\"], or remove the line"
             )
         }
-        if !listener.auth.isEmpty, listener.tls == .none, !listener.authWithoutTLS {
+        if listener.auth.contains(.scramSHA256Plus), listener.tls == .none {
+            reader.report(
+                "auth",
+                "SCRAM-SHA-256-PLUS is bound to the certificate of TLS, and this listener has none",
+                remedy: "write tls = \"starttls\", or remove SCRAM-SHA-256-PLUS"
+            )
+        } else if !listener.auth.isEmpty, listener.tls == .none, !listener.authWithoutTLS {
             reader.report(
                 "auth",
                 "is offered under TLS only, and this listener has none",

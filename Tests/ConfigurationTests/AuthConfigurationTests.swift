@@ -28,7 +28,7 @@ import Testing
             [[listener]]
             address = "127.0.0.1:2525"
             tls = "starttls"
-            auth = ["LOGIN", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2"]
+            auth = ["LOGIN", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2"]
             require_auth = true
             [[listener]]
             address = "127.0.0.1:2526"
@@ -41,7 +41,10 @@ import Testing
         #expect(failed.delayMS == 0 && failed.rememberedMS == 1_000)
         #expect(
             configuration.listeners[0].auth
-                == [.login, .plain, .cramMD5, .scramSHA256, .oauthBearer, .xoauth2]
+                == [
+                    .login, .plain, .cramMD5, .scramSHA256, .scramSHA256Plus, .oauthBearer,
+                    .xoauth2,
+                ]
         )
         #expect(configuration.listeners.map(\.requireAuth) == [true, false])
         #expect(configuration.listeners.map(\.authWithoutTLS) == [false, true])

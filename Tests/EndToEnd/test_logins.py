@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import smtplib
 import ssl
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from harness import certificates
+from harness import certificates, scram
 from harness.gatepost import BINARIES, ROOT, Gatepost
 from harness.peers import Dovecot
 from harness.ports import free_port
@@ -24,6 +26,13 @@ HASHES = {
 }
 CLEAR = "cy@example.com"
 SWAKS_REFUSED = 28
+
+
+def scram_keys(password: str) -> str:
+    """What the operator writes into the file."""
+    made = subprocess.run(["doveadm", "pw", "-s", "SCRAM-SHA-256", "-p", password],
+                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+    return made.stdout.strip()
 
 
 @pytest.fixture
@@ -73,6 +82,63 @@ def test_swaks(served: Gatepost, mechanism: str, user: str, tls: str) -> None:
     # The client may relay, its message is there, and no log has a password.
     assert b" with ESMTPSA id " in served.maildir.take().added
     assert right not in served.logs() and f"no{user}" not in served.logs()
+
+
+def encrypted(gatepost: Gatepost, name: str = "localhost") -> smtplib.SMTP:
+    """A client that asks for the certificate of this name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = smtplib.SMTP("127.0.0.1", gatepost.port, timeout=20)
+    client._host = name  # type: ignore[attr-defined]  # what starttls() sends by SNI
+    client.starttls(context=context)
+    client.ehlo()
+    return client
+
+
+def test_scram_with_keys_that_dovecot_made(served: Gatepost) -> None:
+    """By SCRAM and by the password; who does not know it, and who is no user, hears the same."""
+    served.listener["auth"] = ["SCRAM-SHA-256", "PLAIN"]
+    write_users(served, **{"jo@example.com": scram_keys("secret"), "al@example.com": HASHES["al@example.com"]})
+    served.run()
+    with encrypted(served) as client:
+        assert "SCRAM-SHA-256 PLAIN" in client.esmtp_features["auth"]
+        assert scram.login(client, "jo@example.com", "secret")["i"] == "4096"
+        client.sendmail("jo@example.com", ["far@elsewhere.example"], b"Subject: x\r\n\r\nx\r\n")
+    assert b" with ESMTPSA id " in served.maildir.take().added
+    assert logged_in(served, "jo@example.com", "secret") and not logged_in(served, "jo@example.com", "Secret")
+    heard = []
+    for user in ("jo@example.com", "al@example.com", "nouser@example.com"):
+        with encrypted(served) as client, pytest.raises(scram.ScramError) as refused:
+            scram.login(client, user, "Secret")
+        heard.append(str(refused.value))
+    assert len(set(heard)) == 1 and heard[0].startswith("535 5.7.8 ")
+    for secret in ("secret", "Secret", "nouser", "n,,n=", "biws"):
+        assert secret not in served.logs()
+
+
+def test_scram_is_bound_to_the_certificate(served: Gatepost) -> None:
+    """With several certificates each client is bound to its own; another's, and a weaker offer, are refused."""
+    served.listener["auth"] = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
+    other = certificates.make(served.folder, "second", "other.example")
+    served.frontend_toml["tls"]["certificate"].append(other.toml)
+    write_users(served, **{"jo@example.com": scram_keys("secret")})
+    served.run()
+    shown = []
+    for name in ("localhost", "other.example"):
+        with encrypted(served, name) as client:
+            assert "SCRAM-SHA-256-PLUS SCRAM-SHA-256" in client.esmtp_features["auth"]
+            shown.append(hashlib.sha256(client.sock.getpeercert(True)).digest())
+            scram.login(client, "jo@example.com", "secret", shown[-1])
+            assert client.docmd("RCPT", "TO:<a@b.example>")[0] == 503
+            assert client.docmd("MAIL", "FROM:<jo@example.com>")[0] == 250
+    assert shown[0] != shown[1]
+    refused: list[dict[str, Any]] = [{"end_point": shown[0]}, {"end_point": b""}, {"flag": "y"}]
+    for said in refused:
+        with encrypted(served, "other.example") as client, pytest.raises(scram.ScramError) as error:
+            scram.login(client, "jo@example.com", "secret", **said)
+        assert error.value.code == 535
+    with encrypted(served) as client:
+        scram.login(client, "jo@example.com", "secret")
 
 
 def test_a_hash_cannot_answer_cram_md5(served: Gatepost) -> None:

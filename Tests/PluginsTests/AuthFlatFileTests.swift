@@ -1,9 +1,11 @@
 import Glibc
+import Octets
 import PasswordHashes
 import PolicyKit
 import PolicyKitTesting
 import Testing
 
+@testable import SCRAM
 @testable import StandardPlugins
 
 struct AuthFlatFileTests {
@@ -51,6 +53,102 @@ struct AuthFlatFileTests {
         #expect(try await session.auth("jo@example.com", wrong) == .deny)
     }
 
+    /// What `doveadm pw -s SCRAM-SHA-256 -p secret` of Dovecot 2.3.19.1 printed.
+    private static let scram =
+        "4096,FWrrxJnGXgfnMa+3Ymff0A==,8Xi9Gc5YbaxAAlcntEPie8ZYRKjdj4NZGGBSP3/h3bE=,"
+        + "4whRNELP1ApAI2pFBC2Cm9f4dQMe0M4yRwk1PawWf7g="
+
+    /// One login by SCRAM-SHA-256: the first message, the challenge, and the answers to both.
+    private func scram(
+        _ session: TestSession,
+        _ user: Bytes,
+        password: String,
+        changed: (Bytes) -> Bytes = { $0 }
+    ) async throws -> [Answer] {
+        let first = Bytes("n,,n=\(user.string ?? ""),r=mine")
+        var answers = [try await session.auth(user, .message(LoginMessage(first)))]
+        guard let (challenge, state) = session.challenge else { return answers }
+        let fields = challenge.octets.split(separator: UInt8(ascii: ","))
+        let salt = Base64.decode(Array(fields[1].dropFirst(2))) ?? []
+        let keys = SCRAMKeys(password: Array(password.utf8), salt: salt, iterations: 4_096)
+        let without: [UInt8] = Bytes("c=biws,").octets + Array(fields[0])
+        let comma = [UInt8(ascii: ",")]
+        let bare = Array(first.octets[3...])
+        let signed: [UInt8] = bare + comma + challenge.octets + comma + without
+        let signature = SCRAMKeys.code(of: signed, keys.storedKey)
+        let salted = SCRAMKeys.saltedPassword(Array(password.utf8), salt, 4_096)
+        let key = SCRAMKeys.code(of: Array("Client Key".utf8), salted)
+        let proof = Base64.encoded(zip(key, signature).map { $0 ^ $1 })
+        let final = changed(Bytes(octets: without + Array(",p=".utf8) + proof))
+        answers.append(
+            try await session.auth(user, .message(LoginMessage(final, step: 2, state: state)))
+        )
+        guard let (_, state) = session.challenge else { return answers }
+        answers.append(
+            try await session.auth(user, .message(LoginMessage("", step: 3, state: state)))
+        )
+        return answers
+    }
+
+    @Test func `keys for SCRAM let in by SCRAM-SHA-256, and by the password itself`() async throws {
+        let session = try await self.session("jo@example.com:{SCRAM-SHA-256}\(Self.scram)")
+        let user: Bytes = "jo@example.com"
+        let (challenged, right) = (
+            Answer(.done), try await self.scram(session, user, password: "secret")
+        )
+        #expect(right == [challenged, challenged, .ok])
+        #expect(session.authentication == .init(mechanism: "SCRAM-SHA-256", user: user))
+        #expect(try await self.scram(session, user, password: "Secret") == [challenged, .deny])
+        #expect(
+            try await self.scram(session, user, password: "secret") { _ in "x" } == [
+                challenged, .deny,
+            ]
+        )
+        #expect(try await self.scram(session, "JO@example.com", password: "secret") == right)
+        #expect(try await session.auth(user, .password("secret")) == .ok)
+        #expect(try await session.auth(user, .password("Secret")) == .deny)
+        let response = LoginProof.cramMD5(password: "secret", challenge: "<1@mx>")
+        #expect(try await session.auth(user, response) == .declined)
+    }
+
+    @Test func `a client cannot tell by SCRAM which users there are`() async throws {
+        let lines = "jo@example.com:{SCRAM-SHA-256}\(Self.scram)\nal@example.com:secret"
+        var salts: [[String]] = []
+        for _ in 0..<2 {
+            let session = try await self.session(lines)
+            var seen: [String] = []
+            for user: Bytes in ["al@example.com", "no@example.com", "NO@example.com"] {
+                let answers = try await self.scram(session, user, password: "secret")
+                #expect(answers == [Answer(.done), .declined])
+                _ = try await session.auth(user, .message(LoginMessage("n,,n=a,r=mine")))
+                let text = session.challenge?.octets.string ?? ""
+                seen.append(String(text.split(separator: ",")[1]))
+                #expect(text.hasSuffix(",i=4096"))
+            }
+            salts.append(seen)
+        }
+        #expect(salts[0] == salts[1] && salts[0][1] == salts[0][2] && salts[0][0] != salts[0][1])
+    }
+
+    @Test func `steps that do not belong together let nobody in`() async throws {
+        let session = try await self.session("jo@example.com:{SCRAM-SHA-256}\(Self.scram)")
+        let user: Bytes = "jo@example.com"
+        for message in [
+            LoginMessage("", step: 3), LoginMessage("", step: 3, state: "n,,n=a,r=b"),
+            LoginMessage("x", step: 3, state: "proved"), LoginMessage("", step: 2),
+            LoginMessage("", step: 2, state: "proved"), LoginMessage("y,a", step: 1),
+        ] {
+            #expect(try await session.auth(user, .message(message)) == .deny)
+            #expect(session.challenge == nil)
+        }
+        for mechanism in ["XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-512"] {
+            let first = LoginProof.message(LoginMessage("n,,n=a,r=b"))
+            #expect(try await session.auth(user, first, mechanism: mechanism) == .declined)
+        }
+        let others = try await self.session("jo@example.com:secret")
+        #expect(try await self.scram(others, user, password: "secret") == [.declined])
+    }
+
     /// qpsmtpd took the name for a regular expression.
     @Test(arguments: [
         ".*", "j.@example.com", "jo@example", "o@example.com", "jo@example.com:", "jo",
@@ -72,7 +170,9 @@ struct AuthFlatFileTests {
     @Test(arguments: [
         ("jo@example.com", "must be USER:HASH"), ("jo@example.com:", "must be USER:HASH"),
         (":secret", "must be USER:HASH"), ("jo smith:secret", "has a space"),
-        ("jo:{SSHA}DEs4zHBvjSBGRzKu", "{SCHEME}"), ("jo:$ecret", "no hash that is known"),
+        ("jo:{SSHA}DEs4zHBvjSBGRzKu", "{SCHEME}"),
+        ("jo:{SCRAM-SHA-256}4096,c2FsdA==,a,b", "doveadm pw -s SCRAM-SHA-256"),
+        ("jo:{SCRAM-SHA-1}4096,c2FsdA==,a,b", "{SCHEME}"), ("jo:$ecret", "no hash that is known"),
         ("jo:$1$Np1qtuRd$Ge11YyuiFriyMSv09E/6i1", "too weak"),
         ("jo:$2x$05$IiOe0q1U00vuQ5Y9s9zUg.P3E7RAwrgIviDq0N0RlSsH2JkdzcO5q", "too weak"),
         ("jo:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "no hash that is known"),

@@ -76,6 +76,7 @@ extension SMTPMechanism {
         case .login: self = .login
         case .cramMD5: self = .cramMD5
         case .scramSHA256: self = .scramSHA256
+        case .scramSHA256Plus: self = .scramSHA256Plus
         case .oauthBearer: self = .oauthBearer
         case .xoauth2: self = .xoauth2
         }

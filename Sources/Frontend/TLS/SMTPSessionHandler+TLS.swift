@@ -1,3 +1,4 @@
+import Certificates
 import Configuration
 import NIOCore
 import NIOSSL
@@ -11,12 +12,18 @@ extension SMTPSessionHandler {
     ///
     /// What was sent before is with the channel already.
     func beginHandshake(_ context: ChannelHandlerContext) {
-        guard let tls = self.server.tls.context else { return self.endNow(.refused) }
+        guard let certificates = self.server.tls.certificates else {
+            return self.endNow(.refused)
+        }
         self.phase = .securing
         self.phaseUntilMS = self.server.nowMS + self.server.tls.handshakeTimeoutMS
         let observer = HelloObserver()
-        let handler = NIOSSLServerHandler(context: tls)
-        self.handshake = Handshake(observer: observer, handler: handler)
+        let handler = NIOSSLServerHandler(context: certificates.context)
+        self.handshake = Handshake(
+            observer: observer,
+            handler: handler,
+            certificates: certificates
+        )
         let pipeline = context.channel.pipeline.syncOperations
         do {
             try pipeline.addHandler(handler, position: .first)
@@ -31,6 +38,8 @@ extension SMTPSessionHandler {
     struct Handshake {
         let observer: HelloObserver
         let handler: NIOSSLServerHandler
+        /// Those in force when it began.
+        let certificates: TLSCertificates
     }
 
     /// The handshake is done: the session begins again, or begins at all.
@@ -43,7 +52,7 @@ extension SMTPSessionHandler {
         context.pipeline.syncOperations.removeHandler(handshake.observer, promise: nil)
         self.lastHeardMS = self.server.nowMS
         let wasOpened = self.machine.wait == .handshake
-        guard self.machine.encrypted() else { return self.endNow(.refused) }
+        guard self.machine.encrypted(isBound: facts.isBound) else { return self.endNow(.refused) }
         self.tell { $0.encrypted(facts, &$1) }
         if wasOpened {
             self.phase = .parsing
@@ -85,7 +94,8 @@ extension TLSFacts {
         self.init(
             version: version ?? "TLS",
             cipher: records.cipher.flatMap { TLSCipher(code: $0)?.description },
-            serverName: records.serverName
+            serverName: records.serverName,
+            serverEndPoint: handshake.certificates.endPoint(for: records.serverName)
         )
     }
 }

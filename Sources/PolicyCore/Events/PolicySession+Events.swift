@@ -56,6 +56,12 @@ extension PolicySession {
         writer.beginObject()
         EventArguments.credentials(credentials, history, into: &writer)
         EventArguments.proof(credentials.proof, state: self.exchange?.state, into: &writer)
+        if case .message = credentials.proof, self.smtp.mechanisms.contains(.scramSHA256Plus),
+            let endPoint = self.facts.tls?.serverEndPoint
+        {
+            writer.key("tls_server_end_point")
+            writer.bytes(endPoint)
+        }
         writer.endObject()
         return writer.octets
     }

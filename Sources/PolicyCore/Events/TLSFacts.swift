@@ -8,8 +8,19 @@ package struct TLSFacts: Equatable, Sendable {
     package let cipher: String?
     /// What the client asked for by SNI, in ASCII; `nil` if it named no server.
     package let serverName: String?
+    /// What a login can be bound to: `tls-server-end-point` (RFC 5929 §4); `nil` if the certificate has none.
+    let serverEndPoint: [UInt8]?
 
-    package init(version: String, cipher: String?, serverName: String?) {
+    /// Whether a login can be bound to the certificate.
+    package var isBound: Bool { self.serverEndPoint != nil }
+
+    package init(
+        version: String,
+        cipher: String?,
+        serverName: String?,
+        serverEndPoint: [UInt8]? = nil
+    ) {
+        self.serverEndPoint = serverEndPoint
         self.version = version
         self.cipher = cipher
         self.serverName = serverName

@@ -125,6 +125,10 @@ extension HookEvent<AuthStage> {
         return LoginFailures(address: count("address"), user: count("user"))
     }
 
+    /// What a client binds SCRAM-SHA-256-PLUS to: the channel binding `tls-server-end-point` of the
+    /// certificate that it was shown (RFC 5929 §4); `nil` where that mechanism is not offered.
+    public var serverEndPoint: Bytes? { self.context.octetsIfAny("tls_server_end_point") }
+
     /// What proves it.
     ///
     /// Never to be logged or kept.

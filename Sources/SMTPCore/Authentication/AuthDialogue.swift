@@ -29,7 +29,7 @@ struct AuthDialogue: SMTPLineDialogue {
             case .plain: .identities
             case .login: .user
             case .cramMD5: .response(challenge: challenge)
-            case .scramSHA256: .first(.scram)
+            case .scramSHA256, .scramSHA256Plus: .first(.scram)
             case .oauthBearer: .first(.oauthBearer)
             case .xoauth2: .first(.xoauth2)
             }

@@ -10,6 +10,8 @@ package enum SMTPMechanism: String, CaseIterable, Sendable {
     case cramMD5 = "CRAM-MD5"
     /// A proof in two messages, without the password (RFC 5802, RFC 7677).
     case scramSHA256 = "SCRAM-SHA-256"
+    /// The same, bound to the certificate that we showed (RFC 5929 §4): only where there is one to bind to.
+    case scramSHA256Plus = "SCRAM-SHA-256-PLUS"
     /// A token of an identity provider (RFC 7628).
     case oauthBearer = "OAUTHBEARER"
     /// The same in the form that was there before OAUTHBEARER; no RFC has it.
@@ -24,6 +26,15 @@ package enum SMTPMechanism: String, CaseIterable, Sendable {
         return nil
     }
 
+    /// Whether a session in this state may be offered it; `inClear`: those without encryption, too.
+    func isOffered(in security: SMTPSecurity, inClear: Bool) -> Bool {
+        switch self {
+        case .scramSHA256Plus: security.isBound
+        case .plain, .login, .cramMD5, .scramSHA256, .oauthBearer, .xoauth2:
+            security.isEncrypted || inClear
+        }
+    }
+
     /// The name, in capitals.
     private var name: StaticString {
         switch self {
@@ -31,6 +42,7 @@ package enum SMTPMechanism: String, CaseIterable, Sendable {
         case .login: "LOGIN"
         case .cramMD5: "CRAM-MD5"
         case .scramSHA256: "SCRAM-SHA-256"
+        case .scramSHA256Plus: "SCRAM-SHA-256-PLUS"
         case .oauthBearer: "OAUTHBEARER"
         case .xoauth2: "XOAUTH2"
         }

@@ -71,14 +71,18 @@ package struct SMTPExtensions: OptionSet, Sendable {
 package struct SMTPSecurity: Hashable, Sendable {
     /// The connection is encrypted (RFC 3207 §4.2: STARTTLS is not offered again).
     package var isEncrypted = false
+    /// It is encrypted, and there is a certificate of ours that a login can be bound to (RFC 5929 §4).
+    package var isBound = false
     /// The client said who it is (RFC 4954 §4: AUTH is not taken again).
     package var isAuthenticated = false
 
     /// Every state that there is, in the order of ``index``.
-    static let all: [Self] = [false, true].flatMap { isAuthenticated in
-        [false, true].map { Self(isEncrypted: $0, isAuthenticated: isAuthenticated) }
+    static let all: [Self] = (0..<8).map {
+        Self(isEncrypted: $0 & 1 != 0, isBound: $0 & 4 != 0, isAuthenticated: $0 & 2 != 0)
     }
 
-    /// 0 to 3.
-    var index: Int { (self.isEncrypted ? 1 : 0) + (self.isAuthenticated ? 2 : 0) }
+    /// 0 to 7.
+    var index: Int {
+        (self.isEncrypted ? 1 : 0) + (self.isAuthenticated ? 2 : 0) + (self.isBound ? 4 : 0)
+    }
 }

@@ -75,7 +75,9 @@ package final class SMTPConfiguration: Sendable {
         var offers: [Offer] = []
         for security in SMTPSecurity.all {
             let extensions = extensions(security)
-            let offered = security.isEncrypted || offersAuthInClear ? mechanisms : []
+            let offered = mechanisms.filter {
+                $0.isOffered(in: security, inClear: offersAuthInClear)
+            }
             if let same = offers.first(where: {
                 $0.extensions == extensions && $0.mechanisms == offered
             }) {
@@ -130,6 +132,11 @@ package final class SMTPConfiguration: Sendable {
     /// Whether EHLO offers AUTH to a session in this state.
     func offersAuth(in security: SMTPSecurity) -> Bool {
         !self.offers[security.index].mechanisms.isEmpty
+    }
+
+    /// Whether EHLO offers this mechanism to a session in this state.
+    func offers(_ mechanism: SMTPMechanism, in security: SMTPSecurity) -> Bool {
+        self.offers[security.index].mechanisms.contains(mechanism)
     }
 
     /// What becomes of the parameter AUTH of MAIL in this state.

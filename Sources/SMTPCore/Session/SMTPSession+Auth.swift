@@ -61,8 +61,11 @@ extension SMTPSession {
         guard let mechanism = SMTPMechanism(in: octets, name),
             self.configuration.mechanisms.contains(mechanism)
         else { throw SMTPRefusal(StandardReplies.unknownMechanism) }
-        guard self.configuration.offersAuth(in: self.security) else {
-            throw SMTPRefusal(StandardReplies.authNeedsEncryption)
+        guard self.configuration.offers(mechanism, in: self.security) else {
+            throw SMTPRefusal(
+                self.security.isEncrypted
+                    ? StandardReplies.unknownMechanism : StandardReplies.authNeedsEncryption
+            )
         }
         return mechanism
     }

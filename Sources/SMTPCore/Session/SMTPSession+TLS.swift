@@ -32,10 +32,11 @@ extension SMTPSession {
     ///
     /// After STARTTLS the client has to greet again, and a transaction is over. The counters stay.
     ///
+    /// - Parameter isBound: Whether a login can be bound to the certificate that the client was shown.
     /// - Returns: False, and nothing changes, if no handshake was due.
-    package mutating func encrypted() -> Bool {
+    package mutating func encrypted(isBound: Bool = false) -> Bool {
         guard self.phase.handshakeDone() else { return false }
-        self.security = SMTPSecurity(isEncrypted: true)
+        self.security = SMTPSecurity(isEncrypted: true, isBound: isBound)
         self.lineScanner = Self.newLineScanner(self.configuration)
         return true
     }

@@ -81,6 +81,34 @@ struct SMTPAuthTests {
         #expect(driver.code(of: "MAIL FROM:<a@b> AUTH=<>") == (isOffered ? 250 : 555))
     }
 
+    @Test(
+        arguments: [(false, false, 538), (true, false, 504), (true, true, 235)]
+            as [(Bool, Bool, UInt16)]
+    )
+    func `what is bound to a certificate is offered where there is one`(
+        isTLS: Bool,
+        isBound: Bool,
+        code: UInt16
+    ) {
+        let mechanisms = [SMTPMechanism.scramSHA256Plus, .scramSHA256]
+        let driver = SessionDriver(Self.configuration(mechanisms: mechanisms))
+        if isTLS {
+            var isDone = false
+            driver.tell { session in
+                isDone = session.encrypted(isBound: isBound)
+                return .proceed
+            }
+            #expect(isDone)
+        }
+        driver.open()
+        driver.send("EHLO x\r\n")
+        let wire = driver.replies.last.map { String(decoding: $0.wire, as: UTF8.self) } ?? ""
+        let offer = isBound ? "AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256\r\n" : "AUTH SCRAM-SHA-256\r\n"
+        #expect(wire.contains(offer))
+        let first = Self.base64("p=tls-server-end-point,,n=jo,r=x")
+        #expect(driver.code(of: "AUTH SCRAM-SHA-256-PLUS \(first)") == code)
+    }
+
     @Test func `a listener without mechanisms has no AUTH`() {
         let driver = Self.greeted(Self.configuration(mechanisms: []))
         #expect(driver.code(of: "AUTH PLAIN AGEAYg==") == 502)

@@ -11,7 +11,7 @@ package struct AuthFlatFile: AuthHook {
     /// How many logins may wait for each one that is checked.
     private static let waitingForEach = 32
 
-    private let users: ControlFile<FlatPasswords>
+    let users: ControlFile<FlatPasswords>
     private let turns: Turns
 
     package init(configuration: PluginConfiguration) throws {
@@ -29,6 +29,7 @@ package struct AuthFlatFile: AuthHook {
     package func subscription(at hook: Hook) -> Subscription? { Subscription(isIdempotent: true) }
 
     package func auth(_ event: AuthEvent) async throws -> Answer {
+        if case .message(let message) = event.proof { return self.step(event, message) }
         let users = event.value(of: self.users)
         let known = users.entry(of: event.user)
         guard let entry = known ?? users.standIn(for: event.user) else {
@@ -36,19 +37,16 @@ package struct AuthFlatFile: AuthHook {
         }
         let matches: Bool
         switch (entry.secret, event.proof) {
-        case (_, .message):
-            return event.skip("\(event.mechanism) is not checked here")
-
         case (.clear(let password), let proof):
             matches = proof.matches(password)
 
-        case (.hash, .response):
+        case (.hash, .response), (.scram, .response), (_, .message):
             return event.skip("CRAM-MD5 needs a password in clear text")
 
-        case (.hash(let hash), .password(let password)):
+        case (.hash, .password(let password)), (.scram, .password(let password)):
             do {
                 let checked = try await self.turns.take {
-                    try await withBlockingThread { try hash.matches(password.octets) }
+                    try await withBlockingThread { try entry.secret.matches(password.octets) }
                 }
                 guard let checked else {
                     event.error("too many logins at once")

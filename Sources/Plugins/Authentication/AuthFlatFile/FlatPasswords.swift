@@ -1,13 +1,27 @@
 import Glibc
 import PasswordHashes
 import PolicyKit
+import SCRAM
 
 /// The users of `flat_auth_pw` and what proves them.
 struct FlatPasswords: Sendable {
     enum Secret: Sendable {
         case hash(PasswordHash)
+        /// What SCRAM-SHA-256 needs.
+        case scram(SCRAMKeys)
         /// As qpsmtpd has it.
         case clear(Bytes)
+
+        /// Whether it is that of `password`; never on an event loop.
+        ///
+        /// - Throws: ``PasswordHash/Failure`` if that cannot be computed.
+        func matches(_ password: [UInt8]) throws -> Bool {
+            switch self {
+            case .hash(let hash): try hash.matches(password)
+            case .scram(let keys): keys.matches(password)
+            case .clear(let clear): LoginProof.password(Bytes(octets: password)).matches(clear)
+            }
+        }
     }
 
     struct Entry: Sendable {
@@ -55,6 +69,18 @@ struct FlatPasswords: Sendable {
         return self.entries[Int(number % UInt64(self.entries.count))]
     }
 
+    /// Keys for SCRAM of a user that has none, so that a client is challenged as if it had: always the same
+    /// salt for one name, as long as the first user with such keys keeps them.
+    ///
+    /// - Returns: `nil` if no user has such keys.
+    func scramStandIn(for user: Bytes) -> SCRAMKeys? {
+        for entry in self.entries {
+            guard case .scram(let keys) = entry.secret else { continue }
+            return keys.standIn(for: user.asciiLowercased.octets)
+        }
+        return nil
+    }
+
     private static func read(_ line: ControlLine) throws -> (user: Bytes, secret: Secret) {
         let parts = line.text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
@@ -67,6 +93,16 @@ struct FlatPasswords: Sendable {
     }
 
     private static func secret(_ text: String, _ line: ControlLine) throws -> Secret {
+        let scheme = "{SCRAM-SHA-256}"
+        if text.hasPrefix(scheme) {
+            guard let keys = SCRAMKeys(dovecot: String(text.dropFirst(scheme.count))) else {
+                throw line.problem(
+                    "the keys of SCRAM-SHA-256 are not whole, or their iterations are not 4,096 to "
+                        + "1,000,000; write what `doveadm pw -s SCRAM-SHA-256` prints"
+                )
+            }
+            return .scram(keys)
+        }
         if text.hasPrefix("{") {
             throw line.problem(
                 "{SCHEME} before a hash is not read: write the hash alone, from its first $ on"
