@@ -74,6 +74,7 @@ let package = Package(
         .target(name: "DomainNames", dependencies: ["Octets"]),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
         .target(name: "ProxyProtocol", dependencies: ["Addresses"]),
+        .target(name: "TLSRecords"),
         .target(name: "PoolCore"),
         .target(name: "SMTPCore", dependencies: ["Octets"]),
         .target(
@@ -158,7 +159,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "SMTPCore",
-                "StandardPlugins",
+                "StandardPlugins", "TLSRecords",
             ],
             path: "Tests/Fuzz",
             exclude: ["corpus"]
@@ -168,7 +169,7 @@ let package = Package(
             dependencies: [
                 "Addresses", "Certificates", "Configuration", "JSON", "Octets", "PolicyCore",
                 "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog", "System",
-                arguments, logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
+                "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
             ]
         ),
         .executableTarget(
@@ -189,6 +190,7 @@ let package = Package(
             dependencies: ["JSON", "Octets", "PolicyProtocol", "ProtocolTables"]
         ),
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
+        .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),

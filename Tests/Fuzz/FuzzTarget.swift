@@ -6,6 +6,7 @@ struct FuzzTarget: Sendable {
     static let all = [
         FuzzTarget(name: "line", play: SMTPTargets.line),
         FuzzTarget(name: "data", play: SMTPTargets.data),
+        FuzzTarget(name: "chunks", play: ChunkTarget.play),
         FuzzTarget(name: "address", play: SMTPTargets.address),
         FuzzTarget(name: "command", play: SMTPTargets.command),
         FuzzTarget(name: "header", play: SMTPTargets.header),
@@ -13,6 +14,7 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "dialogue", play: DialogueTarget.play),
         FuzzTarget(name: "auth", play: SessionTarget.playLogins),
         FuzzTarget(name: "proxy", play: WireTargets.proxy),
+        FuzzTarget(name: "hello", play: WireTargets.hello),
         FuzzTarget(name: "frame", play: WireTargets.frame),
         FuzzTarget(name: "verdict", play: WireTargets.verdict),
         FuzzTarget(name: "event", play: WireTargets.event),

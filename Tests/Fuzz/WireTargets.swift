@@ -2,6 +2,7 @@ import JSON
 import Octets
 import PolicyProtocol
 import ProxyProtocol
+import TLSRecords
 
 /// What proxies, workers and frontends send.
 enum WireTargets {
@@ -26,6 +27,27 @@ enum WireTargets {
 
     private static func read(_ octets: [UInt8]) throws -> (header: ProxyHeader, octets: Int)? {
         try ProxyHeader.read(in: octets.span)
+    }
+
+    /// The first records of a handshake say the same however they are cut: the last octet says how.
+    ///
+    /// What the server sends leaves the library in one piece, so it is not cut.
+    static func hello(_ input: [UInt8]) {
+        guard let cut = input.last else { return }
+        let octets = input.dropLast()
+        var (whole, cutUp) = (HelloRecords(), HelloRecords())
+        whole.clientSent(octets)
+        for piece in pieces(octets, cut: cut) { cutUp.clientSent(piece) }
+        promise(whole.serverName == cutUp.serverName, "the name depends on the cut")
+        if let name = whole.serverName {
+            let isPrintable = name.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+            promise(isPrintable && name.utf8.count <= 255, "a name that no client may send")
+        }
+        let before = whole.serverName
+        whole.serverSent(octets)
+        let cipher = whole.cipher
+        whole.serverSent(octets)
+        promise(whole.cipher == cipher && whole.serverName == before, "the server spoke twice")
     }
 
     /// The lines of a stream are the same however it is cut, and none is over the limit.

@@ -1,4 +1,5 @@
 import NIOCore
+import TLSRecords
 
 /// Stands between the socket and the TLS handler during the handshake, and reads ``HelloRecords``.
 ///

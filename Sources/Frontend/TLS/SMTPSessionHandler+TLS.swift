@@ -4,6 +4,7 @@ import NIOCore
 import NIOSSL
 import PolicyCore
 import SMTPCore
+import TLSRecords
 
 // MARK: - Encrypting the connection
 

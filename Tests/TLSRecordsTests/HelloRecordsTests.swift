@@ -1,6 +1,5 @@
+import TLSRecords
 import Testing
-
-@testable import Frontend
 
 /// What the first records of a handshake say, whole, octet by octet, cut off and wrong.
 @Suite struct HelloRecordsTests {

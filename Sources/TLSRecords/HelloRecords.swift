@@ -3,18 +3,20 @@
 ///
 /// Reads what other code has checked or will check, so a record that it cannot read is no error: then it
 /// says nothing. It keeps one record at most.
-struct HelloRecords {
+package struct HelloRecords: Equatable, Sendable {
     /// SNI, as the client sent it; `nil` if it sent none.
-    private(set) var serverName: String?
+    private(set) package var serverName: String?
     /// The number of the cipher suite; `nil` until the server has spoken.
-    private(set) var cipher: UInt16?
+    private(set) package var cipher: UInt16?
     /// The client's first record so far; `nil` once it was read.
     private var clientHello: [UInt8]? = []
 
     private static let maximumRecordOctets = 5 + 16_384
 
+    package init() {}
+
     /// Octets from the client, oldest first.
-    mutating func clientSent(_ octets: some Collection<UInt8>) {
+    package mutating func clientSent(_ octets: some Collection<UInt8>) {
         guard var record = self.clientHello else { return }
         record += octets.prefix(Self.maximumRecordOctets - record.count)
         self.clientHello = record
@@ -31,7 +33,7 @@ struct HelloRecords {
     }
 
     /// Octets to the client: the first ones begin with the ServerHello.
-    mutating func serverSent(_ octets: some Collection<UInt8>) {
+    package mutating func serverSent(_ octets: some Collection<UInt8>) {
         guard self.cipher == nil else { return }
         var reader = OctetReader(Array(octets.prefix(5 + 4 + 2 + 32 + 1 + 32 + 2))[...])
         // Record header; handshake type 2 with its length; version and random (RFC 8446 §4.1.3).
