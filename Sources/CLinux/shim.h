@@ -1,4 +1,4 @@
-// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl, close_range, pidfd_open and the end of a list of
+// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl, close_range, pidfd_open, sched_getaffinity and the end of a list of
 // descriptors for posix_spawn.
 #pragma once
 
@@ -37,6 +37,18 @@ extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *
 /// Has a program that is started with `actions` get no descriptor from `first` on.
 static inline int gatepost_close_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+
+/// How many processors this process may use; -1 and errno if the kernel does not say.
+static inline int gatepost_processors(void) {
+    unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
+    long octets = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+    if (octets < 0) return -1;
+    int count = 0;
+    for (unsigned long i = 0; i < (unsigned long)octets / sizeof(mask[0]); i++) {
+        count += __builtin_popcountl(mask[i]);
+    }
+    return count;
 }
 
 /// A descriptor that can be read when the child `process` has ended; -1 and errno if there is none.

@@ -31,6 +31,12 @@ extension FrontendConfiguration {
         )
         self.controlDirectories = controlDirectories
         self.id = reader.name("id", default: self.id)
+        self.eventLoops = reader.integer(
+            "event_loops",
+            default: min(Machine.processors, Self.mostEventLoopsByDefault),
+            in: 1...Self.mostEventLoops,
+            unit: "event loops"
+        )
         self.user = ProcessUser(reading: reader)
         self.coreDumps = reader.bool("core_dumps", default: self.coreDumps)
         self.shutdownMS = reader.integer(
@@ -112,7 +118,12 @@ extension FrontendConfiguration {
     /// Reports paths of sockets that are longer than the 107 octets of a Unix socket's address.
     private func checkSockets(_ reader: TOMLReader) {
         for (index, pool) in self.pools.enumerated() {
-            let path = "\(self.runtimeDirectory)/pools/\(pool.name)/\(self.id).sock"
+            let path = Self.socketPath(
+                runtimeDirectory: self.runtimeDirectory,
+                pool: pool.name,
+                frontendID: self.id,
+                loop: self.eventLoops - 1
+            )
             guard path.utf8.count > UnixSocketAddress.maximumPathOctets else { continue }
             reader.report(
                 "pool[\(index)].name",

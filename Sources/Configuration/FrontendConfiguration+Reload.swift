@@ -16,6 +16,7 @@ extension FrontendConfiguration {
             }
         }
         keep(\.id, "id")
+        keep(\.eventLoops, "event_loops")
         keep(\.user, "user")
         keep(\.coreDumps, "core_dumps")
         keep(\.runtimeDirectory, "runtime_directory")

@@ -17,9 +17,15 @@ package struct FrontendConfiguration: Sendable, Equatable {
 
     /// `id`: names this frontend's sockets and spool; letters, digits, `-`, `_` and `.`.
     package var id = Self.defaultID
+    /// `event_loops`: on how many processors the frontend works.
+    package var eventLoops = 1
+    /// The most that `event_loops` can be.
+    package static let mostEventLoops = 64
+    /// The default is the number of the machine's processors, but no more than this.
+    package static let mostEventLoopsByDefault = 8
     /// `hostname`: default the first line of the control file `me`, else the host's own name.
     package var hostname: String
-    /// `runtime_directory`, absolute; sockets are `<it>/pools/<pool>/<id>.sock`.
+    /// `runtime_directory`, absolute; sockets are `<it>/pools/<pool>/<id>.sock` and `<id>@2.sock` ….
     package var runtimeDirectory: String
     /// `spool_directory`, absolute; messages in `<it>/<id>/`.
     package var spoolDirectory: String
@@ -68,6 +74,18 @@ package struct FrontendConfiguration: Sendable, Equatable {
         self.spoolDirectory = spoolDirectory
         self.listeners = listeners
         self.pools = pools
+    }
+
+    /// The path of a pool's socket on an event loop, which is counted from 0.
+    package static func socketPath(
+        runtimeDirectory: String,
+        pool: String,
+        frontendID: String,
+        loop: Int
+    ) -> String {
+        // An id has no @, so this is no other frontend's socket.
+        let suffix = loop == 0 ? "" : "@\(loop + 1)"
+        return "\(runtimeDirectory)/pools/\(pool)/\(frontendID)\(suffix).sock"
     }
 
     package enum Compatibility: String, Sendable, CaseIterable {

@@ -46,11 +46,11 @@ struct FrontendCommand: ParsableCommand {
             level: configuration.logLevel,
             format: configuration.logFormat
         )
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.eventLoops)
         let threads = NIOThreadPool(numberOfThreads: 4)
         threads.start()
         let lifecycle = FrontendLifecycle(
-            loop: group.next(),
+            loops: Array(group.makeIterator()),
             threads: threads,
             load: { try self.loadConfiguration() }
         )

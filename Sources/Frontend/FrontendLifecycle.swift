@@ -8,11 +8,12 @@ import ServiceLog
 import System
 import UnixSignals
 
-/// What the process does around the event loop, from the start to the last log line.
+/// What the process does around the event loops, from the start to the last log line.
 ///
 /// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads `frontend.toml` again.
 struct FrontendLifecycle {
-    let loop: any EventLoop
+    /// As many as `event_loops` says.
+    let loops: [any EventLoop]
     let threads: NIOThreadPool
     /// Reads the configuration again, for SIGHUP.
     let load: @Sendable () throws -> FrontendConfiguration
@@ -29,39 +30,36 @@ struct FrontendLifecycle {
     ) async throws {
         let logger = Logger(label: "frontend")
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
-        let (loop, threads) = (self.loop, self.threads)
-        let server = try await loop.submit {
+        let (loops, threads) = (self.loops, self.threads)
+        let loop = loops[0]
+        let process = try await loop.submit {
             NIOLoopBound(
-                try FrontendServer(
+                try FrontendProcess(
                     configuration: configuration,
-                    certificates: certificates,
                     sockets: sockets,
-                    loop: loop,
+                    loops: loops,
                     threads: threads
                 ),
                 eventLoop: loop
             )
         }
         .get()
-        if let heartbeat = Heartbeat.current {
-            loop.scheduleRepeatedTask(
-                initialDelay: .zero,
-                delay: .milliseconds(heartbeat.intervalMS)
-            ) { _ in heartbeat.beat() }
-        }
         let ended = loop.makePromise(of: Void.self)
-        try await loop.flatSubmit { server.value.start(ended: ended) }.get()
+        try await loop.flatSubmit { process.value.start(certificates, ended: ended) }.get()
+        if let heartbeat = Heartbeat.current {
+            loop.execute { process.value.startHeartbeat(heartbeat) }
+        }
         let watcher = Task {
             var isStopping = false
             for await signal in signals {
                 switch signal {
                 case .sighup:
-                    self.reload(server, logger)
+                    self.reload(process, logger)
                 default:
-                    if isStopping { loop.execute { server.value.endNow() } }
+                    if isStopping { loop.execute { process.value.endNow() } }
                     isStopping = true
                     logger.notice("stopping", metadata: ["signal": "\(signal)"])
-                    loop.execute { server.value.shutDown() }
+                    loop.execute { process.value.shutDown() }
                 }
             }
         }
@@ -70,10 +68,10 @@ struct FrontendLifecycle {
         logger.notice("stopped")
     }
 
-    private func reload(_ server: NIOLoopBound<FrontendServer>, _ logger: Logger) {
+    private func reload(_ process: NIOLoopBound<FrontendProcess>, _ logger: Logger) {
         do {
             let configuration = try self.load()
-            self.loop.execute { server.value.reload(configuration) }
+            self.loops[0].execute { process.value.reload(configuration) }
         } catch {
             logger.error("frontend.toml is not usable, the old one stays in force")
         }

@@ -20,6 +20,14 @@ package struct LatencyHistogram: Sendable, Equatable {
         self.total += 1
     }
 
+    /// Adds the answers that another histogram counted.
+    mutating func add(_ other: LatencyHistogram) {
+        guard !other.counts.isEmpty else { return }
+        if self.counts.isEmpty { self.counts = [UInt32](repeating: 0, count: Self.buckets) }
+        for bucket in self.counts.indices { self.counts[bucket] += other.counts[bucket] }
+        self.total += other.total
+    }
+
     private mutating func halve() {
         for bucket in self.counts.indices { self.counts[bucket] /= 2 }
         self.total = self.counts.reduce(0, +)

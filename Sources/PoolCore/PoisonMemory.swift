@@ -51,11 +51,14 @@ struct PoisonMemory: Sendable {
     }
 
     /// A worker answered the question and lives, so the question is no longer a suspect.
-    mutating func workerSurvived(_ fingerprint: UInt64) {
+    ///
+    /// - Returns: Whether it was one; what is poison stays poison.
+    mutating func workerSurvived(_ fingerprint: UInt64) -> Bool {
         guard let record = self.records[fingerprint], record.deaths < Self.deathsOfPoison else {
-            return
+            return false
         }
         self.records[fingerprint] = nil
+        return true
     }
 
     mutating func forget(_ fingerprint: UInt64) { self.records[fingerprint] = nil }

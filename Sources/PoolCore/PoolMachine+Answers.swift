@@ -36,7 +36,7 @@ extension PoolMachine {
         else { return self.countStale(id, eventID) }
         let held = self.workers[index].held[position]
         self.workers[index].release(at: position)
-        if !self.poison.isEmpty { self.clearSuspicion(held) }
+        if !self.poison.isEmpty { self.clearSuspicion(held, actions: &actions) }
         if let ticket = held.ticket {
             self.workers[index].latency.record(nanoseconds: now &- held.sentNS)
             self.recordAnswer(ticket, index)
@@ -76,9 +76,10 @@ extension PoolMachine {
 
     /// The worker answered and lives, even if it answered late: the question is no longer a
     /// suspect.
-    private mutating func clearSuspicion(_ held: WorkerSlot.Held) {
+    private mutating func clearSuspicion(_ held: WorkerSlot.Held, actions: inout [PoolAction]) {
         let fingerprint = held.ticket.map { self.tickets[$0]?.fingerprint } ?? held.fingerprint
-        if let fingerprint { self.poison.workerSurvived(fingerprint) }
+        guard let fingerprint, self.poison.workerSurvived(fingerprint) else { return }
+        actions.append(.suspicionCleared(fingerprint))
     }
 
     /// Tells the breaker and the worker's record that an answer came.
@@ -228,5 +229,53 @@ extension PoolMachine {
         }
         self.closeIfQuarantined(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)
+    }
+
+    /// The owner did not write a suspect, because the worker holds a suspect of another machine: the
+    /// ticket waits for another worker, or for a moment if there is no other.
+    package mutating func claimedElsewhere(
+        _ id: WorkerID,
+        eventID: Int64,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        guard let index = self.index(of: id),
+            let position = self.workers[index].position(of: eventID)
+        else { return }
+        let ticket = self.workers[index].held[position].ticket
+        self.workers[index].release(at: position)
+        if let ticket, var slot = self.tickets[ticket] {
+            slot.attempts -= 1
+            self.tickets[ticket] = slot
+            self.retry(
+                ticket,
+                slot,
+                avoiding: id,
+                notBeforeNS: now &+ Self.firstPauseNS,
+                now: now,
+                actions: &actions
+            )
+        }
+        self.closeIfQuarantined(index, actions: &actions)
+        self.dispatch(now: now, actions: &actions)
+    }
+}
+
+// MARK: - Other machines of the pool
+
+extension PoolMachine {
+    /// A worker died or hung with the question, and another machine of the same pool counted it.
+    package mutating func deathCountedElsewhere(with fingerprint: UInt64, now: UInt64) {
+        _ = self.poison.workerDied(with: fingerprint, now: now)
+    }
+
+    /// A worker answered the question to another machine of the same pool, and lives.
+    package mutating func suspicionClearedElsewhere(_ fingerprint: UInt64) {
+        _ = self.poison.workerSurvived(fingerprint)
+    }
+
+    /// Whether the worker holds a suspect, and gets nothing else meanwhile.
+    package func isExclusive(_ id: WorkerID) -> Bool {
+        self.index(of: id).map { self.workers[$0].isExclusive } ?? false
     }
 }

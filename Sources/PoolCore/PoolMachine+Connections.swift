@@ -110,7 +110,7 @@ extension PoolMachine {
             let isAlone = isDeathOrHang && worker.held.count == 1
             guard let ticket = held.ticket else {
                 if isAlone, let known = held.fingerprint {
-                    _ = self.poison.workerDied(with: known, now: now)
+                    _ = self.countDeath(with: known, now: now, actions: &actions)
                 }
                 continue
             }
@@ -121,9 +121,10 @@ extension PoolMachine {
             if end == .died { slot.isSuspect = true }
             if isAlone { slot.fingerprint = fingerprint(ticket) }
             self.tickets[ticket] = slot
-            let isPoison =
-                isAlone
-                && (slot.fingerprint.map { self.poison.workerDied(with: $0, now: now) } ?? false)
+            var isPoison = false
+            if isAlone, let known = slot.fingerprint {
+                isPoison = self.countDeath(with: known, now: now, actions: &actions)
+            }
             if isPoison {
                 actions.append(.poison(ticket))
                 self.fail(ticket, .poison, worker: id, now: now, actions: &actions)
@@ -136,6 +137,18 @@ extension PoolMachine {
             }
         }
         self.dispatch(now: now, actions: &actions)
+    }
+
+    /// Counts a worker that died or hung with the question and nothing else.
+    ///
+    /// - Returns: Whether the question is poison now.
+    private mutating func countDeath(
+        with fingerprint: UInt64,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) -> Bool {
+        actions.append(.deathCounted(fingerprint))
+        return self.poison.workerDied(with: fingerprint, now: now)
     }
 
     /// A question with side effects is asked again only if the lost worker recognises it

@@ -49,6 +49,36 @@ package struct PoolSnapshot: Sendable, Equatable {
     package var workers: [Worker]
 }
 
+extension PoolSnapshot {
+    /// Adds the snapshot of another machine of the same pool, but for its workers.
+    ///
+    /// The pool is `open` if one machine is, `ready` if one is and none is open.
+    package mutating func add(_ other: PoolSnapshot) {
+        let order: [State] = [.open, .ready, .grace, .empty]
+        self.state = order.first { $0 == self.state || $0 == other.state } ?? self.state
+        self.queued += other.queued
+        self.outstanding += other.outstanding
+        self.served += other.served
+        self.failed += other.failed
+    }
+}
+
+extension PoolSnapshot.Worker {
+    /// Adds what another machine of the same pool knows of the same worker.
+    ///
+    /// The worker is `busy` if it is on both; of other states the worse one counts.
+    package mutating func add(_ other: PoolSnapshot.Worker) {
+        let order: [State] = [.quarantined, .silent, .slow, .draining, .ready, .busy]
+        self.state = order.first { $0 == self.state || $0 == other.state } ?? self.state
+        self.concurrency += other.concurrency
+        self.outstanding += other.outstanding
+        self.served += other.served
+        self.failed += other.failed
+        self.late += other.late
+        self.latency.add(other.latency)
+    }
+}
+
 extension PoolMachine {
     package func snapshot(now: UInt64) -> PoolSnapshot {
         PoolSnapshot(

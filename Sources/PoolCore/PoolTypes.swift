@@ -140,6 +140,12 @@ package enum PoolAction: Equatable, Sendable {
     case poison(PoolTicket)
     /// The ticket ends as if every plugin had declined: the pool is no longer asked at its hook.
     case passOver(PoolTicket)
+    /// A worker died or hung with the question and nothing else: tell the pool's other machines, if
+    /// there are any (``PoolMachine/deathCountedElsewhere(with:now:)``).
+    case deathCounted(UInt64)
+    /// A worker answered a suspect and lives: tell the pool's other machines
+    /// (``PoolMachine/suspicionClearedElsewhere(_:)``).
+    case suspicionCleared(UInt64)
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
     package enum CancelReason: String, Sendable, CaseIterable {

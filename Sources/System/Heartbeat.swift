@@ -1,6 +1,6 @@
 import Glibc
 
-/// Shows `gatepost run` or systemd that the event loop of this process runs.
+/// Shows `gatepost run` or systemd that the event loops of this process run.
 ///
 /// A process whose loop is blocked, by an endless loop in a plugin for example, lives but answers
 /// nothing. Its heartbeats stop; then `gatepost run` or systemd ends it and starts it again.

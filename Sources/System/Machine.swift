@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// What the kernel says about this machine and this process.
@@ -17,6 +18,9 @@ package enum Machine {
         defer { free(resolved) }
         return String(cString: resolved)
     }
+
+    /// How many processors this process may use (sched_setaffinity(2)); at least 1.
+    package static var processors: Int { max(1, Int(gatepost_processors())) }
 
     /// The id of this process.
     package static var processID: Int32 { getpid() }

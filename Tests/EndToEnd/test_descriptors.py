@@ -35,6 +35,7 @@ def limited_frontend(gatepost: Gatepost) -> Program:
 def test_workers_and_messages_get_descriptors_when_clients_take_all_they_can(gatepost: Gatepost) -> None:
     gatepost.limits(max_sessions_per_ip=0)
     gatepost.pool["max_connections"] = 16
+    gatepost.frontend_toml["event_loops"] = 1
     frontend = limited_frontend(gatepost)
     worker = gatepost.python_worker(["rcpt", "queue"], accepting(), concurrency=1_000)
     frontend.ready()

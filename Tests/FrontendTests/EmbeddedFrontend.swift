@@ -17,7 +17,7 @@ final class EmbeddedFrontend {
     /// Never started: what is to be done on the disk fails at once.
     let threads = NIOThreadPool(numberOfThreads: 1)
     private var workers: [EmbeddedWorker] = []
-    let server: FrontendServer
+    let server: ServerLoop
     let handler: SMTPSessionHandler
     private let folder: String
 
@@ -50,13 +50,30 @@ final class EmbeddedFrontend {
             address: try #require(ListenAddress(parsing: "127.0.0.1:2525"))
         )
         change(&configuration, &listener)
-        self.server = try FrontendServer(
-            configuration: configuration,
-            certificates: nil,
-            loop: self.channel.embeddedEventLoop,
+        let shared = SharedState(
+            configuration,
+            maximums: ConnectionLimits.Maximums(
+                configuration.limits,
+                sessions: configuration.limits.maximumSessions
+            ),
+            spool: try SpoolDirectory(
+                base: configuration.spoolDirectory,
+                frontendID: configuration.id,
+                pools: configuration.pools
+            ),
+            controlFiles: ControlFiles(directories: configuration.controlDirectories) { _ in },
+            loops: [self.channel.embeddedEventLoop],
             threads: self.threads
         )
-        if isServing { self.server.workersChanged() }
+        self.server = ServerLoop(
+            configuration: configuration,
+            tls: TLSInForce(configuration.tls, nil),
+            shared: shared,
+            index: 0,
+            loop: self.channel.embeddedEventLoop
+        )
+        shared.loops.add(self.server)
+        if isServing { self.server.workersChanged() } else { self.server.shutDown() }
         let smtp = SMTPConfiguration(
             configuration,
             listener: listener,
@@ -64,7 +81,11 @@ final class EmbeddedFrontend {
         )
         self.handler = SMTPSessionHandler(
             server: self.server,
-            listener: SMTPListener(configuration: listener, smtp: smtp),
+            listener: SMTPListener(
+                configuration: listener,
+                smtp: smtp,
+                passes: SharedGreetingPasses(lifetimeMilliseconds: listener.greetingPassTTLMS)
+            ),
             client: try SocketAddress(ipAddress: "192.0.2.1", port: 1),
             local: nil
         )

@@ -216,7 +216,7 @@ private final class Folder {
 /// The place of a pool's socket.
 @Suite struct PoolSocketPlaceTests {
     private func place(_ folder: Folder, id: String = "mx") -> PoolSocketPlace {
-        PoolSocketPlace(runtimeDirectory: folder.path, pool: "default", frontendID: id)
+        PoolSocketPlace(runtimeDirectory: folder.path, pool: "default", frontendID: id, loop: 0)
     }
 
     /// A socket at the path; it listens as long as it is open.

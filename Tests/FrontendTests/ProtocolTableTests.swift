@@ -14,7 +14,7 @@ import Testing
         row: HookRow
     ) throws {
         let configuration = FrontendConfiguration.Pool(name: "policy", defaultsFor: .tempfail)
-        let settings = PoolSettings(configuration)
+        let settings = PoolSettings(configuration, share: .whole)
         let index = try #require(row.hook).index
         #expect(settings.deadlines[Int(index)].ordinaryNS == UInt64(row.deadlineMS) * 1_000_000)
         let mask = HookNumbers(hook: index)

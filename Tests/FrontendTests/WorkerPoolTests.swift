@@ -393,15 +393,17 @@ import Testing
             frontendID: "mx1",
             nowMS: 5,
             uptimeMS: 4,
-            openSessions: 3,
-            openedSessions: 7,
             spool: SpoolDirectory.Usage(files: 2, octets: 9),
-            counters: frontend.server.limitCounters
+            loops: LoopStatus(
+                openSessions: 3,
+                openedSessions: 7,
+                counters: frontend.server.limitCounters,
+                pools: frontend.server.status.pools
+            )
         )
-        var writer = JSONWriter()
-        notice.encode(pools: frontend.server.pools, into: &writer)
-        #expect(writer.octets.last == 0x0A)
-        let line = try JSONValue(parsing: Array(writer.octets.dropLast()))
+        let octets = notice.line
+        #expect(octets.last == 0x0A)
+        let line = try JSONValue(parsing: Array(octets.dropLast()))
         #expect(line["type"] == .string("notify") && line["hook"] == .string("status"))
         return line["args"]
     }

@@ -43,7 +43,8 @@ struct PoolMachineTests {
         _ = scene.take()
         scene.lose(1)
         let done = scene.take()
-        #expect(done == [.send(7, to: 2, eventID: 1, attempt: 2, remainingNS: self.all)])
+        let again = PoolAction.send(7, to: 2, eventID: 1, attempt: 2, remainingNS: self.all)
+        #expect(done == [.deathCounted(7), again])
     }
 
     @Test("makes no poison of an event if the worker that died held others too")
@@ -141,9 +142,51 @@ struct PoolMachineTests {
         _ = scene.take()
         scene.lose(2)
         let done = scene.take()
-        #expect(done == [.poison(7), .fail(7, .poison, worker: 2)])
+        #expect(done == [.deathCounted(7), .poison(7), .fail(7, .poison, worker: 2)])
         #expect(scene.isPoison(7, now: scene.now))
         #expect(!scene.isPoison(7, now: scene.now + 3_601 * Scene.second))
+    }
+
+    @Test("counts a worker that died with the event elsewhere, and one that survived it there")
+    func elsewhere() {
+        let scene = Scene()
+        scene.join(1)
+        scene.machine.deathCountedElsewhere(with: 7, now: scene.now)
+        scene.submit(8, fingerprint: 7)
+        // It is a suspect from the start, and an answer clears it, here and elsewhere.
+        let isAlone = scene.machine.isExclusive(1)
+        #expect(isAlone)
+        _ = scene.take()
+        scene.answer(1, 1)
+        #expect(scene.take() == [.suspicionCleared(7)])
+        scene.machine.deathCountedElsewhere(with: 7, now: scene.now)
+        scene.machine.suspicionClearedElsewhere(7)
+        let isRemembered = scene.machine.remembersPoison
+        #expect(!isRemembered)
+        for _ in 0..<2 { scene.machine.deathCountedElsewhere(with: 7, now: scene.now) }
+        #expect(scene.isPoison(7, now: scene.now))
+        scene.machine.suspicionClearedElsewhere(7)
+        #expect(scene.isPoison(7, now: scene.now))
+    }
+
+    @Test("sends a suspect to another worker when one holds a suspect of another machine")
+    func claimed() {
+        let scene = Scene()
+        scene.join(1)
+        scene.machine.deathCountedElsewhere(with: 7, now: scene.now)
+        scene.submit(8, fingerprint: 7)
+        _ = scene.take()
+        scene.machine.claimedElsewhere(1, eventID: 1, now: scene.now, actions: &scene.actions)
+        // There is no other worker: the same one is tried again a moment later.
+        #expect(scene.take() == [])
+        scene.pass(Scene.second)
+        var done = scene.take()
+        let left = self.all - Scene.second
+        #expect(done == [.send(8, to: 1, eventID: 2, attempt: 1, remainingNS: left)])
+        scene.join(2)
+        scene.machine.claimedElsewhere(1, eventID: 2, now: scene.now, actions: &scene.actions)
+        done = scene.take()
+        #expect(done == [.send(8, to: 2, eventID: 1, attempt: 1, remainingNS: left)])
     }
 
     @Test("does not send an event again at a hook with side effects")
@@ -155,7 +198,7 @@ struct PoolMachineTests {
         _ = scene.take()
         scene.lose(1)
         let done = scene.take()
-        #expect(done == [.fail(7, .worker_lost, worker: 1)])
+        #expect(done == [.deathCounted(7), .fail(7, .worker_lost, worker: 1)])
     }
 
     @Test("keeps the credit after a deadline, drops the late answer, and closes a zombie")

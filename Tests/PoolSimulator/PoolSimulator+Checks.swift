@@ -50,6 +50,16 @@ extension PoolSimulator {
             try self.check(self.isPoison(fingerprint), "\(ticket) is no poison")
             self.poisonToFail = ticket
             self.counts.poisoned += 1
+        case .deathCounted(let fingerprint):
+            try self.check(
+                self.machine.isSuspect(fingerprint, now: self.now),
+                "\(fingerprint) was counted and is no suspect"
+            )
+        case .suspicionCleared(let fingerprint):
+            try self.check(
+                !self.machine.isSuspect(fingerprint, now: self.now),
+                "\(fingerprint) was cleared and is a suspect"
+            )
         }
     }
 

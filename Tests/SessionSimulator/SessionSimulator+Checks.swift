@@ -70,7 +70,7 @@ extension SessionSimulator {
                 session.play.now = self.now
                 session.play.poolDone(.passedOver)
             case .close(let worker, _): self.lose(worker, in: pool, isDeath: false)
-            case .cancelEvent, .answerDrain, .ping, .poison: break
+            case .cancelEvent, .answerDrain, .ping, .poison, .deathCounted, .suspicionCleared: break
             }
         }
         pool.actions.removeAll()

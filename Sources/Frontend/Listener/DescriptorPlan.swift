@@ -22,11 +22,14 @@ struct DescriptorPlan {
     ///   - limit: How many descriptors the process may have open.
     ///   - listeners: How many listeners there are.
     ///   - pools: `max_connections` of each pool.
-    init(limit: Int, listeners: Int, pools: [Int]) {
-        let sockets = Self.perListeningSocket * (listeners + pools.count)
+    ///   - loops: How many event loops there are: a pool has a socket for each, and a worker is connected
+    ///     to all of them.
+    init(limit: Int, listeners: Int, pools: [Int], loops: Int = 1) {
+        let sockets = Self.perListeningSocket * (listeners + pools.count * loops)
         let wanted = pools.reduce(Self.own + sockets) { sum, connections in
-            let (total, isOver) = sum.addingReportingOverflow(connections)
-            return isOver ? .max : total
+            let (ofLoops, isTooMuch) = connections.multipliedReportingOverflow(by: loops)
+            let (total, isOver) = sum.addingReportingOverflow(ofLoops)
+            return isOver || isTooMuch ? .max : total
         }
         self.limit = limit
         self.reserve = min(wanted, limit / 2)
@@ -39,7 +42,8 @@ struct DescriptorPlan {
         self.init(
             limit: isKnown ? Int(clamping: limit.rlim_cur) : .max,
             listeners: configuration.listeners.count,
-            pools: configuration.pools.map(\.maximumConnections)
+            pools: configuration.pools.map(\.maximumConnections),
+            loops: configuration.eventLoops
         )
     }
 

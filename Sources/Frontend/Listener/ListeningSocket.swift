@@ -11,8 +11,9 @@ import System
 /// keep a descriptor of the same socket: clients wait in its backlog until a new channel accepts
 /// them. Confined to the event loop.
 final class ListeningSocket {
-    private let server: FrontendServer
     private let bootstrap: ServerBootstrap
+    private let loop: any EventLoop
+    private let logger: Logger
     /// Names the socket in log lines.
     private let metadata: Logger.Metadata
     /// Our descriptor of the socket; `nil` before it is open and after ``close()``.
@@ -25,9 +26,15 @@ final class ListeningSocket {
     static let shortestWaitMS: Int64 = 50
     static let longestWaitMS: Int64 = 1_000
 
-    init(server: FrontendServer, bootstrap: ServerBootstrap, metadata: Logger.Metadata) {
-        self.server = server
+    init(
+        bootstrap: ServerBootstrap,
+        loop: any EventLoop,
+        logger: Logger,
+        metadata: Logger.Metadata
+    ) {
         self.bootstrap = bootstrap
+        self.loop = loop
+        self.logger = logger
         self.metadata = metadata
     }
 
@@ -59,7 +66,7 @@ final class ListeningSocket {
         self.descriptor = nil
         let channel = self.channel
         self.channel = nil
-        return channel?.close() ?? self.server.loop.makeSucceededVoidFuture()
+        return channel?.close() ?? self.loop.makeSucceededVoidFuture()
     }
 
     private func use(_ channel: any Channel) throws {
@@ -73,7 +80,7 @@ final class ListeningSocket {
     }
 
     private func listenAgainLater() {
-        self.server.loop.assumeIsolated().scheduleTask(in: self.nextWait()) { self.listenAgain() }
+        self.loop.assumeIsolated().scheduleTask(in: self.nextWait()) { self.listenAgain() }
     }
 
     private func listenAgain() {
@@ -106,12 +113,17 @@ final class ListeningSocket {
         return .milliseconds(self.waitMS)
     }
 
+    /// Monotonic milliseconds.
+    private static var nowMS: Int64 {
+        Int64(clamping: NIODeadline.now().uptimeNanoseconds / 1_000_000)
+    }
+
     fileprivate func log(_ error: any Error) {
-        guard let suppressed = self.throttle.admits(now: self.server.nowMS) else { return }
+        guard let suppressed = self.throttle.admits(now: Self.nowMS) else { return }
         var metadata = self.metadata
         metadata["error"] = "\(error)"
         if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }
-        self.server.logger.error(
+        self.logger.error(
             "a connection could not be accepted; accepting goes on",
             metadata: metadata
         )

@@ -6,7 +6,8 @@ import NIOPosix
 import SMTPCore
 import System
 
-/// One `[[listener]]`: its socket, its greeting delay, its SMTP settings.
+/// One `[[listener]]` on one event loop: its greeting delay, its SMTP settings, and on the first loop
+/// its socket.
 ///
 /// Confined to the event loop. A session keeps the settings that it began with; a reload changes
 /// them for new sessions only.
@@ -30,7 +31,7 @@ final class SMTPListener {
                 files.value(FrontendControls.timeoutsmtpd) ?? files.value(FrontendControls.timeout)
         }
     }
-    private var passes: GreetingPasses
+    private let passes: SharedGreetingPasses
     private var socket: ListeningSocket?
 
     /// At most four reads follow one another: a session that waits for the disk keeps 96 KiB of them.
@@ -42,16 +43,25 @@ final class SMTPListener {
     /// The Unix socket that this listener has made; `nil` if there is none.
     private var socketPath: String?
 
-    init(configuration: FrontendConfiguration.Listener, smtp: SMTPConfiguration) {
+    init(
+        configuration: FrontendConfiguration.Listener,
+        smtp: SMTPConfiguration,
+        passes: SharedGreetingPasses
+    ) {
         self.configuration = configuration
         self.smtp = smtp
-        self.passes = GreetingPasses(lifetimeMilliseconds: configuration.greetingPassTTLMS)
+        self.passes = passes
     }
 
-    /// Opens the socket; the future fails if the address cannot be bound.
+    /// Opens the socket on the first loop; the future fails if the address cannot be bound.
     ///
-    /// `inherited` is a listening socket that the service manager opened; `nil` binds one.
-    func open(server: FrontendServer, inherited: CInt?) -> EventLoopFuture<SocketAddress?> {
+    /// `inherited` is a listening socket that the service manager opened; `nil` binds one. `place` is
+    /// the listener's in the configuration.
+    func open(
+        server: ServerLoop,
+        place: Int,
+        inherited: CInt?
+    ) -> EventLoopFuture<SocketAddress?> {
         let bound = NIOLoopBound((server, self), eventLoop: server.loop)
         let address = self.configuration.address
         var bootstrap = ServerBootstrap(group: server.loop)
@@ -59,15 +69,17 @@ final class SMTPListener {
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.recvAllocator, value: Self.readBuffers)
             .childChannelOption(.writeBufferWaterMark, value: SMTPSessionHandler.waitingReplies)
-            .childChannelInitializer { channel in
+            .childChannelInitializer { Self.initialize($0, bound) }
+        let directory = server.shared.loops
+        if server.loops > 1 {
+            bootstrap = bootstrap.serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let (server, listener) = bound.value
-                    guard let handler = listener.session(on: channel, server: server) else {
-                        return
-                    }
-                    try channel.pipeline.syncOperations.addHandler(handler)
+                    try channel.pipeline.syncOperations.addHandler(
+                        ClientDistributor(directory, listener: place)
+                    )
                 }
             }
+        }
         if address.path == nil {
             bootstrap =
                 bootstrap
@@ -75,8 +87,9 @@ final class SMTPListener {
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
         }
         let socket = ListeningSocket(
-            server: server,
             bootstrap: bootstrap,
+            loop: server.loop,
+            logger: server.logger,
             metadata: ["listener": "\(self.configuration.name)"]
         )
         self.socket = socket
@@ -109,8 +122,34 @@ final class SMTPListener {
         .nonisolated()
     }
 
+    /// Takes a client that the first loop accepted; `descriptor` is this loop's from now on.
+    func take(_ descriptor: CInt, server: ServerLoop) {
+        let bound = NIOLoopBound((server, self), eventLoop: server.loop)
+        var bootstrap = ClientBootstrap(group: server.loop)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.recvAllocator, value: Self.readBuffers)
+            .channelOption(.writeBufferWaterMark, value: SMTPSessionHandler.waitingReplies)
+            .channelInitializer { Self.initialize($0, bound) }
+        if self.configuration.address.path == nil {
+            bootstrap = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+        }
+        _ = bootstrap.withConnectedSocket(descriptor)
+    }
+
+    /// Begins a session, or refuses it.
+    private static func initialize(
+        _ channel: any Channel,
+        _ bound: NIOLoopBound<(ServerLoop, SMTPListener)>
+    ) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            let (server, listener) = bound.value
+            guard let handler = try listener.session(on: channel, server: server) else { return }
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+    }
+
     /// The configuration of a session that begins now, with the control files as they are now.
-    func smtpForNewSession(_ server: FrontendServer) -> SMTPConfiguration {
+    func smtpForNewSession(_ server: ServerLoop) -> SMTPConfiguration {
         let files = server.controlFiles.snapshot()
         let now = ControlValues(files)
         if now != self.control {
@@ -126,7 +165,7 @@ final class SMTPListener {
 
     /// How long a client may be silent between commands, in milliseconds: from the control files,
     /// or else from `frontend.toml`.
-    func commandTimeoutMS(_ server: FrontendServer) -> Int64 {
+    func commandTimeoutMS(_ server: ServerLoop) -> Int64 {
         self.control?.timeout.map {
             Int64(clamping: $0).multipliedReportingOverflow(by: 1_000).partialValue
         }
@@ -138,7 +177,7 @@ final class SMTPListener {
         self.configuration = configuration
         self.smtp = smtp
         self.control = nil
-        self.passes.lifetimeMilliseconds = configuration.greetingPassTTLMS
+        self.passes.setLifetime(milliseconds: configuration.greetingPassTTLMS)
     }
 
     /// Stops accepting clients.
@@ -195,8 +234,13 @@ final class SMTPListener {
             || self.trust(of: address).contains(.xclient)
     }
 
-    /// The handler for a new connection; `nil` after refusing it.
-    private func session(on channel: any Channel, server: FrontendServer) -> SMTPSessionHandler? {
+    /// The handler for a new connection; `nil` if it is refused with a reply.
+    ///
+    /// - Throws: ``ClientRefused`` if it is to be closed without a word.
+    private func session(
+        on channel: any Channel,
+        server: ServerLoop
+    ) throws(ClientRefused) -> SMTPSessionHandler? {
         let handler = SMTPSessionHandler(
             server: server,
             listener: self,
@@ -205,17 +249,13 @@ final class SMTPListener {
         )
         guard self.isProxy(handler.clientAddress) else {
             server.strangerRefused(handler)
-            channel.close(promise: nil)
-            return nil
+            throw ClientRefused()
         }
         guard let refusal = server.connectionOpened(from: handler) else {
             return handler
         }
-        guard self.configuration.tls != .implicit else {
-            // The client waits for a handshake, and could not read a reply.
-            channel.close(promise: nil)
-            return nil
-        }
+        // A client that waits for a handshake could not read a reply.
+        guard self.configuration.tls != .implicit else { throw ClientRefused() }
         let reply = channel.allocator.buffer(bytes: refusal.reply.wire)
         channel.writeAndFlush(reply).assumeIsolated().whenComplete { _ in
             channel.close(promise: nil)
@@ -223,6 +263,9 @@ final class SMTPListener {
         return nil
     }
 }
+
+/// A client is not served; its channel is closed by NIO, which must not be done before it is registered.
+private struct ClientRefused: Error {}
 
 @available(*, unavailable)
 extension SMTPListener: Sendable {}

@@ -23,7 +23,8 @@ extension PoolHello {
 }
 
 extension PoolSettings {
-    init(_ configuration: FrontendConfiguration.Pool) {
+    /// `share` is the part of the pool's queue that one event loop may use.
+    init(_ configuration: FrontendConfiguration.Pool, share: LoopShare) {
         self.init()
         func nanoseconds(_ ms: Int64) -> UInt64 { UInt64(clamping: ms) * 1_000_000 }
         self.deadlines = Hook.allCases.map { hook in
@@ -44,7 +45,7 @@ extension PoolSettings {
         self.graceNS = nanoseconds(configuration.graceMS)
         self.zombieNS = nanoseconds(configuration.zombieMS)
         self.pingNS = nanoseconds(configuration.pingMS)
-        self.queueLimit = configuration.queueLimit
+        self.queueLimit = share.part(of: configuration.queueLimit)
         self.maximumConnections = configuration.maximumConnections
         self.maximumConcurrency = configuration.maximumConcurrency
     }

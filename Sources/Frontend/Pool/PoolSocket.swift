@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 import System
 
@@ -8,8 +9,14 @@ import System
 struct PoolSocketPlace {
     let path: String
 
-    init(runtimeDirectory: String, pool: String, frontendID: String) {
-        self.path = "\(runtimeDirectory)/pools/\(pool)/\(frontendID).sock"
+    /// The place of a pool's socket on an event loop, which is counted from 0.
+    init(runtimeDirectory: String, pool: String, frontendID: String, loop: Int) {
+        self.path = FrontendConfiguration.socketPath(
+            runtimeDirectory: runtimeDirectory,
+            pool: pool,
+            frontendID: frontendID,
+            loop: loop
+        )
     }
 
     /// The place of a listener's Unix socket, to which the same applies.

@@ -122,7 +122,7 @@ extension WorkerPool {
                 from: connection.id,
                 eventID: id
             ),
-            let asker = self.askers[ticket]
+            let asker = self.askers.removeValue(forKey: ticket)
         else {
             return self.machine.answered(
                 from: connection.id,
@@ -137,6 +137,8 @@ extension WorkerPool {
         case .success(let verdict): violation = asker.judge(verdict)
         }
         if let violation {
+            // The machine fails the ticket.
+            self.askers[ticket] = asker
             self.logger.warning(
                 "an invalid verdict",
                 metadata: self.metadata(
@@ -152,7 +154,6 @@ extension WorkerPool {
                 actions: &self.actions
             )
         } else if case .success(let verdict) = result {
-            self.askers[ticket] = nil
             self.machine.answered(
                 from: connection.id,
                 eventID: id,

@@ -11,15 +11,6 @@ import ServiceLog
 // MARK: - Events to workers
 
 extension WorkerPool {
-    /// Whether there is room for one more question that this shadow is to be shown; then it is taken.
-    func takeShare(_ share: ShadowBudget.Share) -> Bool {
-        self.shadowBudget.take(
-            share,
-            most: self.configuration.shadowOctets,
-            mostMessageOctets: self.configuration.shadowSpoolOctets
-        )
-    }
-
     /// This shadow is not shown a question.
     func notShown(_ hook: Hook, _ why: ShadowQuestion.NotShown, session: String) {
         switch why {
@@ -44,11 +35,11 @@ extension WorkerPool {
     }
 
     /// Removes what workers left in `out/` and cannot name any more: everything once no worker is
-    /// there, else what is older than the longest event of this pool.
-    func sweepOutFolder() {
+    /// there on any loop (`isDrained`), else what is older than the longest event of this pool.
+    func sweepOutFolder(isDrained: Bool) {
         let longestMS = Hook.allCases.map { self.configuration.policy(for: $0).maximumDeadlineMS }
             .max()
-        let seconds = self.isDrained ? 0 : Int(clamping: (longestMS ?? 0) / 1_000)
+        let seconds = isDrained ? 0 : Int(clamping: (longestMS ?? 0) / 1_000)
         let second = time(nil) - seconds - OutFolder.marginSeconds
         let folder = self.server.spool.outFolder(pool: self.name)
         self.server.threads.submit { _ in OutFolder.sweep(folder, changedBefore: second) }
@@ -84,7 +75,8 @@ extension WorkerPool {
         guard self.machine.isPoison(fingerprint, now: now) else { return false }
         guard self.server.evidence.isRemoved(fingerprint) else { return true }
         // The evidence is one for all pools: gone, it cannot speak for another.
-        for pool in self.server.pools { pool.machine.forgetPoison(fingerprint) }
+        self.server.forgetPoison(fingerprint)
+        self.server.shared.loops.onOthers(than: self.server.index) { $0.forgetPoison(fingerprint) }
         self.logger.notice(
             "poison was forgotten: its evidence was removed",
             metadata: ["pool": "\(self.name)", "poison": "\(PoisonEvidence.name(fingerprint))"]
@@ -166,6 +158,7 @@ extension WorkerPool {
         self.actions.removeAll(keepingCapacity: true)
         self.lostLabels.removeAll(keepingCapacity: true)
         self.isPerforming = false
+        if self.hasOtherLoops, !self.claims.isEmpty { self.giveClaimsBack() }
     }
 
     private func perform(_ action: PoolAction) {
@@ -189,6 +182,43 @@ extension WorkerPool {
         case .poison(let ticket): self.keepPoison(ticket)
         case .passOver(let ticket):
             self.askers.removeValue(forKey: ticket)?.poolDone(.passedOver, peerUserID: .max)
+        case .deathCounted(let fingerprint):
+            let now = self.server.nowNS
+            self.tellOtherLoops { $0.deathCountedElsewhere(with: fingerprint, now: now) }
+        case .suspicionCleared(let fingerprint):
+            self.tellOtherLoops { $0.suspicionClearedElsewhere(fingerprint) }
+        }
+    }
+
+    /// Tells the machines that this pool has on other loops.
+    private func tellOtherLoops(_ body: @escaping @Sendable (inout PoolMachine) -> Void) {
+        let name = self.name
+        self.server.shared.loops.onOthers(than: self.server.index) { other in
+            guard let pool = other.pools.first(where: { $0.name == name }) else { return }
+            body(&pool.machine)
+        }
+    }
+
+    /// Takes the worker for a suspect of this loop.
+    ///
+    /// - Returns: False if it holds a suspect of another loop.
+    private func claim(_ connection: WorkerConnectionHandler) -> Bool {
+        let hello = connection.hello
+        let process = WorkerProcess(
+            processID: connection.peer.processID,
+            identity: "\(connection.peer.userID)/\(hello?.name ?? "")/\(hello?.instance ?? "")"
+        )
+        let shared = self.server.shared
+        guard shared.suspects.take(process, loop: self.server.index) else { return false }
+        self.claims[connection.id] = process
+        return true
+    }
+
+    /// Other loops may send suspects again to the workers that hold none of this loop any more.
+    private func giveClaimsBack() {
+        for (id, process) in self.claims where !self.machine.isExclusive(id) {
+            self.claims[id] = nil
+            self.server.shared.suspects.giveBack(process, loop: self.server.index)
         }
     }
 
@@ -205,6 +235,14 @@ extension WorkerPool {
         guard !connection.isBlocked else {
             return self.machine.heldBack(
                 from: worker,
+                eventID: eventID,
+                now: self.server.nowNS,
+                actions: &self.actions
+            )
+        }
+        if self.hasOtherLoops, self.machine.isExclusive(worker), !self.claim(connection) {
+            return self.machine.claimedElsewhere(
+                worker,
                 eventID: eventID,
                 now: self.server.nowNS,
                 actions: &self.actions

@@ -19,14 +19,20 @@ final class WorkerPool {
     private(set) var configuration: FrontendConfiguration.Pool
     /// What sessions look at to decide what this pool is asked.
     let profile: PoolProfile
-    unowned let server: FrontendServer
+    unowned let server: ServerLoop
     /// Where its workers find messages, if it has a group of its own; `nil`: where all others do.
     let messageFolder: String?
     var machine: PoolMachine
     var connections: [WorkerID: WorkerConnectionHandler] = [:]
     var askers: [PoolTicket: any PoolAsker] = [:]
     var lastTicket: PoolTicket = 0
-    var lastWorker: WorkerID = 0
+    private let numbers: WorkerNumbers
+    /// Whether other loops have machines of this pool.
+    let hasOtherLoops: Bool
+    /// Workers that hold a suspect of this loop, which no other loop sends one to.
+    var claims: [WorkerID: WorkerProcess] = [:]
+    /// The part of the pool's limits that is this loop's.
+    private var share: LoopShare
     var lastPing: Int64 = 0
     var actions: [PoolAction] = []
     var isPerforming = false
@@ -54,7 +60,7 @@ final class WorkerPool {
     /// Sessions that this pool took as a canary.
     var canarySessions: UInt64 = 0
 
-    init(configuration: FrontendConfiguration.Pool, server: FrontendServer) {
+    init(configuration: FrontendConfiguration.Pool, server: ServerLoop, share: LoopShare) {
         self.name = configuration.name
         self.configuration = configuration
         self.profile = PoolProfile(name: configuration.name)
@@ -65,9 +71,16 @@ final class WorkerPool {
         self.place = PoolSocketPlace(
             runtimeDirectory: server.configuration.runtimeDirectory,
             pool: configuration.name,
-            frontendID: server.configuration.id
+            frontendID: server.configuration.id,
+            loop: server.index
         )
-        self.machine = PoolMachine(settings: PoolSettings(configuration), now: server.nowNS)
+        self.share = share
+        self.hasOtherLoops = server.loops > 1
+        self.numbers = server.shared.workerNumbers[configuration.name] ?? WorkerNumbers()
+        self.machine = PoolMachine(
+            settings: PoolSettings(configuration, share: share),
+            now: server.nowNS
+        )
         self.updateProfile()
         self.updateWants()
     }
@@ -78,6 +91,10 @@ final class WorkerPool {
 
     /// Whether a worker is ready, and as many as the operator wants.
     var canServe: Bool { self.machine.readyCount > 0 && self.hasMinimumWorkers }
+
+    /// Whether it has the workers that its sessions need: as many as the operator wants, and one at
+    /// least.
+    var hasWorkers: Bool { self.machine.readyCount >= max(1, self.configuration.minimumWorkers) }
 
     var isShadow: Bool { self.configuration.shadowOf != nil }
 
@@ -95,7 +112,10 @@ final class WorkerPool {
         self.configuration = configuration
         self.updateProfile()
         let now = self.server.nowNS
-        self.machine.reconfigured(PoolSettings(configuration), actions: &self.actions)
+        self.machine.reconfigured(
+            PoolSettings(configuration, share: self.share),
+            actions: &self.actions
+        )
         let forgotten = self.machine.forgetHooks(now: now, actions: &self.actions)
         if !forgotten.isEmpty {
             self.logger.notice(
@@ -115,6 +135,27 @@ final class WorkerPool {
         }
         self.workersChanged()
         self.perform()
+    }
+
+    /// Other loops accept clients now, or fewer: this one's part of the limits is another.
+    func shareChanged(_ share: LoopShare) {
+        guard share != self.share else { return }
+        self.share = share
+        self.machine.reconfigured(
+            PoolSettings(self.configuration, share: share),
+            actions: &self.actions
+        )
+        self.perform()
+    }
+
+    /// Whether there is room for one more question that this shadow is to be shown; then it is taken.
+    func takeShare(_ question: ShadowBudget.Share) -> Bool {
+        self.shadowBudget.take(
+            question,
+            most: self.share.part(of: self.configuration.shadowOctets),
+            mostMessageOctets: self.share.part(of: self.configuration.shadowSpoolOctets),
+            mostMessages: self.share.part(of: ShadowBudget.mostMessages)
+        )
     }
 
     /// The hooks of a mask as words, in the order of the protocol.
@@ -151,8 +192,9 @@ extension WorkerPool {
                 }
             }
         let socket = ListeningSocket(
-            server: self.server,
             bootstrap: bootstrap,
+            loop: self.server.loop,
+            logger: self.logger,
             metadata: ["pool": "\(self.name)"]
         )
         self.socket = socket
@@ -259,9 +301,8 @@ extension WorkerPool {
 
     /// The handler of a worker that has dialled.
     func newConnection() -> WorkerConnectionHandler {
-        self.lastWorker += 1
         let handler = WorkerConnectionHandler(
-            id: self.lastWorker,
+            id: self.numbers.next(),
             pool: self,
             maximumFrameOctets: self.configuration.maximumFrameOctets
         )

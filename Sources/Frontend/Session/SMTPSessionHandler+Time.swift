@@ -18,7 +18,7 @@ extension SMTPSessionHandler {
         // While a question is open, or a reply is held back, the silence is not the client's.
         if self.phase == .waiting { self.lastHeardMS = now }
         guard self.phase != .closing else {
-            if now >= self.lingerUntilMS { self.context?.close(promise: nil) }
+            if now >= self.lingerUntilMS, let context = self.context { self.close(context) }
             return
         }
         guard self.phase != .securing else {
@@ -108,6 +108,12 @@ extension SMTPSessionHandler {
     func endNow(_ end: SessionEnd) {
         self.end = end
         self.phase = .closing
-        if let context = self.context { context.close(promise: nil) } else { self.sessionOver() }
+        if let context = self.context { self.close(context) } else { self.sessionOver() }
+    }
+
+    /// Closes the connection.
+    func close(_ context: ChannelHandlerContext) {
+        self.server.connectionClosed(of: self)
+        context.close(promise: nil)
     }
 }

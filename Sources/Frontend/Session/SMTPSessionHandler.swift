@@ -20,7 +20,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    let server: FrontendServer
+    let server: ServerLoop
     let listener: SMTPListener
     var machine: SMTPSession
     var policy: PolicySession
@@ -35,6 +35,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     var clientAddress: IPAddress?
     /// What ``ConnectionLimits`` counts this session under; `nil` before a proxy named its client.
     var counted: CountedClient?
+    /// ``ConnectionLimits`` counts this session.
+    var isCounted = false
     /// The other end of the connection, once it has named a client by XCLIENT.
     var namingPeer: Peer?
     var summary = SessionSummary()
@@ -116,7 +118,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     static let lingerMS: Int64 = 2_000
 
     init(
-        server: FrontendServer,
+        server: ServerLoop,
         listener: SMTPListener,
         client: SocketAddress?,
         local: SocketAddress?
@@ -255,8 +257,8 @@ extension SMTPSessionHandler {
         // The client may still read: what it sent before the end is answered.
         switch self.phase {
         case .parsing: self.parse()
-        case .proxyHeader, .greetingHeld, .securing: context.close(promise: nil)
-        case .closing: if self.isLastReplyWritten { context.close(promise: nil) }
+        case .proxyHeader, .greetingHeld, .securing: self.close(context)
+        case .closing: if self.isLastReplyWritten { self.close(context) }
         case .waiting: break
         }
     }
@@ -276,7 +278,7 @@ extension SMTPSessionHandler {
         // Many clients close a connection without saying so by TLS; a message ends with its final dot.
         if case NIOSSLError.uncleanShutdown = error { return }
         self.encryptionFailed(error)
-        context.close(promise: nil)
+        self.close(context)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -506,7 +508,10 @@ extension SMTPSessionHandler {
         written.futureResult.assumeIsolated().whenComplete { _ in
             self.isLastReplyWritten = true
             self.lingerUntilMS = self.server.nowMS + Self.lingerMS
-            self.context?.close(mode: isClean || self.inputEnded ? .all : .output, promise: nil)
+            guard let context = self.context else { return }
+            if isClean || self.inputEnded { return self.close(context) }
+            self.server.clientLeaves(self)
+            context.close(mode: .output, promise: nil)
         }
         let output = self.output
         self.output = ByteBuffer()

@@ -3,7 +3,7 @@
 /// No session waits for a shadow, so a slow shadow holds its questions for long. They have limits of
 /// their own: the questions in memory, and the second names of messages on the disk.
 struct ShadowBudget {
-    /// Messages kept for one shadow at once.
+    /// Messages kept for one shadow at once, on all loops together.
     static let mostMessages = 1_000
 
     /// What one question holds, in octets.
@@ -17,11 +17,16 @@ struct ShadowBudget {
     private(set) var messageOctets = 0
     private(set) var messages = 0
 
-    /// Takes a share, if both limits allow it.
-    mutating func take(_ share: Share, most: Int, mostMessageOctets: Int) -> Bool {
+    /// Takes a share, if all limits allow it.
+    mutating func take(
+        _ share: Share,
+        most: Int,
+        mostMessageOctets: Int,
+        mostMessages: Int = ShadowBudget.mostMessages
+    ) -> Bool {
         guard share.octets <= most - self.octets else { return false }
         if let size = share.messageOctets {
-            guard self.messages < Self.mostMessages,
+            guard self.messages < mostMessages,
                 size <= mostMessageOctets - self.messageOctets
             else { return false }
             self.messages += 1

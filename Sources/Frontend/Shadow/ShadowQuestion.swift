@@ -196,6 +196,15 @@ struct ShadowCounts {
     /// It was not shown the question: that was too large, or too much waited for it already.
     var dropped: UInt64 = 0
 
+    /// Adds what another loop counted.
+    mutating func add(_ other: ShadowCounts) {
+        self.agreed += other.agreed
+        self.differed += other.differed
+        self.failed += other.failed
+        self.unpaired += other.unpaired
+        self.dropped += other.dropped
+    }
+
     /// As `status` says it.
     var named: [(StaticString, UInt64)] {
         [

@@ -10,7 +10,7 @@ import System
 /// Confined to its event loop. Policy cannot change its octets; it can only replace the whole
 /// message.
 final class IncomingMessage {
-    private let server: FrontendServer
+    private let server: ServerLoop
     private var memory: [UInt8] = []
     private var file: SpoolFile?
     /// The file and size of the message that policy put in place of this one.
@@ -23,7 +23,7 @@ final class IncomingMessage {
     /// The header section is complete: from here on octets may go to the file.
     private var isHeaderComplete = false
 
-    init(server: FrontendServer) { self.server = server }
+    init(server: ServerLoop) { self.server = server }
 
     /// How many octets have come so far.
     var size: Int { self.replacement?.size ?? self.memory.count + (self.file?.size ?? 0) }

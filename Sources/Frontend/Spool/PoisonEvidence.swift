@@ -1,15 +1,16 @@
 import Glibc
 import NIOCore
 import NIOPosix
+import Synchronization
 
 /// Copies of poisoned questions for the plugin's author: the event in `<fingerprint>.event.json`
 /// and the message in `<fingerprint>.eml`.
 ///
 /// They are 0600, because they are personal data.
 ///
-/// Confined to the event loop; the thread pool writes the files. When an operator removes an
-/// event's file, the question may be asked again: that is all that `gatepost poison forget` does.
-final class PoisonEvidence {
+/// Any event loop may use it; the thread pool writes the files. When an operator removes an event's
+/// file, the question may be asked again: that is all that `gatepost poison forget` does.
+final class PoisonEvidence: Sendable {
     /// For how many fingerprints a removed file is noticed: more than sixteen pools remember.
     ///
     /// The questions of further fingerprints stay refused until they are forgotten after an hour.
@@ -23,7 +24,7 @@ final class PoisonEvidence {
     private let loop: any EventLoop
     private let threads: NIOThreadPool
     /// The fingerprints whose files were written.
-    private var kept: Set<UInt64> = []
+    private let kept = Mutex<Set<UInt64>>([])
 
     init(folder: String, loop: any EventLoop, threads: NIOThreadPool) {
         self.folder = folder
@@ -48,12 +49,14 @@ final class PoisonEvidence {
         self.threads.runIfActive(eventLoop: self.loop) {
             PoisonFiles.keep(event: event, message: source, base: base)
         }
-        .assumeIsolated()
         .whenSuccess { isKept in
             defer { self.trim() }
             guard isKept else { return }
-            if self.kept.count >= Self.capacity { self.dropForgotten() }
-            if self.kept.count < Self.capacity { self.kept.insert(fingerprint) }
+            self.kept.withLock { kept in
+                // Makes room: forgets fingerprints whose files are gone.
+                if kept.count >= Self.capacity { kept = kept.filter { !self.isGone($0) } }
+                if kept.count < Self.capacity { kept.insert(fingerprint) }
+            }
         }
     }
 
@@ -63,12 +66,9 @@ final class PoisonEvidence {
         self.threads.runIfActive(eventLoop: self.loop) {
             PoisonFiles.surplus(in: folder, files: Self.maximumFiles, octets: Self.maximumOctets)
         }
-        .assumeIsolated()
         .whenSuccess { names in
             guard !names.isEmpty else { return }
-            for name in names {
-                if let fingerprint = UInt64(name, radix: 16) { self.kept.remove(fingerprint) }
-            }
+            self.kept.withLock { $0.subtract(names.compactMap { UInt64($0, radix: 16) }) }
             self.threads.submit { _ in
                 for name in names { PoisonFiles.remove(base: folder + "/" + name) }
             }
@@ -76,24 +76,20 @@ final class PoisonEvidence {
     }
 
     /// Whether this fingerprint's files were written.
-    func isKept(_ fingerprint: UInt64) -> Bool { self.kept.contains(fingerprint) }
+    func isKept(_ fingerprint: UInt64) -> Bool { self.kept.withLock { $0.contains(fingerprint) } }
 
     /// Whether the event's file was written and has been removed since; says so once.
     ///
     /// It asks the file system, but is called only for a question that is poison.
     func isRemoved(_ fingerprint: UInt64) -> Bool {
-        guard self.kept.contains(fingerprint), self.isGone(fingerprint) else { return false }
-        self.kept.remove(fingerprint)
-        return true
+        self.kept.withLock { kept in
+            guard kept.contains(fingerprint), self.isGone(fingerprint) else { return false }
+            kept.remove(fingerprint)
+            return true
+        }
     }
 
     private func isGone(_ fingerprint: UInt64) -> Bool {
         access(self.base(fingerprint) + PoisonFiles.eventEnding, F_OK) != 0 && errno == ENOENT
     }
-
-    /// Makes room in `kept`: forgets fingerprints whose files are gone.
-    private func dropForgotten() { self.kept = self.kept.filter { !self.isGone($0) } }
 }
-
-@available(*, unavailable)
-extension PoisonEvidence: Sendable {}

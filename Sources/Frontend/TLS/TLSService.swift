@@ -7,16 +7,31 @@ import NIOSSL
 import ServiceLog
 import System
 
+/// What new connections of a loop are encrypted with.
+struct TLSInForce: Sendable {
+    /// `nil` where there is none.
+    let certificates: TLSCertificates?
+    let handshakeTimeoutMS: Int64
+
+    init(_ settings: FrontendConfiguration.TLS, _ certificates: TLSCertificates?) {
+        self.certificates = certificates
+        self.handshakeTimeoutMS = settings.handshakeTimeoutMS
+    }
+}
+
 /// The certificates in force, and the look at their files.
 ///
-/// Confined to the event loop; files are read on the thread pool. Sessions that began keep what they
-/// began with. A file that is not usable is logged, and the last good certificates stay in force.
+/// Confined to the first event loop, which tells the others; files are read on the thread pool.
+/// Sessions that began keep what they began with. A file that is not usable is logged, and the last good
+/// certificates stay in force.
 final class TLSService {
-    private(set) var certificates: TLSCertificates?
+    private var certificates: TLSCertificates?
     private var settings: FrontendConfiguration.TLS
     private let loop: any EventLoop
     private let threads: NIOThreadPool
     private let logger: Logger
+    /// Told of new certificates.
+    private let changed: (TLSInForce) -> Void
     /// Monotonic milliseconds.
     private var lookedMS: Int64 = 0
     private var isLooking = false
@@ -26,20 +41,17 @@ final class TLSService {
         _ settings: FrontendConfiguration.TLS,
         _ certificates: TLSCertificates?,
         loop: any EventLoop,
-        threads: NIOThreadPool
+        threads: NIOThreadPool,
+        changed: @escaping (TLSInForce) -> Void
     ) {
         self.settings = settings
         self.certificates = certificates
         self.loop = loop
         self.threads = threads
+        self.changed = changed
         self.logger = Logger(label: "tls")
         for warning in certificates?.warnings ?? [] { self.logger.warning("\(warning)") }
     }
-
-    /// What a new connection is encrypted with; `nil` where there is no certificate.
-    var context: NIOSSLContext? { self.certificates?.context }
-
-    var handshakeTimeoutMS: Int64 { self.settings.handshakeTimeoutMS }
 
     /// Looks at the files when `reload_ms` have passed since the last look.
     func timePassed(_ nowMS: Int64) {
@@ -68,6 +80,7 @@ final class TLSService {
             case .success(let certificates?):
                 self.settings = settings
                 self.certificates = certificates
+                self.changed(TLSInForce(settings, certificates))
                 for warning in certificates.warnings { self.logger.warning("\(warning)") }
                 self.logger.notice(
                     "certificates loaded",

@@ -5,7 +5,7 @@ import SMTPCore
 /// What limits refused and ended since the start, and what became of TLS handshakes and logins.
 ///
 /// A loop counts its own sessions; the sum of two is `+=`.
-struct LimitCounters {
+struct LimitCounters: Sendable {
     /// What ended a session, other than its client and policy.
     enum Ending: Int, CaseIterable {
         case command, envelope, data, dataRate, commandRate

@@ -3,26 +3,33 @@ import JSON
 import PolicyProtocol
 import PoolCore
 
-/// The arguments of the notification `status` (protocol/events.md).
+/// The notification `status` (protocol/events.md).
 struct StatusNotice {
     let frontendID: String
     /// Unix milliseconds.
     let nowMS: Int64
     /// Milliseconds since the start.
     let uptimeMS: Int64
-    let openSessions: Int
-    let openedSessions: UInt64
     let spool: SpoolDirectory.Usage
-    let counters: LimitCounters
+    /// All loops together.
+    let loops: LoopStatus
 
-    /// Writes the whole line.
-    func encode(pools: [WorkerPool], into writer: inout JSONWriter) {
+    /// The whole line.
+    var line: [UInt8] {
+        var writer = JSONWriter()
         writer.beginObject()
         writer.key("type")
         writer.string("notify")
         writer.key("hook")
         writer.string(Hook.status.rawValue)
         writer.key("args")
+        self.encodeArguments(into: &writer)
+        writer.endObject()
+        writer.newline()
+        return writer.octets
+    }
+
+    private func encodeArguments(into writer: inout JSONWriter) {
         writer.beginObject()
         writer.key("frontend")
         writer.string(self.frontendID)
@@ -33,9 +40,9 @@ struct StatusNotice {
         writer.key("sessions")
         writer.beginObject()
         writer.key("open")
-        writer.int(Int64(self.openSessions))
+        writer.int(Int64(self.loops.openSessions))
         writer.key("opened")
-        writer.int(Int64(clamping: self.openedSessions))
+        writer.int(Int64(clamping: self.loops.openedSessions))
         writer.endObject()
         writer.key("spool")
         writer.beginObject()
@@ -44,7 +51,7 @@ struct StatusNotice {
         writer.key("octets")
         writer.int(self.spool.octets)
         writer.endObject()
-        for (member, counts) in self.counters.named {
+        for (member, counts) in self.loops.counters.named {
             writer.key(member)
             writer.beginObject()
             for (key, count) in counts {
@@ -55,54 +62,47 @@ struct StatusNotice {
         }
         writer.key("pools")
         writer.beginArray()
-        for pool in pools { pool.encodeStatus(into: &writer) }
+        for pool in self.loops.pools { pool.encode(into: &writer) }
         writer.endArray()
         writer.endObject()
-        writer.endObject()
-        writer.newline()
     }
 }
 
-extension WorkerPool {
+extension PoolStatus {
     /// Writes this pool's entry.
-    fileprivate func encodeStatus(into writer: inout JSONWriter) {
-        let snapshot = self.machine.snapshot(now: self.server.nowNS)
+    fileprivate func encode(into writer: inout JSONWriter) {
         writer.beginObject()
         writer.key("name")
         writer.string(self.name)
         writer.key("state")
-        writer.string(snapshot.state.rawValue)
+        writer.string(self.snapshot.state.rawValue)
         writer.key("queued")
-        writer.int(Int64(snapshot.queued))
+        writer.int(Int64(self.snapshot.queued))
         writer.key("outstanding")
-        writer.int(Int64(snapshot.outstanding))
+        writer.int(Int64(self.snapshot.outstanding))
         writer.key("served")
-        writer.int(Int64(clamping: snapshot.served))
+        writer.int(Int64(clamping: self.snapshot.served))
         writer.key("failed")
-        writer.int(Int64(clamping: snapshot.failed))
+        writer.int(Int64(clamping: self.snapshot.failed))
         self.encodeRole(into: &writer)
-        let unserved = self.machine.hooksWithoutWorker
         writer.key("unserved")
         writer.beginArray()
-        for hook in Hook.allCases where unserved.contains(HookNumbers(hook: hook.index)) {
+        for hook in Hook.allCases where self.unserved.contains(HookNumbers(hook: hook.index)) {
             writer.string(hook.rawValue)
         }
         writer.endArray()
         writer.key("workers")
         writer.beginArray()
-        for worker in snapshot.workers {
-            guard let connection = self.connections[worker.id], let hello = connection.hello else {
-                continue
-            }
-            Self.encode(worker, hello, connection, into: &writer)
-        }
+        for worker in self.workers { worker.encode(into: &writer) }
         writer.endArray()
         writer.endObject()
     }
 
     /// How a shadow's answers compared, or how many sessions a canary took.
     private func encodeRole(into writer: inout JSONWriter) {
-        if let original = self.configuration.shadowOf {
+        switch self.role {
+        case .deciding: break
+        case .shadow(let original):
             writer.key("shadow")
             writer.beginObject()
             writer.key("of")
@@ -112,33 +112,30 @@ extension WorkerPool {
                 writer.int(Int64(clamping: count))
             }
             writer.endObject()
-        }
-        if let original = self.configuration.canaryOf {
+        case .canary(let original, let percent):
             writer.key("canary")
             writer.beginObject()
             writer.key("of")
             writer.string(original)
             writer.key("percent")
-            writer.int(Int64(self.configuration.canaryPercent))
+            writer.int(Int64(percent))
             writer.key("sessions")
             writer.int(Int64(clamping: self.canarySessions))
             writer.endObject()
         }
     }
+}
 
-    private static func encode(
-        _ worker: PoolSnapshot.Worker,
-        _ hello: WorkerHello,
-        _ connection: WorkerConnectionHandler,
-        into writer: inout JSONWriter
-    ) {
+extension WorkerStatus {
+    /// Writes this worker's entry.
+    fileprivate func encode(into writer: inout JSONWriter) {
         writer.beginObject()
         writer.key("connection")
-        writer.string("w\(worker.id)")
+        writer.string("w\(self.counts.id)")
         writer.key("name")
-        writer.string(hello.name)
+        writer.string(self.hello.name)
         let texts: [(StaticString, String)] = [
-            ("instance", hello.instance), ("version", hello.version),
+            ("instance", self.hello.instance), ("version", self.hello.version),
         ]
         for (key, text) in texts {
             writer.key(key)
@@ -146,21 +143,20 @@ extension WorkerPool {
         }
         writer.key("pid")
         // The pid is 0 if the process is in another PID namespace.
-        let processID = Int64(connection.peer.processID)
-        if processID > 0 { writer.int(processID) } else { writer.null() }
+        if self.processID > 0 { writer.int(Int64(self.processID)) } else { writer.null() }
         writer.key("plugins")
         writer.beginArray()
-        for plugin in hello.plugins { writer.string(plugin) }
+        for plugin in self.hello.plugins { writer.string(plugin) }
         writer.endArray()
         writer.key("state")
-        writer.string(worker.state.rawValue)
+        writer.string(self.counts.state.rawValue)
         writer.key("concurrency")
-        writer.int(Int64(worker.concurrency))
+        writer.int(Int64(self.counts.concurrency))
         writer.key("outstanding")
-        writer.int(Int64(worker.outstanding))
+        writer.int(Int64(self.counts.outstanding))
         let counts: [(StaticString, UInt64)] = [
-            ("served", worker.served), ("failed", worker.failed), ("late", worker.late),
-            ("dropped", connection.droppedNotifications),
+            ("served", self.counts.served), ("failed", self.counts.failed),
+            ("late", self.counts.late), ("dropped", self.droppedNotifications),
         ]
         for (key, count) in counts {
             writer.key(key)
@@ -169,7 +165,7 @@ extension WorkerPool {
         let quantiles: [(StaticString, UInt64)] = [("p50_us", 50), ("p99_us", 99)]
         for (key, percent) in quantiles {
             writer.key(key)
-            if let microseconds = worker.latency.microseconds(percent: percent) {
+            if let microseconds = self.counts.latency.microseconds(percent: percent) {
                 writer.int(Int64(clamping: microseconds))
             } else {
                 writer.null()

@@ -70,8 +70,11 @@ struct FrontendWatch {
     }
 
     /// The paths of the pool's sockets, one for each frontend, sorted.
+    ///
+    /// A frontend tells its `status` on its first socket; the others have an @ in their names.
     private func sockets() -> [String] {
         let names = FilePath.names(in: self.folder) ?? []
-        return names.filter { $0.hasSuffix(".sock") }.sorted().map { "\(self.folder)/\($0)" }
+        return names.filter { $0.hasSuffix(".sock") && !$0.contains("@") }.sorted()
+            .map { "\(self.folder)/\($0)" }
     }
 }

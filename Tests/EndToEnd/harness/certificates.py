@@ -29,10 +29,13 @@ def fingerprint(pem: bytes) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()
 
 
-def make(folder: Path, name: str, *names: str, days: int = 30) -> Certificate:
-    """Makes `<name>.pem` and `<name>.key` for `names`; `days` of -1: expired."""
+def make(folder: Path, name: str, *names: str, days: int = 30, rsa: int = 0) -> Certificate:
+    """Makes `<name>.pem` and `<name>.key` for `names`; `days` of -1: expired; `rsa`: bits of an RSA key."""
     chain, key = folder / f"{name}.pem", folder / f"{name}.key"
-    _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    if rsa:
+        _openssl("genrsa", "-out", key, rsa)
+    else:
+        _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
     request = folder / f"{name}.csr"
     alternative = ",".join(f"DNS:{each}" for each in names or (name,))
     subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName={alternative}")
