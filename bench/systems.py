@@ -83,11 +83,12 @@ def gatepost(
     spool: str = peers.DISK,
     limits: dict[str, int] | None = None,
     certificate: Certificate | None = None,
+    loops: int = 1,
 ) -> Iterator[System]:
     """A frontend and its workers; logs only errors, as every system here.
 
     `worker` is a program of ours, or what starts another one; `spool` is where a folder for the spool is
-    made. Mail lies on `peers.DISK`, as with every other system.
+    made; `loops` is on how many processors the frontend works. Mail lies on `peers.DISK`, as with every other system.
     """
     server = Gatepost()
     disk = Path(tempfile.mkdtemp(prefix="gp", dir=peers.DISK))
@@ -99,6 +100,7 @@ def gatepost(
         server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **(LARGE | (limits or {})))
         server.pool["minimum_workers"] = workers
         server.frontend_toml["log_level"] = "warning"
+        server.frontend_toml["event_loops"] = loops
         tls_port = peers.free_port() if certificate else 0
         if certificate:
             server.frontend_toml["tls"] = {"certificate": [certificate.toml]}
