@@ -112,6 +112,7 @@ final class FrontendProcess {
                     loop: loop
                 )
                 shared.loops.add(server)
+                server.acceptingChanged()
                 if index == 0 { server.afterTick = { process.value.ticked($0) } }
                 return server.start()
             }

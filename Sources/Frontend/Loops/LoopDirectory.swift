@@ -41,11 +41,11 @@ final class LoopDirectory: Sendable {
     ///   - pools: How many of the pools that decide have the workers that they need there.
     ///   - isReady: Whether all of them have `minimum_workers` there.
     func workersChanged(loop: Int, pools: Int, isReady: Bool) {
-        let accepting = self.state.withLock { state in
-            state.accepting.workersChanged(loop: loop, pools: pools)
-                ? state.accepting.accepting : nil
+        let hasChanged = self.state.withLock {
+            $0.accepting.workersChanged(loop: loop, pools: pools)
         }
-        if let accepting { self.onAll { $0.clientsGo(to: accepting) } }
+        // Two changes may be told in any order, so each loop looks at what holds then.
+        if hasChanged { self.onAll { $0.acceptingChanged() } }
         if isReady { self.ready.succeed() }
     }
 
@@ -54,6 +54,12 @@ final class LoopDirectory: Sendable {
 
     /// The loops that accept clients now.
     var accepting: [Int] { self.state.withLock { $0.accepting.accepting } }
+
+    /// The part of a limit that the loop may use now.
+    func share(of index: Int) -> LoopShare {
+        let accepting = self.accepting
+        return LoopShare(place: accepting.firstIndex(of: index), count: accepting.count)
+    }
 
     private var servers: [NIOLoopBound<ServerLoop>] {
         self.state.withLock { $0.servers.compactMap(\.self) }

@@ -96,7 +96,7 @@ final class ServerLoop {
         self.tls = tls
         self.ended = loop.makePromise()
         self.tickedMS = self.nowMS
-        let share = Self.share(of: index, among: shared.loops.accepting)
+        let share = shared.loops.share(of: index)
         self.pools = configuration.pools.map {
             WorkerPool(configuration: $0, server: self, share: share)
         }
@@ -208,14 +208,10 @@ final class ServerLoop {
         )
     }
 
-    /// New clients go to the loops of these indices.
-    func clientsGo(to accepting: [Int]) {
-        let share = Self.share(of: self.index, among: accepting)
+    /// Other loops accept clients than before.
+    func acceptingChanged() {
+        let share = self.shared.loops.share(of: self.index)
         for pool in self.pools { pool.shareChanged(share) }
-    }
-
-    private static func share(of index: Int, among accepting: [Int]) -> LoopShare {
-        LoopShare(place: accepting.firstIndex(of: index), count: max(1, accepting.count))
     }
 
     /// Opens the listeners' sockets, on the first loop.
