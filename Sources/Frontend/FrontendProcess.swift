@@ -117,8 +117,17 @@ final class FrontendProcess {
                 return server.start()
             }
         }
-        return EventLoopFuture.andAllSucceed(started, on: self.loop).map {
+        return EventLoopFuture.whenAllComplete(started, on: self.loop).flatMap { results in
+            for case .failure(let error) in results {
+                // The sockets of the other loops are removed before the process ends.
+                return shared.loops.askForFuture { server in
+                    server.endNow()
+                    return server.whenEnded
+                }
+                .flatMapThrowing { _ in throw error }
+            }
             process.value.watchEnd()
+            return process.eventLoop.makeSucceededVoidFuture()
         }
     }
 

@@ -168,6 +168,11 @@ class Probe:
     def start(self) -> None:
         self.thread.start()
 
+    def sends(self, count: int) -> None:
+        """Waits until it has sent so many messages more, or one has failed, which `end` reports."""
+        wanted = self.count + count
+        wait_until(lambda: self.problem or self.count >= wanted, 15, f"{count} messages of the probe")
+
     def run(self) -> None:
         began = time.monotonic()
         while not self.over.wait(0.1) and self.problem is None:

@@ -74,7 +74,7 @@ def attack(set_stage: Callable[..., Scene]):
         scene = each.scene
         scene.gatepost.python_worker([each.hook], pool="hostile", worker={"name": "tame"})
         scene.probe.start()
-        time.sleep(0.3)
+        scene.probe.sends(2)
         scene.check(descriptors=1)
         scene.check = lambda descriptors=0: None  # type: ignore[method-assign]
 
@@ -232,7 +232,7 @@ def test_46_too_many_recipients(set_stage: Callable[..., Scene], gatepost) -> No
     run.worker.close()
     run.scene.gatepost.python_worker(["data"], pool="hostile", worker={"name": "tame"})
     run.scene.probe.start()
-    time.sleep(0.3)
+    run.scene.probe.sends(2)
     run.scene.check(descriptors=1)
     run.scene.check = lambda descriptors=0: None  # type: ignore[method-assign]
 
