@@ -99,3 +99,26 @@ func patient(_ line: String) -> String {
     let more = times.filter { !named.contains($0.key) }.map { "\($0.key) \($0.value)" }
     return ([line] + more.sorted()).joined(separator: " ")
 }
+
+/// A session in which alice is a recipient and `queue/smtp-forward` is next; `arguments` are the plugin's.
+///
+/// An empty `address` leaves the hops to `arguments` and `files`.
+func forwarding(
+    to address: some CustomStringConvertible,
+    _ arguments: String = "",
+    files: [String: String] = [:]
+) async throws -> TestSession {
+    let words = "\(address)".isEmpty ? arguments : patient(arguments)
+    let session = try await TestSession(
+        [QueueSMTPForward.self, AcceptAnyone.self],
+        plugins: "accept_anyone\nqueue/smtp-forward \(address) \(words)",
+        files: files.merging(["me": "mx.example.org"]) { first, _ in first }
+    )
+    try await session.mail(from: "bob@example.net")
+    try await session.rcpt(to: "alice@example.org")
+    return session
+}
+
+func forwarding(to hop: FakeHop, _ arguments: String = "") async throws -> TestSession {
+    try await forwarding(to: hop.server.address, arguments)
+}

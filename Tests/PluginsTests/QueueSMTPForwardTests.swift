@@ -13,30 +13,10 @@ final class TakenMessages: Sendable {
 @Suite struct QueueSMTPForwardTests {
     private static let message = "Subject: x\r\n\r\n.dot\r\nline\r\n"
 
-    private func session(_ hop: FakeHop, _ arguments: String = "") async throws -> TestSession {
-        try await self.session(hop.server.address, arguments)
-    }
-
-    private func session(
-        _ address: some CustomStringConvertible,
-        _ arguments: String = "",
-        files: [String: String] = [:]
-    ) async throws -> TestSession {
-        let words = "\(address)".isEmpty ? arguments : patient(arguments)
-        let session = try await TestSession(
-            [QueueSMTPForward.self, AcceptAnyone.self],
-            plugins: "accept_anyone\nqueue/smtp-forward \(address) \(words)",
-            files: files.merging(["me": "mx.example.org"]) { first, _ in first }
-        )
-        try await session.mail(from: "bob@example.net")
-        try await session.rcpt(to: "alice@example.org")
-        return session
-    }
-
     @Test func `a message goes out whole, dots doubled`() async throws {
         let hop = try FakeHop()
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         let answer = try await session.message(Self.message, at: .queue)
         #expect(answer == .ok("queued as test", code: 250, status: "2.0.0"))
         #expect(
@@ -52,7 +32,7 @@ final class TakenMessages: Sendable {
     @Test func `a large message goes out whole`() async throws {
         let hop = try FakeHop()
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         let line = "." + String(repeating: "x", count: 97) + "\r\n"
         let message = "A: b\r\n\r\n" + String(repeating: line, count: 10_000)
         #expect(try await session.message(message, at: .queue).verdict == .ok)
@@ -65,7 +45,7 @@ final class TakenMessages: Sendable {
     func `odd messages end where they should`(message: String, content: String) async throws {
         let hop = try FakeHop()
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         #expect(try await session.message(message, at: .queue).verdict == .ok)
         #expect(hop.messages == [Array(content.utf8)])
         await session.stop()
@@ -74,7 +54,7 @@ final class TakenMessages: Sendable {
     @Test func `one connection serves one message after the other`() async throws {
         let hop = try FakeHop()
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         for _ in 0..<5 {
             #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
         }
@@ -89,7 +69,7 @@ final class TakenMessages: Sendable {
         rules.messagesPerConnection = 1
         let hop = try FakeHop(rules)
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         for _ in 0..<5 {
             #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
         }
@@ -118,7 +98,7 @@ final class TakenMessages: Sendable {
             }
         }
         defer { server.stop() }
-        let session = try await self.session(server.address)
+        let session = try await forwarding(to: server.address)
         #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
         #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
         #expect(counter.withLock { $0 } == 2)
@@ -152,7 +132,7 @@ final class TakenMessages: Sendable {
         rules.replies = [(prefix, reply)]
         let hop = try FakeHop(rules)
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         let answer = try await session.message(Self.message, at: .queue)
         #expect(answer == Answer(verdict, PolicyReply(code: code, status: status, text: text)))
         await session.stop()
@@ -166,7 +146,7 @@ final class TakenMessages: Sendable {
             rules.replies = [("RCPT TO:<carol", "550 5.1.1 who?\r\n")]
             let hop = try FakeHop(rules)
             defer { hop.server.stop() }
-            let session = try await self.session(hop, arguments)
+            let session = try await forwarding(to: hop, arguments)
             try await session.rcpt(to: "carol@example.org")
             #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
             #expect(hop.messages.count == messages)
@@ -233,7 +213,7 @@ final class TakenMessages: Sendable {
         let taken = TakenMessages()
         let hop = try Self.limitedHop(2, refused.map { "\($0)@example.org" }, taken)
         defer { hop.stop() }
-        let session = try await self.session(hop.address, arguments)
+        let session = try await forwarding(to: hop.address, arguments)
         try await session.mail(from: "bob@example.net")
         for number in 0..<5 { try await session.rcpt(to: "r\(number)@example.org") }
         let answer = try await session.message(Self.message, at: .queue)
@@ -258,7 +238,7 @@ final class TakenMessages: Sendable {
         for place in ["RCPT", "."] {
             let hop = try FakeHop(FakeHop.Rules(replies: [(place, "\(reply)\r\n")]))
             defer { hop.server.stop() }
-            let session = try await self.session(hop)
+            let session = try await forwarding(to: hop)
             let answer = try await session.message(Self.message, at: .queue)
             #expect(answer.reply?.code == code && answer.reply?.status == status)
             #expect(answer.violation(at: .queue) == nil)
@@ -272,7 +252,7 @@ final class TakenMessages: Sendable {
             rules.replies = [("RCPT TO:<carol", "550 no\r\n"), ("RCPT TO:<dave", "450 later\r\n")]
             let hop = try FakeHop(rules)
             defer { hop.server.stop() }
-            let session = try await self.session(hop, arguments)
+            let session = try await forwarding(to: hop, arguments)
             try await session.rcpt(to: "carol@example.org")
             try await session.rcpt(to: "dave@example.org")
             #expect(try await session.message(Self.message, at: .queue).verdict == .denysoft)
@@ -286,7 +266,7 @@ final class TakenMessages: Sendable {
         rules.capabilities = ["SIZE 20"]
         let hop = try FakeHop(rules)
         defer { hop.server.stop() }
-        let session = try await self.session(hop)
+        let session = try await forwarding(to: hop)
         let large = try await session.message(Self.message, at: .queue)
         #expect(
             large.verdict == .deny && large.reply?.status == "5.3.4" && large.reply?.code == 552
@@ -302,7 +282,7 @@ final class TakenMessages: Sendable {
     @Test func `a hop that cannot be reached or breaks off is a temporary failure`() async throws {
         let closed = try TestServer { _ in }
         closed.stop()
-        let session = try await self.session("127.0.0.1:1")
+        let session = try await forwarding(to: "127.0.0.1:1")
         let unreachable = try await session.message(Self.message, at: .queue)
         #expect(unreachable.verdict == .denysoft)
         #expect(unreachable.reply?.code == 451 && unreachable.reply?.status == "4.4.1")
@@ -316,7 +296,7 @@ final class TakenMessages: Sendable {
             rules.replies = [rule]
             let hop = try FakeHop(rules)
             defer { hop.server.stop() }
-            let session = try await self.session(hop)
+            let session = try await forwarding(to: hop)
             let answer = try await session.message(Self.message, at: .queue)
             #expect(answer.verdict == .denysoft && answer.reply?.status == status, "\(rule)")
             #expect(hop.server.connections == 1)
@@ -326,7 +306,7 @@ final class TakenMessages: Sendable {
         rules.greeting = "554 no service\r\n"
         let hop = try FakeHop(rules)
         defer { hop.server.stop() }
-        let greeted = try await self.session(hop)
+        let greeted = try await forwarding(to: hop)
         let answer = try await greeted.message(Self.message, at: .queue)
         #expect(answer.verdict == .denysoft && answer.reply?.status == "4.4.1")
         await greeted.stop()
@@ -335,7 +315,7 @@ final class TakenMessages: Sendable {
     @Test func `a silent hop costs the time allowed and no more`() async throws {
         let silent = try TestServer { $0.waitForEnd() }
         defer { silent.stop() }
-        let session = try await self.session(silent.address, "timeout 1")
+        let session = try await forwarding(to: silent.address, "timeout 1")
         let answer = try await session.message(Self.message, at: .queue)
         #expect(answer.verdict == .denysoft)
         await session.stop()
@@ -357,7 +337,7 @@ final class TakenMessages: Sendable {
             }
         }
         defer { server.stop() }
-        let session = try await self.session(server.address)
+        let session = try await forwarding(to: server.address)
         let line = String(repeating: "x", count: 98) + "\r\n"
         let message = "A: b\r\n\r\n" + String(repeating: line, count: 100_000)
         let answer = try await session.message(message, at: .queue)
@@ -372,6 +352,6 @@ final class TakenMessages: Sendable {
         "a:1,b:2 25", "h rest -1", "h hop_timeout 0", "h routes",
     ])
     func `a wrong argument is an error at start`(arguments: String) async {
-        await #expect(throws: (any Error).self) { _ = try await self.session(arguments) }
+        await #expect(throws: (any Error).self) { _ = try await forwarding(to: arguments) }
     }
 }

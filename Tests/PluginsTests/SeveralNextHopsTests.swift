@@ -7,22 +7,6 @@ import Testing
 @Suite struct SeveralNextHopsTests {
     private static let message = "Subject: x\r\n\r\n.dot\r\nline\r\n"
 
-    private func session(
-        _ address: some CustomStringConvertible,
-        _ arguments: String = "",
-        files: [String: String] = [:]
-    ) async throws -> TestSession {
-        let words = "\(address)".isEmpty ? arguments : patient(arguments)
-        let session = try await TestSession(
-            [QueueSMTPForward.self, AcceptAnyone.self],
-            plugins: "accept_anyone\nqueue/smtp-forward \(address) \(words)",
-            files: files.merging(["me": "mx.example.org"]) { first, _ in first }
-        )
-        try await session.mail(from: "bob@example.net")
-        try await session.rcpt(to: "alice@example.org")
-        return session
-    }
-
     /// Two hops, of which the first says `reply` to what begins with `prefix`; `close`: it ends there.
     private func twoHops(_ prefix: String, _ reply: String) throws -> (FakeHop, FakeHop) {
         let first = FakeHop.Rules(replies: [(prefix, reply)])
@@ -46,7 +30,7 @@ import Testing
         }
         let route = "\(first.server.address),\(second.server.address)"
         let isSilent = reply.isEmpty
-        let session = try await self.session(route, isSilent ? "hop_timeout 1" : "")
+        let session = try await forwarding(to: route, isSilent ? "hop_timeout 1" : "")
         for count in 1...2 {
             #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
             #expect(first.messages.isEmpty && second.messages.count == count)
@@ -62,7 +46,7 @@ import Testing
         let hops = try (0..<2).map { _ in try FakeHop() }
         defer { for hop in hops { hop.server.stop() } }
         let route = "127.0.0.1:1,\(hops[1].server.address),\(hops[0].server.address)"
-        let session = try await self.session(route)
+        let session = try await forwarding(to: route)
         for _ in 0..<3 {
             #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
         }
@@ -89,7 +73,7 @@ import Testing
         }
         let route = "\(first.server.address),\(second.server.address)"
         let isSilent = reply.isEmpty
-        let session = try await self.session(route, isSilent ? "timeout 4" : "")
+        let session = try await forwarding(to: route, isSilent ? "timeout 4" : "")
         #expect(try await session.message(Self.message, at: .queue).verdict == verdict)
         // On a busy machine the time may be over before the silent hop was given the message.
         if !isSilent { #expect(first.messages.count == (prefix == "." ? 1 : 0)) }
@@ -115,7 +99,7 @@ import Testing
             first.stop()
             second.server.stop()
         }
-        let session = try await self.session("\(first.address),\(second.server.address)")
+        let session = try await forwarding(to: "\(first.address),\(second.server.address)")
         let line = String(repeating: "x", count: 98) + "\r\n"
         let message = "A: b\r\n\r\n" + String(repeating: line, count: 100_000)
         let answer = try await session.message(message, at: .queue)
@@ -132,7 +116,7 @@ import Testing
         let hops = closing + [try FakeHop(FakeHop.Rules(replies: [("EHLO", "close")]))]
         defer { for hop in hops { hop.server.stop() } }
         let route = hops.map { "\($0.server.address)" }.joined(separator: ",")
-        let session = try await self.session(route)
+        let session = try await forwarding(to: route)
         for count in 1...2 {
             let answer = try await session.message(Self.message, at: .queue)
             #expect(answer.verdict == .denysoft && answer.reply?.status == "4.4.2")
@@ -155,8 +139,9 @@ import Testing
         -> TestSession
     {
         let lines = routes.map { "\($0):\($1.server.address)" }
-        let session = try await self.session(
-            hop.server.address,
+        let session = try await forwarding(
+            to:
+                hop.server.address,
             "routes smtproutes",
             files: ["smtproutes": lines.joined(separator: "\n")]
         )
