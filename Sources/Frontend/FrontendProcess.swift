@@ -24,6 +24,7 @@ final class FrontendProcess {
     private var state = State.starting
     private var ended: EventLoopPromise<Void>?
     private var ticks = 0
+    /// Monotonic milliseconds.
     private let startedMS: Int64
 
     private enum State {
@@ -50,7 +51,7 @@ final class FrontendProcess {
         self.loop = loops[0]
         self.boundSockets = sockets
         self.configuration = configuration
-        self.startedMS = Self.nowMS
+        self.startedMS = NIODeadline.now().uptimeMilliseconds
         self.lock = try InstanceLock(
             runtimeDirectory: configuration.runtimeDirectory,
             frontendID: configuration.id
@@ -170,11 +171,6 @@ final class FrontendProcess {
 
     // MARK: - Time
 
-    /// Monotonic milliseconds.
-    private static var nowMS: Int64 {
-        Int64(clamping: NIODeadline.now().uptimeNanoseconds / 1_000_000)
-    }
-
     /// What is done at a tick of the first loop, whose server is `first`.
     private func ticked(_ first: ServerLoop) {
         self.ticks += 1
@@ -198,7 +194,7 @@ final class FrontendProcess {
         let notice = StatusNotice(
             frontendID: self.configuration.id,
             nowMS: UnixTime.milliseconds,
-            uptimeMS: Self.nowMS - self.startedMS,
+            uptimeMS: NIODeadline.now().uptimeMilliseconds - self.startedMS,
             spool: usage,
             loops: LoopStatus(adding: loops)
         )
@@ -302,8 +298,8 @@ final class FrontendProcess {
 
     // MARK: - The end, and reloading
 
-    /// Applies the settings that may change while the frontend runs; logs those that need a
-    /// restart.
+    /// Applies the settings that may change while the frontend runs; logs the keys of the others that
+    /// changed.
     func reload(_ loaded: FrontendConfiguration) {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new

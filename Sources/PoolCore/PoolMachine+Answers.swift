@@ -217,18 +217,7 @@ extension PoolMachine {
         now: UInt64,
         actions: inout [PoolAction]
     ) {
-        guard let index = self.index(of: id),
-            let position = self.workers[index].position(of: eventID)
-        else { return }
-        let ticket = self.workers[index].held[position].ticket
-        self.workers[index].release(at: position)
-        if let ticket, var slot = self.tickets[ticket] {
-            slot.attempts -= 1
-            self.tickets[ticket] = slot
-            self.retry(ticket, slot, now: now, actions: &actions)
-        }
-        self.closeIfQuarantined(index, actions: &actions)
-        self.dispatch(now: now, actions: &actions)
+        self.takeBack(id, eventID, now: now, actions: &actions)
     }
 
     /// The owner did not write a suspect, because the worker holds a suspect of another machine: the
@@ -236,6 +225,21 @@ extension PoolMachine {
     package mutating func claimedElsewhere(
         _ id: WorkerID,
         eventID: Int64,
+        now: UInt64,
+        actions: inout [PoolAction]
+    ) {
+        let laterNS = now &+ Self.firstPauseNS
+        self.takeBack(id, eventID, avoiding: id, notBeforeNS: laterNS, now: now, actions: &actions)
+    }
+
+    /// The event was not written: its ticket waits as if it had not been sent.
+    ///
+    /// `avoided` and `notBeforeNS` are those of ``retry(_:_:avoiding:notBeforeNS:now:actions:)``.
+    private mutating func takeBack(
+        _ id: WorkerID,
+        _ eventID: Int64,
+        avoiding avoided: WorkerID? = nil,
+        notBeforeNS: UInt64 = 0,
         now: UInt64,
         actions: inout [PoolAction]
     ) {
@@ -250,8 +254,8 @@ extension PoolMachine {
             self.retry(
                 ticket,
                 slot,
-                avoiding: id,
-                notBeforeNS: now &+ Self.firstPauseNS,
+                avoiding: avoided,
+                notBeforeNS: notBeforeNS,
                 now: now,
                 actions: &actions
             )

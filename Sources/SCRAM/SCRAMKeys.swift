@@ -1,7 +1,7 @@
 internal import Crypto
 internal import Octets
 
-/// What a server keeps of a password for SCRAM-SHA-256: who has it can check a client, but not log in.
+/// What a server keeps of a password for SCRAM-SHA-256: it is enough to check a client, and not to log in.
 ///
 /// - Note: RFC 5802 §3, RFC 7677.
 package struct SCRAMKeys: Sendable, Equatable {

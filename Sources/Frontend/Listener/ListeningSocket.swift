@@ -113,13 +113,9 @@ final class ListeningSocket {
         return .milliseconds(self.waitMS)
     }
 
-    /// Monotonic milliseconds.
-    private static var nowMS: Int64 {
-        Int64(clamping: NIODeadline.now().uptimeNanoseconds / 1_000_000)
-    }
-
     fileprivate func log(_ error: any Error) {
-        guard let suppressed = self.throttle.admits(now: Self.nowMS) else { return }
+        guard let suppressed = self.throttle.admits(now: NIODeadline.now().uptimeMilliseconds)
+        else { return }
         var metadata = self.metadata
         metadata["error"] = "\(error)"
         if suppressed > 0 { metadata["lines_suppressed"] = .number(suppressed) }

@@ -41,7 +41,7 @@ struct AcceptingLoops: Equatable {
 
 /// The part of a limit that one event loop may use, so that all loops together keep the limit.
 struct LoopShare: Equatable {
-    /// The place of the loop among those that accept clients; `nil`: it does not.
+    /// The place of the loop among those that accept clients; `nil`: it accepts none.
     let place: Int?
     /// How many loops accept clients.
     let count: Int

@@ -22,12 +22,6 @@ final class ServerLoop {
     /// How many loops there are.
     let loops: Int
     let shared: SharedState
-    let threads: NIOThreadPool
-    let spool: SpoolDirectory
-    let controlFiles: ControlFiles
-    let evidence: PoisonEvidence
-    let failedLogins: SharedFailedLogins<String>
-    let failedLoginsOfUsers: SharedFailedLogins<UserKey>
     private(set) var logger = Logger(label: "frontend")
     private(set) var configuration: FrontendConfiguration
     /// What new connections are encrypted with.
@@ -85,12 +79,6 @@ final class ServerLoop {
         self.index = index
         self.loops = shared.loops.loops.count
         self.shared = shared
-        self.threads = shared.threads
-        self.spool = shared.spool
-        self.controlFiles = shared.controlFiles
-        self.evidence = shared.evidence
-        self.failedLogins = shared.failedLogins
-        self.failedLoginsOfUsers = shared.failedLoginsOfUsers
         self.turns = SessionTurns(loop: loop)
         self.configuration = configuration
         self.tls = tls
@@ -105,6 +93,13 @@ final class ServerLoop {
             SMTPListener(configuration: $0, smtp: self.smtpConfiguration(for: $0), passes: $1)
         }
     }
+
+    var threads: NIOThreadPool { self.shared.threads }
+    var spool: SpoolDirectory { self.shared.spool }
+    var controlFiles: ControlFiles { self.shared.controlFiles }
+    var evidence: PoisonEvidence { self.shared.evidence }
+    var failedLogins: SharedFailedLogins<String> { self.shared.failedLogins }
+    var failedLoginsOfUsers: SharedFailedLogins<UserKey> { self.shared.failedLoginsOfUsers }
 
     /// Opens the pools' sockets.
     ///
@@ -132,7 +127,7 @@ final class ServerLoop {
     /// Monotonic nanoseconds.
     var nowNS: UInt64 { NIODeadline.now().uptimeNanoseconds }
     /// Monotonic milliseconds.
-    var nowMS: Int64 { Int64(clamping: self.nowNS / 1_000_000) }
+    var nowMS: Int64 { NIODeadline.now().uptimeMilliseconds }
     /// Unix milliseconds.
     var unixMS: Int64 { UnixTime.milliseconds }
 
@@ -203,7 +198,7 @@ final class ServerLoop {
         let deciding = self.routes.deciding
         self.shared.loops.workersChanged(
             loop: self.index,
-            pools: deciding.count(where: \.hasWorkers),
+            pools: deciding.count(where: \.canServe),
             isReady: deciding.allSatisfy(\.hasMinimumWorkers)
         )
     }

@@ -92,10 +92,6 @@ final class WorkerPool {
     /// Whether a worker is ready, and as many as the operator wants.
     var canServe: Bool { self.machine.readyCount > 0 && self.hasMinimumWorkers }
 
-    /// Whether it has the workers that its sessions need: as many as the operator wants, and one at
-    /// least.
-    var hasWorkers: Bool { self.machine.readyCount >= max(1, self.configuration.minimumWorkers) }
-
     var isShadow: Bool { self.configuration.shadowOf != nil }
 
     /// Puts what the configuration says of the pool where sessions look at it.

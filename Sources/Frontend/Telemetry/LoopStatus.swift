@@ -66,16 +66,11 @@ struct PoolStatus: Sendable {
         self.snapshot.add(other.snapshot)
         self.shadowCounts.add(other.shadowCounts)
         self.canarySessions += other.canarySessions
-        var isTaken = [Bool](repeating: false, count: self.workers.count)
+        // A process that is connected to a loop twice is two workers.
+        var unmatched = Array(self.workers.indices)
         for worker in other.workers {
-            // A process that is connected to a loop twice is two workers.
-            let same = self.workers.indices.first {
-                !(isTaken.indices.contains($0) && isTaken[$0])
-                    && self.workers[$0].isSame(as: worker)
-            }
-            if let same, isTaken.indices.contains(same) {
-                isTaken[same] = true
-                self.workers[same].add(worker)
+            if let match = unmatched.firstIndex(where: { self.workers[$0].isSame(as: worker) }) {
+                self.workers[unmatched.remove(at: match)].add(worker)
             } else {
                 self.workers.append(worker)
             }

@@ -49,7 +49,7 @@ struct WorkersTable {
         return parts.isEmpty ? [] : ["since the start: \(parts.joined(separator: "; "))"]
     }
 
-    /// `max_errors 3, timeout 40`: those that are not 0, the most first; `nil` if there is none.
+    /// `max_errors 3, timeout 40`: the counts that are not 0, the highest first; `nil` if all are 0.
     private static func counts(_ value: JSONValue?) -> String? {
         guard case .object(let members)? = value else { return nil }
         let counts = members.compactMap { key, value -> (key: String, count: Int64)? in

@@ -183,7 +183,7 @@ enum SMTPEventMapping {
     private static func base(ofDoneAt hook: Hook) -> SMTPReply {
         switch hook {
         case .quit: StandardReplies.closing
-        // A challenge never comes here; without one nobody is let in.
+        // A verdict with a challenge never comes here, and one without it is no login.
         case .auth: StandardReplies.policyFailedLogin
         case .data_post, .queue_pre: StandardReplies.messageAccepted
         default: StandardReplies.ok

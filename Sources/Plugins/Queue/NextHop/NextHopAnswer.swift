@@ -43,7 +43,7 @@ enum NextHopAnswer {
                 answers[refusal.recipient] = self.refusal(refusal.reply, prefix: "")
             }
         }
-        // Those that are refused here are gone from the event's.
+        // A recipient that is refused here leaves the event's list.
         let recipients = event.recipients
         let refused = recipients.compactMap { recipient in
             answers[recipient.address.octets].map { (recipient, $0) }
