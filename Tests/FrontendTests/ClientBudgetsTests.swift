@@ -4,6 +4,13 @@ import Testing
 
 @testable import Frontend
 
+extension TickTime.Interval {
+    /// Milliseconds that the client is charged.
+    fileprivate static func ms(_ milliseconds: Int64) -> TickTime.Interval {
+        TickTime.Interval(milliseconds: milliseconds, chargeableMS: milliseconds)
+    }
+}
+
 /// Ticks are 100 ms long here, unless a test says otherwise.
 struct ClientBudgetsTests {
     private typealias Progress = ClientBudgets.Progress
@@ -28,7 +35,8 @@ struct ClientBudgetsTests {
         _ progress: (Int) -> ClientBudgets.Progress = { _ in ClientBudgets.Progress() }
     ) -> Int? {
         for tick in 1...1_000 {
-            guard let found = budgets.timePassed(100, turn: turn, progress(tick), limits) else {
+            guard let found = budgets.timePassed(.ms(100), turn: turn, progress(tick), limits)
+            else {
                 continue
             }
             #expect(found == excess)
@@ -62,28 +70,58 @@ struct ClientBudgetsTests {
         var budgets = ClientBudgets()
         for _ in 0..<9 {
             for turn in [nil, nil, ClientBudgets.Turn.command, nil] {
-                #expect(budgets.timePassed(100, turn: turn, Progress(), Self.limits) == nil)
+                #expect(budgets.timePassed(.ms(100), turn: turn, Progress(), Self.limits) == nil)
             }
         }
         #expect(Self.ticks(&budgets, turn: .command, until: .command) == 2)
     }
 
     @Test func `a stall of ours costs the client one tick of bounded length`() {
+        var time = TickTime(nowMS: 0)
         var budgets = ClientBudgets()
-        let stalled = (0..<5).map { _ in
-            budgets.timePassed(60_000, turn: .command, Progress(), Self.limits)
+        let stalled = (1...5).map { (minute: Int64) -> ClientBudgets.Excess? in
+            let before = time
+            time.ticked(minute * 60_000)
+            return budgets.timePassed(time.since(before), turn: .command, Progress(), Self.limits)
         }
         #expect(stalled == [nil, nil, nil, nil, .command])
+    }
+
+    @Test func `time of many ticks is charged as if it came tick by tick`() {
+        var time = TickTime(nowMS: 1_000)
+        let before = time
+        for tick in 1...10 { time.ticked(1_000 + Int64(tick) * 100) }
+        // A stall: of its 5,000 ms 250 are charged.
+        time.ticked(7_000)
+        #expect(time.since(before).milliseconds == 6_000)
+        #expect(time.since(before).chargeableMS == 1_250)
+        var budgets = ClientBudgets()
+        #expect(
+            budgets.timePassed(time.since(before), turn: .command, Progress(), Self.limits)
+                == .command
+        )
+    }
+
+    @Test func `what is left of a budget is told by the turn that it is`() {
+        var budgets = ClientBudgets()
+        _ = budgets.timePassed(.ms(400), turn: .command, Progress(), Self.limits)
+        _ = budgets.timePassed(.ms(700), turn: .envelope, Progress(), Self.limits)
+        #expect(budgets.leftMS(inTransaction: false, Self.limits) == 600)
+        #expect(budgets.leftMS(inTransaction: true, Self.limits) == 1_300)
+        var none = Self.limits
+        (none.commandMS, none.envelopeMS) = (0, 0)
+        #expect(budgets.leftMS(inTransaction: false, none) == nil)
+        #expect(budgets.leftMS(inTransaction: true, none) == nil)
     }
 
     @Test func `commands and transactions without a message share out what they have`() {
         var budgets = ClientBudgets()
         // MAIL and RSET by turns begin nothing anew.
         for _ in 0..<10 {
-            #expect(budgets.timePassed(100, turn: .command, Progress(), Self.limits) == nil)
-            #expect(budgets.timePassed(100, turn: .envelope, Progress(), Self.limits) == nil)
+            #expect(budgets.timePassed(.ms(100), turn: .command, Progress(), Self.limits) == nil)
+            #expect(budgets.timePassed(.ms(100), turn: .envelope, Progress(), Self.limits) == nil)
         }
-        #expect(budgets.timePassed(100, turn: .command, Progress(), Self.limits) == .command)
+        #expect(budgets.timePassed(.ms(100), turn: .command, Progress(), Self.limits) == .command)
     }
 
     @Test func `a message begins all of them anew`() {
@@ -157,7 +195,7 @@ struct ClientBudgetsTests {
         for tick in 1...100 {
             let progress = Progress(messages: 1, octets: tick / 2 * 200)
             let turn: ClientBudgets.Turn? = tick.isMultiple(of: 2) ? nil : .content
-            #expect(budgets.timePassed(100, turn: turn, progress, limits) == nil)
+            #expect(budgets.timePassed(.ms(100), turn: turn, progress, limits) == nil)
         }
     }
 
@@ -206,7 +244,7 @@ struct ClientBudgetsTests {
         for burst in 1...5 {
             let progress = Progress(commands: UInt64(20 * burst))
             for _ in 0..<100 {
-                #expect(budgets.timePassed(100, turn: .command, progress, limits) == nil)
+                #expect(budgets.timePassed(.ms(100), turn: .command, progress, limits) == nil)
             }
         }
     }
@@ -214,8 +252,10 @@ struct ClientBudgetsTests {
     @Test func `while a question is open the session does not end, but then`() {
         var budgets = ClientBudgets()
         let progress = Progress(commands: 30)
-        #expect(budgets.timePassed(100, turn: nil, progress, Self.rate(2)) == nil)
-        #expect(budgets.timePassed(100, turn: .envelope, progress, Self.rate(2)) == .commandRate)
+        #expect(budgets.timePassed(.ms(100), turn: nil, progress, Self.rate(2)) == nil)
+        #expect(
+            budgets.timePassed(.ms(100), turn: .envelope, progress, Self.rate(2)) == .commandRate
+        )
     }
 
     @Test func `a RCPT that waits for its answer at each tick is not charged each time`() {
@@ -223,7 +263,7 @@ struct ClientBudgetsTests {
         let limits = Self.rate(1)
         for tick in 1...1_000 {
             let progress = Progress(commands: tick.isMultiple(of: 2) ? 3 : 2)
-            #expect(budgets.timePassed(1, turn: .envelope, progress, limits) == nil)
+            #expect(budgets.timePassed(.ms(1), turn: .envelope, progress, limits) == nil)
         }
     }
 

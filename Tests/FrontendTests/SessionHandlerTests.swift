@@ -10,6 +10,20 @@ import Testing
 
 @testable import Frontend
 
+extension SMTPSessionHandler {
+    /// A tick at `now`, in monotonic milliseconds; the one before was `elapsedMS` earlier.
+    fileprivate func timePassed(_ now: Int64, elapsedMS: Int64) {
+        let before = TickTime(
+            nowMS: now - elapsedMS,
+            chargeableMS: self.chargedTime.chargeableMS
+        )
+        self.chargedTime = before
+        self.timePassed(
+            TickTime(nowMS: now, chargeableMS: before.chargeableMS + elapsedMS)
+        )
+    }
+}
+
 /// The handler's own part: the order of octets, replies, turns, timers and the ends of a connection.
 ///
 /// There is no pool, so every question is undecided at once.
@@ -201,6 +215,55 @@ import Testing
         #expect(connection.handler.end == .timeout)
     }
 
+    @Test func `a session is quiet until its next timer, unless something else may happen`() throws
+    {
+        let connection = try EmbeddedFrontend(["default"]) { configuration, _ in
+            configuration.limits.budgets.commandMS = 900_000
+            configuration.limits.budgets.envelopeMS = 1_000
+        }
+        let handler = connection.handler
+        let worker = try connection.worker(#""rcpt":{}"#)
+        #expect(handler.quietMS(.max) == nil)
+        try connection.connect()
+        _ = try connection.replies()
+        // The client was heard just now.
+        #expect(handler.quietMS(handler.lastHeardMS + SMTPSessionHandler.quietAfterMS - 1) == nil)
+        let later = handler.lastHeardMS + SMTPSessionHandler.quietAfterMS
+        #expect(
+            handler.quietMS(later)
+                == handler.commandTimeoutMS - SMTPSessionHandler.quietAfterMS
+        )
+        // The session's own time is over sooner.
+        let end = handler.openedMS + handler.limits.sessionTimeoutMS
+        #expect(
+            handler.quietMS(end - 7)
+                == min(7, handler.lastHeardMS + handler.commandTimeoutMS - (end - 7))
+        )
+        // In a transaction its budget is over first; 400 ms of it were used.
+        try connection.send("HELO c\r\nMAIL FROM:<a@b>\r\n")
+        _ = try connection.replies()
+        handler.timePassed(handler.lastHeardMS, elapsedMS: 200)
+        handler.timePassed(handler.lastHeardMS, elapsedMS: 200)
+        let budget = handler.budgetLimits.envelopeMS
+        #expect(
+            handler.quietMS(handler.lastHeardMS + SMTPSessionHandler.quietAfterMS)
+                == min(budget - 400, handler.commandTimeoutMS - SMTPSessionHandler.quietAfterMS)
+        )
+        // A worker has the question.
+        try connection.send("RCPT TO:<c@d>\r\n")
+        #expect(handler.quietMS(handler.lastHeardMS + 1_000) == nil)
+        try worker.answer("rcpt", .ok)
+        #expect(handler.quietMS(handler.lastHeardMS + 1_000) != nil)
+        // Content is on its way, and too little of it may come.
+        try connection.send("DATA\r\n")
+        #expect(handler.quietMS(handler.lastHeardMS + 1_000) == nil)
+        try connection.send(".\r\n")
+        // Replies wait for the client.
+        connection.channel.isWritable = false
+        connection.channel.pipeline.fireChannelWritabilityChanged()
+        #expect(handler.quietMS(handler.lastHeardMS + 1_000) == nil)
+    }
+
     @Test func `a client that takes no reply for too long is closed without another`() throws {
         let connection = try EmbeddedFrontend()
         try connection.connect()
@@ -306,9 +369,9 @@ import Testing
         connection.channel.isWritable = false
         connection.channel.pipeline.fireChannelWritabilityChanged()
         let now = connection.handler.lastHeardMS
-        let most = connection.handler.commandTimeoutMS / ClientBudgets.maximumChargeMS
+        let most = connection.handler.commandTimeoutMS / TickTime.maximumChargeMS
         for _ in 0..<most {
-            connection.handler.timePassed(now, elapsedMS: ClientBudgets.maximumChargeMS)
+            connection.handler.timePassed(now, elapsedMS: TickTime.maximumChargeMS)
         }
         #expect(connection.channel.isActive)
         connection.handler.timePassed(now, elapsedMS: 1)

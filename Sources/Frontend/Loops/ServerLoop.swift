@@ -29,7 +29,7 @@ final class ServerLoop {
     private(set) var pools: [WorkerPool] = []
     private(set) var routes = PoolRoutes([])
     private var listeners: [SMTPListener] = []
-    private var sessions = SessionRegistry()
+    private var sessions = SessionRegistry<SMTPSessionHandler>()
     let turns: SessionTurns
     /// Whether sessions hold so much memory that no session and no transaction may begin.
     private(set) var isMemoryUsedUp = false
@@ -44,8 +44,8 @@ final class ServerLoop {
     private var ticks = 0
     /// Called after each tick; `nil`: nothing is.
     var afterTick: ((ServerLoop) -> Void)?
-    /// When the last tick was; monotonic milliseconds.
-    private var tickedMS: Int64 = 0
+    /// The time at the last tick.
+    private(set) var time: TickTime
     private var dates = DateCache()
     private var sessionsOpened: UInt64 = 0
     /// What the workers of all pools together want.
@@ -62,8 +62,8 @@ final class ServerLoop {
         case stopped
     }
 
-    /// How often timeouts are checked.
-    static let tick = TimeAmount.milliseconds(100)
+    /// How often timeouts are checked, in milliseconds.
+    static let tickMS: Int64 = 100
     /// How long workers may take to say bye when the frontend stops.
     static let workerDrainMS: Int64 = 1_000
 
@@ -83,7 +83,7 @@ final class ServerLoop {
         self.configuration = configuration
         self.tls = tls
         self.ended = loop.makePromise()
-        self.tickedMS = self.nowMS
+        self.time = TickTime(nowMS: NIODeadline.now().uptimeMilliseconds)
         let share = shared.loops.share(of: index)
         self.pools = configuration.pools.map {
             WorkerPool(configuration: $0, server: self, share: share)
@@ -106,8 +106,8 @@ final class ServerLoop {
     /// The future fails with a ``SystemError`` or ``UnsafePlace`` if one cannot be made.
     func start() -> EventLoopFuture<Void> {
         let server = NIOLoopBound(self, eventLoop: self.loop)
-        self.ticker = self.loop.scheduleRepeatedTask(initialDelay: Self.tick, delay: Self.tick) {
-            _ in
+        let tick = TimeAmount.milliseconds(Self.tickMS)
+        self.ticker = self.loop.scheduleRepeatedTask(initialDelay: tick, delay: tick) { _ in
             server.value.ticked()
         }
         do {
@@ -137,15 +137,22 @@ final class ServerLoop {
     private func ticked() {
         self.ticks += 1
         let now = self.nowMS
-        let elapsed = now - self.tickedMS
-        self.tickedMS = now
+        self.time.ticked(now)
         for pool in self.pools { pool.timePassed() }
         var held = 0
-        for session in self.sessions.all {
-            session.timePassed(now, elapsedMS: elapsed)
-            held += session.heldOctets
+        for session in self.sessions.ticked() {
+            session.timePassed(self.time)
+            if let quiet = session.quietMS(now) {
+                self.sessions.rests(
+                    session,
+                    ticks: quiet / Self.tickMS,
+                    heldOctets: session.heldOctets
+                )
+            } else {
+                held += session.heldOctets
+            }
         }
-        self.memoryMeasured(held)
+        self.memoryMeasured(held + self.sessions.restingOctets)
         switch self.state {
         case .stopping: self.continueShutdown(now)
         case .draining: self.continueDrain(now)
@@ -330,6 +337,9 @@ final class ServerLoop {
         self.sessions.opened(session)
         if self.state != .serving { session.refuseToStart() }
     }
+
+    /// Something happens in a session that rests.
+    func sessionWoken(_ session: SMTPSessionHandler) { self.sessions.woken(session) }
 
     func sessionClosed(_ session: SMTPSessionHandler) {
         self.sessions.closed(session)

@@ -3,8 +3,8 @@ import SMTPCore
 
 /// How long a client may keep a session waiting, how slowly it may send a message, and how fast commands.
 ///
-/// Told at each tick whose turn it is, it charges the tick to the client if it is the client's. So only
-/// the client's time counts: not that of workers, of a reply that is held back, of our disk, of the
+/// Told after some time whose turn it is, it charges that time to the client if it is the client's. So
+/// only the client's time counts: not that of workers, of a reply that is held back, of our disk, of the
 /// session's wait for its turn. A session that alternates within a tick is charged for the state that
 /// the tick finds, which is right on the average. A pure state machine: no clock, no I/O.
 struct ClientBudgets {
@@ -46,8 +46,6 @@ struct ClientBudgets {
         }
     }
 
-    /// A tick costs the client no more, in milliseconds: what is longer is a stall of our own.
-    static let maximumChargeMS: Int64 = 250
     /// Commands of so many seconds may come at once.
     static let burstSeconds = 10
 
@@ -60,23 +58,23 @@ struct ClientBudgets {
     ///
     /// Time takes from it, octets give back what they may take; `nil` before the first message.
     private var slackMS: Int64?
-    /// A thousandth of a command each; `nil` before the first tick.
+    /// A thousandth of a command each; `nil` before any time passed.
     private var commandsLeft: Int64?
 
-    /// A tick: `elapsedMS` passed since the last one.
+    /// `elapsed` passed since it was told last.
     ///
     /// `turn` is `nil` if the session waits for something else than its client.
     ///
     /// - Returns: What the client went past, if it is its turn; the session ends then.
     mutating func timePassed(
-        _ elapsedMS: Int64,
+        _ elapsed: TickTime.Interval,
         turn: Turn?,
         _ progress: Progress,
         _ limits: FrontendConfiguration.Budgets
     ) -> Excess? {
-        self.take(progress, elapsedMS: elapsedMS, limits)
+        self.take(progress, elapsedMS: elapsed.milliseconds, limits)
         guard let turn else { return nil }
-        let charge = min(elapsedMS, Self.maximumChargeMS)
+        let charge = elapsed.chargeableMS
         switch turn {
         case .command: self.commandMS += charge
         case .envelope: self.envelopeMS += charge
@@ -96,6 +94,16 @@ struct ClientBudgets {
         }
     }
 
+    /// How much longer the client may take over a turn of commands, in milliseconds; `nil`: there is no
+    /// such limit.
+    func leftMS(
+        inTransaction: Bool,
+        _ limits: FrontendConfiguration.Budgets
+    ) -> Int64? {
+        let budget = inTransaction ? limits.envelopeMS : limits.commandMS
+        return budget > 0 ? budget - (inTransaction ? self.envelopeMS : self.commandMS) : nil
+    }
+
     private mutating func take(
         _ new: Progress,
         elapsedMS: Int64,
@@ -109,7 +117,8 @@ struct ClientBudgets {
             let perSecond = Int64(limits.commandsPerSecond)
             let most = perSecond * Int64(Self.burstSeconds) * 1_000
             let commands = Int64(clamping: self.progress.commands - old.commands)
-            let left = (self.commandsLeft ?? most) + elapsedMS * perSecond
+            let refill = min(elapsedMS, Int64(Self.burstSeconds) * 1_000) * perSecond
+            let left = (self.commandsLeft ?? most) + refill
             self.commandsLeft = min(left, most) - commands * 1_000
         }
         let isNewMessage = new.messages != old.messages

@@ -6,15 +6,10 @@ import SMTPCore
 // MARK: - Timeouts and shutdown
 
 extension SMTPSessionHandler {
-    /// Looks at this session's timers; `now` is monotonic milliseconds, `elapsedMS` those since it did
-    /// so last.
-    func timePassed(_ now: Int64, elapsedMS: Int64) {
-        let excess = self.budgets.timePassed(
-            elapsedMS,
-            turn: self.clientTurn,
-            self.machine.counters.progress(octets: self.machine.arrivedContentOctets),
-            self.budgetLimits
-        )
+    /// Looks at this session's timers.
+    func timePassed(_ time: TickTime) {
+        let now = time.nowMS
+        let excess = self.charge(time)
         // While a question is open, or a reply is held back, the silence is not the client's.
         if self.phase == .waiting { self.lastHeardMS = now }
         guard self.phase != .closing else {
@@ -50,6 +45,41 @@ extension SMTPSessionHandler {
         self.flush()
     }
 
+    /// Charges the time since this was done last to the client, if it was its turn.
+    private func charge(_ time: TickTime) -> ClientBudgets.Excess? {
+        let elapsed = time.since(self.chargedTime)
+        self.chargedTime = time
+        return self.budgets.timePassed(
+            elapsed,
+            turn: self.clientTurn,
+            self.machine.counters.progress(octets: self.machine.arrivedContentOctets),
+            self.budgetLimits
+        )
+    }
+
+    /// For how many milliseconds no timer of this session can be over if its client sends nothing;
+    /// `nil` while something else may happen, or the client was heard just now.
+    func quietMS(_ now: Int64) -> Int64? {
+        guard self.phase == .parsing, self.machine.wait == .command, !self.isTurnOver,
+            self.blockedSinceMS == nil, now - self.lastHeardMS >= Self.quietAfterMS
+        else { return nil }
+        let silence = self.lastHeardMS + self.commandTimeoutMS - now
+        let session = self.openedMS + self.limits.sessionTimeoutMS - now
+        let budget = self.budgets.leftMS(
+            inTransaction: self.machine.isInTransaction,
+            self.budgetLimits
+        )
+        return min(silence, session, budget ?? .max)
+    }
+
+    /// Something happens: until now the client had its turn, and the next tick looks at the session.
+    func wake() {
+        guard self.rest != nil else { return }
+        // Had the client gone past a limit, the tick that is due then would have found it.
+        _ = self.charge(self.server.time)
+        self.server.sessionWoken(self)
+    }
+
     /// What the client has to do next; `nil` while this side has to do something.
     private var clientTurn: ClientBudgets.Turn? {
         switch self.phase {
@@ -78,6 +108,7 @@ extension SMTPSessionHandler {
 
     /// The frontend stops: idle sessions end now, a transaction may finish.
     func shutDown() {
+        self.wake()
         switch self.phase {
         case .proxyHeader, .greetingHeld, .securing: return self.endNow(.shutdown)
         case .parsing, .waiting, .closing: break
@@ -88,6 +119,7 @@ extension SMTPSessionHandler {
 
     /// The time for finishing is up: 421, whatever is going on.
     func shutdownOverdue() {
+        self.wake()
         guard self.phase != .securing else { return self.endNow(.shutdown) }
         self.end = .shutdown
         self.tell { $0.cancelQuestion(&$1) }
@@ -106,6 +138,7 @@ extension SMTPSessionHandler {
 
     /// Closes at once; nothing was answered 250 that is not safe.
     func endNow(_ end: SessionEnd) {
+        self.wake()
         self.end = end
         self.phase = .closing
         if let context = self.context { self.close(context) } else { self.sessionOver() }

@@ -16,7 +16,7 @@ import SMTPCore
 ///
 /// A client that is gone may leave a message behind that was complete: then the handler goes on
 /// without a channel until the message is answered, and the session is over after that.
-final class SMTPSessionHandler: ChannelInboundHandler {
+final class SMTPSessionHandler: ChannelInboundHandler, RestingSession {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -31,6 +31,9 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     /// The budgets of ``limits``, as they hold with this session's timeouts.
     let budgetLimits: FrontendConfiguration.Budgets
     var budgets = ClientBudgets()
+    /// Until when ``budgets`` charged the client.
+    var chargedTime: TickTime
+    var rest: SessionRest?
     /// The client that policy is asked about: the one that a proxy named, where one did.
     var clientAddress: IPAddress?
     /// What ``ConnectionLimits`` counts this session under; `nil` before a proxy named its client.
@@ -114,6 +117,8 @@ final class SMTPSessionHandler: ChannelInboundHandler {
     static let idleOctets = 8_192
     /// What TLS adds to that: the buffers of its handler and the state of its library.
     static let encryptionOctets = 65_536
+    /// A client that sends nothing for so long lets its session rest (``SessionRegistry``).
+    static let quietAfterMS: Int64 = 200
     /// How long a client has to take its last reply.
     static let lingerMS: Int64 = 2_000
 
@@ -135,6 +140,7 @@ final class SMTPSessionHandler: ChannelInboundHandler {
             dataTimeoutMS: self.limits.dataTimeoutMS
         )
         self.openedMS = server.nowMS
+        self.chargedTime = server.time
         self.lastHeardMS = self.openedMS
         let started = server.unixMS
         let facts = SessionFacts(
@@ -233,6 +239,7 @@ extension SMTPSessionHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var octets = self.unwrapInboundIn(data)
+        self.wake()
         self.lastHeardMS = self.server.nowMS
         self.keep(&octets)
         switch self.phase {
@@ -249,6 +256,7 @@ extension SMTPSessionHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        self.wake()
         if event is TLSUserEvent { return self.handshakeCompleted(context) }
         guard case ChannelEvent.inputClosed? = event as? ChannelEvent else {
             return context.fireUserInboundEventTriggered(event)
@@ -264,6 +272,7 @@ extension SMTPSessionHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.wake()
         if !context.channel.isWritable {
             if self.blockedSinceMS == nil { self.blockedSinceMS = self.server.nowMS }
             self.updateReading()
@@ -275,6 +284,7 @@ extension SMTPSessionHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.wake()
         // Many clients close a connection without saying so by TLS; a message ends with its final dot.
         if case NIOSSLError.uncleanShutdown = error { return }
         self.encryptionFailed(error)
@@ -282,6 +292,7 @@ extension SMTPSessionHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        self.wake()
         self.context = nil
         self.inputEnded = true
         self.blockedSinceMS = nil
