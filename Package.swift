@@ -6,10 +6,14 @@ import PackageDescription
 let manuals = [
     "Authentication": ["AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile", "AuthIMAP"],
     "Connection": [
-        "CountUnrecognizedCommands", "EarlyTalker", "HostsAllow", "QuitFortune", "Relay",
+        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "HostsAllow", "QuitFortune", "Relay",
     ],
-    "Envelope": ["BadMailFrom", "BadRcptTo", "RcptOK", "ResolvableFromhost"],
-    "Content": ["Headers", "Loop", "SpamAssassin"],
+    "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
+    "Envelope": [
+        "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
+        "ResolvableFromhost",
+    ],
+    "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }

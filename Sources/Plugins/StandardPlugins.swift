@@ -9,6 +9,7 @@ extension Worker {
     ///
     /// Of two plugins with one name the later counts.
     public static let standardPlugins: [any Plugin.Type] =
-        ConnectionPlugins.all + AuthenticationPlugins.all + EnvelopePlugins.all
+        ConnectionPlugins.all + DNSListPlugins.all + AuthenticationPlugins.all
+        + EnvelopePlugins.all
         + ContentPlugins.all + QueuePlugins.all + ObservePlugins.all
 }

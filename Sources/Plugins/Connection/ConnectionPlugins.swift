@@ -5,6 +5,7 @@ enum ConnectionPlugins {
     static let all: [any Plugin.Type] = [
         CountUnrecognizedCommands.self,
         EarlyTalker.self,
+        FCrDNS.self,
         HostsAllow.self,
         QuitFortune.self,
         Relay.self,

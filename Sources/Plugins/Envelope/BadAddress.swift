@@ -19,13 +19,10 @@ struct BadAddress: Sendable {
 
     @Sendable
     init(_ line: ControlLine) throws {
-        let parts = line.text.split(
-            maxSplits: 1,
-            omittingEmptySubsequences: true
-        ) { $0 == " " || $0 == "\t" }
-        let word = String(parts.first ?? "")
+        let parts = line.columns(2)
+        let word = parts.first ?? ""
         self.word = word
-        self.text = parts.count > 1 ? String(parts[1].drop { $0 == " " || $0 == "\t" }) : nil
+        self.text = parts.count > 1 ? parts[1] : nil
         let octets = Array(word.utf8)
         if word.count > 1, word.hasPrefix("/"), word.hasSuffix("/") {
             throw line.problem("\(word) matches no address: write the expression without slashes")

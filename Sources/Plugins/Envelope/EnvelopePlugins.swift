@@ -4,8 +4,11 @@ import PolicyKit
 enum EnvelopePlugins {
     static let all: [any Plugin.Type] = [
         BadMailFrom.self,
+        BadMailFromTo.self,
         BadRcptTo.self,
+        RcptMap.self,
         RcptOK.self,
+        RcptRegexp.self,
         ResolvableFromhost.self,
     ]
 }

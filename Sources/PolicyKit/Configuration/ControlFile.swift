@@ -20,6 +20,18 @@ public struct ControlLine: Sendable, Equatable {
         self.text.split { $0 == " " || $0 == "\t" }.map { String($0) }
     }
 
+    /// The line's words, of which the last of at most `count` is the rest of the line.
+    public func columns(_ count: Int) -> [String] {
+        var columns: [String] = []
+        var rest = self.text[...]
+        while columns.count < count - 1, !rest.isEmpty {
+            let word = rest.prefix { $0 != " " && $0 != "\t" }
+            columns.append(String(word))
+            rest = rest.dropFirst(word.count).drop { $0 == " " || $0 == "\t" }
+        }
+        return rest.isEmpty ? columns : columns + [String(rest)]
+    }
+
     /// An error that names this line.
     public func problem(_ message: String) -> PluginError {
         PluginError("\(self.file):\(self.number): \(message)")

@@ -54,20 +54,13 @@ package struct HostsAllow: ConnectHook {
 
 /// A line of `hosts_allow`: address or block, code, text.
 private struct HostRule: Sendable {
-    enum Decision: Sendable {
-        case declined
-        case ok
-        /// `nil`: plain DENY, so the plugin's `reject_type`.
-        case refuse(RefusalType?)
-    }
-
     let network: IPNetwork
-    let decision: Decision
+    let decision: ListedVerdict
     let text: String?
 
     @Sendable
     init(_ line: ControlLine) throws {
-        let parts = line.text.split(maxSplits: 2) { $0 == " " || $0 == "\t" }.map { String($0) }
+        let parts = line.columns(3)
         guard parts.count >= 2 else {
             throw line.problem("\(line.text) has no code after the address")
         }
@@ -76,18 +69,6 @@ private struct HostRule: Sendable {
         }
         self.network = network
         self.text = parts.count > 2 ? parts[2] : nil
-        switch parts[1].uppercased() {
-        case "DECLINED": self.decision = .declined
-        case "OK": self.decision = .ok
-        case "DENY": self.decision = .refuse(nil)
-        case "DENYSOFT": self.decision = .refuse(.temp)
-        case "DENY_DISCONNECT": self.decision = .refuse(.disconnect)
-        case "DENYSOFT_DISCONNECT": self.decision = .refuse(.tempDisconnect)
-        default:
-            throw line.problem(
-                "code \(parts[1]) is none of OK, DECLINED, DENY, DENYSOFT, DENY_DISCONNECT, "
-                    + "DENYSOFT_DISCONNECT"
-            )
-        }
+        self.decision = try ListedVerdict(parts[1], in: line)
     }
 }
