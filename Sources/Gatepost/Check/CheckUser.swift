@@ -32,9 +32,7 @@ struct CheckUser {
         for folder in frontend.controlDirectories {
             self.read += FrontendControls.names.map { "\(folder)/\($0)" }
         }
-        for certificate in frontend.tls.certificates {
-            self.read += [certificate.chain, certificate.key]
-        }
+        self.read += frontend.tlsFiles
         // What is missing is made for the user.
         self.write = [
             frontend.runtimeDirectory, frontend.spoolDirectory,
