@@ -109,8 +109,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "SCRAM",
-                "System",
+                "CertificatePaths", "DomainNames", "Octets", "PasswordHashes", "Patterns",
+                "PolicyKit", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -239,8 +239,9 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "Octets",
-                "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging, nioCore,
+                "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
+                "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging,
+                nioCore,
                 nioPosix,
             ]
         ),

@@ -33,6 +33,16 @@ enum MadeCertificates {
             printf '%s ' "${file%.pem}"
             openssl x509 -in "$file" -outform DER | od -An -v -tx1 | tr -d ' \n'
             echo
+            # What a TLSA record has: NAME-SELECTOR-MATCHING.
+            openssl x509 -in "$file" -outform DER -out whole-0
+            openssl x509 -in "$file" -noout -pubkey | openssl pkey -pubin -outform DER -out whole-1
+            for selector in 0 1; do
+                printf '%s ' "${file%.pem}-$selector-0"; od -An -v -tx1 whole-$selector | tr -d ' \n'; echo
+                for bits in 256 512; do
+                    printf '%s ' "${file%.pem}-$selector-$((bits / 256))"
+                    openssl dgst -sha$bits -r whole-$selector | cut -d ' ' -f 1
+                done
+            done
         done
         rm -r "$folder"
         """#
@@ -57,6 +67,11 @@ enum MadeCertificates {
         return stride(from: 0, to: digits.count, by: 2).compactMap {
             UInt8(String(decoding: digits[$0..<($0 + 2)], as: UTF8.self), radix: 16)
         }
+    }
+
+    /// What a TLSA record has for a certificate.
+    static func association(_ name: String, selector: UInt8, matching: UInt8) throws -> [UInt8] {
+        try self.named("\(name)-\(selector)-\(matching)")
     }
 
     /// The certificate with this name in the script.
