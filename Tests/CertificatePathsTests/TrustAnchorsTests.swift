@@ -87,6 +87,34 @@ import Testing
     }
 }
 
+@Suite struct DamagedCertificateTests {
+    /// A client makes the octets of its certificate up.
+    @Test func `a certificate with any octet changed is read or not, and never vouched for`() throws
+    {
+        let anchors = try TrustAnchors([try MadeCertificates.named("root")])
+        let whole = try MadeCertificates.named("server")
+        #expect(anchors.problem(of: [whole], for: .server(name: "mx.example.org")) == nil)
+        for index in whole.indices {
+            for change in [0x01, 0x80, 0xFF] as [UInt8] {
+                var damaged = whole
+                damaged[index] ^= change
+                let problem = anchors.problem(of: [damaged], for: .server(name: "mx.example.org"))
+                #expect(problem != nil, "octet \(index), changed by \(change)")
+                let identity = CertificateIdentity(damaged)
+                #expect(identity.fingerprint.count == 64)
+                #expect(
+                    (identity.subject ?? "").utf8.count <= CertificateIdentity.maximumNameOctets
+                )
+            }
+        }
+        for count in whole.indices {
+            let cut = Array(whole.prefix(count))
+            #expect(CertificateIdentity(cut).keyFingerprint == nil)
+            #expect(anchors.problem(of: [cut], for: .client) == "a certificate cannot be read")
+        }
+    }
+}
+
 @Suite struct CertificateIdentityTests {
     @Test func `names are written as in RFC 4514`() throws {
         let plain = CertificateIdentity(try MadeCertificates.named("plain"))
