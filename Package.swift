@@ -69,6 +69,7 @@ let package = Package(
         ),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
+        .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
         .target(name: "SCRAM", dependencies: ["Octets", crypto]),
@@ -89,7 +90,11 @@ let package = Package(
             name: "Configuration",
             dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
-        .target(name: "Certificates", dependencies: ["Configuration", crypto, nioCore, nioSSL]),
+        .target(name: "CertificatePaths", dependencies: ["COpenSSL", crypto]),
+        .target(
+            name: "Certificates",
+            dependencies: ["CertificatePaths", "Configuration", crypto, nioCore, nioSSL]
+        ),
         .target(name: "ServiceLog", dependencies: ["Configuration", "System", logging]),
         .target(
             name: "PolicyKit",
@@ -108,8 +113,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "SCRAM",
-                "System",
+                "CertificatePaths", "DomainNames", "Octets", "PasswordHashes", "Patterns",
+                "PolicyKit", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -171,9 +176,10 @@ let package = Package(
         .executableTarget(
             name: "Frontend",
             dependencies: [
-                "Addresses", "Certificates", "Configuration", "JSON", "Octets", "PolicyCore",
-                "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog", "System",
-                "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
+                "Addresses", "CertificatePaths", "Certificates", "Configuration", "JSON", "Octets",
+                "PolicyCore", "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore",
+                "ServiceLog", "System", "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL,
+                nioTLS, signals,
             ]
         ),
         .executableTarget(
@@ -195,6 +201,7 @@ let package = Package(
         ),
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
         .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
+        .testTarget(name: "CertificatePathsTests", dependencies: ["CertificatePaths", "System"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
@@ -236,8 +243,9 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "Octets",
-                "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging, nioCore,
+                "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
+                "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging,
+                nioCore,
                 nioPosix,
             ]
         ),

@@ -1,9 +1,9 @@
 extension FrontendConfiguration {
     /// `[[listener]]`; one on 127.0.0.1:2525 if the file has none.
-    static func listeners(_ reader: TOMLReader) -> [Listener] {
+    static func listeners(_ reader: TOMLReader, folder: ConfigurationFolder) -> [Listener] {
         let hasAny = reader.has("listener")
         let listeners = reader.tables("listener").compactMap { table in
-            let listener = Self.listener(table)
+            let listener = Self.listener(table, folder: folder)
             table.finish()
             return listener
         }
@@ -17,7 +17,10 @@ extension FrontendConfiguration {
         return listeners
     }
 
-    private static func listener(_ reader: TOMLReader) -> Listener? {
+    private static func listener(
+        _ reader: TOMLReader,
+        folder: ConfigurationFolder
+    ) -> Listener? {
         let text = reader.string("address")
         let address = text.flatMap(ListenAddress.init(parsing:))
         if address == nil {
@@ -34,6 +37,7 @@ extension FrontendConfiguration {
         )
         listener.tls = reader.choice("tls", default: .none)
         listener.requireTLS = reader.bool("require_tls", default: false)
+        Self.readClientCertificates(reader, of: &listener, folder: folder)
         Self.readAuth(reader, of: &listener)
         listener.greetingDelayMS = reader.integer(
             "greeting_delay_ms",

@@ -70,7 +70,7 @@ extension FrontendConfiguration {
         self.limits = Limits(reading: limits)
         limits.finish()
         self.tls = Self.tls(reader, folder: folder)
-        self.listeners = Self.listeners(reader)
+        self.listeners = Self.listeners(reader, folder: folder)
         self.pools = Self.pools(reader)
         self.checkSockets(reader)
         self.checkTLS(reader)

@@ -37,6 +37,12 @@ extension FrontendConfiguration {
         }
     }
 
+    /// The files that TLS needs: certificates, keys, and the authorities of clients.
+    package var tlsFiles: [String] {
+        self.tls.certificates.flatMap { [$0.chain, $0.key] }
+            + self.listeners.compactMap(\.clientCertificates.authorityFile)
+    }
+
     static func tls(_ reader: TOMLReader, folder: ConfigurationFolder) -> TLS {
         let table = reader.subtable("tls")
         defer { table.finish() }

@@ -180,6 +180,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var tls: TLSMode = .none
         /// `require_tls`: no mail without TLS (RFC 3207 §4).
         package var requireTLS = false
+        /// `client_certificates` and `client_ca_file`.
+        package var clientCertificates = ClientCertificates()
         /// `auth`: the mechanisms of AUTH, in the order in which they are offered; empty: no AUTH.
         package var auth: [AuthMechanism] = []
         /// `auth_without_tls`: AUTH is offered in clear text too.

@@ -57,6 +57,17 @@ extension WorkerConfiguration {
         self.shutdownMS = reader.milliseconds("shutdown_ms", default: self.shutdownMS)
         let dns = reader.subtable("dns")
         self.dns.servers = Self.servers(dns)
+        if dns.has("trust_anchor_file") {
+            let file = folder.path(dns, "trust_anchor_file", default: "")
+            self.dns.trustAnchorFile = file
+            if FileStamp(path: file) == nil {
+                dns.report(
+                    "trust_anchor_file",
+                    "\(file): there is no such file",
+                    remedy: "install dns-root-data and write \"/usr/share/dns/root.key\""
+                )
+            }
+        }
         self.dns.timeoutMS = dns.integer(
             "timeout_ms",
             default: self.dns.timeoutMS,

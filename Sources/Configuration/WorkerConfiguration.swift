@@ -52,6 +52,8 @@ package struct WorkerConfiguration: Sendable, Equatable {
     package struct DNS: Sendable, Equatable {
         /// `servers`; empty: the system's.
         package var servers: [Server] = []
+        /// `trust_anchor_file`, absolute: keys from which DNSSEC is validated; `nil`: it is not.
+        package var trustAnchorFile: String?
         /// `timeout_ms` for one look-up, retries included.
         package var timeoutMS: Int64 = 5_000
 

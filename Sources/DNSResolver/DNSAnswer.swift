@@ -17,6 +17,8 @@ public enum DNSRecordType: Int32, Sendable, CaseIterable {
     case txt = 16
     /// An IPv6 address.
     case aaaa = 28
+    /// What certificate a server has (RFC 6698).
+    case tlsa = 52
 }
 
 /// What the DNS said, or why it said nothing.
@@ -32,6 +34,27 @@ public enum DNSAnswer: Sendable, Equatable {
     case nodata
     /// Nobody knows: nothing may be concluded from it.
     case failure(DNSFailure)
+}
+
+/// An answer, and what is known of it.
+public struct DNSLookup: Sendable, Equatable {
+    /// The answer.
+    public let answer: DNSAnswer
+    /// Whether DNSSEC vouches for it (RFC 4033 §5), also for ``DNSAnswer/nxdomain`` and
+    /// ``DNSAnswer/nodata``.
+    ///
+    /// Never without a trust anchor (`trust_anchor_file` of `[dns]`).
+    public let isSecure: Bool
+    /// The name that has the records, where the one that was asked for is an alias of it; `nil` without
+    /// records.
+    public let canonicalName: DNSName?
+
+    /// An answer; of a failure nothing is known.
+    public init(_ answer: DNSAnswer, isSecure: Bool = false, canonicalName: DNSName? = nil) {
+        self.answer = answer
+        self.isSecure = isSecure
+        self.canonicalName = canonicalName
+    }
 }
 
 /// Why there is no answer.
@@ -66,6 +89,8 @@ public enum DNSRecord: Sendable, Equatable {
     case name(DNSName)
     /// The strings of a TXT record, joined, octets as they came.
     case text([UInt8])
+    /// What certificate a server has.
+    case tlsa(TLSARecord)
 
     /// The most records taken from one answer.
     public static let maximumCount = 512
@@ -92,6 +117,16 @@ public enum DNSRecord: Sendable, Equatable {
         case .ns, .cname, .ptr:
             guard let name = DNSName(wire: data[...]) else { return nil }
             self = .name(name)
+        case .tlsa:
+            guard data.count >= 3 else { return nil }
+            self = .tlsa(
+                TLSARecord(
+                    usage: data[0],
+                    selector: data[1],
+                    matchingType: data[2],
+                    data: Array(data[3...])
+                )
+            )
         case .txt:
             guard let text = Self.joinedStrings(data) else { return nil }
             self = .text(text)

@@ -21,7 +21,7 @@ final class ResolverThread {
 
     /// What the library's callbacks leave behind, for the loop to pick up.
     final class Answered {
-        var answers: [(id: UInt64, answer: DNSAnswer)] = []
+        var answers: [(id: UInt64, answer: DNSLookup)] = []
     }
 
     /// `nil` after the library's own thread was lost; made again for the next question.
@@ -102,7 +102,7 @@ final class ResolverThread {
                 guard let argument else { return }
                 let entry = Unmanaged<Pending>.fromOpaque(argument).takeUnretainedValue()
                 let type = entry.question.type
-                let answer = DNSAnswer(consuming: result, code: code, type: type)
+                let answer = DNSLookup(consuming: result, code: code, type: type)
                 entry.answered.answers.append((entry.question.id, answer))
             }
         )
@@ -112,9 +112,9 @@ final class ResolverThread {
             self.pending[question.id] = entry
             self.nextDeadline = min(self.nextDeadline ?? question.deadline, question.deadline)
         case .failure(let failure)?:
-            question.continuation.resume(returning: .failure(failure))
+            question.fail(failure)
         case nil:
-            question.continuation.resume(returning: .failure(.library(code: UB_INITFAIL.rawValue)))
+            question.fail(.library(code: UB_INITFAIL.rawValue))
         }
     }
 
@@ -161,7 +161,7 @@ final class ResolverThread {
         guard let entry = self.pending[id], !entry.isAbandoned else { return }
         entry.isAbandoned = true
         if self.context?.cancel(entry.libraryID) ?? true { self.pending[id] = nil }
-        entry.question.continuation.resume(returning: .failure(reason))
+        entry.question.fail(reason)
     }
 
     /// The library cannot go on: its thread or its pipe is gone.
@@ -173,7 +173,7 @@ final class ResolverThread {
     /// Only without a context: nothing may point to the entries any more.
     private func failAll(_ reason: DNSFailure) {
         for entry in self.pending.values where !entry.isAbandoned {
-            entry.question.continuation.resume(returning: .failure(reason))
+            entry.question.fail(reason)
         }
         self.pending.removeAll()
         self.answered.answers.removeAll()

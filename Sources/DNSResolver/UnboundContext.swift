@@ -1,5 +1,6 @@
 import CUnbound
 import DomainNames
+import Glibc
 
 /// Where and how to ask.
 package struct DNSConfiguration: Sendable, Hashable {
@@ -7,6 +8,9 @@ package struct DNSConfiguration: Sendable, Hashable {
     ///
     /// Empty: those of `/etc/resolv.conf`.
     package var servers: [String]
+    /// The absolute path of a file with DNSKEY or DS records of the zones from which DNSSEC is validated, mostly
+    /// of the root; `nil`: nothing is validated.
+    package var trustAnchorFile: String?
     /// The longest a query may take, whatever its caller allows.
     package var timeout: Duration
     /// The most queries under way at once; the next is answered `.overloaded`.
@@ -14,10 +18,12 @@ package struct DNSConfiguration: Sendable, Hashable {
 
     package init(
         servers: [String] = [],
+        trustAnchorFile: String? = nil,
         timeout: Duration = .seconds(5),
         maximumOutstanding: Int = 1000
     ) {
         self.servers = servers
+        self.trustAnchorFile = trustAnchorFile
         self.timeout = timeout
         self.maximumOutstanding = maximumOutstanding
     }
@@ -116,6 +122,15 @@ struct UnboundContext: ~Copyable {
             }
             try Self.check(ub_ctx_set_fwd(context, forward), "dns server \(server)")
         }
+        if let file = configuration.trustAnchorFile {
+            // The library reads it with the first question, and then says nothing of it.
+            guard access(file, R_OK) == 0 else {
+                throw DNSSetupError(
+                    description: "trust_anchor_file \(file): \(String(cString: strerror(errno)))"
+                )
+            }
+            try Self.check(ub_ctx_add_ta_file(context, file), "trust_anchor_file \(file)")
+        }
         // Special-use names (RFC 6761 §6.2) as well: our forwarder answers for them.
         for zone in ["test.", "invalid.", "home.arpa."] {
             try Self.check(ub_ctx_zone_remove(context, zone), "zone \(zone)")
@@ -170,26 +185,41 @@ struct UnboundContext: ~Copyable {
     }
 }
 
-extension DNSAnswer {
+extension DNSLookup {
     /// Copies a result out of the library's memory and frees it.
     init(consuming result: UnsafeMutablePointer<ub_result>?, code: CInt, type: DNSRecordType) {
         guard let result else {
-            self = .failure(.library(code: code))
+            self.init(.failure(.library(code: code)))
             return
         }
         defer { ub_resolve_free(result) }
+        let answer = DNSAnswer(result.pointee, code: code, type: type)
+        var name: DNSName?
+        if case .records = answer, let text = result.pointee.canonname {
+            name = DNSName(String(cString: text))
+        }
+        if case .failure = answer {
+            self.init(answer)
+        } else {
+            self.init(answer, isSecure: result.pointee.secure != 0, canonicalName: name)
+        }
+    }
+}
+
+extension DNSAnswer {
+    fileprivate init(_ result: ub_result, code: CInt, type: DNSRecordType) {
         if code != 0 {
             self = .failure(.library(code: code))
-        } else if result.pointee.bogus != 0 {
+        } else if result.bogus != 0 {
             self = .failure(.bogus)
-        } else if result.pointee.nxdomain != 0 {
+        } else if result.nxdomain != 0 {
             self = .nxdomain
-        } else if result.pointee.rcode != 0 {
-            self = .failure(.server(rcode: result.pointee.rcode))
-        } else if result.pointee.havedata == 0 {
+        } else if result.rcode != 0 {
+            self = .failure(.server(rcode: result.rcode))
+        } else if result.havedata == 0 {
             self = .nodata
         } else {
-            self = Self.records(of: result.pointee, type: type)
+            self = Self.records(of: result, type: type)
         }
     }
 

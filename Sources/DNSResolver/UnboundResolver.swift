@@ -67,6 +67,15 @@ package final class UnboundResolver: Sendable {
         _ type: DNSRecordType,
         deadline: ContinuousClock.Instant? = nil
     ) async -> DNSAnswer {
+        await self.lookUp(name, type, deadline: deadline).answer
+    }
+
+    /// Asks one question; the answer says as well whether DNSSEC vouches for it.
+    package func lookUp(
+        _ name: DNSName,
+        _ type: DNSRecordType,
+        deadline: ContinuousClock.Instant? = nil
+    ) async -> DNSLookup {
         let id = self.lastID.add(1, ordering: .relaxed).newValue
         let latest = ContinuousClock.now + self.timeout
         let answer = await withTaskCancellationHandler {
@@ -95,7 +104,11 @@ struct ResolverQuestion: Sendable {
     let name: DNSName
     let type: DNSRecordType
     let deadline: ContinuousClock.Instant
-    let continuation: CheckedContinuation<DNSAnswer, Never>
+    let continuation: CheckedContinuation<DNSLookup, Never>
+
+    func fail(_ reason: DNSFailure) {
+        self.continuation.resume(returning: DNSLookup(.failure(reason)))
+    }
 }
 
 /// What tasks hand to the thread, and the pipe that wakes it.
@@ -148,7 +161,7 @@ final class ResolverInbox: Sendable {
             self.wake(&state)
             return nil
         }
-        if let refusal { question.continuation.resume(returning: .failure(refusal)) }
+        if let refusal { question.fail(refusal) }
     }
 
     func cancel(_ id: UInt64) {

@@ -40,7 +40,7 @@ struct FrontendCommand: ParsableCommand {
         Self.raiseDescriptorLimit()
         let sockets = try self.becomeUser(configuration)
         ProcessSecrecy.coreDumps(isAllowed: configuration.coreDumps)
-        let certificates = try self.loadCertificates(configuration.tls)
+        let certificates = try self.loadCertificates(configuration)
         ProgramLog.bootstrap(
             program: "gatepost-frontend",
             level: configuration.logLevel,
@@ -130,11 +130,12 @@ struct FrontendCommand: ParsableCommand {
 
     /// Reads the certificates; if one is not usable, prints all that is wrong and ends the process with
     /// 78.
-    private func loadCertificates(_ settings: FrontendConfiguration.TLS) throws -> TLSCertificates?
-    {
-        guard !settings.certificates.isEmpty else { return nil }
+    private func loadCertificates(
+        _ configuration: FrontendConfiguration
+    ) throws -> TLSCertificates? {
+        guard !configuration.tls.certificates.isEmpty else { return nil }
         do {
-            return try TLSCertificates(settings, now: UnixTime.seconds)
+            return try TLSCertificates(configuration, now: UnixTime.seconds)
         } catch {
             Self.complain("\(error)")
             throw ExitCode(ExitStatus.configuration)

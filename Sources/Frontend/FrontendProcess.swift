@@ -89,7 +89,7 @@ final class FrontendProcess {
         let process = NIOLoopBound(self, eventLoop: self.loop)
         let directory = self.shared.loops
         self.tls = TLSService(
-            self.configuration.tls,
+            self.configuration,
             certificates,
             loop: self.loop,
             threads: self.shared.threads
@@ -303,7 +303,7 @@ final class FrontendProcess {
     func reload(_ loaded: FrontendConfiguration) {
         let (new, waiting) = self.configuration.reloaded(with: loaded)
         self.configuration = new
-        self.tls?.reload(new.tls)
+        self.tls?.reload(new)
         let maximums = Self.maximums(new, self.logger)
         self.shared.connections.use { $0.maximums = maximums }
         self.shared.memory.setBudget(octets: new.limits.memoryOctets)

@@ -9,6 +9,8 @@
 @_exported public import struct Addresses.IPNetwork
 @_exported public import enum DNSResolver.DNSAnswer
 @_exported public import enum DNSResolver.DNSFailure
+@_exported public import struct DNSResolver.DNSLookup
 @_exported public import enum DNSResolver.DNSRecord
 @_exported public import enum DNSResolver.DNSRecordType
+@_exported public import struct DNSResolver.TLSARecord
 @_exported public import struct DomainNames.DNSName

@@ -18,6 +18,37 @@ extension TestSession {
         try await self.ask(.connect)
     }
 
+    /// The client encrypts the connection, and shows a certificate.
+    ///
+    /// - Parameters:
+    ///   - fingerprint: SHA-256 of the certificate, 64 hexadecimal digits in lower case; `nil`: the client
+    ///     shows none.
+    ///   - keyFingerprint: The same of its public key.
+    ///   - subject: The owner's name in the form of RFC 4514.
+    ///   - isVerified: Whether an authority that the listener trusts vouches for it.
+    public func encrypt(
+        fingerprint: String?,
+        keyFingerprint: String? = nil,
+        subject: String? = nil,
+        isVerified: Bool = false
+    ) {
+        let certificate = fingerprint.map {
+            SessionSnapshot.ClientCertificate(
+                isVerified: isVerified,
+                subject: subject,
+                issuer: nil,
+                fingerprint: $0,
+                keyFingerprint: keyFingerprint
+            )
+        }
+        self.tls = SessionSnapshot.TLS(
+            version: "TLSv1.3",
+            cipher: nil,
+            sni: nil,
+            clientCertificate: certificate
+        )
+    }
+
     /// The client says HELO.
     @discardableResult
     public func helo(_ name: String) async throws -> Answer {

@@ -37,6 +37,7 @@ extension TestSession {
             relay: self.relay,
             earlyTalker: self.isEarlyTalker
         )
+        session.tls = self.tls
         session.authentication = self.authentication
         session.counters.authFailed = self.failedLogins
         return session

@@ -22,6 +22,8 @@ public final class TestSession {
     public var clientIP = "192.0.2.1"
     /// The client's name, as `session.client_name` set it.
     public var clientName: String?
+    /// How the connection is encrypted; `nil` until ``encrypt(fingerprint:keyFingerprint:subject:isVerified:)``.
+    public internal(set) var tls: SessionSnapshot.TLS?
     /// Whether the session may relay.
     public var relay = false
     /// Who the client proved to be: `nil` until ``auth(_:_:mechanism:)`` was answered `ok`.

@@ -33,11 +33,12 @@ import Testing
 
     @Test func `each default that frontend.toml shows is the default`() throws {
         let folder = TestFolder()
-        // Five lines show an example instead of a default.
+        // Six lines show an example instead of a default.
         let shown = try Self.withDefaults("frontend.toml")
             .replacing("\nhostname = \"mx1.example.org\"", with: "")
             .replacing("\nuser = \"gatepost\"", with: "\n#")
             .replacing("\ngroup = \"gatepost\"", with: "\n#")
+            .replacing("\nclient_ca_file = \"/etc/ssl/gatepost/clients.pem\"", with: "\n#")
             .replacing("\ndeadline_ms = 20000", with: "")
         folder.write("frontend.toml", shown)
         var loaded = try FrontendConfiguration.load(directory: folder.path)

@@ -25,7 +25,21 @@ import Testing
             [[listener]]
             address = "127.0.0.1:2465"
             tls = "implicit"
+            client_certificates = "request"
+            [[listener]]
+            address = "127.0.0.1:2466"
+            tls = "implicit"
+            client_certificates = "require"
+            client_ca_file = "tls/clients.pem"
             """
+        )
+        let clients = configuration.listeners.map(\.clientCertificates)
+        #expect(clients.map(\.demand) == [.none, .request, .require])
+        let authorities = "\(self.folder.base)/tls/clients.pem"
+        #expect(clients.map(\.authorityFile) == [nil, nil, authorities])
+        #expect(
+            configuration.tlsFiles
+                == ["\(self.folder.base)/tls/mx.pem", "/etc/ssl/mx.key", authorities]
         )
         let tls = configuration.tls
         #expect(tls.minimumVersion == .tls13)
@@ -40,8 +54,8 @@ import Testing
                 )
             ]
         )
-        #expect(configuration.listeners.map(\.tls) == [.starttls, .implicit])
-        #expect(configuration.listeners.map(\.requireTLS) == [true, false])
+        #expect(configuration.listeners.map(\.tls) == [.starttls, .implicit, .implicit])
+        #expect(configuration.listeners.map(\.requireTLS) == [true, false, false])
     }
 
     @Test func `the defaults have forward secrecy and TLS 1.2`() throws {
@@ -63,11 +77,37 @@ import Testing
         ("[[tls.certificate]]\nchain = \"a\"", "tls.certificate[0].key"),
         ("[[tls.certificate]]\nkey = \"a\"", "tls.certificate[0].chain"),
         ("[tls]\nhandshake_timeout_ms = 1", "tls.handshake_timeout_ms"),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\nclient_certificates = \"request\"",
+            "listener[0].client_certificates"
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\nclient_ca_file = \"a\"",
+            "listener[0].client_ca_file"
+        ),
+        (
+            Self.withTLS("implicit", "client_certificates = \"require\""),
+            "listener[0].client_certificates"
+        ),
+        (
+            Self.withTLS("implicit", "client_certificates = \"yes\""),
+            "listener[0].client_certificates"
+        ),
+        (
+            Self.withTLS("starttls", "client_certificates = \"require\"\nclient_ca_file = \"a\""),
+            "listener[0].client_certificates"
+        ),
     ])
     func `a mistake is named`(toml: String, key: String) throws {
         let problems = self.folder.frontendProblems(toml)
         #expect(problems.count == 1)
         #expect(problems.first?.contains(" \(key): ") == true)
+    }
+
+    /// A listener with a certificate and more lines.
+    private static func withTLS(_ mode: String, _ lines: String) -> String {
+        let certificate = "[[tls.certificate]]\nchain = \"a\"\nkey = \"b\"\n"
+        return certificate + "[[listener]]\naddress = \"[::]:25\"\ntls = \"\(mode)\"\n\(lines)"
     }
 
     @Test func `each cipher suite has one number and one name`() {

@@ -66,6 +66,16 @@ import Testing
         )
     }
 
+    @Test func `a trust anchor is a file that is there`() throws {
+        self.folder.write("root.key", ". IN DS 1 8 2 00")
+        let line = "[dns]\ntrust_anchor_file = \"config/root.key\"\n"
+        let file = try self.load(line).dns.trustAnchorFile
+        #expect(file?.hasPrefix("/") == true && file?.hasSuffix("/config/root.key") == true)
+        #expect(try self.load("").dns.trustAnchorFile == nil)
+        self.folder.delete("root.key")
+        #expect(throws: ConfigurationErrors.self) { try self.load(line) }
+    }
+
     @Test(arguments: [
         ("redis://127.0.0.1:6379/0", "127.0.0.1", 6_379, 0), ("redis://[::1]/3", "::1", 6_379, 3),
         ("redis://valkey:7000", "valkey", 7_000, 0),

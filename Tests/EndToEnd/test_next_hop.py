@@ -340,7 +340,11 @@ def test_routes_are_read_live(gatepost: Gatepost) -> None:
     ("arguments", "expected"),
     [
         ("tls maybe", "argument tls is maybe; it must be one of none, may, encrypt, verify"),
-        ("tls may tls_wrappermode yes", "tls_wrappermode needs tls encrypt or tls verify"),
+        ("tls may tls_wrappermode yes", "tls_wrappermode needs tls encrypt, verify or dane-only"),
+        ("tls dane tls_wrappermode yes", "tls_wrappermode needs tls encrypt, verify or dane-only"),
+        ("tls dane", "tls dane needs trust_anchor_file of [dns] in worker.toml"),
+        ("tls dane-only", "tls dane-only needs trust_anchor_file of [dns] in worker.toml"),
+        ("tls dane tls_name a.example", "tls_name: with tls dane the names are in the DNS"),
         ("tls verify tls_ca_file missing.pem", "missing.pem: No such file or directory"),
         ("tls verify tls_ca_file config/me", "config/me: it must hold certificates in PEM"),
         ("tls verify tls_name a:b:c", "argument tls_name is a:b:c; it must be a host name"),

@@ -82,6 +82,7 @@ final class EmbeddedFrontend {
         self.handler = SMTPSessionHandler(
             server: self.server,
             listener: SMTPListener(
+                place: 0,
                 configuration: listener,
                 smtp: smtp,
                 passes: SharedGreetingPasses(lifetimeMilliseconds: listener.greetingPassTTLMS)

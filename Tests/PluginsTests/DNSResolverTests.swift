@@ -77,6 +77,17 @@ import Testing
         #expect(DNSRecord(type: .a, data: [1, 2, 3]) == nil)
         #expect(DNSRecord(type: .aaaa, data: [1, 2, 3, 4]) == nil)
         #expect(DNSRecord(type: .txt, data: [3, 0x61, 0x62]) == nil)
+        for count in 0..<3 {
+            #expect(DNSRecord(type: .tlsa, data: [UInt8](repeating: 3, count: count)) == nil)
+        }
+        #expect(
+            DNSRecord(type: .tlsa, data: [3, 1, 255, 0, 7])
+                == .tlsa(TLSARecord(usage: 3, selector: 1, matchingType: 255, data: [0, 7]))
+        )
+        #expect(
+            DNSRecord(type: .tlsa, data: [3, 1, 0])
+                == .tlsa(TLSARecord(usage: 3, selector: 1, matchingType: 0, data: []))
+        )
         #expect(DNSRecord(type: .txt, data: [2, 0x61, 0, 1, 0xFF]) == .text([0x61, 0, 0xFF]))
     }
 }
@@ -97,6 +108,42 @@ import Testing
     }
 
     private func name(_ text: String) throws -> DNSName { try #require(DNSName(text)) }
+
+    @Test func `an answer without signatures is bogus below a trust anchor, and never secure`()
+        async throws
+    {
+        let server = try FakeDNSServer([
+            .init("example.test", 1): .records([[192, 0, 2, 1]]),
+            .init("other.example", 1): .records([[192, 0, 2, 1]]),
+        ])
+        defer { server.stop() }
+        let folder = try ScratchFolder()
+        let digest = String(repeating: "0a", count: 32)
+        let anchor = "example.test. 3600 IN DS 12345 13 2 \(digest)\n"
+        try folder.write(Array(anchor.utf8), "anchor")
+        let validating = try UnboundResolver(
+            DNSConfiguration(
+                servers: [server.address],
+                trustAnchorFile: "\(folder.path)/anchor",
+                timeout: .seconds(20)
+            )
+        )
+        let (below, elsewhere) = (try self.name("example.test"), try self.name("other.example"))
+        #expect(await validating.lookUp(below, .a) == DNSLookup(.failure(.bogus)))
+        for resolver in [validating, try self.resolver(server)] {
+            let lookup = await resolver.lookUp(elsewhere, .a)
+            #expect(lookup.answer == .records([.address(IPAddress(ipv4: 0xC000_0201))]))
+            #expect(!lookup.isSecure)
+        }
+        #expect(await (try self.resolver(server)).lookUp(below, .a).isSecure == false)
+    }
+
+    @Test func `a trust anchor that cannot be read is an error at once`() throws {
+        let error = #expect(throws: DNSSetupError.self) {
+            try UnboundResolver(DNSConfiguration(trustAnchorFile: "/no/such/file"))
+        }
+        #expect(error?.description == "trust_anchor_file /no/such/file: No such file or directory")
+    }
 
     @Test func `answers, no data, no name and failure are told apart`() async throws {
         let server = try FakeDNSServer([

@@ -55,6 +55,52 @@ struct RelayTests {
         #expect(try await session.rcpt(to: "a@example.com") == .declined)
     }
 
+    /// A certificate and the fingerprints of `relayclientcerts`, then whether its client may relay.
+    static let certificates: [(String?, String?, String, Bool)] = {
+        let (one, two) = (String(repeating: "0a", count: 32), String(repeating: "f1", count: 32))
+        let colons = Array(repeating: "0A", count: 32).joined(separator: ":")
+        return [
+            (one, two, "\(one) branch office", true), (one, two, colons, true),
+            (one, two, "\(two)\n", true), (one, nil, two, false), (two, one, "# none", false),
+            (nil, nil, one, false),
+        ]
+    }()
+
+    @Test(arguments: certificates)
+    func `a client with a listed certificate may relay`(
+        fingerprint: String?,
+        key: String?,
+        list: String,
+        isListed: Bool
+    ) async throws {
+        let files = ["relayclientcerts": list, "norelayclients": "192.0.2.9"]
+        for (ip, isRefused) in [("192.0.2.1", false), ("192.0.2.9", true)] {
+            let session = try await self.session(ip, files, "relay certificates relayclientcerts")
+            session.encrypt(fingerprint: fingerprint, keyFingerprint: key)
+            try await session.connect()
+            #expect(!session.relay)
+            #expect(try await session.mail(from: "bob@example.net") == .declined)
+            #expect(session.relay == (isListed && !isRefused))
+        }
+        let other = try await self.session("192.0.2.1", files)
+        other.encrypt(fingerprint: fingerprint, keyFingerprint: key)
+        try await other.mail(from: "bob@example.net")
+        #expect(!other.relay)
+    }
+
+    @Test(arguments: [
+        String(repeating: "a", count: 63), String(repeating: "g", count: 64), "10.0.0.1",
+    ])
+    func `what is no fingerprint keeps the worker from starting`(line: String) async throws {
+        let error = await #expect(throws: PluginProblems.self) {
+            let files = ["relayclientcerts": line]
+            return try await self.session("192.0.2.1", files, "relay certificates relayclientcerts")
+        }
+        #expect(
+            error?.description.contains("relayclientcerts:1: \(line) is no fingerprint") == true
+        )
+    }
+
     @Test func `a line that is no address keeps the worker from starting`() async throws {
         let error = await #expect(throws: PluginProblems.self) {
             try await self.session("192.0.2.1", ["relayclients": "10.0.0.1\n192.168.1"])

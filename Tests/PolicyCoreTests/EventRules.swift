@@ -14,7 +14,8 @@ import Testing
 
 enum EventRules {
     static let all: [ProtocolRule] = [
-        Self.envelope, Self.session, Self.transaction, Self.fields, Self.message, Self.trace,
+        Self.envelope, Self.session, Self.certificates, Self.transaction, Self.fields, Self.message,
+        Self.trace,
         Self.order, Self.dialogue, Self.complete, Self.notifications,
     ].flatMap(\.self)
 
@@ -138,6 +139,56 @@ enum EventRules {
                 }
                 play.send("NOOP")
                 #expect(try play.question()["session"]?["counters"]?["errors"] == .int(1))
+            },
+        ]
+    }
+
+    // MARK: - Certificates of clients
+
+    /// `session.tls.client_certificate` of a client that showed this.
+    private static func certificate(_ shown: ClientCertificateFacts) throws -> JSONValue? {
+        let play = RulePlay.session()
+        play.encrypted(shown)
+        play.send("NOOP")
+        let tls = try play.question()["session"]?["tls"]
+        #expect(tls?["version"] == .string("TLSv1.3"))
+        return tls?["client_certificate"]
+    }
+
+    private static var certificates: [ProtocolRule] {
+        let shown = ClientCertificateFacts.shown(
+            ClientCertificateFacts.Shown(
+                isVerified: true,
+                subject: "CN=müller,O=\"x\"",
+                issuer: nil,
+                fingerprint: "0a",
+                keyFingerprint: nil
+            )
+        )
+        return [
+            ProtocolRule("absent where the listener asks for none") { () throws in
+                #expect(try Self.certificate(.notAsked) == nil)
+            },
+            ProtocolRule("`tls.client_certificate` is null if the client showed none") {
+                () throws in
+                #expect(try Self.certificate(.none) == .null)
+                let expected =
+                    #"{"verified":true,"subject":"CN=müller,O=\"x\"","issuer":null,"#
+                    + #""fingerprint":"0a","key_fingerprint":null}"#
+                #expect(try Self.certificate(shown) == JSONValue(text: expected))
+            },
+            ProtocolRule("when a proxy names another client by XCLIENT") { () throws in
+                for (before, isAsked) in [(shown, true), (.none, true), (.notAsked, false)] {
+                    let play = RulePlay.at(.connect)
+                    play.grant()
+                    play.encrypted(before)
+                    let peer = Peer(ip: "192.0.2.9", port: 9)
+                    play.clientReplaced(by: peer, server: nil, proxy: peer)
+                    play.send("NOOP")
+                    let tls = try play.question()["session"]?["tls"]
+                    let expected: JSONValue? = isAsked ? .some(.null) : .none
+                    #expect(tls?["version"] != nil && tls?["client_certificate"] == expected)
+                }
             },
         ]
     }

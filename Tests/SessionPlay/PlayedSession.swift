@@ -120,10 +120,9 @@ package final class PlayedSession {
     }
 
     /// The connection is encrypted, as far as policy sees it.
-    package func encrypted() {
-        self.tell {
-            $0.encrypted(TLSFacts(version: "TLSv1.3", cipher: nil, serverName: nil), &$1)
-        }
+    package func encrypted(_ client: ClientCertificateFacts = .notAsked) {
+        let facts = TLSFacts(version: "TLSv1.3", cipher: nil, serverName: nil, client: client)
+        self.tell { $0.encrypted(facts, &$1) }
     }
 
     /// The client closes its connection.

@@ -12,6 +12,8 @@ import System
 /// Confined to the event loop. A session keeps the settings that it began with; a reload changes
 /// them for new sessions only.
 final class SMTPListener {
+    /// Its place in the configuration.
+    let place: Int
     private(set) var configuration: FrontendConfiguration.Listener
     /// The configuration of new sessions; computed again when a control file has changed.
     private var smtp: SMTPConfiguration
@@ -44,10 +46,12 @@ final class SMTPListener {
     private var socketPath: String?
 
     init(
+        place: Int,
         configuration: FrontendConfiguration.Listener,
         smtp: SMTPConfiguration,
         passes: SharedGreetingPasses
     ) {
+        self.place = place
         self.configuration = configuration
         self.smtp = smtp
         self.passes = passes
@@ -55,11 +59,9 @@ final class SMTPListener {
 
     /// Opens the socket on the first loop; the future fails if the address cannot be bound.
     ///
-    /// `inherited` is a listening socket that the service manager opened; `nil` binds one. `place` is
-    /// the listener's in the configuration.
+    /// `inherited` is a listening socket that the service manager opened; `nil` binds one.
     func open(
         server: ServerLoop,
-        place: Int,
         inherited: CInt?
     ) -> EventLoopFuture<SocketAddress?> {
         let bound = NIOLoopBound((server, self), eventLoop: server.loop)
@@ -71,6 +73,7 @@ final class SMTPListener {
             .childChannelOption(.writeBufferWaterMark, value: SMTPSessionHandler.waitingReplies)
             .childChannelInitializer { Self.initialize($0, bound) }
         let directory = server.shared.loops
+        let place = self.place
         if server.loops > 1 {
             bootstrap = bootstrap.serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

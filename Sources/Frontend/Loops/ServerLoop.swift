@@ -89,8 +89,13 @@ final class ServerLoop {
             WorkerPool(configuration: $0, server: self, share: share)
         }
         self.routes = PoolRoutes(self.pools)
-        self.listeners = zip(configuration.listeners, shared.greetingPasses).map {
-            SMTPListener(configuration: $0, smtp: self.smtpConfiguration(for: $0), passes: $1)
+        self.listeners = zip(configuration.listeners, shared.greetingPasses).enumerated().map {
+            SMTPListener(
+                place: $0,
+                configuration: $1.0,
+                smtp: self.smtpConfiguration(for: $1.0),
+                passes: $1.1
+            )
         }
     }
 
@@ -221,12 +226,8 @@ final class ServerLoop {
     /// `inherited` are sockets that are bound already, by the names of the listeners. The future has
     /// the addresses, and fails with a ``SystemError`` or ``UnsafePlace`` if one cannot be had.
     func openListeners(inherited: [String: CInt]) -> EventLoopFuture<[SocketAddress]> {
-        let opened = self.listeners.enumerated().map { place, listener in
-            listener.open(
-                server: self,
-                place: place,
-                inherited: inherited[listener.configuration.name]
-            )
+        let opened = self.listeners.map { listener in
+            listener.open(server: self, inherited: inherited[listener.configuration.name])
         }
         return EventLoopFuture.whenAllSucceed(opened, on: self.loop)
             .map { $0.compactMap(\.self) }

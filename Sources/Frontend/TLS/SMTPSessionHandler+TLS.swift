@@ -18,34 +18,49 @@ extension SMTPSessionHandler {
         }
         self.phase = .securing
         self.phaseUntilMS = self.server.nowMS + self.server.tls.handshakeTimeoutMS
-        let observer = HelloObserver()
-        let handler = NIOSSLServerHandler(context: certificates.context)
-        self.handshake = Handshake(
-            observer: observer,
-            handler: handler,
-            certificates: certificates
-        )
         let pipeline = context.channel.pipeline.syncOperations
         do {
-            try pipeline.addHandler(handler, position: .first)
+            let handshake = try Handshake(certificates, listener: self.listener.place)
+            self.handshake = handshake
+            try pipeline.addHandler(handshake.handler, position: .first)
             // The handler of a channel that is active begins at once; the ClientHello comes later.
-            try pipeline.addHandler(observer, position: .first)
+            try pipeline.addHandler(handshake.observer, position: .first)
         } catch {
-            self.endNow(.refused)
+            self.encryptionFailed(error)
         }
     }
 
     /// What stands in the pipeline during a handshake.
     struct Handshake {
-        let observer: HelloObserver
+        let observer = HelloObserver()
         let handler: NIOSSLServerHandler
         /// Those in force when it began.
         let certificates: TLSCertificates
+        /// `nil` where the client is not asked for a certificate.
+        let client: ClientCertificateCheck?
+
+        /// - Throws: What the library says.
+        init(_ certificates: TLSCertificates, listener: Int) throws {
+            let (context, rule) = try certificates.connection(to: listener)
+            self.certificates = certificates
+            self.client = rule.map { ClientCertificateCheck($0) }
+            if let client = self.client {
+                self.handler = NIOSSLServerHandler(
+                    context: context,
+                    customVerificationCallback: { client.shown($0, $1) }
+                )
+            } else {
+                self.handler = NIOSSLServerHandler(context: context)
+            }
+        }
     }
 
     /// The handshake is done: the session begins again, or begins at all.
     func handshakeCompleted(_ context: ChannelHandlerContext) {
         guard self.phase == .securing, let handshake = self.handshake else { return }
+        guard handshake.client?.isContent ?? true else {
+            return self.encryptionFailed(NIOSSLError.noCertificateToValidate)
+        }
         self.handshake = nil
         self.server.limitCounters.handshakeDone()
         self.phaseUntilMS = .max
@@ -68,7 +83,7 @@ extension SMTPSessionHandler {
     func encryptionFailed(_ error: any Error) {
         guard self.phase == .securing else { return }
         self.summary.handshakeFailed(
-            "\(error)",
+            self.handshake?.client?.refusal ?? "\(error)",
             facts: self.policy.facts,
             log: (self.server.logger, self.server.nowMS)
         )
@@ -96,6 +111,7 @@ extension TLSFacts {
             version: version ?? "TLS",
             cipher: records.cipher.flatMap { TLSCipher(code: $0)?.description },
             serverName: records.serverName,
+            client: handshake.client?.facts ?? .notAsked,
             serverEndPoint: handshake.certificates.endPoint(for: records.serverName)
         )
     }

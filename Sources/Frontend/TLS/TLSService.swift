@@ -26,7 +26,7 @@ struct TLSInForce: Sendable {
 /// certificates stay in force.
 final class TLSService {
     private var certificates: TLSCertificates?
-    private var settings: FrontendConfiguration.TLS
+    private var configuration: FrontendConfiguration
     private let loop: any EventLoop
     private let threads: NIOThreadPool
     private let logger: Logger
@@ -38,13 +38,13 @@ final class TLSService {
 
     /// Begins with `certificates`; `nil` where there are none.
     init(
-        _ settings: FrontendConfiguration.TLS,
+        _ configuration: FrontendConfiguration,
         _ certificates: TLSCertificates?,
         loop: any EventLoop,
         threads: NIOThreadPool,
         changed: @escaping (TLSInForce) -> Void
     ) {
-        self.settings = settings
+        self.configuration = configuration
         self.certificates = certificates
         self.loop = loop
         self.threads = threads
@@ -55,22 +55,24 @@ final class TLSService {
 
     /// Looks at the files when `reload_ms` have passed since the last look.
     func timePassed(_ nowMS: Int64) {
-        let interval = self.settings.reloadMS
+        let interval = self.configuration.tls.reloadMS
         guard interval > 0, nowMS - self.lookedMS >= interval, !self.isLooking else { return }
         self.lookedMS = nowMS
-        self.load(self.settings, always: false)
+        self.load(self.configuration, always: false)
     }
 
     /// SIGHUP: new settings, and the files are read whatever their stamps say.
-    func reload(_ settings: FrontendConfiguration.TLS) { self.load(settings, always: true) }
+    func reload(_ configuration: FrontendConfiguration) {
+        self.load(configuration, always: true)
+    }
 
-    private func load(_ settings: FrontendConfiguration.TLS, always: Bool) {
-        guard !settings.certificates.isEmpty else { return }
+    private func load(_ configuration: FrontendConfiguration, always: Bool) {
+        guard !configuration.tls.certificates.isEmpty else { return }
         let current = self.certificates
         self.isLooking = true
         self.threads.runIfActive(eventLoop: self.loop) { () -> TLSCertificates? in
-            if !always, let current, !current.haveFilesChanged(settings) { return nil }
-            return try TLSCertificates(settings, now: UnixTime.seconds)
+            if !always, let current, !current.haveFilesChanged(configuration) { return nil }
+            return try TLSCertificates(configuration, now: UnixTime.seconds)
         }
         .assumeIsolated()
         .whenComplete { result in
@@ -78,9 +80,9 @@ final class TLSService {
             switch result {
             case .success(nil): break
             case .success(let certificates?):
-                self.settings = settings
+                self.configuration = configuration
                 self.certificates = certificates
-                self.changed(TLSInForce(settings, certificates))
+                self.changed(TLSInForce(configuration.tls, certificates))
                 for warning in certificates.warnings { self.logger.warning("\(warning)") }
                 self.logger.notice(
                     "certificates loaded",

@@ -19,9 +19,15 @@ struct CheckListing {
                 case .starttls: listener.requireTLS ? ", STARTTLS required" : ", STARTTLS"
                 case .implicit: ", TLS"
                 }
+            let client =
+                switch listener.clientCertificates.demand {
+                case .none: ""
+                case .request: ", client certificates requested"
+                case .require: ", client certificates required"
+                }
             let proxy = listener.proxyProtocol ? ", PROXY protocol" : ""
             let spoken = listener.mailProtocol == .lmtp ? ", LMTP" : ""
-            let how = "\(spoken)\(proxy)\(tls)\(wait)"
+            let how = "\(spoken)\(proxy)\(tls)\(client)\(wait)"
             lines.append("listener \(listener.name): \(listener.address)\(how)")
         }
         for pool in frontend.pools {

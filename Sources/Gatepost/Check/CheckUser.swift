@@ -32,9 +32,7 @@ struct CheckUser {
         for folder in frontend.controlDirectories {
             self.read += FrontendControls.names.map { "\(folder)/\($0)" }
         }
-        for certificate in frontend.tls.certificates {
-            self.read += [certificate.chain, certificate.key]
-        }
+        self.read += frontend.tlsFiles
         // What is missing is made for the user.
         self.write = [
             frontend.runtimeDirectory, frontend.spoolDirectory,
@@ -48,6 +46,7 @@ struct CheckUser {
         guard let user = worker.user else { return nil }
         self.user = user
         self.read = ["worker.toml", "frontend.toml"].map { "\(worker.directory)/\($0)" }
+        if let file = worker.dns.trustAnchorFile { self.read.append(file) }
         // Of these the frontend alone needs what it has the keys for.
         let secrets = Set(frontend.tls.certificates.flatMap { [$0.chain, $0.key] })
         for folder in worker.controlDirectories {

@@ -42,7 +42,7 @@ struct ConfigurationReport {
             frontend.tls.certificates.isEmpty
                 ? nil
                 : collect { () throws(ConfigurationErrors) in
-                    try TLSCertificates(frontend.tls, now: UnixTime.seconds)
+                    try TLSCertificates(frontend, now: UnixTime.seconds)
                 }
         }
         guard let frontend, let worker, let plugins else { return (nil, problems) }

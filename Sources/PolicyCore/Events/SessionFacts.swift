@@ -80,6 +80,7 @@ package struct SessionFacts {
         self.proxy = proxy
         self.clientName = nil
         self.hello = nil
+        self.tls?.clientReplaced()
         self.login = nil
         self.isRelay = false
         self.fixedOctets = 0

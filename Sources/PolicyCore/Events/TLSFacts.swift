@@ -8,6 +8,8 @@ package struct TLSFacts: Equatable, Sendable {
     package let cipher: String?
     /// What the client asked for by SNI, in ASCII; `nil` if it named no server.
     package let serverName: String?
+    /// What the client showed of itself.
+    private var client: ClientCertificateFacts
     /// What a login can be bound to: `tls-server-end-point` (RFC 5929 §4); `nil` if the certificate has none.
     let serverEndPoint: [UInt8]?
 
@@ -18,12 +20,19 @@ package struct TLSFacts: Equatable, Sendable {
         version: String,
         cipher: String?,
         serverName: String?,
+        client: ClientCertificateFacts = .notAsked,
         serverEndPoint: [UInt8]? = nil
     ) {
         self.serverEndPoint = serverEndPoint
         self.version = version
         self.cipher = cipher
         self.serverName = serverName
+        self.client = client
+    }
+
+    /// A proxy that encrypts this connection speaks for another client, which showed no certificate here.
+    mutating func clientReplaced() {
+        if self.client != .notAsked { self.client = .none }
     }
 
     /// Writes the `tls` object of an event.
@@ -35,6 +44,73 @@ package struct TLSFacts: Equatable, Sendable {
         if let cipher = self.cipher { writer.string(cipher) } else { writer.null() }
         writer.key("sni")
         if let name = self.serverName { writer.string(name) } else { writer.null() }
+        self.client.encode(into: &writer)
         writer.endObject()
+    }
+}
+
+/// What is known of the certificate of a client.
+package enum ClientCertificateFacts: Equatable, Sendable {
+    /// The listener asks for none.
+    case notAsked
+    /// The client showed none.
+    case none
+    case shown(Shown)
+
+    package struct Shown: Equatable, Sendable {
+        let isVerified: Bool
+        let subject: String?
+        let issuer: String?
+        let fingerprint: String
+        let keyFingerprint: String?
+
+        /// - Parameters:
+        ///   - isVerified: Whether an authority that the listener trusts vouches for it.
+        ///   - subject: The owner's name (RFC 4514); `nil` if it cannot be told.
+        ///   - issuer: The name of the authority that signed it.
+        ///   - fingerprint: SHA-256 of the certificate, in lower-case hexadecimal digits.
+        ///   - keyFingerprint: The same of its public key; `nil` if it cannot be told.
+        package init(
+            isVerified: Bool,
+            subject: String?,
+            issuer: String?,
+            fingerprint: String,
+            keyFingerprint: String?
+        ) {
+            self.isVerified = isVerified
+            self.subject = subject
+            self.issuer = issuer
+            self.fingerprint = fingerprint
+            self.keyFingerprint = keyFingerprint
+        }
+    }
+
+    /// Writes the member `client_certificate`, which is absent where none was asked for.
+    fileprivate func encode(into writer: inout JSONWriter) {
+        switch self {
+        case .notAsked: break
+        case .none:
+            writer.key("client_certificate")
+            writer.null()
+        case .shown(let certificate):
+            writer.key("client_certificate")
+            writer.beginObject()
+            writer.key("verified")
+            writer.bool(certificate.isVerified)
+            Self.encode("subject", certificate.subject, into: &writer)
+            Self.encode("issuer", certificate.issuer, into: &writer)
+            Self.encode("fingerprint", certificate.fingerprint, into: &writer)
+            Self.encode("key_fingerprint", certificate.keyFingerprint, into: &writer)
+            writer.endObject()
+        }
+    }
+
+    private static func encode(
+        _ key: StaticString,
+        _ text: String?,
+        into writer: inout JSONWriter
+    ) {
+        writer.key(key)
+        if let text { writer.string(text) } else { writer.null() }
     }
 }

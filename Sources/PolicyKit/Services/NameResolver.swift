@@ -13,7 +13,8 @@ import DNSResolver
 /// }
 /// ```
 ///
-/// The worker's resolver validates DNSSEC and keeps answers as long as they say. It is safe from any
+/// The worker's resolver keeps answers as long as they say, and validates DNSSEC where `[dns]` has a
+/// `trust_anchor_file`. It is safe from any
 /// task. A test gives a `TestResolver` of PolicyKitTesting to its session.
 public protocol NameResolver: Sendable {
     /// Asks one question.
@@ -30,11 +31,36 @@ public protocol NameResolver: Sendable {
         _ type: DNSRecordType,
         deadline: ContinuousClock.Instant?
     ) async -> DNSAnswer
+
+    /// Asks the same, and says as well whether DNSSEC vouches for the answer.
+    ///
+    /// A resolver that does not have this function vouches for nothing.
+    func lookUp(
+        _ name: DNSName,
+        _ type: DNSRecordType,
+        deadline: ContinuousClock.Instant?
+    ) async -> DNSLookup
+}
+
+extension NameResolver {
+    /// The answer of ``query(_:_:deadline:)``, for which nothing vouches.
+    public func lookUp(
+        _ name: DNSName,
+        _ type: DNSRecordType,
+        deadline: ContinuousClock.Instant?
+    ) async -> DNSLookup {
+        DNSLookup(await self.query(name, type, deadline: deadline))
+    }
 }
 
 extension UnboundResolver: NameResolver {}
 
 extension PluginConfiguration {
+    /// Whether ``resolver()`` can tell that DNSSEC vouches for an answer.
+    package var validatesDNSSEC: Bool {
+        self.shared.resolver != nil || self.shared.configuration.dns.trustAnchorFile != nil
+    }
+
     /// The resolver that the worker's plugins share, as `[dns]` in `config/worker.toml` describes it.
     ///
     /// - Throws: ``PluginError`` if it cannot be set up.
@@ -45,6 +71,7 @@ extension PluginConfiguration {
             return try UnboundResolver.shared(
                 DNSConfiguration(
                     servers: dns.servers.map { "[\($0.host)]:\($0.port)" },
+                    trustAnchorFile: dns.trustAnchorFile,
                     timeout: .milliseconds(dns.timeoutMS)
                 )
             )

@@ -38,7 +38,10 @@ extension SessionSnapshot {
             TLS(
                 version: try $0.requiredString("version"),
                 cipher: try $0.string("cipher"),
-                sni: try $0.string("sni")
+                sni: try $0.string("sni"),
+                clientCertificate: try $0.object("client_certificate").map {
+                    try ClientCertificate($0)
+                }
             )
         }
         self.authentication = try session.object("auth").map {
@@ -49,6 +52,18 @@ extension SessionSnapshot {
         }
         self.counters = try Counters(try session.requiredObject("counters"))
         self.forwarded = try session.object("xforward").map { try Forwarded($0) }
+    }
+}
+
+extension SessionSnapshot.ClientCertificate {
+    fileprivate init(_ certificate: WireObject) throws {
+        self.init(
+            isVerified: try certificate.bool("verified"),
+            subject: try certificate.string("subject"),
+            issuer: try certificate.string("issuer"),
+            fingerprint: try certificate.requiredString("fingerprint"),
+            keyFingerprint: try certificate.string("key_fingerprint")
+        )
     }
 }
 

@@ -54,11 +54,51 @@ public struct SessionSnapshot: Sendable, Hashable {
         public var cipher: String?
         /// The name that the client asked for.
         public var sni: String?
+        /// The certificate that the client showed; `nil` if it showed none, or was not asked for one
+        /// (`client_certificates` of the listener).
+        public var clientCertificate: ClientCertificate?
 
-        package init(version: String, cipher: String?, sni: String?) {
+        package init(
+            version: String,
+            cipher: String?,
+            sni: String?,
+            clientCertificate: ClientCertificate? = nil
+        ) {
             self.version = version
             self.cipher = cipher
             self.sni = sni
+            self.clientCertificate = clientCertificate
+        }
+    }
+
+    /// The certificate of a client, which has its private key.
+    public struct ClientCertificate: Sendable, Hashable {
+        /// Whether an authority of the listener's `client_ca_file` vouches for it.
+        ///
+        /// If not, the names below are what the client made up; the fingerprints are true in any case.
+        public var isVerified: Bool
+        /// The owner's name in the form of RFC 4514, as in `CN=mail.example.org,O=Example`; `nil` if it
+        /// cannot be told.
+        public var subject: String?
+        /// The name of the authority that signed it, in the same form.
+        public var issuer: String?
+        /// SHA-256 of the certificate: 64 hexadecimal digits in lower case.
+        public var fingerprint: String
+        /// The same of its public key, which may outlive the certificate; `nil` if it cannot be told.
+        public var keyFingerprint: String?
+
+        package init(
+            isVerified: Bool,
+            subject: String?,
+            issuer: String?,
+            fingerprint: String,
+            keyFingerprint: String?
+        ) {
+            self.isVerified = isVerified
+            self.subject = subject
+            self.issuer = issuer
+            self.fingerprint = fingerprint
+            self.keyFingerprint = keyFingerprint
         }
     }
 

@@ -47,6 +47,33 @@ def make(folder: Path, name: str, *names: str, days: int = 30, rsa: int = 0) -> 
     return Certificate(chain, key)
 
 
+def authority(folder: Path, name: str, days: int = 30) -> Certificate:
+    """Makes a certificate that signs others, and itself."""
+    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
+    _openssl(
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key),
+        *("-out", chain, "-subj", f"/CN={name}", "-days", days),
+        *("-addext", "basicConstraints=critical,CA:TRUE"),
+    )
+    return Certificate(chain, key)
+
+
+def issue(folder: Path, name: str, by: Certificate, days: int = 30, extensions: str = "") -> Certificate:
+    """Makes a certificate that an authority signs; `extensions` as in openssl.cnf."""
+    chain, key, request = (folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
+    _openssl(
+        *("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key),
+        *("-out", request, "-subj", f"/CN={name}"),
+    )
+    wanted = folder / f"{name}.ext"
+    wanted.write_text(extensions + "\n")
+    _openssl(
+        *("x509", "-req", "-in", request, "-CA", by.chain, "-CAkey", by.key, "-out", chain, "-days", days),
+        *("-extfile", wanted),
+    )
+    return Certificate(chain, key)
+
+
 def _openssl(*words: object) -> None:
     done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .certificates import Certificate
@@ -204,6 +204,66 @@ class Unbound(Peer):
             except OSError:
                 return False
         return answer[3] & 15 == 0 and answer[7] == 1
+
+
+class SignedZones(Peer):
+    """A server of zones that are signed (DNSSEC), by zone the lines of each; `anchors` has their keys.
+
+    The signatures of zones in `forged` are by other keys than `anchors` has; zones in `unsigned` have none.
+    """
+
+    def __init__(
+        self, zones: Mapping[str, Sequence[str]], forged: Sequence[str] = (), unsigned: Sequence[str] = ()
+    ) -> None:
+        super().__init__("sz")
+        self.anchors = self.folder / "anchors"
+        parts, anchors = [], []
+        for zone, lines in zones.items():
+            file = self.folder / zone
+            head = f"@ 3600 IN SOA ns.{zone}. root.{zone}. 1 3600 600 86400 60\n@ 3600 IN NS ns.{zone}.\n"
+            file.write_text(f"$ORIGIN {zone}.\n{head}" + "".join(f"{line}\n" for line in lines))
+            if zone not in unsigned:
+                key = self._key(zone)
+                self._run("ldns-signzone", file.name, key)
+                file = self.folder / f"{zone}.signed"
+                anchor = self._key(zone) if zone in forged else key
+                anchors.append((self.folder / f"{anchor}.key").read_text())
+            parts.append(
+                f'auth-zone:\n  name: "{zone}."\n  zonefile: "{file}"\n  for-downstream: yes\n'
+                "  for-upstream: no\n  fallback-enabled: no\n"
+            )
+        self.anchors.write_text("".join(anchors))
+        (self.folder / "unbound.conf").write_text(
+            "server:\n"
+            f"  interface: 127.0.0.1@{self.port}\n"
+            f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
+            '  logfile: ""\n  use-syslog: no\n  verbosity: 1\n  num-threads: 1\n'
+            "  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n"
+            '  module-config: "iterator"\n  local-zone: "." static\n'
+            + "".join(f'  local-zone: "{zone}." transparent\n' for zone in zones)
+            + "".join(parts)
+            + "remote-control:\n  control-enable: no\n"
+        )
+        self.start(["/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf"])
+        wait_until(self._answers, 20, lambda: f"unbound answering{self.describe()}", 0.05)
+
+    def _key(self, zone: str) -> str:
+        return self._run("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", zone).strip()
+
+    def _run(self, *words: str) -> str:
+        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _answers(self) -> bool:
+        """Whether anything comes back."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(0.5)
+            try:
+                udp.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\4test\0\0\1\0\1", ("127.0.0.1", self.port))
+                return len(udp.recv(1500)) > 12
+            except OSError:
+                return False
 
 
 class Postfix:

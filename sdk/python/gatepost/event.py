@@ -168,7 +168,7 @@ class Session:
 
     @property
     def tls(self) -> Optional[Mapping[str, Any]]:
-        """`version`, `cipher`, `sni`; None without TLS."""
+        """`version`, `cipher`, `sni`, perhaps `client_certificate`; None without TLS."""
         return self.raw["tls"]  # type: ignore[no-any-return]
 
 

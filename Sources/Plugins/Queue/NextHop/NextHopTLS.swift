@@ -1,3 +1,4 @@
+import CertificatePaths
 import NIOCore
 import NIOSSL
 import PolicyKit
@@ -14,18 +15,34 @@ struct NextHopTLS: Sendable {
         case encrypt
         /// Always, with a certificate that an authority we trust gave for the hop's name.
         case verify
+        /// Always, with a certificate that the TLSA records of the hop vouch for (RFC 7672); as `may` if it
+        /// has none.
+        case dane
+        /// The same, and never without such records.
+        case daneOnly = "dane-only"
+
+        var usesDANE: Bool { self == .dane || self == .daneOnly }
     }
 
     /// In clear text.
     static let none = Self(level: .none, isWrapped: false, name: nil, context: nil)
 
-    let level: Level
+    private(set) var level: Level
     /// TLS from the first octet, without STARTTLS.
     private let isWrapped: Bool
     /// The name in the certificate and in SNI; `nil`: the hop's own.
-    private let name: String?
+    private var name: String?
     /// `nil` only in clear text.
-    private let context: NIOSSLContext?
+    private var context: NIOSSLContext?
+    /// For hops whose certificate may be anything; only with DANE.
+    private var anyContext: NIOSSLContext?
+    /// Only with DANE.
+    private var lookup: DANELookup?
+    /// What a connection's certificate must match, and its names; `nil` before they are looked up, and
+    /// without DANE.
+    private var records: (DANERecords, names: [String])?
+    /// Where the hop is, as DNSSEC vouches for it; empty: the system knows.
+    private(set) var addresses: [IPAddress] = []
 
     private init(level: Level, isWrapped: Bool, name: String?, context: NIOSSLContext?) {
         self.level = level
@@ -34,26 +51,71 @@ struct NextHopTLS: Sendable {
         self.context = context
     }
 
+    /// Whether a certificate must be one that we trust.
+    var isVerifying: Bool { self.level == .verify || self.records != nil }
+
     /// What a connection is to do first.
     var encryption: SMTPClientMachine.Encryption {
         switch self.level {
         case .none: .never
         case .may: .ifOffered
-        case .encrypt, .verify: self.isWrapped ? .implicit : .required
+        case .encrypt, .verify, .dane, .daneOnly: self.isWrapped ? .implicit : .required
         }
     }
 
-    /// The handler that encrypts one connection to `address`.
+    /// The handler that encrypts one connection to `address`, and with DANE what it thinks of the certificate.
     ///
     /// - Throws: What the library says of the name.
-    func makeHandler(_ address: ServerAddress) throws -> NIOSSLClientHandler {
+    func makeHandler(_ address: ServerAddress) throws -> (NIOSSLClientHandler, DANECheck?) {
         guard let context = self.context else {
             throw SMTPForwardError(.encryption, "no TLS here")
         }
-        return try NIOSSLClientHandler(
+        let name = self.name ?? address.certificateName
+        guard let (records, names) = self.records else {
+            return (try NIOSSLClientHandler(context: context, serverHostname: name), nil)
+        }
+        let check = DANECheck(records, names: names)
+        let handler = try NIOSSLClientHandler(
             context: context,
-            serverHostname: self.name ?? address.certificateName
+            serverHostname: name,
+            customVerificationCallback: { check.shown($0, $1) }
         )
+        return (handler, check)
+    }
+
+    /// How the next connection to `address` is encrypted: with DANE that is in the DNS.
+    ///
+    /// - Throws: ``SMTPForwardError`` if there can be no connection.
+    func resolved(_ address: ServerAddress, until deadline: NIODeadline) async throws -> Self {
+        guard let lookup = self.lookup else { return self }
+        return try self.resolved(await lookup.find(address, until: deadline), address)
+    }
+
+    private func resolved(_ host: DANEHost, _ address: ServerAddress) throws -> Self {
+        var resolved = self
+        resolved.addresses = host.addresses
+        switch (host.finding, self.level) {
+        case (.failed(let reason), _): throw SMTPForwardError(.unreachable, reason)
+        case (.records(let records, let names), _):
+            resolved.records = (records, names)
+            // RFC 7672 §8.1
+            resolved.name = names.first
+
+        case (.none, .daneOnly):
+            throw SMTPForwardError(.encryption, "\(address) has no secure TLSA records")
+
+        case (.unusable, .daneOnly):
+            throw SMTPForwardError(.encryption, "\(address) has TLSA records of no use to SMTP")
+
+        case (.none, _):
+            resolved.level = .may
+            resolved.context = self.anyContext
+
+        case (.unusable, _):
+            resolved.level = .encrypt
+            resolved.context = self.anyContext
+        }
+        return resolved
     }
 }
 
@@ -68,8 +130,11 @@ extension NextHopTLS {
         let file = configuration.argument("tls_ca_file", as: .text).map {
             configuration.resolve(path: $0)
         }
-        if isWrapped, level == .none || level == .may {
-            configuration.record("tls_wrappermode needs tls encrypt or tls verify")
+        if isWrapped, [.none, .may, .dane].contains(level) {
+            configuration.record("tls_wrappermode needs tls encrypt, verify or dane-only")
+        }
+        if level.usesDANE, name != nil {
+            configuration.warn("tls_name: with tls \(level.rawValue) the names are in the DNS")
         }
         if file != nil, level != .verify {
             configuration.warn("tls_ca_file means nothing without tls verify")
@@ -85,22 +150,48 @@ extension NextHopTLS {
             configuration.record("tls_ca_file is \(file ?? ""): \(error)")
         }
         self.init(level: level, isWrapped: isWrapped, name: name, context: context)
+        if level.usesDANE { self.prepareDANE(configuration) }
+    }
+
+    /// Gets the resolver, and a context that lets ``DANECheck`` judge.
+    private mutating func prepareDANE(_ configuration: PluginConfiguration) {
+        if !configuration.validatesDNSSEC {
+            let problem =
+                "tls \(self.level.rawValue) needs trust_anchor_file of [dns] in worker.toml"
+            if self.level == .daneOnly {
+                configuration.record(problem)
+            } else {
+                configuration.warn(problem)
+            }
+        }
+        do {
+            self.lookup = DANELookup(resolver: try configuration.resolver())
+            self.anyContext = self.context
+            self.context = try Self.context(.noHostnameVerification, .certificates([]))
+        } catch {
+            configuration.record("tls \(self.level.rawValue): \(error)")
+        }
     }
 
     /// What TLS clients here have in common; `file` has the authorities to trust instead of the system's.
     ///
     /// - Throws: What is wrong with the file.
     static func context(verifying: Bool, _ file: String?) throws -> NIOSSLContext {
+        guard verifying else { return try self.context(.none, .certificates([])) }
+        let roots = try file.map { NIOSSLTrustRoots.certificates(try self.certificates($0)) }
+        return try self.context(.fullVerification, roots ?? .default)
+    }
+
+    private static func context(
+        _ verification: CertificateVerification,
+        _ roots: NIOSSLTrustRoots
+    ) throws -> NIOSSLContext {
         var settings = TLSConfiguration.makeClientConfiguration()
         settings.minimumTLSVersion = .tlsv12
         // How long a hop may take to say that it closes as well.
         settings.shutdownTimeout = .seconds(1)
-        settings.certificateVerification = verifying ? .fullVerification : .none
-        if !verifying {
-            settings.trustRoots = .certificates([])
-        } else if let file {
-            settings.trustRoots = .certificates(try self.certificates(file))
-        }
+        settings.certificateVerification = verification
+        settings.trustRoots = roots
         return try NIOSSLContext(configuration: settings)
     }
 

@@ -29,6 +29,9 @@ final class SMTPClientHandler: ChannelInboundHandler {
     private var parser = SMTPServerReplyParser()
     private var replies: [SMTPServerReply] = []
     private let pool: SMTPConnectionPool
+    private let tls: NextHopTLS
+    /// Only with DANE, from the handshake on.
+    private var check: DANECheck?
     private var greeting: EventLoopPromise<Void>?
     private var step: EventLoopPromise<Step>?
     /// A transaction has begun and its owner does not know its end yet.
@@ -38,15 +41,22 @@ final class SMTPClientHandler: ChannelInboundHandler {
     private var timer: Scheduled<Void>?
     private(set) var channel: (any Channel)?
 
-    init(machine: SMTPClientMachine, pool: SMTPConnectionPool, greeting: EventLoopPromise<Void>) {
+    init(
+        machine: SMTPClientMachine,
+        pool: SMTPConnectionPool,
+        tls: NextHopTLS,
+        greeting: EventLoopPromise<Void>
+    ) {
         self.machine = machine
         self.pool = pool
+        self.tls = tls
         self.greeting = greeting
     }
 
     var isIdle: Bool { self.machine.isIdle && self.channel?.isActive == true }
     var capabilities: SMTPCapabilities { self.machine.capabilities }
-    var isEncrypted: Bool { self.machine.isEncrypted }
+    /// It is encrypted, and the hop's certificate is one that we trust.
+    var isVerified: Bool { self.machine.isEncrypted && self.tls.isVerifying }
     var wasMailAccepted: Bool { self.machine.wasMailAccepted }
 
     /// Whether sending the rest of the content would be in vain.
@@ -165,7 +175,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.lost(SMTPForwardError(.closed, "\(error)"))
+        self.lost(SMTPForwardError(.closed, self.check?.problem ?? "\(error)"))
     }
 
     /// The time for the greeting.
@@ -243,7 +253,8 @@ final class SMTPClientHandler: ChannelInboundHandler {
     func startTLS() {
         guard let channel = self.channel else { return }
         do {
-            let handler = try self.pool.makeTLSHandler()
+            let (handler, check) = try self.tls.makeHandler(self.pool.address)
+            self.check = check
             try channel.pipeline.syncOperations.addHandler(handler, position: .first)
         } catch {
             self.lost(SMTPForwardError(.encryption, "\(error)"))

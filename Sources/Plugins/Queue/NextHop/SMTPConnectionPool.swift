@@ -1,7 +1,6 @@
 import Logging
 import NIOCore
 import NIOPosix
-import NIOSSL
 import PolicyKit
 
 /// The connections of one plugin to its next hop: kept open, used again, bounded.
@@ -39,7 +38,7 @@ final class SMTPConnectionPool {
     }
 
     private let loop: any EventLoop
-    private let address: ServerAddress
+    let address: ServerAddress
     private let limits: Limits
     private let tls: NextHopTLS
     private let logger: Logger
@@ -118,13 +117,10 @@ final class SMTPConnectionPool {
             handler: NIOLoopBound(handler, eventLoop: self.loop),
             channel: channel,
             capabilities: handler.capabilities,
-            isVerified: handler.isEncrypted && self.tls.level == .verify,
+            isVerified: handler.isVerified,
             isUsed: isUsed
         )
     }
-
-    /// - Throws: What the TLS library says of the name.
-    func makeTLSHandler() throws -> NIOSSLClientHandler { try self.tls.makeHandler(self.address) }
 
     // MARK: Told by connections
 
@@ -187,20 +183,40 @@ final class SMTPConnectionPool {
         guard .now() >= self.loginAllowed else {
             return self.failed(.login, "the login failed a short time ago")
         }
-        return self.connect(self.tls.encryption, until: deadline).assumeIsolated().flatMapError {
-            error in
-            guard self.tls.level == .may, (error as? SMTPForwardError)?.code == .encryption else {
+        guard self.tls.level.usesDANE else { return self.connect(self.tls, until: deadline) }
+        // It counts while its records are looked up.
+        self.count += 1
+        let (tls, address) = (self.tls, self.address)
+        let latest = min(deadline, .now() + self.limits.connectTime)
+        let resolved = self.loop.makeFutureWithTask {
+            try await tls.resolved(address, until: latest)
+        }
+        .assumeIsolated()
+        resolved.whenFailure { _ in
+            self.count -= 1
+            self.serveNext()
+        }
+        return resolved.flatMap { tls in
+            self.count -= 1
+            return self.connect(tls, until: deadline)
+        }.nonisolated()
+    }
+
+    private func connect(_ tls: NextHopTLS, until deadline: NIODeadline) -> EventLoopFuture<Lease> {
+        self.connect(tls, tls.encryption, until: deadline).assumeIsolated().flatMapError { error in
+            guard tls.level == .may, (error as? SMTPForwardError)?.code == .encryption else {
                 return self.loop.makeFailedFuture(error)
             }
             self.logger.warning(
                 "no TLS to the next mail server; trying without",
                 metadata: ["hop": "\(self.address)", "error": "\(error)"]
             )
-            return self.connect(.never, until: deadline)
+            return self.connect(tls, .never, until: deadline)
         }.nonisolated()
     }
 
     private func connect(
+        _ tls: NextHopTLS,
         _ encryption: SMTPClientMachine.Encryption,
         until deadline: NIODeadline
     ) -> EventLoopFuture<Lease> {
@@ -210,10 +226,11 @@ final class SMTPConnectionPool {
         let handler = SMTPClientHandler(
             machine: self.machine.fresh(encryption),
             pool: self,
+            tls: tls,
             greeting: greeting
         )
         let promise = self.loop.makePromise(of: Lease.self)
-        self.channel(latest)
+        self.channel(tls.addresses, latest)
             .assumeIsolated()
             .flatMapThrowing { channel in
                 try channel.pipeline.syncOperations.addHandler(handler)
@@ -240,7 +257,10 @@ final class SMTPConnectionPool {
         return promise.futureResult
     }
 
-    private func channel(_ latest: NIODeadline) -> EventLoopFuture<any Channel> {
+    private func channel(
+        _ addresses: [IPAddress],
+        _ latest: NIODeadline
+    ) -> EventLoopFuture<any Channel> {
         let bootstrap = ClientBootstrap(group: self.loop)
             .connectTimeout(max(latest - .now(), .milliseconds(1)))
             // Nothing is read before the handler is there; of several addresses one gets it.
@@ -249,7 +269,8 @@ final class SMTPConnectionPool {
         case .unix(let path):
             return bootstrap.connect(unixDomainSocketPath: path)
         case .tcp(let host, let port):
-            return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            let known = addresses.isEmpty ? nil : KnownAddresses(addresses, port, self.loop)
+            return bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1).resolver(known)
                 .connect(host: host, port: port)
         }
     }

@@ -26,7 +26,7 @@ extension SMTPLogin {
         }
         if level == .none, !isAllowedInClearText {
             configuration.record("auth_user needs TLS: tls verify, or auth_without_tls yes")
-        } else if level != .verify {
+        } else if level != .verify, level != .daneOnly {
             configuration.warn(
                 "any server that answers at this address gets the password of auth_user; "
                     + "tls verify keeps it from the wrong one"
