@@ -11,7 +11,9 @@ struct Listing: Sendable {
     }
 
     let entries: [Entry]
-    /// What the weights add up to. A list counts once, however many subjects it has.
+    /// What the weights add up to.
+    ///
+    /// A list counts once, however many subjects it has.
     let sum: Int
 
     init(_ answers: [ListAnswer]) {
