@@ -1,7 +1,6 @@
-import NIOCore
+import Certificates
 import NIOSSL
 import PolicyKit
-import System
 
 /// How connections to a next hop are encrypted, and what its certificate must be.
 struct NextHopTLS: Sendable {
@@ -80,42 +79,11 @@ extension NextHopTLS {
         }
         var context: NIOSSLContext?
         do {
-            context = try Self.context(verifying: level == .verify, file)
+            context = try ClientTLS.context(isVerifying: level == .verify, authorities: file)
         } catch {
             configuration.record("tls_ca_file is \(file ?? ""): \(error)")
         }
         self.init(level: level, isWrapped: isWrapped, name: name, context: context)
-    }
-
-    /// What TLS clients here have in common; `file` has the authorities to trust instead of the system's.
-    ///
-    /// - Throws: What is wrong with the file.
-    static func context(verifying: Bool, _ file: String?) throws -> NIOSSLContext {
-        var settings = TLSConfiguration.makeClientConfiguration()
-        settings.minimumTLSVersion = .tlsv12
-        // How long a hop may take to say that it closes as well.
-        settings.shutdownTimeout = .seconds(1)
-        settings.certificateVerification = verifying ? .fullVerification : .none
-        if !verifying {
-            settings.trustRoots = .certificates([])
-        } else if let file {
-            settings.trustRoots = .certificates(try self.certificates(file))
-        }
-        return try NIOSSLContext(configuration: settings)
-    }
-
-    private static func certificates(_ file: String) throws -> [NIOSSLCertificate] {
-        let octets: [UInt8]?
-        do throws(SystemError) {
-            octets = try Descriptor(reading: file).readAll(limit: 8_000_000)
-        } catch {
-            throw PluginError(error.reason)
-        }
-        do {
-            return try NIOSSLCertificate.fromPEMBytes(octets ?? [])
-        } catch {
-            throw PluginError("it must hold certificates in PEM")
-        }
     }
 }
 
