@@ -1,10 +1,11 @@
 // A process that uses a store as a worker does, for tests with several of them.
 //
-//     store-client FOLDER check           runs StoreCheck.all on the store of FOLDER/worker.toml, each with keys of its own
-//     store-client FOLDER add KEY N       adds 1 to a counter, N times, then prints `done`
-//     store-client FOLDER append KEY N    appends an octet by update, N times, then prints `done`
-//     store-client FOLDER calls           reads lines `get KEY`, `hasty KEY` (waits for 40 ms), `set KEY VALUE`, `add KEY N`; answers each with a line:
-//                                         `ok VALUE`, `none` or `error WHAT`
+//     StoreClient FOLDER check           runs StoreCheck.all on the store that the file worker.toml of FOLDER names
+//     StoreClient FOLDER add KEY N       adds 1 to a counter, N times, then prints `done`
+//     StoreClient FOLDER append KEY N    appends an octet by update, N times, then prints `done`
+//     StoreClient FOLDER calls           reads lines `get KEY`, `hasty KEY` (waits for 40 ms), `set KEY VALUE`,
+//                                         `add KEY N`; answers each with a line: `ok VALUE`, `none`, `cancelled` or
+//                                         `error WHAT`
 
 import Configuration
 import NIOCore
