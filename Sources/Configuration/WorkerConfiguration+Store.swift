@@ -5,7 +5,7 @@ extension WorkerConfiguration {
         package var place: Place
         /// `timeout_ms`: the most time that a call may take.
         package var timeoutMS: Int64 = 2_000
-        /// `max_octets` of a file, or of a store in memory.
+        /// `max_octets` of a file; a store in memory has less if that is much.
         package var maximumOctets: Int64 = 1_073_741_824
 
         package init(_ place: Place) {

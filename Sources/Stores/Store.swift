@@ -16,6 +16,15 @@ public import PolicyProtocol
 /// An entry that has expired is not there any more. A lifetime is ``StoreLimits/lifetime`` at most, and one that is
 /// longer is shortened to that; parts of a millisecond do not count.
 ///
+/// What plugins do with it:
+///
+/// - to know what was here before, as greylisting does: ``compareAndSet(_:from:to:expiresIn:)`` from `nil`, which
+///   says what is there if it is not the first;
+/// - to count in a window of time: ``add(_:to:expiresIn:)``;
+/// - a rate with bursts, a number of places that are taken for a while, several numbers in one entry: an update whose
+///   value holds all of that, and the times that count. Its key is that of one client or user, so that few change it
+///   at once.
+///
 /// A call ends within the time of `[store] timeout_ms`, whatever the store does. One that fails with
 /// ``StoreError/Code/unavailable`` may have changed the entry or not.
 ///

@@ -35,7 +35,8 @@ extension WorkerConfiguration.Store {
     package func driver(on eventLoop: any EventLoop, isMade: Bool = true) -> any StoreDriver {
         switch self.place {
         case .memory:
-            return MemoryStore(capacity: Int(self.maximumOctets)) { UnixTime.milliseconds }
+            let capacity = min(Int(self.maximumOctets), MemoryStore.usualCapacity)
+            return MemoryStore(capacity: capacity) { UnixTime.milliseconds }
 
         case .sqlite(let path):
             var settings = SQLiteStore.Settings(path: path)

@@ -8,6 +8,8 @@ import Synchronization
 public final class MemoryStore: Store {
     /// What an entry takes besides the octets of its key and its value.
     static let entryOctets = 128
+    /// The most octets where nothing else is said.
+    public static let usualCapacity = 67_108_864
 
     private let now: @Sendable () -> Int64
     private let state: Mutex<MemoryEntries>
@@ -18,7 +20,7 @@ public final class MemoryStore: Store {
     ///   - capacity: The most octets; an entry takes those of its key and value, and 128.
     ///   - now: The time in Unix milliseconds, which entries expire by; tests give their own.
     ///     An entry gets its lifetime anew if this time goes back by more than a second.
-    public init(capacity: Int = 67_108_864, now: @escaping @Sendable () -> Int64) {
+    public init(capacity: Int = MemoryStore.usualCapacity, now: @escaping @Sendable () -> Int64) {
         self.now = now
         self.state = Mutex(MemoryEntries(capacity: capacity))
     }
