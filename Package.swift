@@ -68,6 +68,7 @@ let package = Package(
             providers: [.apt(["libpcre2-dev"])]
         ),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
@@ -93,14 +94,25 @@ let package = Package(
         .target(name: "CertificatePaths", dependencies: ["COpenSSL", crypto]),
         .target(
             name: "Certificates",
-            dependencies: ["CertificatePaths", "Configuration", crypto, nioCore, nioSSL]
+            dependencies: [
+                "CertificatePaths", "Configuration", "System", crypto, nioCore, nioSSL,
+            ]
         ),
         .target(name: "ServiceLog", dependencies: ["Configuration", "System", logging]),
+        .target(name: "RESP"),
+        .target(name: "SQLite", dependencies: ["CSQLite"]),
+        .target(
+            name: "Stores",
+            dependencies: [
+                "Certificates", "Configuration", "PolicyProtocol", "RESP", "SQLite", "System",
+                crypto, nioCore, nioPosix, nioSSL,
+            ]
+        ),
         .target(
             name: "PolicyKit",
             dependencies: [
-                "Addresses", "Configuration", "DNSResolver", "DomainNames", "JSON", "Octets",
-                "PolicyProtocol", "ServiceLog", "System",
+                "Addresses", "Certificates", "Configuration", "DNSResolver", "DomainNames", "JSON",
+                "Octets", "PolicyProtocol", "ServiceLog", "Stores", "System",
                 arguments, crypto, logging, nioCore, nioPosix, signals,
             ]
         ),
@@ -108,13 +120,13 @@ let package = Package(
         .target(name: "PasswordHashes", dependencies: ["CCrypt"]),
         .target(
             name: "PolicyKitTesting",
-            dependencies: ["Configuration", "PolicyKit", "SMTPCore", logging, nioPosix]
+            dependencies: ["Configuration", "PolicyKit", "SMTPCore", "Stores", logging, nioPosix]
         ),
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "DomainNames", "Octets", "PasswordHashes", "Patterns",
-                "PolicyKit", "SCRAM", "System",
+                "CertificatePaths", "Certificates", "DomainNames", "Octets", "PasswordHashes",
+                "Patterns", "PolicyKit", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -133,6 +145,14 @@ let package = Package(
             name: "FaultyWorker",
             dependencies: ["PolicyKit"],
             path: "Tests/FaultyWorker"
+        ),
+        .executableTarget(
+            name: "StoreClient",
+            dependencies: [
+                "Configuration", "PolicyKitTesting", "PolicyProtocol", "Stores", "System", nioCore,
+                nioPosix,
+            ],
+            path: "Tests/StoreClient"
         ),
         .target(name: "AllocationCount", path: "bench/AllocationCount"),
         .executableTarget(
@@ -167,7 +187,8 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "SMTPCore",
+                "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "RESP",
+                "SMTPCore",
                 "StandardPlugins", "TLSRecords",
             ],
             path: "Tests/Fuzz",
@@ -185,8 +206,9 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "System",
-                "Certificates", arguments, logging,
+                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "Stores",
+                "System",
+                "Certificates", arguments, logging, nioCore, nioPosix,
             ]
         ),
         .target(
@@ -232,12 +254,20 @@ let package = Package(
                 "System", nioCore, nioEmbedded, nioPosix,
             ]
         ),
+        .testTarget(name: "RESPTests", dependencies: ["RESP"]),
+        .testTarget(
+            name: "StoresTests",
+            dependencies: [
+                "Configuration", "PolicyKitTesting", "PolicyProtocol", "RESP", "SQLite", "Stores",
+                "System", nioCore, nioPosix,
+            ]
+        ),
         .testTarget(
             name: "PolicyKitTests",
             dependencies: [
                 "Configuration", "JSON", "Octets", "PolicyKit", "PolicyKitTesting",
                 "PolicyProtocol",
-                "ProtocolTables", logging, nioCore, nioPosix,
+                "ProtocolTables", "Stores", "System", logging, nioCore, nioPosix,
             ]
         ),
         .testTarget(

@@ -66,12 +66,4 @@ package struct WorkerConfiguration: Sendable, Equatable {
 
         package init() {}
     }
-
-    /// `[store] url`.
-    package enum Store: Sendable, Equatable {
-        /// `sqlite:PATH`, absolute.
-        case sqlite(path: String)
-        /// `redis://HOST:PORT/DATABASE`, also Valkey; an optional password before the host.
-        case redis(host: String, port: Int, database: Int, password: String?)
-    }
 }

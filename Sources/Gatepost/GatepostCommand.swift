@@ -11,7 +11,8 @@ struct GatepostCommand: ParsableCommand {
             "Runs Gatepost, an SMTP server that people program, and checks its configuration.",
         version: GatepostVersion.text,
         subcommands: [
-            RunCommand.self, CheckCommand.self, WorkersCommand.self, PoisonCommand.self,
+            RunCommand.self, CheckCommand.self, WorkersCommand.self, StoreCommand.self,
+            PoisonCommand.self,
             LaunchCommand.self,
         ]
     )

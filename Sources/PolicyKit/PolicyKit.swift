@@ -4,6 +4,7 @@
 @_exported public import JSON
 @_exported public import Logging
 @_exported public import PolicyProtocol
+@_exported public import Stores
 
 @_exported public import struct Addresses.IPAddress
 @_exported public import struct Addresses.IPNetwork

@@ -1,6 +1,7 @@
-public import PolicyKit
+import PolicyKit
+public import Stores
 
-/// One thing that every driver of a ``PolicyKit/Store`` must do: run all of them against yours.
+/// One thing that every driver of a ``Stores/Store`` must do: run all of them against yours.
 ///
 /// ```swift
 /// @Test(arguments: StoreCheck.all)
@@ -35,9 +36,14 @@ public struct StoreCheck: Sendable, CustomStringConvertible {
 
     /// All checks.
     public static let all: [StoreCheck] = [
-        values, octets, limits, expiry, noLifetime, settingAgain, counting, counterExpiry,
-        noCounter, sums, deleting, scanning, atOnce,
+        values, octets, limits, expiry, timeLeft, noLifetime, settingAgain, counting, counterExpiry,
+        noCounter, sums, comparing, removing, comparingExpired, updating, updatingAtOnce, deleting,
+        scanning, atOnce,
     ]
+
+    /// What a driver must do besides whose clock can be set: these checks ask for negative durations too, and
+    /// for more than two seconds.
+    public static let ofOwnClock: [StoreCheck] = [setBack, setForward]
 
     private init(
         _ description: String,
@@ -124,6 +130,57 @@ public struct StoreCheck: Sendable, CustomStringConvertible {
         try expect(await store.scan(prefix: "", limit: 9).map(\.key) == ["b"], "only b is found")
     }
 
+    private static let timeLeft = Self("an entry says the time that it has") { store, advance in
+        try await store.set("a", to: "1", expiresIn: .seconds(100))
+        try await store.set("b", to: "2", expiresIn: nil)
+        let first = try await store.entry("a")
+        let left = first?.expiresIn ?? .zero
+        try expect(left <= .seconds(100) && left > .seconds(90), "all of it at first")
+        try expect(first?.key == "a" && first?.value == "1", "with key and value")
+        try await advance(.seconds(2))
+        let later = try await store.entry("a")?.expiresIn ?? .zero
+        try expect(later <= .seconds(98) && later > .seconds(80), "less later")
+        try expect(await store.entry("b") == StoreEntry(key: "b", value: "2"), "no end")
+        try expect(await store.entry("c") == nil, "no entry")
+        for entry in try await store.scan(prefix: "", limit: 9) {
+            let hasEnd = entry.expiresIn.map { $0 <= .seconds(98) && $0 > .seconds(80) }
+            try expect(hasEnd == (entry.key == "a" ? true : nil), "a scan says it too")
+        }
+    }
+
+    private static let setBack = Self("no entry outlives its time by a clock set back") {
+        store,
+        advance in
+        try await store.set("a", to: "1", expiresIn: .seconds(100))
+        try await store.set("b", to: "1", expiresIn: nil)
+        for key in 0..<500 {
+            try await store.set(Bytes("k\(key)"), to: "", expiresIn: .seconds(100))
+        }
+        try await advance(.seconds(-30_000_000))
+        try expect(await store.get("a") == "1", "it is still there")
+        try await store.set("c", to: "1", expiresIn: .seconds(200))
+        // A driver may need some calls to see to all entries.
+        for _ in 0..<10 { _ = try await store.get("a") }
+        try await advance(.seconds(101))
+        try expect(await store.get("a") == nil, "its lifetime is over, by the new time")
+        let left = try await store.scan(prefix: "", limit: 999).map(\.key)
+        try expect(Set(left) == ["b", "c"], "and that of all others: \(left)")
+    }
+
+    private static let setForward = Self("a clock set forward expires entries") { store, advance in
+        try await store.set("a", to: "1", expiresIn: .seconds(100))
+        try await store.set("b", to: "1", expiresIn: nil)
+        try await advance(.seconds(30_000_000))
+        try expect(await store.get("a") == nil, "a has expired")
+        try await store.set("a", to: "2", expiresIn: .seconds(100))
+        try await advance(.seconds(-500))
+        try expect(await store.get("a") == "2", "what was set then is there when it is set back")
+        for _ in 0..<10 { _ = try await store.get("a") }
+        try await advance(.seconds(101))
+        try expect(await store.get("a") == nil, "and not for longer")
+        try expect(await store.get("b") == "1", "what has no end stays")
+    }
+
     private static let noLifetime = Self("without time there is no entry") { store, _ in
         try await store.set("a", to: "1", expiresIn: nil)
         try await store.set("a", to: "2", expiresIn: .zero)
@@ -168,7 +225,7 @@ public struct StoreCheck: Sendable, CustomStringConvertible {
     }
 
     private static let noCounter = Self("only a number can be added to") { store, _ in
-        for value in ["", "x", "1.5", "9223372036854775808"] as [Bytes] {
+        for value in ["", "x", "1.5", "007", "+1", " 1", "-0", "9223372036854775808"] as [Bytes] {
             try await store.set("a", to: value, expiresIn: nil)
             try await expect(.notCounter, "\(value) is no counter") {
                 _ = try await store.add(1, to: "a", expiresIn: nil)
@@ -187,6 +244,95 @@ public struct StoreCheck: Sendable, CustomStringConvertible {
             _ = try await store.add(-1, to: "b", expiresIn: nil)
         }
         try expect(await store.add(.min, to: "a", expiresIn: nil) == -1, "it is as it was")
+    }
+
+    // MARK: Comparing
+
+    private static let comparing = Self("a value is changed if it is the expected one") {
+        store,
+        _ in
+        try expect(await set("a", nil, "1", store) == .same, "there was none")
+        try expect(await set("a", nil, "2", store) == .different("1"), "there is one")
+        try expect(await set("a", "2", "3", store) == .different("1"), "it is another one")
+        try expect(await set("a", "1", "2", store) == .same, "it is that one")
+        try expect(await store.get("a") == "2", "and was changed")
+        try expect(await set("b", "", "1", store) == .different(nil), "none is not empty")
+        try expect(await set("b", nil, "", store) == .same, "one may be empty")
+        try expect(await set("b", nil, "1", store) == .different(""), "which is not none")
+        let all = Bytes(octets: Array(0...255))
+        let cut = Bytes(octets: Array(0...254))
+        try expect(await set("c", nil, all, store) == .same, "any octets")
+        try expect(await set("c", cut, "", store) == .different(all), "compared to the last")
+        try expect(await store.add(5, to: "d", expiresIn: nil) == 5, "a counter")
+        try expect(await set("d", "5", "7", store) == .same, "compares as digits")
+        try expect(await store.add(1, to: "d", expiresIn: nil) == 8, "and goes on")
+        let long = Bytes(octets: [UInt8](repeating: 8, count: StoreLimits.valueOctets + 1))
+        try await expect(.tooLong, "a longer value is refused") {
+            _ = try await set("a", "2", long, store)
+        }
+    }
+
+    private static let removing = Self("a value is removed if it is the expected one") {
+        store,
+        _ in
+        try await store.set("a", to: "1", expiresIn: nil)
+        try expect(await set("a", "2", nil, store) == .different("1"), "it is another one")
+        try expect(await set("a", "1", nil, store) == .same, "it is that one")
+        try expect(await store.get("a") == nil, "and it is gone")
+        try expect(await set("a", nil, nil, store) == .same, "nothing becomes nothing")
+    }
+
+    private static let comparingExpired = Self("what has expired is none") { store, advance in
+        let result = try await store.compareAndSet("a", from: nil, to: "1", expiresIn: .seconds(1))
+        try expect(result == .same, "set")
+        try await store.set("b", to: "1", expiresIn: nil)
+        _ = try await store.compareAndSet("b", from: "1", to: "2", expiresIn: .seconds(1))
+        try await store.set("c", to: "1", expiresIn: .seconds(1))
+        _ = try await store.compareAndSet("c", from: "1", to: "2", expiresIn: .seconds(100))
+        try await advance(.seconds(2))
+        try expect(await set("a", "1", "2", store) == .different(nil), "a has expired")
+        try expect(await set("a", nil, "2", store) == .same, "so it can be set")
+        try expect(await store.get("b") == nil, "the new lifetime counts")
+        try expect(await store.get("c") == "2", "also a longer one")
+        let last = try await store.compareAndSet("c", from: "2", to: "3", expiresIn: .zero)
+        try expect(last == .same, "without a lifetime")
+        try expect(await store.get("c") == nil, "there is no entry")
+    }
+
+    private static let updating = Self("an update sets what it makes of a value") { store, _ in
+        let first = try await store.update("a", expiresIn: nil) { $0 == nil ? "1" : "?" }
+        try expect(first == "1", "of none")
+        let second = try await store.update("a", expiresIn: nil) { $0 == "1" ? "2" : "?" }
+        try expect(second == "2", "of the one before")
+        try expect(await store.get("a") == "2", "which is set")
+        try await store.update("a", expiresIn: .zero) { $0 }
+        try expect(await store.get("a") == "2", "the same value is no change")
+        let last = try await store.update("a", expiresIn: nil) { _ in nil }
+        try expect(last == nil, "none")
+        try expect(await store.get("a") == nil, "removes it")
+    }
+
+    private static let updatingAtOnce = Self("updates at once all count") { store, _ in
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<20 {
+                group.addTask {
+                    try await store.update("a", expiresIn: .seconds(60)) { value in
+                        Bytes(octets: (value?.octets ?? []) + [0x78])
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        try expect(await store.get("a")?.octets.count == 20, "each added one octet")
+    }
+
+    private static func set(
+        _ key: Bytes,
+        _ expected: Bytes?,
+        _ value: Bytes?,
+        _ store: any Store
+    ) async throws -> StoreComparison {
+        try await store.compareAndSet(key, from: expected, to: value, expiresIn: nil)
     }
 
     // MARK: Many entries

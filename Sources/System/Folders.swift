@@ -25,3 +25,17 @@ package enum Folders {
         guard chmod(path, mode) == 0 else { throw SystemError("chmod", path, errno) }
     }
 }
+
+/// Files, made with the permissions that they are to have.
+package enum Files {
+    /// Makes an empty file; one that is there stays as it is, and is not even opened.
+    ///
+    /// - Throws: Why it cannot be made.
+    package static func makeIfMissing(_ path: String, mode: mode_t) throws(SystemError) {
+        do throws(SystemError) {
+            _ = try Descriptor(opening: path, O_RDWR | O_CREAT | O_EXCL, mode: mode)
+        } catch {
+            guard error.code == EEXIST else { throw error }
+        }
+    }
+}

@@ -15,7 +15,9 @@ import Testing
         let configuration = try WorkerConfiguration.load(directory: self.folder.path)
         #expect(configuration.pool == "policy")
         #expect(configuration.concurrency == 64)
-        #expect(configuration.store == .sqlite(path: "\(self.folder.base)/var/state/gatepost.db"))
+        #expect(
+            configuration.store.place == .sqlite(path: "\(self.folder.base)/var/state/gatepost.db")
+        )
         #expect(configuration.runtimeDirectory == "\(self.folder.base)/var/run")
         #expect(configuration.baseDirectory == self.folder.base)
     }
@@ -77,26 +79,84 @@ import Testing
     }
 
     @Test(arguments: [
-        ("redis://127.0.0.1:6379/0", "127.0.0.1", 6_379, 0), ("redis://[::1]/3", "::1", 6_379, 3),
-        ("redis://valkey:7000", "valkey", 7_000, 0),
+        ("redis://127.0.0.1:6379/0", "127.0.0.1", 6_379, 0, false),
+        ("redis://[::1]/3", "::1", 6_379, 3, false), ("redis://[::1]:7/", "::1", 7, 0, false),
+        ("rediss://valkey:7000", "valkey", 7_000, 0, true),
     ])
-    func `a store is a file or a server`(url: String, host: String, port: Int, database: Int) throws
-    {
-        #expect(
-            try self.load("[store]\nurl = \"\(url)\"\n").store
-                == .redis(host: host, port: port, database: database, password: nil)
-        )
-        #expect(
-            try self.load("[store]\nurl = \"sqlite:/srv/state.db\"\n").store
-                == .sqlite(path: "/srv/state.db")
-        )
+    func `a store may be a server`(
+        url: String,
+        host: String,
+        port: Int,
+        database: Int,
+        usesTLS: Bool
+    ) throws {
+        var redis = WorkerConfiguration.Store.Redis(host: host)
+        redis.port = port
+        redis.database = database
+        redis.usesTLS = usesTLS
+        let store = try self.load("[store]\nurl = \"\(url)\"\n").store
+        #expect(store == WorkerConfiguration.Store(.redis(redis)))
     }
 
-    @Test func `a password stands before the host`() throws {
-        #expect(
-            try self.load("[store]\nurl = \"redis://:s3cret@127.0.0.1/1\"\n").store
-                == .redis(host: "127.0.0.1", port: 6_379, database: 1, password: "s3cret")
-        )
+    @Test func `a store may be a file or in memory`() throws {
+        let file = try self.load(
+            "[store]\nurl = \"sqlite:/srv/state.db\"\ntimeout_ms = 500\nmax_octets = 2000000\n"
+        ).store
+        #expect(file.place == .sqlite(path: "/srv/state.db"))
+        #expect(file.timeoutMS == 500 && file.maximumOctets == 2_000_000)
+        #expect(try self.load("[store]\nurl = \"memory:\"\n").store.place == .memory)
+    }
+
+    @Test(
+        arguments: [
+            (":s3cret@", nil, "s3cret"), ("me:s3cret@", "me", "s3cret"),
+            ("m%65:a%3A%40b@", "me", "a:@b"), ("me:a:b@", "me", "a:b"), (":@", nil, nil),
+        ] as [(String, String?, String?)]
+    )
+    func `a login stands before the host`(login: String, user: String?, password: String?) throws {
+        let store = try self.load("[store]\nurl = \"redis://\(login)127.0.0.1/1\"\n").store
+        var redis = WorkerConfiguration.Store.Redis(host: "127.0.0.1")
+        redis.database = 1
+        redis.user = user
+        redis.password = password
+        #expect(store.place == .redis(redis))
+    }
+
+    @Test func `a password may stand in a file of its own`() throws {
+        self.folder.write("secret", "s3cret\n")
+        let toml = "[store]\nurl = \"rediss://me@host\"\nca_file = \"ca.pem\"\n"
+        let store = try self.load(toml + "password_file = \"config/secret\"\n").store
+        var redis = WorkerConfiguration.Store.Redis(host: "host")
+        redis.usesTLS = true
+        redis.user = "me"
+        redis.password = "s3cret"
+        redis.authorities = "\(self.folder.base)/ca.pem"
+        #expect(store.place == .redis(redis))
+    }
+
+    @Test(arguments: [
+        ("url = \"redis://me@h\"", "store.url: names a user without a password"),
+        (
+            "url = \"redis://h\"\npassword_file = \"none\"",
+            "store.password_file: none cannot be read"
+        ),
+        ("url = \"redis://:a@h\"\npassword_file = \"config/secret\"", "url has a password too"),
+        ("url = \"redis://h\"\npassword_file = \"config/empty\"", "has no password"),
+        ("url = \"redis://h\"\nca_file = \"x\"", "store.ca_file: is for TLS"),
+        ("ca_file = \"x\"", "store.ca_file: is for a server"),
+        ("password_file = \"config/secret\"", "store.password_file: is for a server"),
+        ("timeout_ms = 0", "store.timeout_ms: 0 is out of range"),
+        ("url = \"redis://me:s3cret@h:x/0\"", "\"redis://…@h:x/0\" is not a store"),
+    ])
+    func `a mistake in a store is said`(toml: String, message: String) {
+        self.folder.write("secret", "s3cret\n")
+        self.folder.write("empty", "\n")
+        self.folder.write("worker.toml", "[store]\n\(toml)\n")
+        let found = problems(in: self.folder) { () throws(ConfigurationErrors) in
+            try WorkerConfiguration.load(directory: self.folder.path)
+        }
+        #expect(found.count == 1 && found[0].contains(message), "\(found)")
+        #expect(!found.description.contains("s3cret"))
     }
 
     @Test func `all mistakes are found at once, each with its line`() {
@@ -120,7 +180,10 @@ import Testing
         )
     }
 
-    @Test(arguments: ["sqlite:", "redis://", "redis://:1/x", "redis://h:x/0", "redis://h/x", "x"])
+    @Test(arguments: [
+        "sqlite:", "sqlite:var/", "redis://", "redis://:1/x", "redis://h:x/0", "redis://h/x", "x",
+        "redis://%4:x@h", "redis://h:0", "redis://h/-1", "memory", "valkey://h",
+    ])
     func `a URL that is no store is refused`(url: String) {
         #expect(throws: ConfigurationErrors.self) {
             try self.load("[store]\nurl = \"\(url)\"\n")

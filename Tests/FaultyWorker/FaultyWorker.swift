@@ -45,9 +45,28 @@ struct Faulty: MailHook, RcptHook, DataPostHook, QueueHook {
     }
 }
 
+/// Counts the hellos of each client in the store.
+struct Counting: EhloHook {
+    static let name = "counting"
+
+    private let store: any Store
+
+    init(configuration: PluginConfiguration) { self.store = configuration.store() }
+
+    func ehlo(_ event: EhloEvent) async throws -> Answer {
+        do {
+            let key = Bytes(event.session.client.ip)
+            _ = try await self.store.add(1, to: key, expiresIn: .seconds(600))
+            return .declined
+        } catch is StoreError {
+            return .denysoft("no store")
+        }
+    }
+}
+
 @main
 enum FaultyWorker {
     static func main() async {
-        await Worker.main(name: "faulty-worker", plugins: [Faulty.self])
+        await Worker.main(name: "faulty-worker", plugins: [Faulty.self, Counting.self])
     }
 }

@@ -18,6 +18,7 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "frame", play: WireTargets.frame),
         FuzzTarget(name: "verdict", play: WireTargets.verdict),
         FuzzTarget(name: "event", play: WireTargets.event),
+        FuzzTarget(name: "resp", play: WireTargets.resp),
         FuzzTarget(name: "base64", play: WireTargets.base64),
         FuzzTarget(name: "mime", play: PluginTargets.mime),
         FuzzTarget(name: "spamd", play: PluginTargets.spamd),

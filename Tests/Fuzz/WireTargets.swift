@@ -2,9 +2,10 @@ import JSON
 import Octets
 import PolicyProtocol
 import ProxyProtocol
+import RESP
 import TLSRecords
 
-/// What proxies, workers and frontends send.
+/// What proxies, workers, frontends and Redis send.
 enum WireTargets {
     /// A PROXY header is decided by its own octets: what follows changes nothing.
     static func proxy(_ input: [UInt8]) {
@@ -119,6 +120,51 @@ enum WireTargets {
         _ = try? event.notes(.transaction)
         _ = try? event.sender()
         _ = try? event.recipient()
+    }
+
+    /// The values of a server are the same however they are cut, and within their limits: the last octet says how.
+    static func resp(_ input: [UInt8]) {
+        guard let cut = input.last else { return }
+        let whole = Self.values([input.dropLast()])
+        let cutUp = Self.values(pieces(input.dropLast(), cut: cut))
+        promise(whole == cutUp, "values depend on the cut: \(whole) and \(cutUp)")
+    }
+
+    private static func values(_ pieces: [ArraySlice<UInt8>]) -> [RESPValue] {
+        var limits = RESPReader.Limits()
+        limits.octets = 256
+        limits.lineOctets = 32
+        limits.parts = 16
+        limits.depth = 3
+        var reader = RESPReader(limits: limits)
+        var values: [RESPValue] = []
+        for piece in pieces {
+            reader.append(piece)
+            do {
+                while let value = try reader.next() {
+                    promise(Self.depth(value) <= 3, "a value is too deep")
+                    promise(Self.parts(value) <= 16, "a value has too many parts")
+                    values.append(value)
+                }
+            } catch {
+                return values + [.error("no value")]
+            }
+        }
+        return values
+    }
+
+    private static func depth(_ value: RESPValue) -> Int {
+        switch value {
+        case .array(let parts), .push(let parts): parts.map { 1 + Self.depth($0) }.max() ?? 0
+        case .string, .error, .integer, .null: 0
+        }
+    }
+
+    private static func parts(_ value: RESPValue) -> Int {
+        switch value {
+        case .array(let parts), .push(let parts): parts.reduce(1) { $0 + Self.parts($1) }
+        case .string, .error, .integer, .null: 1
+        }
     }
 
     /// What is decoded is encoded to the same text, but for the padding.

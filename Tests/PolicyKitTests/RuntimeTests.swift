@@ -1,5 +1,6 @@
 import Logging
 import PolicyKitTesting
+import System
 import Testing
 
 @testable import PolicyKit

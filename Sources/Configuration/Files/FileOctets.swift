@@ -183,7 +183,8 @@ package enum FilePath {
         faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0
     }
 
-    static func parent(of path: String) -> String {
+    /// The folder of a file.
+    package static func parent(of path: String) -> String {
         let slash = path.lastIndex(of: "/") ?? path.startIndex
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }

@@ -1,6 +1,7 @@
 package import Configuration
 public import Logging
 package import NIOCore
+package import Stores
 import System
 
 /// What all plugins of a worker share: its log, its folders, its control files.
@@ -16,23 +17,26 @@ public struct SharedResources: Sendable {
     package let configuration: WorkerConfiguration
     package let controlFiles: ControlFiles
     /// What ``PluginConfiguration/store(named:)`` hands out in parts.
-    package let store: any Store
+    package let store: SharedStore
     /// What ``PluginConfiguration/resolver()`` hands out in tests; `nil`: the one of `[dns]`.
     package let resolver: (any NameResolver)?
 
+    /// What plugins share; without a `store` it is the one of `[store]`.
     package init(
         eventLoop: any EventLoop,
         logger: Logger,
         configuration: WorkerConfiguration,
         controlFiles: ControlFiles,
-        store: any Store = MemoryStore { UnixTime.milliseconds },
+        store: (any Store)? = nil,
         resolver: (any NameResolver)? = nil
     ) {
         self.eventLoop = eventLoop
         self.logger = logger
         self.configuration = configuration
         self.controlFiles = controlFiles
-        self.store = store
+        self.store = SharedStore {
+            store ?? configuration.store.driver(on: eventLoop)
+        }
         self.resolver = resolver
     }
 

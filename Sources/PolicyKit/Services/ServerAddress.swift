@@ -1,3 +1,5 @@
+import Certificates
+
 /// Where another server listens: a Unix socket, or a host and a port.
 public enum ServerAddress: Sendable, Hashable, CustomStringConvertible {
     /// The absolute path of a Unix socket, 107 octets at most.
@@ -32,13 +34,9 @@ public enum ServerAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// The name that the server's certificate must have; `nil` for a socket or an IP address, which a certificate
     /// names in another way.
-    ///
-    /// A host whose last label is digits alone is an IP address in one of its spellings, such as `127.1`: a
-    /// top-level domain has letters (RFC 1123 §2.1).
     public var certificateName: String? {
-        guard case .tcp(let host, _) = self, !host.contains(":") else { return nil }
-        let last = host.utf8.split(separator: UInt8(ascii: ".")).last ?? ""[...].utf8
-        return last.allSatisfy { 0x30...0x39 ~= $0 } ? nil : host
+        guard case .tcp(let host, _) = self else { return nil }
+        return ClientTLS.certificateName(of: host)
     }
 
     /// `sun_path` has 108 octets, the last of which is NUL.

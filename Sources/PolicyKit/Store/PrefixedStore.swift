@@ -1,3 +1,6 @@
+import PolicyProtocol
+public import Stores
+
 /// A part of a store: its keys begin with a prefix, which the plugin does not see.
 struct PrefixedStore: Store {
     let store: any Store
@@ -5,6 +8,10 @@ struct PrefixedStore: Store {
 
     func get(_ key: Bytes) async throws -> Bytes? {
         try await self.store.get(self.full(key))
+    }
+
+    func entry(_ key: Bytes) async throws -> StoreEntry? {
+        try await self.store.entry(self.full(key)).map(self.shortened)
     }
 
     func set(_ key: Bytes, to value: Bytes, expiresIn lifetime: Duration?) async throws {
@@ -15,15 +22,32 @@ struct PrefixedStore: Store {
         try await self.store.add(amount, to: self.full(key), expiresIn: lifetime)
     }
 
+    func compareAndSet(
+        _ key: Bytes,
+        from expected: Bytes?,
+        to value: Bytes?,
+        expiresIn lifetime: Duration?
+    ) async throws -> StoreComparison {
+        try await self.store.compareAndSet(
+            self.full(key),
+            from: expected,
+            to: value,
+            expiresIn: lifetime
+        )
+    }
+
     func delete(_ key: Bytes) async throws -> Bool {
         try await self.store.delete(self.full(key))
     }
 
     func scan(prefix: Bytes, limit: Int) async throws -> [StoreEntry] {
-        try await self.store.scan(prefix: self.full(prefix), limit: limit).map { entry in
-            let key = entry.key.octets.dropFirst(self.prefix.octets.count)
-            return StoreEntry(key: Bytes(octets: Array(key)), value: entry.value)
-        }
+        try await self.store.scan(prefix: self.full(prefix), limit: limit).map(self.shortened)
+    }
+
+    private func shortened(_ entry: StoreEntry) -> StoreEntry {
+        var entry = entry
+        entry.key = Bytes(octets: Array(entry.key.octets.dropFirst(self.prefix.octets.count)))
+        return entry
     }
 
     private func full(_ key: Bytes) -> Bytes { Bytes(octets: self.prefix.octets + key.octets) }
@@ -35,9 +59,10 @@ extension PluginConfiguration {
     /// Plugins that give the same name share what they store; without a name it is the plugin's own,
     /// shared by all lines of `config/plugins` that name it.
     ///
-    /// - Note: There is only a store in memory yet: what it holds ends with the worker, and no other
-    ///   worker sees it.
+    /// `[store] url` of `worker.toml` says where it is. It is opened at the first call, and a store that does
+    /// not answer makes calls fail with ``StoreError`` and never wait: what a plugin does then is its own
+    /// decision, which operators know as the argument `on_store_failure`.
     public func store(named name: String? = nil) -> any Store {
-        PrefixedStore(store: self.shared.store, prefix: Bytes("\(name ?? self.name)/"))
+        PrefixedStore(store: self.shared.store.store, prefix: Bytes("\(name ?? self.name)/"))
     }
 }

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLog
+import Stores
 import Synchronization
 import System
 import UnixSignals
@@ -57,7 +58,8 @@ struct WorkerProgram: Sendable {
             return ExitCode.configuration
         }
         if self.options.check {
-            Self.complain(plugins.warnings.map { "warning: \($0)" })
+            let warnings = plugins.warnings.map(\.description) + Self.storeWarnings(shared)
+            Self.complain(warnings.map { "warning: \($0)" })
             self.printChains(plugins)
             return ExitCode.success
         }
@@ -108,6 +110,9 @@ struct WorkerProgram: Sendable {
         } catch {
             problems += error.problems.map(\.description)
         }
+        if let problem = shared.store.usedDriver?.problem {
+            problems.append("\(shared.configuration.directory)/worker.toml: \(problem)")
+        }
         return (loaded, problems + failures.endStart())
     }
 
@@ -152,6 +157,7 @@ struct WorkerProgram: Sendable {
             service.value = made
             made.start()
         }
+        Self.openStore(shared)
         let limit = Duration.milliseconds(shared.configuration.shutdownMS)
         let watch = Task {
             var isDraining = false
@@ -167,6 +173,7 @@ struct WorkerProgram: Sendable {
         }
         try? await ended.futureResult.get()
         await Task(executorPreference: executor) { await plugins.stop() }.value
+        await shared.store.usedDriver?.close()
         watch.cancel()
         return ExitCode.success
     }
@@ -190,6 +197,35 @@ struct WorkerProgram: Sendable {
             },
             onEnd: onEnd
         )
+    }
+
+    /// What is odd about a store that plugins use; the user of a check may have fewer rights than the worker.
+    private static func storeWarnings(_ shared: SharedResources) -> [String] {
+        guard shared.store.usedDriver != nil,
+            case .sqlite(let path) = shared.configuration.store.place,
+            let obstacle = FilePath.obstacle(toFilesIn: FilePath.parent(of: path))
+        else { return [] }
+        return [
+            "worker.toml: store.url: this user cannot make files beside \(path), because "
+                + "\(obstacle.path) \(obstacle.reason); name another file, or let the worker's user write there"
+        ]
+    }
+
+    /// Opens the store if a plugin uses it.
+    ///
+    /// Without it the worker goes on, and its plugins decide.
+    private static func openStore(_ shared: SharedResources) {
+        guard let driver = shared.store.usedDriver else { return }
+        Task {
+            do {
+                try await driver.open()
+            } catch {
+                shared.logger.error(
+                    "the store cannot be used yet; plugins do what on_store_failure says",
+                    metadata: ["error": "\(error)"]
+                )
+            }
+        }
     }
 
     private static func complain(_ lines: [String]) {

@@ -1,3 +1,4 @@
+import Certificates
 import NIOCore
 import NIOSSL
 package import PolicyKit
@@ -68,7 +69,7 @@ package struct AuthIMAP: AuthHook {
             )
         }
         do {
-            self.tls = try NextHopTLS.context(verifying: true, file)
+            self.tls = try ClientTLS.context(isVerifying: true, authorities: file)
         } catch {
             throw PluginError("tls_ca_file is \(file ?? ""): \(error)")
         }

@@ -1,8 +1,8 @@
 import CertificatePaths
+import Certificates
 import NIOCore
 import NIOSSL
 import PolicyKit
-import System
 
 /// How connections to a next hop are encrypted, and what its certificate must be.
 struct NextHopTLS: Sendable {
@@ -145,7 +145,7 @@ extension NextHopTLS {
         }
         var context: NIOSSLContext?
         do {
-            context = try Self.context(verifying: level == .verify, file)
+            context = try ClientTLS.context(isVerifying: level == .verify, authorities: file)
         } catch {
             configuration.record("tls_ca_file is \(file ?? ""): \(error)")
         }
@@ -167,45 +167,9 @@ extension NextHopTLS {
         do {
             self.lookup = DANELookup(resolver: try configuration.resolver())
             self.anyContext = self.context
-            self.context = try Self.context(.noHostnameVerification, .certificates([]))
+            self.context = try ClientTLS.contextJudgedElsewhere()
         } catch {
             configuration.record("tls \(self.level.rawValue): \(error)")
-        }
-    }
-
-    /// What TLS clients here have in common; `file` has the authorities to trust instead of the system's.
-    ///
-    /// - Throws: What is wrong with the file.
-    static func context(verifying: Bool, _ file: String?) throws -> NIOSSLContext {
-        guard verifying else { return try self.context(.none, .certificates([])) }
-        let roots = try file.map { NIOSSLTrustRoots.certificates(try self.certificates($0)) }
-        return try self.context(.fullVerification, roots ?? .default)
-    }
-
-    private static func context(
-        _ verification: CertificateVerification,
-        _ roots: NIOSSLTrustRoots
-    ) throws -> NIOSSLContext {
-        var settings = TLSConfiguration.makeClientConfiguration()
-        settings.minimumTLSVersion = .tlsv12
-        // How long a hop may take to say that it closes as well.
-        settings.shutdownTimeout = .seconds(1)
-        settings.certificateVerification = verification
-        settings.trustRoots = roots
-        return try NIOSSLContext(configuration: settings)
-    }
-
-    private static func certificates(_ file: String) throws -> [NIOSSLCertificate] {
-        let octets: [UInt8]?
-        do throws(SystemError) {
-            octets = try Descriptor(reading: file).readAll(limit: 8_000_000)
-        } catch {
-            throw PluginError(error.reason)
-        }
-        do {
-            return try NIOSSLCertificate.fromPEMBytes(octets ?? [])
-        } catch {
-            throw PluginError("it must hold certificates in PEM")
         }
     }
 }

@@ -2,16 +2,18 @@
 /// thousand workers do not come back at once.
 ///
 /// 1st: up to 50 ms, 4th: up to 400 ms, 7th on: up to 2 s.
-struct Backoff {
-    static let first = Duration.milliseconds(50)
-    static let longest = Duration.seconds(2)
+package struct Backoff {
+    package static let first = Duration.milliseconds(50)
+    package static let longest = Duration.seconds(2)
     /// 50 ms · 2⁶ is more than the longest.
     private static let steps = 6
 
     private var failures = 0
 
+    package init() {}
+
     /// The delay before the next try.
-    mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
+    package mutating func next(using generator: inout some RandomNumberGenerator) -> Duration {
         let ceiling = min(Self.longest, Self.first * (1 << self.failures))
         self.failures = min(self.failures + 1, Self.steps)
         let milliseconds = Int64(ceiling / .milliseconds(1))
@@ -19,7 +21,7 @@ struct Backoff {
     }
 
     /// The peer was reached: the next delay is the first again.
-    mutating func reset() {
+    package mutating func reset() {
         self.failures = 0
     }
 }

@@ -1,3 +1,5 @@
+public import PolicyProtocol
+
 /// What outlives a session: counters, lists, what was seen before.
 ///
 /// ```swift
@@ -9,15 +11,36 @@
 /// ```
 ///
 /// Keys and values are octets. A key has at most ``StoreLimits/keyOctets`` and a value at most
-/// ``StoreLimits/valueOctets``. Each call is atomic: of two that come at once, one sees all of what the
-/// other did, or nothing of it. An entry that has expired is not there any more.
+/// ``StoreLimits/valueOctets``. Each call is atomic, also between processes: of two that come at once, one
+/// sees all of what the other did, or nothing of it. What needs more than one call is an ``update(_:expiresIn:_:)``.
+/// An entry that has expired is not there any more. A lifetime is ``StoreLimits/lifetime`` at most, and one that is
+/// longer is shortened to that; parts of a millisecond do not count.
+///
+/// What plugins do with it:
+///
+/// - to know what was here before, as greylisting does: ``compareAndSet(_:from:to:expiresIn:)`` from `nil`, which
+///   says what is there if it is not the first;
+/// - to count in a window of time: ``add(_:to:expiresIn:)``;
+/// - a rate with bursts, a number of places that are taken for a while, several numbers in one entry: an update whose
+///   value holds all of that, and the times that count. Its key is that of one client or user, so that few change it
+///   at once.
+///
+/// A call ends within the time of `[store] timeout_ms`, whatever the store does. One that fails with
+/// ``StoreError/Code/unavailable`` may have changed the entry or not.
 ///
 /// A driver must be safe from any task and must pass the checks of `StoreCheck` in PolicyKitTesting.
 public protocol Store: Sendable {
     /// The value of a key; `nil` if there is none.
     ///
+    /// A driver that reads no faster without the time that is left has this from its ``entry(_:)``.
+    ///
     /// - Throws: ``StoreError``.
     func get(_ key: Bytes) async throws -> Bytes?
+
+    /// An entry with the time that it has left; `nil` if there is none.
+    ///
+    /// - Throws: ``StoreError``.
+    func entry(_ key: Bytes) async throws -> StoreEntry?
 
     /// Sets the value of a key, whatever it was.
     ///
@@ -38,6 +61,23 @@ public protocol Store: Sendable {
     ///   an `Int64` holds. The value is then as it was.
     func add(_ amount: Int64, to key: Bytes, expiresIn lifetime: Duration?) async throws -> Int64
 
+    /// Changes an entry if its value is the expected one.
+    ///
+    /// - Parameters:
+    ///   - key: The key.
+    ///   - expected: The value that must be there; `nil`: there must be no entry.
+    ///   - value: The value that is set then; `nil` removes the entry.
+    ///   - lifetime: As of ``set(_:to:expiresIn:)``.
+    /// - Returns: `.same` if the value was the expected one; else what it is, and nothing was changed.
+    /// - Throws: ``StoreError``.
+    @discardableResult
+    func compareAndSet(
+        _ key: Bytes,
+        from expected: Bytes?,
+        to value: Bytes?,
+        expiresIn lifetime: Duration?
+    ) async throws -> StoreComparison
+
     /// Removes a key, and returns whether it was there.
     ///
     /// - Throws: ``StoreError``.
@@ -46,10 +86,19 @@ public protocol Store: Sendable {
 
     /// Entries whose keys begin with `prefix`, in no certain order, `limit` at most.
     ///
-    /// An entry that is set or removed while the store looks may be missing or not.
+    /// An entry that is set or removed while the store looks may be missing or not. For an operator's
+    /// commands: Redis looks at every key that it has for this.
     ///
     /// - Throws: ``StoreError``.
     func scan(prefix: Bytes, limit: Int) async throws -> [StoreEntry]
+}
+
+/// What ``Store/compareAndSet(_:from:to:expiresIn:)`` found.
+public enum StoreComparison: Sendable, Hashable {
+    /// The expected value, which was changed.
+    case same
+    /// Another value, or `nil` for none; nothing was changed.
+    case different(Bytes?)
 }
 
 /// A key and its value.
@@ -58,11 +107,14 @@ public struct StoreEntry: Sendable, Hashable {
     public var key: Bytes
     /// Its value.
     public var value: Bytes
+    /// The time until it expires; `nil`: it does not expire.
+    public var expiresIn: Duration?
 
     /// An entry.
-    public init(key: Bytes, value: Bytes) {
+    public init(key: Bytes, value: Bytes, expiresIn: Duration? = nil) {
         self.key = key
         self.value = value
+        self.expiresIn = expiresIn
     }
 }
 
@@ -72,6 +124,8 @@ public enum StoreLimits {
     public static let keyOctets = 1_024
     /// The most octets of a value.
     public static let valueOctets = 65_536
+    /// The longest lifetime: a hundred years.
+    public static let lifetime = Duration.seconds(3_155_760_000)
 }
 
 /// Why a store did not do what it was asked.
