@@ -4,7 +4,10 @@ import PackageDescription
 /// The manuals of the plugins, from Sources/Plugins: SwiftPM wants each file that it does not compile
 /// excluded by name.
 let manuals = [
-    "Authentication": ["AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile", "AuthIMAP"],
+    "Authentication": [
+        "AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile", "AuthIMAP",
+        "AuthLDAPBind",
+    ],
     "Connection": [
         "CountUnrecognizedCommands", "EarlyTalker", "HostsAllow", "QuitFortune", "Relay",
     ],
@@ -64,10 +67,13 @@ let package = Package(
             providers: [.apt(["libpcre2-dev"])]
         ),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
+        // No pkgConfig: libldap.pc names no liblber, which the bridge calls.
+        .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
         .target(name: "SCRAM", dependencies: ["Octets", crypto]),
+        .target(name: "LDAPClient", dependencies: ["CLDAP", "System"]),
         .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
@@ -104,8 +110,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "DomainNames", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "SCRAM",
-                "System",
+                "DomainNames", "LDAPClient", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
+                "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -168,8 +174,9 @@ let package = Package(
             name: "Frontend",
             dependencies: [
                 "Addresses", "Certificates", "Configuration", "JSON", "Octets", "PolicyCore",
-                "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog", "System",
-                "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL, nioTLS, signals,
+                "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog",
+                "System", "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL, nioTLS,
+                signals,
             ]
         ),
         .executableTarget(
@@ -193,6 +200,7 @@ let package = Package(
         .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
+        .testTarget(name: "LDAPClientTests", dependencies: ["LDAPClient"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
@@ -232,7 +240,8 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "Octets",
+                "StandardPlugins", "Addresses", "DNSResolver", "DomainNames", "LDAPClient",
+                "Octets",
                 "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging, nioCore,
                 nioPosix,
             ]

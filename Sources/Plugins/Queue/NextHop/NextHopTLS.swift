@@ -104,7 +104,10 @@ extension NextHopTLS {
         return try NIOSSLContext(configuration: settings)
     }
 
-    private static func certificates(_ file: String) throws -> [NIOSSLCertificate] {
+    /// The certificates (PEM) of a file.
+    ///
+    /// - Throws: What is wrong with the file.
+    static func certificates(_ file: String) throws -> [NIOSSLCertificate] {
         let octets: [UInt8]?
         do throws(SystemError) {
             octets = try Descriptor(reading: file).readAll(limit: 8_000_000)
@@ -121,7 +124,7 @@ extension NextHopTLS {
 
 extension ArgumentType<String> {
     /// A name as a certificate holds it.
-    fileprivate static var hostName: Self {
+    static var hostName: Self {
         Self("a host name") { word in
             guard let (host, port) = ServerAddress.hostAndPort(word), port == nil,
                 !host.contains(":")
