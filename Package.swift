@@ -69,10 +69,12 @@ let package = Package(
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
         // No pkgConfig: libldap.pc names no liblber, which the bridge calls.
         .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
+        .systemLibrary(name: "CStringprep", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
         .target(name: "SCRAM", dependencies: ["Octets", crypto]),
+        .target(name: "SASLprep", dependencies: ["CStringprep"]),
         .target(name: "LDAPClient", dependencies: ["CLDAP", "System"]),
         .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
@@ -111,7 +113,7 @@ let package = Package(
             name: "StandardPlugins",
             dependencies: [
                 "DomainNames", "LDAPClient", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
-                "SCRAM", "System",
+                "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -174,7 +176,7 @@ let package = Package(
             name: "Frontend",
             dependencies: [
                 "Addresses", "Certificates", "Configuration", "JSON", "Octets", "PolicyCore",
-                "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore", "ServiceLog",
+                "PolicyProtocol", "PoolCore", "ProxyProtocol", "SASLprep", "SMTPCore", "ServiceLog",
                 "System", "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL, nioTLS,
                 signals,
             ]
@@ -200,6 +202,7 @@ let package = Package(
         .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
+        .testTarget(name: "SASLprepTests", dependencies: ["SASLprep"]),
         .testTarget(name: "LDAPClientTests", dependencies: ["LDAPClient"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
