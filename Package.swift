@@ -4,7 +4,10 @@ import PackageDescription
 /// The manuals of the plugins, from Sources/Plugins: SwiftPM wants each file that it does not compile
 /// excluded by name.
 let manuals = [
-    "Authentication": ["AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile", "AuthIMAP"],
+    "Authentication": [
+        "AuthCheckpassword", "AuthDeny", "AuthDovecot", "AuthFlatFile", "AuthIMAP",
+        "AuthLDAPBind",
+    ],
     "Connection": [
         "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "HostsAllow", "QuitFortune", "Relay",
     ],
@@ -69,11 +72,16 @@ let package = Package(
         ),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+        // No pkgConfig: libldap.pc names no liblber, which the bridge calls.
+        .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
+        .systemLibrary(name: "CStringprep", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),
         .target(name: "SCRAM", dependencies: ["Octets", crypto]),
+        .target(name: "SASLprep", dependencies: ["CStringprep"]),
+        .target(name: "LDAPClient", dependencies: ["CLDAP", "System"]),
         .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
@@ -125,8 +133,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "Octets", "PasswordHashes",
-                "Patterns", "PolicyKit", "SCRAM", "System",
+                "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
+                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -198,7 +206,7 @@ let package = Package(
             name: "Frontend",
             dependencies: [
                 "Addresses", "CertificatePaths", "Certificates", "Configuration", "JSON", "Octets",
-                "PolicyCore", "PolicyProtocol", "PoolCore", "ProxyProtocol", "SMTPCore",
+                "PolicyCore", "PolicyProtocol", "PoolCore", "ProxyProtocol", "SASLprep", "SMTPCore",
                 "ServiceLog", "System", "TLSRecords", arguments, logging, nioCore, nioPosix, nioSSL,
                 nioTLS, signals,
             ]
@@ -226,6 +234,8 @@ let package = Package(
         .testTarget(name: "CertificatePathsTests", dependencies: ["CertificatePaths", "System"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
+        .testTarget(name: "SASLprepTests", dependencies: ["SASLprep"]),
+        .testTarget(name: "LDAPClientTests", dependencies: ["LDAPClient"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
@@ -274,8 +284,8 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
-                "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM", logging,
-                nioCore,
+                "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
+                logging, nioCore,
                 nioPosix,
             ]
         ),

@@ -43,7 +43,10 @@ package enum ClientTLS {
         return try NIOSSLContext(configuration: settings)
     }
 
-    private static func certificates(_ file: String) throws -> [NIOSSLCertificate] {
+    /// The certificates (PEM) of a file.
+    ///
+    /// - Throws: What is wrong with the file.
+    package static func certificates(_ file: String) throws -> [NIOSSLCertificate] {
         let octets: [UInt8]?
         do throws(SystemError) {
             octets = try Descriptor(reading: file).readAll(limit: 8_000_000)

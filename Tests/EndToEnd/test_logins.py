@@ -8,6 +8,7 @@ import shutil
 import smtplib
 import ssl
 import subprocess
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from harness import certificates, scram
 from harness.gatepost import BINARIES, ROOT, Gatepost
+from harness.logins import login_code
 from harness.peers import Dovecot
 from harness.ports import free_port
 from harness.waiting import wait_until
@@ -161,6 +163,28 @@ def logged_in(gatepost: Gatepost, user: str, password: str) -> bool:
                 raise
             return False
         return True
+
+
+def test_each_spelling_of_a_name_and_a_password(served: Gatepost) -> None:
+    """SASLprep: what a person cannot tell apart is the same; what is prohibited lets nobody in."""
+    made = subprocess.run(["openssl", "passwd", "-6", "na\u00efve \u00e9t\u00e9"], capture_output=True, text=True, check=True)
+    user = "m\u00fcller@example.com"
+    write_users(served, **{user: made.stdout.strip(), "jo@example.com": scram_keys("\u00e9t\u00e9")})
+    served.listener["auth"] = ["PLAIN", "LOGIN", "SCRAM-SHA-256"]
+    _, worker = served.run()
+    decomposed = unicodedata.normalize("NFD", user)
+    for mechanism in ("PLAIN", "LOGIN"):
+        for name in (user, decomposed, "M\u00fc\u00adller@example.com"):
+            for password in ("na\u00efve \u00e9t\u00e9", unicodedata.normalize("NFD", "na\u00efve\u00a0\u00e9t\u00e9")):
+                assert login_code(served.port, name, password, mechanism) == 235, (name, password)
+            assert login_code(served.port, name, "naive ete", mechanism) == 535
+        assert login_code(served.port, user, b"na\xefve", mechanism) == 535
+        assert login_code(served.port, b"m\xfcller@example.com", "na\u00efve \u00e9t\u00e9", mechanism) == 535
+    worker.logged("SASLprep prohibits the password")
+    worker.logged("SASLprep prohibits the user's name")
+    for name in ("jo@example.com", "j\u00ado@example.com"):
+        with encrypted(served) as client:
+            scram.login(client, name, "\u00e9t\u00e9")
 
 
 def test_the_file_is_read_live_and_a_broken_one_does_not_count(served: Gatepost) -> None:

@@ -38,4 +38,15 @@ struct FailedLoginsTests {
             #expect(user != UserKey(Array(other.utf8)))
         }
     }
+
+    /// Else each spelling had a count of its own, and was one more guess.
+    @Test func `a user is the same in each spelling that SASLprep makes one`() {
+        let user = UserKey(Array("jo@example.com".utf8))
+        for other in ["j\u{AD}o@example.com", "\u{FF2A}o@example.com", "jo\u{2060}@example.com"] {
+            #expect(user == UserKey(Array(other.utf8)))
+        }
+        // What SASLprep prohibits counts as it is.
+        #expect(UserKey([0xFF, 0x41]) == UserKey([0xFF, 0x61]))
+        #expect(UserKey([0xFF]) != UserKey([0xFE]))
+    }
 }

@@ -153,6 +153,17 @@ enum VerdictRules {
                     )
                     let answer = #""verdict":"deny","reply":{"text":["nö"]}"#
                     #expect(try play.verdict(answer) == code)
+                    // RFC 6531 §3.7.4.1: a mailbox beyond ASCII that is named for another.
+                    for (verdict, number) in [("ok", 251), ("deny", 551)] {
+                        let play = RulePlay.at(
+                            .rcpt,
+                            saying: ["EHLO c", "MAIL FROM:<a@b>\(parameter)", "RCPT TO:<c@d>"]
+                        )
+                        let reply = #""code":\#(number),"text":["<jö@example.com>"]"#
+                        let answer = #""verdict":"\#(verdict)","reply":{\#(reply)}"#
+                        #expect(try play.verdict(answer) == code)
+                        #expect(play.lastWire.contains("<jö@example.com>") == (code == nil))
+                    }
                 }
             },
             ProtocolRule("The second digit is 0 to 5 (RFC 5321 §4.2.1).") {

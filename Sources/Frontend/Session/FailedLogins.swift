@@ -1,4 +1,5 @@
 import Octets
+import SASLprep
 
 /// How many logins failed lately, by client address or by user.
 ///
@@ -48,10 +49,10 @@ struct FailedLogins<Key: Hashable> {
 struct UserKey: Hashable {
     private let hash: Int
 
-    /// The case of ASCII letters does not count.
+    /// The case of ASCII letters does not count, nor which of the spellings it is that SASLprep makes one.
     init(_ user: [UInt8]) {
         var hasher = Hasher()
-        for octet in user { hasher.combine(octet.lowerCased) }
+        for octet in SASLprep.prepared(user) ?? user { hasher.combine(octet.lowerCased) }
         self.hash = hasher.finalize()
     }
 }

@@ -8,5 +8,6 @@ enum AuthenticationPlugins {
         AuthDovecot.self,
         AuthFlatFile.self,
         AuthIMAP.self,
+        AuthLDAPBind.self,
     ]
 }

@@ -4,7 +4,7 @@
 public struct ArgumentType<Value: Sendable>: Sendable {
     /// What is allowed, to follow "must be".
     public let expectation: String
-    let read: @Sendable (String) -> Value?
+    package let read: @Sendable (String) -> Value?
 
     /// A type of argument.
     ///

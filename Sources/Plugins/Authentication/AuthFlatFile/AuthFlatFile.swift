@@ -30,25 +30,31 @@ package struct AuthFlatFile: AuthHook {
 
     package func auth(_ event: AuthEvent) async throws -> Answer {
         if case .message(let message) = event.proof { return self.step(event, message) }
+        guard let user = FlatPasswords.name(event.user) else {
+            event.info("SASLprep prohibits the user's name")
+            return .declined
+        }
         let users = event.value(of: self.users)
-        let known = users.entry(of: event.user)
-        guard let entry = known ?? users.standIn(for: event.user) else {
+        let known = users.entry(of: user)
+        guard let entry = known ?? users.standIn(for: user) else {
             return event.skip("flat_auth_pw has no user")
         }
         let matches: Bool
         switch (entry.secret, event.proof) {
-        case (.clear(let password), let proof):
-            matches = proof.matches(password)
+        case (.clear(let clear), .response):
+            matches = Self.spellings(of: clear).contains { event.proof.matches($0) }
 
         case (.hash, .response), (.scram, .response), (_, .message):
             return event.skip("CRAM-MD5 needs a password in clear text")
 
-        case (.hash, .password(let password)), (.scram, .password(let password)):
+        case (_, .password(let password)):
+            let spellings = FlatPasswords.spellings(ofPassword: password)
+            if spellings.isEmpty, known != nil {
+                event.info("SASLprep prohibits the password that came for \(event.user)")
+                return .deny
+            }
             do {
-                let checked = try await self.turns.take {
-                    try await withBlockingThread { try entry.secret.matches(password.octets) }
-                }
-                guard let checked else {
+                guard let checked = try await self.check(spellings, entry.secret) else {
                     event.error("too many logins at once")
                     return .denysoft
                 }
@@ -66,6 +72,26 @@ package struct AuthFlatFile: AuthHook {
         }
         event.pass("\(event.user)")
         return .ok
+    }
+
+    /// - Returns: Whether a spelling of the password is right; `nil` if too many logins wait.
+    /// - Throws: ``PasswordHash/Failure``.
+    private func check(_ spellings: [Bytes], _ secret: FlatPasswords.Secret) async throws -> Bool? {
+        if case .clear(let clear) = secret {
+            // A loop that does not end early: what matches says nothing by the time that it takes.
+            let stored = Self.spellings(of: clear)
+            return try stored.map { try FlatPasswords.Secret.clear($0).matches(anyOf: spellings) }
+                .contains(true)
+        }
+        return try await self.turns.take {
+            try await withBlockingThread { try secret.matches(anyOf: spellings) }
+        }
+    }
+
+    /// A password of the file; SASLprep may prohibit it, and then it counts as it stands there.
+    private static func spellings(of clear: Bytes) -> [Bytes] {
+        let spellings = FlatPasswords.spellings(ofPassword: clear)
+        return spellings.isEmpty ? [clear] : spellings
     }
 }
 

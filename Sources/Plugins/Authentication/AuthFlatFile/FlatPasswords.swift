@@ -1,6 +1,7 @@
 import Glibc
 import PasswordHashes
 import PolicyKit
+import SASLprep
 import SCRAM
 
 /// The users of `flat_auth_pw` and what proves them.
@@ -12,15 +13,20 @@ struct FlatPasswords: Sendable {
         /// As qpsmtpd has it.
         case clear(Bytes)
 
-        /// Whether it is that of `password`; never on an event loop.
+        /// Whether it is that of a password in one of these spellings; never on an event loop.
         ///
         /// - Throws: ``PasswordHash/Failure`` if that cannot be computed.
-        func matches(_ password: [UInt8]) throws -> Bool {
-            switch self {
-            case .hash(let hash): try hash.matches(password)
-            case .scram(let keys): keys.matches(password)
-            case .clear(let clear): LoginProof.password(Bytes(octets: password)).matches(clear)
+        func matches(anyOf spellings: [Bytes]) throws -> Bool {
+            for password in spellings {
+                let matches =
+                    switch self {
+                    case .hash(let hash): try hash.matches(password.octets)
+                    case .scram(let keys): keys.matches(password.octets)
+                    case .clear(let clear): LoginProof.password(password).matches(clear)
+                    }
+                if matches { return true }
             }
+            return false
         }
     }
 
@@ -33,7 +39,7 @@ struct FlatPasswords: Sendable {
     /// What the operator is told about the file; never its content.
     let warnings: [String]
     private var entries: [Entry] = []
-    /// By the user's name in lower case.
+    /// By ``name(_:)``.
     private var indices: [Bytes: Int] = [:]
 
     /// - Throws: The problem of the first line that is wrong.
@@ -51,32 +57,51 @@ struct FlatPasswords: Sendable {
         self.warnings = [Self.clearWarning(clear)].compactMap(\.self) + Self.openWarnings(lines)
     }
 
-    /// The line of a user; the case of ASCII letters does not count.
-    func entry(of user: Bytes) -> Entry? {
-        self.indices[user.asciiLowercased].map { self.entries[$0] }
+    /// A user's name as it is compared: prepared by SASLprep (RFC 4616 §2, RFC 5802 §5.1), ASCII letters in lower
+    /// case.
+    ///
+    /// - Returns: `nil` if SASLprep prohibits it, or leaves nothing of it: no user has that name.
+    static func name(_ user: Bytes) -> Bytes? {
+        SASLprep.prepared(user.octets).flatMap {
+            $0.isEmpty ? nil : Bytes(octets: $0).asciiLowercased
+        }
     }
 
+    /// A password as it is compared: prepared by SASLprep, and as it came if that is something else. The programs that
+    /// make hashes, and Dovecot's that makes keys, take a password as it is typed.
+    ///
+    /// - Returns: Nothing if SASLprep prohibits it, or leaves nothing of it.
+    static func spellings(ofPassword password: Bytes) -> [Bytes] {
+        guard let prepared = SASLprep.prepared(password.octets), !prepared.isEmpty else {
+            return []
+        }
+        return prepared == password.octets ? [password] : [Bytes(octets: prepared), password]
+    }
+
+    /// The line of a user, by its ``name(_:)``.
+    func entry(of user: Bytes) -> Entry? { self.indices[user].map { self.entries[$0] } }
+
     /// A line to check the password of an unknown user against, so that it takes as long as that of a known
-    /// one: always the same for one name and one file, in each worker.
+    /// one: always the same for one ``name(_:)`` and one file, in each worker.
     ///
     /// - Returns: `nil` if the file has no line.
     func standIn(for user: Bytes) -> Entry? {
         guard !self.entries.isEmpty else { return nil }
         // FNV-1a. What a client could compute of it tells nothing without the file.
-        let number = user.asciiLowercased.octets.reduce(UInt64(0xcbf2_9ce4_8422_2325)) {
+        let number = user.octets.reduce(UInt64(0xcbf2_9ce4_8422_2325)) {
             ($0 ^ UInt64($1)) &* 0x100_0000_01b3
         }
         return self.entries[Int(number % UInt64(self.entries.count))]
     }
 
     /// Keys for SCRAM of a user that has none, so that a client is challenged as if it had: always the same
-    /// salt for one name, as long as the first user with such keys keeps them.
+    /// salt for one ``name(_:)``, as long as the first user with such keys keeps them.
     ///
     /// - Returns: `nil` if no user has such keys.
     func scramStandIn(for user: Bytes) -> SCRAMKeys? {
         for entry in self.entries {
             guard case .scram(let keys) = entry.secret else { continue }
-            return keys.standIn(for: user.asciiLowercased.octets)
+            return keys.standIn(for: user.octets)
         }
         return nil
     }
@@ -89,7 +114,13 @@ struct FlatPasswords: Sendable {
         guard !parts[0].contains(where: \.isWhitespace) else {
             throw line.problem("the user's name has a space: write USER:HASH without one")
         }
-        return (Bytes(String(parts[0])).asciiLowercased, try self.secret(String(parts[1]), line))
+        guard let user = self.name(Bytes(String(parts[0]))) else {
+            throw line.problem(
+                "the user's name has a character that no name may have (RFC 4013 §2.3): a control "
+                    + "character, or letters written from left and from right"
+            )
+        }
+        return (user, try self.secret(String(parts[1]), line))
     }
 
     private static func secret(_ text: String, _ line: ControlLine) throws -> Secret {

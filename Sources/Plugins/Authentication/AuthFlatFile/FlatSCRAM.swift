@@ -11,10 +11,14 @@ extension AuthFlatFile {
         guard isPlus || event.mechanism == "SCRAM-SHA-256" else {
             return event.skip("\(event.mechanism) is not checked here")
         }
+        guard let user = FlatPasswords.name(event.user) else {
+            event.info("SASLprep prohibits the user's name")
+            return .declined
+        }
         let users = event.value(of: self.users)
         var known: SCRAMKeys?
-        if case .scram(let keys)? = users.entry(of: event.user)?.secret { known = keys }
-        guard let keys = known ?? users.scramStandIn(for: event.user) else {
+        if case .scram(let keys)? = users.entry(of: user)?.secret { known = keys }
+        guard let keys = known ?? users.scramStandIn(for: user) else {
             return event.skip("flat_auth_pw has no keys for SCRAM")
         }
         let exchange = SCRAMExchange(isPlus: isPlus, endPoint: event.serverEndPoint?.octets)

@@ -176,7 +176,7 @@ extension NextHopTLS {
 
 extension ArgumentType<String> {
     /// A name as a certificate holds it.
-    fileprivate static var hostName: Self {
+    static var hostName: Self {
         Self("a host name") { word in
             guard let (host, port) = ServerAddress.hostAndPort(word), port == nil,
                 !host.contains(":")
