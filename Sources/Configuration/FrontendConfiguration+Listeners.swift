@@ -63,6 +63,7 @@ extension FrontendConfiguration {
         Self.readTolerance(reader, of: &listener)
         Self.readProxies(reader, of: &listener)
         Self.readProtocol(reader, of: &listener)
+        Self.checkFutureRelease(reader, of: listener)
         listener.backlog = reader.integer("backlog", default: listener.backlog, in: 1...65_535)
         return address == nil ? nil : listener
     }
@@ -81,6 +82,19 @@ extension FrontendConfiguration {
         listener.allowOtherProtocols = isOn("allow_other_protocols")
         listener.allowEarlyContent = isOn("allow_early_content")
         listener.allowCommandsAfterBareNewline = isOn("allow_commands_after_bare_newline")
+    }
+
+    /// FUTURERELEASE is an extension of submission (RFC 4865 §1, RFC 6409 §4.3).
+    private static func checkFutureRelease(_ reader: TOMLReader, of listener: Listener) {
+        guard listener.extensions.contains(.futureRelease) else { return }
+        guard listener.mailProtocol == .lmtp || !listener.requireAuth else { return }
+        reader.report(
+            "extensions",
+            "FUTURERELEASE is for submission: clients that have to log in",
+            remedy: listener.mailProtocol == .lmtp
+                ? "remove \"FUTURERELEASE\""
+                : "set require_auth = true, or remove \"FUTURERELEASE\""
+        )
     }
 
     static func networks(_ reader: TOMLReader, _ key: String) -> [IPNetwork] {

@@ -155,6 +155,13 @@ extension FrontendConfiguration.Limits {
             "max_reply_delay_ms",
             default: self.maximumReplyDelayMS
         )
+        // EHLO says it in seconds, in nine digits (RFC 4865 §3).
+        self.maximumFutureReleaseMS = reader.integer(
+            "max_future_release_ms",
+            default: self.maximumFutureReleaseMS,
+            in: 1_000...999_999_999_000,
+            unit: "milliseconds"
+        )
     }
 
     private mutating func readSession(_ reader: TOMLReader) {

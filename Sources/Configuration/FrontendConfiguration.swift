@@ -162,6 +162,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         package var memoryMessageOctets = 65_536
         /// `max_reply_delay_ms`: the longest tarpit that a worker may ask for.
         package var maximumReplyDelayMS: Int64 = 30_000
+        /// `max_future_release_ms`: the longest hold that FUTURERELEASE announces (RFC 4865).
+        package var maximumFutureReleaseMS: Int64 = 2_592_000_000
 
         package init() {}
     }
@@ -267,6 +269,8 @@ package struct FrontendConfiguration: Sendable, Equatable {
         case requireTLS = "REQUIRETLS"
         case prdr = "PRDR"
         case priority = "MT-PRIORITY"
+        /// Offered while the queue plugins keep it, too.
+        case futureRelease = "FUTURERELEASE"
 
         /// What a listener offers unless told otherwise.
         ///

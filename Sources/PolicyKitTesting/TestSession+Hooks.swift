@@ -123,10 +123,22 @@ extension TestSession {
     }
 
     /// The client names the sender; an empty address is the null reverse-path.
+    ///
+    /// `parameters` are those of MAIL, as the client writes them: `BODY=8BITMIME`.
     @discardableResult
-    public func mail(from address: String) async throws -> Answer {
+    public func mail(
+        from address: String,
+        parameters: [String] = []
+    ) async throws -> Answer {
         self.resetTransaction()
-        let sender = Sender(address: address)
+        var sender = Sender(address: address)
+        sender.params = parameters.map { text in
+            let parts = text.split(separator: "=", maxSplits: 1)
+            return ESMTPParameter(
+                keyword: parts.first.map { $0.uppercased() } ?? "",
+                value: parts.count > 1 ? Bytes(String(parts[1])) : nil
+            )
+        }
         self.sender = sender
         return try await self.ask(.mail, sender: sender)
     }

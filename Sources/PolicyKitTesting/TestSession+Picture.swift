@@ -52,6 +52,7 @@ extension TestSession {
             message: needs.contains(.message) ? self.message : nil
         )
         transaction.repliesEach = self.repliesEach
+        transaction.holdUntilMilliseconds = self.holdUntilMilliseconds
         return transaction
     }
 }

@@ -67,6 +67,8 @@ public final class TestSession {
     public internal(set) var refusedRecipients: [(recipient: Recipient, answer: Answer)] = []
     /// Whether the client hears a reply for each recipient, as with LMTP.
     public var repliesEach = false
+    /// When the message may be released, in Unix milliseconds; `nil`: at once.
+    public var holdUntilMilliseconds: Int64?
     /// The file that was to replace the message.
     public internal(set) var replacementPath: String?
 

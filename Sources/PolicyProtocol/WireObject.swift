@@ -35,6 +35,9 @@ package struct WireObject {
         try self.required(try self.text.int(key), key)
     }
 
+    /// A member that is an integer; `nil` if there is none or it is null.
+    package func intIfAny(_ key: StaticString) throws -> Int64? { try self.text.int(key) }
+
     package func count(_ key: StaticString) throws -> Int {
         Int(clamping: try self.int(key))
     }

@@ -6,6 +6,7 @@ extension WorkerHello {
     static let minimumFrameOctets: Int64 = 65_536
     static let maximumFrameOctets: Int64 = 16_777_216
     static let maximumPlugins = 1_024
+    static let maximumExtensions = 64
 
     /// - Throws: ``HelloRefusal`` with the reject code, or ``JSONError`` for a member of a wrong type.
     init(_ text: JSONObjectText) throws {
@@ -41,22 +42,27 @@ extension WorkerHello {
         default: throw HelloRefusal("worker.pid")
         }
         self.goesAhead = try text.bool("ahead") ?? false
-        try self.readPlugins(text.value("plugins"))
+        self.plugins = try Self.texts(text.value("plugins"), "plugins", Self.maximumPlugins)
+        self.extensions = QueueExtensions(
+            keywords: try Self.texts(text.value("extensions"), "extensions", Self.maximumExtensions)
+        )
         try self.readHooks(text.value("hooks"))
     }
 
-    private mutating func readPlugins(_ value: JSONValue?) throws {
+    /// A list of short texts that may be missing: empty then.
+    private static func texts(
+        _ value: JSONValue?,
+        _ field: String,
+        _ maximum: Int
+    ) throws -> [String] {
         switch value {
-        case nil, .null?: return
-        case .array(let names)? where names.count <= Self.maximumPlugins:
-            for name in names {
-                guard case .string = name else { throw HelloRefusal("plugins") }
-                self.plugins.append(try Self.text(name, "plugins"))
+        case nil, .null?: return []
+        case .array(let items)? where items.count <= maximum:
+            return try items.map { item in
+                guard case .string = item else { throw HelloRefusal(field) }
+                return try Self.text(item, field)
             }
-        default:
-            throw HelloRefusal(
-                "plugins is a list of at most \(Self.maximumPlugins) strings"
-            )
+        default: throw HelloRefusal("\(field) is a list of at most \(maximum) strings")
         }
     }
 

@@ -14,6 +14,8 @@ package struct WorkerHello: Sendable, Equatable {
     package var plugins: [String] = []
     /// `ahead`: it goes on to the hooks that an event names, as long as each is declined.
     package var goesAhead = false
+    /// `extensions`: what it keeps for the messages that it takes at `queue`.
+    package var extensions: QueueExtensions = []
     package var hooks: [Hook: HookRequest] = [:]
 
     /// How a worker wants to be asked about a hook.

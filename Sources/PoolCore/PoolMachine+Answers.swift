@@ -189,11 +189,12 @@ extension PoolMachine {
         self.workers[index].renew(at: position, deadlineNS: slot.deadlineNS)
     }
 
-    /// The owner did not write the event: it is too large for this worker, or the session has
-    /// ended.
+    /// The owner did not write the event: it is too large for this worker, the session has ended, or
+    /// this worker may not have it, which is `no_worker`.
     package mutating func couldNotSend(
         to id: WorkerID,
         eventID: Int64,
+        as failure: PoolFailure = .event_too_large,
         now: UInt64,
         actions: inout [PoolAction]
     ) {
@@ -203,7 +204,7 @@ extension PoolMachine {
         let ticket = self.workers[index].held[position].ticket
         self.workers[index].release(at: position)
         if let ticket {
-            self.fail(ticket, .event_too_large, worker: id, now: now, actions: &actions)
+            self.fail(ticket, failure, worker: id, now: now, actions: &actions)
         }
         self.closeIfQuarantined(index, actions: &actions)
         self.dispatch(now: now, actions: &actions)

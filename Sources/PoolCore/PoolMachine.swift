@@ -13,7 +13,7 @@
 /// - The owner performs the actions in their order.
 /// - When it has closed a worker's connection, it calls
 ///   ``workerLost(_:now:isDeath:fingerprint:actions:)``.
-/// - When it cannot perform a `send`, it calls ``couldNotSend(to:eventID:now:actions:)`` or
+/// - When it cannot perform a `send`, it calls ``couldNotSend(to:eventID:as:now:actions:)`` or
 ///   ``heldBack(from:eventID:now:actions:)``.
 ///
 /// - Note: protocol/README.md §8.

@@ -36,6 +36,34 @@ import Testing
         #expect(problems[0].contains("BINARYMIME is of no use without CHUNKING"))
     }
 
+    @Test(arguments: [
+        ("", 1), ("auth = [\"PLAIN\"]\nauth_without_tls = true", 1),
+        ("auth = [\"PLAIN\"]\nauth_without_tls = true\nrequire_auth = true", 0),
+        (
+            """
+            auth = ["PLAIN"]
+            auth_without_tls = true
+            require_auth = true
+            protocol = "lmtp"
+            """, 1
+        ),
+    ])
+    func `FUTURERELEASE is for clients that log in`(keys: String, count: Int) {
+        let problems = self.folder.frontendProblems(
+            """
+            [[listener]]
+            address = "127.0.0.1:2525"
+            extensions = ["FUTURERELEASE"]
+            \(keys)
+            [[pool]]
+            name = "policy"
+            secrets = true
+            """
+        )
+        let found = problems.filter { $0.contains("FUTURERELEASE is for submission") }
+        #expect(found.count == count, "\(problems)")
+    }
+
     @Test func `every key is read`() throws {
         let configuration = try self.folder.frontend(
             """

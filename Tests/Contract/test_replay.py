@@ -85,7 +85,7 @@ def make(header, kind):
         instance=about.get("instance"),
     )
     for hook, script in header["plugins"].items():
-        said = {key: script[key] for key in ("needs", "observe", "idempotent") if key in script}
+        said = {key: script[key] for key in ("needs", "observe", "idempotent", "extensions") if key in script}
         inline = kind == "inline" and "until" not in script
         worker.hook(hook, blocking=not inline, **said)(handler(script, kind))
     return worker

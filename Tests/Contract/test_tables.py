@@ -190,6 +190,8 @@ def test_the_prose_has_the_same_codes():
     ]
     assert first_cells(section("README.md", "**A broken line ends", "What follows such")) == WORDS["broken_lines"]
     assert first_cells(section("README.md", "| `needs` | adds |", "These parts cost")) == WORDS["needs"]
+    keywords = section("README.md", "| keyword | what", "All workers")
+    assert re.findall(r"^\| `([A-Z-]+)` \(RFC", keywords, re.M) == WORDS["extensions"]
     assert first_cells(section("README.md", "### `reject` (frontend)")) == WORDS["reject_codes"]
     assert first_cells(section("README.md", "## 8. ", "- **Retry")) == WORDS["failures"]
     assert first_cells(section("verdicts.md", "## Invalid verdicts")) == WORDS["violations"]

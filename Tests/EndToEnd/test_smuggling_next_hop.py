@@ -126,6 +126,14 @@ def test_by_bdat(installation: Installation, name: str) -> None:
         check(installation, None if is_refused else text, f"{name}, {mode}, cut at {cut}")
 
 
+@pytest.mark.parametrize("count", [998, 2_048, 8_192])
+def test_a_long_line_goes_on_whole(installation: Installation, count: int) -> None:
+    """No line is cut on its way, so no dot comes to stand at the start of one."""
+    line = b"x" * count + b".\r\n" + SMUGGLED
+    played(installation.gatepost, ENVELOPE + b"DATA\r\n", HEADER + line + b".\r\n")
+    check(installation, line, f"{count} octets before the dot")
+
+
 @pytest.mark.parametrize("name", [name for name in VARIANTS if b"\0" in VARIANTS[name]])
 @pytest.mark.parametrize("way", ["data", "bdat"])
 def test_a_nul_that_is_allowed_hides_no_end(

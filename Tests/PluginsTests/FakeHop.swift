@@ -58,9 +58,8 @@ final class FakeHop: Sendable {
                     connection.write("250\(index == lines.count - 1 ? " " : "-")\(text)\r\n")
                 }
 
-            case "DATA":
-                connection.write("354 go\r\n")
-                let content = connection.readContent()
+            case "DATA", "BDAT":
+                let content = connection.readContent(after: line)
                 box.value.withLock { $0.messages.append(content) }
                 if let rule = rules.replies.first(where: { $0.prefix == "." }) {
                     guard rule.reply != "close" else { return }
@@ -76,6 +75,51 @@ final class FakeHop: Sendable {
 
             default:
                 connection.write("250 ok\r\n")
+            }
+        }
+    }
+}
+
+extension TestServer.Connection {
+    /// The content that follows `DATA`, with its dot, or the chunk of `BDAT`.
+    func readContent(after command: String) -> [UInt8] {
+        let words = command.split { $0 == " " || $0 == "\r\n" }
+        if words.count == 3, words[0] == "BDAT", words[2] == "LAST", let count = Int(words[1]) {
+            return self.read(count)
+        }
+        self.write("354 go\r\n")
+        return self.readContent()
+    }
+}
+
+/// What a hop of a test says to a command.
+enum HopReply: Sendable {
+    /// It takes everything: 250, and after `DATA` the content.
+    case taken
+    case said(String)
+    /// It says this, and ends the connection.
+    case last(String)
+}
+
+/// A hop that says to each command what `reply` wants.
+///
+/// `taken` is called with the connection's number after each content.
+func newHop(
+    taken: @escaping @Sendable (_ connection: Int) -> Void = { _ in },
+    reply: @escaping @Sendable (_ connection: Int, _ command: String) -> HopReply
+) throws -> TestServer {
+    try TestServer { connection in
+        connection.write("220 hop\r\n")
+        while let line = connection.readLine() {
+            switch reply(connection.number, line) {
+            case .said(let text): connection.write(text)
+            case .last(let text): return connection.write(text)
+            case .taken where line == "DATA\r\n":
+                _ = connection.readContent(after: line)
+                taken(connection.number)
+                connection.write("250 2.0.0 taken\r\n")
+
+            case .taken: connection.write("250 ok\r\n")
             }
         }
     }

@@ -39,7 +39,7 @@ import Testing
         envelope.hearsEach = each
         _ = machine.transactionWanted(envelope)
         for code in [250] + codes { _ = machine.replyReceived(self.reply(code)) }
-        #expect(machine.replyReceived(self.reply(354)) == .goAhead)
+        #expect(machine.replyReceived(self.reply(354)) == .goAhead(.lines))
         #expect(machine.contentSent() == .write(Array(".\r\n".utf8)))
         return machine
     }

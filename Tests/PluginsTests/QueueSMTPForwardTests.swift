@@ -79,24 +79,14 @@ final class TakenMessages: Sendable {
 
     @Test func `a kept connection that says 421 to MAIL is replaced`() async throws {
         let counter = Mutex(0)
-        let server = try TestServer { connection in
-            connection.write("220 hop\r\n")
-            var isFirst = true
-            while let line = connection.readLine() {
-                switch line.prefix(4) {
-                case "MAIL" where !isFirst && connection.number == 1:
-                    connection.write("421 4.3.2 too long\r\n")
-                    return
-                case "DATA":
-                    isFirst = false
-                    connection.write("354 go\r\n")
-                    _ = connection.readContent()
-                    counter.withLock { $0 += 1 }
-                    connection.write("250 taken\r\n")
-                default: connection.write("250 ok\r\n")
-                }
+        let server = try newHop(
+            taken: { _ in counter.withLock { $0 += 1 } },
+            reply: { number, line in
+                let isSecond = number == 1 && counter.withLock { $0 } == 1
+                return line.hasPrefix("MAIL") && isSecond
+                    ? .last("421 4.3.2 too long\r\n") : .taken
             }
-        }
+        )
         defer { server.stop() }
         let session = try await forwarding(to: server.address)
         #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
@@ -169,33 +159,25 @@ final class TakenMessages: Sendable {
         _ refused: String? = nil,
         _ taken: TakenMessages
     ) throws -> TestServer {
-        try TestServer { connection in
-            connection.write("220 hop\r\n")
-            var recipients: [String] = []
-            while let line = connection.readLine() {
-                switch line.prefix(4) {
-                case "MAIL", "RSET":
-                    recipients = []
-                    connection.write("250 ok\r\n")
-                case "RCPT":
+        let asked = Mutex<[String]>([])
+        return try newHop(
+            taken: { _ in taken.value.withLock { $0.append(asked.withLock { $0 }) } },
+            reply: { _, line in
+                asked.withLock { recipients in
                     let address = String(line.dropFirst(9).prefix { $0 != ">" })
-                    if recipients.count == limit {
-                        connection.write("452 4.5.3 too many recipients\r\n")
-                    } else if address == refused {
-                        connection.write("550 5.1.1 who\r\n")
-                    } else {
-                        recipients.append(address)
-                        connection.write("250 ok\r\n")
+                    switch line.prefix(4) {
+                    case "MAIL", "RSET": recipients = []
+                    case "RCPT" where recipients.count == limit:
+                        return .said("452 4.5.3 too many recipients\r\n")
+
+                    case "RCPT" where address == refused: return .said("550 5.1.1 who\r\n")
+                    case "RCPT": recipients.append(address)
+                    default: break
                     }
-                case "DATA":
-                    connection.write("354 go\r\n")
-                    _ = connection.readContent()
-                    taken.value.withLock { $0.append(recipients) }
-                    connection.write("250 ok\r\n")
-                default: connection.write("250 ok\r\n")
+                    return .taken
                 }
             }
-        }
+        )
     }
 
     @Test(arguments: [

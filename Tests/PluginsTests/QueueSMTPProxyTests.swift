@@ -130,22 +130,10 @@ import Testing
         reply: String
     ) async throws {
         let record = Mutex<[String]>([])
-        let server = try TestServer { connection in
-            connection.write("220 hop\r\n")
-            while let line = connection.readLine() {
-                if connection.number == 1, line.hasPrefix(command) {
-                    connection.write(reply)
-                    return
-                }
-                if connection.number == 2 { record.withLock { $0.append(line) } }
-                switch line.prefix(4) {
-                case "DATA":
-                    connection.write("354 go\r\n")
-                    _ = connection.readContent()
-                    connection.write("250 2.0.0 taken\r\n")
-                default: connection.write("250 ok\r\n")
-                }
-            }
+        let server = try newHop { number, line in
+            if number == 1, line.hasPrefix(command) { return .last(reply) }
+            if number == 2 { record.withLock { $0.append(line) } }
+            return .taken
         }
         defer { server.stop() }
         let session = try await self.session(server.address)
@@ -200,19 +188,13 @@ import Testing
     func `a recipient that only this connection of the hop refuses is told of at the end`(
         each: Bool
     ) async throws {
-        let server = try TestServer { connection in
-            connection.write("220 hop\r\n")
-            while let line = connection.readLine() {
-                switch line.prefix(4) {
-                case "RCPT" where connection.number > 1 && line.contains("carol"):
-                    connection.write("550 5.1.1 gone\r\n")
-                case "RCPT" where connection.number == 1 && line.contains("dave"): return
-                case "DATA":
-                    connection.write("354 go\r\n")
-                    _ = connection.readContent()
-                    connection.write("250 2.0.0 taken\r\n")
-                default: connection.write("250 ok\r\n")
-                }
+        let server = try newHop { number, line in
+            switch line.prefix(4) {
+            case "RCPT" where number > 1 && line.contains("carol"):
+                .said("550 5.1.1 gone\r\n")
+
+            case "RCPT" where number == 1 && line.contains("dave"): .last("")
+            default: .taken
             }
         }
         defer { server.stop() }
@@ -250,12 +232,9 @@ import Testing
     @Test(arguments: ["reset_transaction", "disconnect"])
     func `the hop's transaction ends with the client's`(notice: String) async throws {
         let seen = Mutex(false)
-        let server = try TestServer { connection in
-            connection.write("220 hop\r\n")
-            while let line = connection.readLine() {
-                if line == "RSET\r\n" { seen.withLock { $0 = true } }
-                connection.write("250 ok\r\n")
-            }
+        let server = try newHop { _, line in
+            if line == "RSET\r\n" { seen.withLock { $0 = true } }
+            return .taken
         }
         defer { server.stop() }
         let session = try await self.session(server.address)
@@ -263,9 +242,38 @@ import Testing
         #expect(!seen.withLock { $0 })
         let hook = try #require(Hook(rawValue: notice))
         try await session.notify(hook, ["reason": .string("rset")])
-        let limit = ContinuousClock.now + .seconds(20)
-        while !seen.withLock({ $0 }), .now < limit { try await Task.sleep(for: .milliseconds(5)) }
+        try await self.wait { seen.withLock { $0 } }
         #expect(seen.withLock { $0 })
+        await session.stop()
+    }
+
+    /// Waits until it is true, 20 seconds at most.
+    private func wait(until isTrue: () -> Bool) async throws {
+        let limit = ContinuousClock.now + .seconds(20)
+        while !isTrue(), .now < limit { try await Task.sleep(for: .milliseconds(5)) }
+    }
+
+    /// `hold 1`: the client thinks for longer than that.
+    @Test func `a transaction that waits longer than hold is let go, and begun anew`() async throws
+    {
+        let record = Mutex<[String]>([])
+        let server = try newHop { _, line in
+            record.withLock { $0.append(line) }
+            return .taken
+        }
+        defer { server.stop() }
+        let session = try await self.session(server.address, "accept hop hold 1")
+        #expect(try await session.mail(from: "bob@example.net").verdict == .ok)
+        #expect(try await session.rcpt(to: "alice@example.org").verdict == .ok)
+        try await self.wait { record.withLock { $0.last == "RSET\r\n" } }
+        #expect(try await session.message(Self.message, at: .queue).verdict == .ok)
+        let transaction = ["MAIL FROM:<bob@example.net>\r\n", "RCPT TO:<alice@example.org>\r\n"]
+        let greeting = ["EHLO mx.example.org\r\n"]
+        #expect(
+            record.withLock { $0 } == greeting + transaction + ["RSET\r\n"] + transaction
+                + ["DATA\r\n"]
+        )
+        #expect(server.connections == 1)
         await session.stop()
     }
 

@@ -7,7 +7,7 @@ import Testing
 struct EnvelopeRecipientsTests {
     /// A transaction whose client named `addresses`, all granted.
     private static func transaction(_ addresses: [String]) throws -> MailTransaction {
-        var transaction = MailTransaction(id: "T.1", isSMTPUTF8: false)
+        var transaction = MailTransaction(id: "T.1", MailParameters())
         for address in addresses {
             transaction.propose(try Self.address(address))
             transaction.candidateAnswered(isGranted: true)

@@ -17,6 +17,7 @@ struct Script: Sendable {
     var needs: Needs = []
     var isObserver = false
     var isIdempotent = false
+    var extensions: QueueExtensions = []
 
     /// The scripts of the transcripts, by the argument on the plugin's line.
     static let all = Mutex<[String: [Hook: Script]]>([:])
@@ -41,7 +42,9 @@ struct Scripted: Plugin, ConnectHook, HeloHook, EhloHook, AuthHook, MailHook, Rc
     var observedHooks: Set<Hook> { Set(self.scripts.filter(\.value.isObserver).keys) }
 
     func subscription(at hook: Hook) -> Subscription? {
-        self.scripts[hook].map { Subscription($0.needs, isIdempotent: $0.isIdempotent) }
+        self.scripts[hook].map {
+            Subscription($0.needs, isIdempotent: $0.isIdempotent, extensions: $0.extensions)
+        }
     }
 
     private func play<Stage>(_ event: HookEvent<Stage>) async throws -> Answer {
@@ -138,6 +141,9 @@ extension Script {
         }
         self.isObserver = json["observe"] == .bool(true)
         self.isIdempotent = json["idempotent"] == .bool(true)
+        self.extensions = QueueExtensions(
+            keywords: (json["extensions"]?.elements ?? []).compactMap { String(json: $0) }
+        )
     }
 }
 

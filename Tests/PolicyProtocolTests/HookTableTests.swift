@@ -109,6 +109,13 @@ import Testing
         #expect(Needs(word: "everything") == nil)
     }
 
+    @Test func `the extensions are those of the table, a bit each`() {
+        let words = ProtocolTables.words("extensions")
+        #expect(words.map { QueueExtensions(keywords: [$0]).rawValue } == [1, 2])
+        #expect(QueueExtensions.all.keywords == words)
+        #expect(QueueExtensions(keywords: ["DELIVERBY", "futurerelease"]).isEmpty)
+    }
+
     @Test func `the violations are those of the table`() {
         let table = Set(ProtocolTables.words("broken_lines") + ProtocolTables.words("violations"))
         #expect(Set(ViolationCode.allCases.map(\.rawValue)) == table)

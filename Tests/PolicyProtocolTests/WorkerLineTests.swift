@@ -40,6 +40,7 @@ import Testing
         largest.concurrency = 65_535
         largest.maximumFrameOctets = 16_777_216
         largest.goesAhead = true
+        largest.extensions = .all
         largest.plugins = ["b", "a"]
         for hook in Hook.allCases { largest.hooks[hook] = WorkerHello.HookRequest() }
         largest.hooks[.rcpt] = WorkerHello.HookRequest(needs: [.recipients, .trace])

@@ -454,6 +454,25 @@ struct PoolMachineTests {
         }
     }
 
+    @Test("fails what a worker may not have as if there were no worker")
+    func notForThisWorker() {
+        let scene = Scene()
+        scene.join(1)
+        scene.submit(7)
+        guard case .send(7, let worker, let eventID, _, _)? = scene.take().first else {
+            Issue.record("it was not sent")
+            return
+        }
+        scene.machine.couldNotSend(
+            to: worker,
+            eventID: eventID,
+            as: .no_worker,
+            now: scene.now,
+            actions: &scene.actions
+        )
+        #expect(scene.take() == [.fail(7, .no_worker, worker: worker)])
+    }
+
     @Test("is still empty after a worker joined that only observes")
     func observer() {
         let scene = Scene()

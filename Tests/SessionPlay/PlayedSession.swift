@@ -38,6 +38,8 @@ package final class PlayedSession {
     /// Monotonic nanoseconds; the test moves them.
     package var now: UInt64 = 0
     package var isMemoryUsedUp = false
+    /// The time, in Unix milliseconds, that MAIL with HOLDFOR is told.
+    package var unixMS: Int64 = 0
     /// What the frontend knows of failed logins when it asks about one.
     package var logins = LoginHistory()
 
@@ -301,8 +303,16 @@ package final class PlayedSession {
             break
         }
         let (now, isMemoryUsedUp, logins) = (self.now, self.isMemoryUsedUp, self.logins)
+        let unixMS = self.unixMS
         self.tell {
-            $0.asked(question, now: now, isMemoryUsedUp: isMemoryUsedUp, logins: logins, &$1)
+            $0.asked(
+                question,
+                now: now,
+                unixMS: unixMS,
+                isMemoryUsedUp: isMemoryUsedUp,
+                logins: logins,
+                &$1
+            )
         }
     }
 
@@ -336,8 +346,15 @@ package final class PlayedSession {
             self.wait = .delay(milliseconds)
             if self.isClientGone { self.delayPassed() }
         case .beginMessage: self.message = []
-        case .answer(let outcome, _, let recipients):
+        case .answer(let outcome, let hook, let recipients):
             self.wait = .client
+            if hook == .ehlo, self.smtp.configuration.mayOfferFutureRelease {
+                let offer = FutureReleaseOffer(
+                    nowSeconds: self.unixMS / 1_000,
+                    maximumSeconds: 3_600
+                )
+                self.smtp.futureRelease = self.policy.keepsFutureRelease ? offer : nil
+            }
             let action = self.smtp.answered(outcome, recipients: recipients)
             self.tell { $0.replied(by: action, &$1) }
             if case .resetThenReply(let reply) = action {

@@ -25,6 +25,7 @@ package final class PlayedPools {
         observed: [Hook] = [],
         needs: [Hook: Needs] = [:],
         goesAhead: Bool = false,
+        extensions: QueueExtensions = [],
         maximumFrameOctets: Int = 1_048_576
     ) {
         var hello = WorkerHello(
@@ -37,6 +38,7 @@ package final class PlayedPools {
             maximumFrameOctets: maximumFrameOctets
         )
         hello.goesAhead = goesAhead
+        hello.extensions = extensions
         for hook in asked {
             hello.hooks[hook] = WorkerHello.HookRequest(needs: needs[hook] ?? [])
         }

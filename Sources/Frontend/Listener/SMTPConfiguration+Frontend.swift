@@ -123,6 +123,7 @@ extension SMTPExtensions {
             case .requireTLS: self.insert(.requireTLS)
             case .prdr: self.insert(.prdr)
             case .priority: self.insert(.priority)
+            case .futureRelease: self.insert(.futureRelease)
             }
         }
     }

@@ -13,6 +13,8 @@ protocol PoolAsker: AnyObject {
     var fingerprint: UInt64 { get }
     /// The message's file; `nil` if there is none, or none that is whole.
     var messagePath: String? { get }
+    /// The message has to be held until its time (RFC 4865), so `queue` goes only to a worker that does so.
+    var isHeld: Bool { get }
 
     /// Writes the question as an event line.
     ///

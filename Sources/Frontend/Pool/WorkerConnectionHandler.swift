@@ -25,6 +25,8 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
     var hello: WorkerHello? { didSet { self.helloChanged() } }
     /// Whether it did: looked at with each line, where the hello itself would be copied.
     private(set) var isGreeted = false
+    /// Whether it holds a message until its time, as it said.
+    private(set) var keepsFutureRelease = false
     /// The name for logs: what it calls itself, and which connection.
     private(set) var label: WorkerLabel
     /// What it is to be sent of an event, by the hook's index.
@@ -56,6 +58,7 @@ final class WorkerConnectionHandler: ChannelInboundHandler {
 
     private func helloChanged() {
         self.isGreeted = self.hello != nil
+        self.keepsFutureRelease = self.hello?.extensions.contains(.futureRelease) ?? false
         self.label = WorkerLabel(name: self.hello?.name ?? "", connection: self.id)
         self.addressees = Hook.allCases.map { hook in
             EventAddressee(

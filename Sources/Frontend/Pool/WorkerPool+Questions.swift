@@ -248,6 +248,16 @@ extension WorkerPool {
                 actions: &self.actions
             )
         }
+        guard hook != .queue || connection.keepsFutureRelease || !asker.isHeld else {
+            // It came after the pool was asked, and might release the message at once.
+            return self.machine.couldNotSend(
+                to: worker,
+                eventID: eventID,
+                as: .no_worker,
+                now: self.server.nowNS,
+                actions: &self.actions
+            )
+        }
         let head = EventHead(
             id: eventID,
             attempt: attempt,

@@ -1,3 +1,4 @@
+import Configuration
 import JSON
 import NIOCore
 import PolicyCore
@@ -13,16 +14,38 @@ extension SMTPSessionHandler {
         self.phase = .waiting
         if self.input.readableBytes > 0 { self.machine.octetsArrivedEarly() }
         if self.machine.isEarlyTalker { self.policy.clientTalkedEarly() }
+        var unixMS: Int64 = 0
         switch question {
         case .headersEnd(let bodyOffset): self.headerArrived(bodyOffset)
         case .message(let facts): self.messageArrived(facts)
         case .auth: return self.askLogin(question)
-        case .connect, .helo, .ehlo, .mail, .rcpt, .data, .vrfy, .help, .noop, .quit,
-            .unrecognized:
-            break
+        case .mail(_, let parameters):
+            if parameters.futureRelease != nil { unixMS = self.server.unixMS }
+        case .connect, .helo, .ehlo, .rcpt, .data, .vrfy, .help, .noop, .quit, .unrecognized: break
         }
         let (now, isMemoryUsedUp) = (self.server.nowNS, self.server.isMemoryUsedUp)
-        self.tell { $0.asked(question, now: now, isMemoryUsedUp: isMemoryUsedUp, &$1) }
+        self.tell {
+            $0.asked(
+                question,
+                now: now,
+                unixMS: unixMS,
+                isMemoryUsedUp: isMemoryUsedUp,
+                &$1
+            )
+        }
+    }
+
+    /// FUTURERELEASE is offered from EHLO to EHLO, if just then every worker that may get a message holds it.
+    private func offerFutureRelease() {
+        guard self.machine.configuration.mayOfferFutureRelease else { return }
+        guard self.policy.keepsFutureRelease else {
+            self.machine.futureRelease = nil
+            return
+        }
+        self.machine.futureRelease = FutureReleaseOffer(
+            nowSeconds: self.server.unixMS / 1_000,
+            maximumSeconds: Int(clamping: self.limits.maximumFutureReleaseMS / 1_000)
+        )
     }
 }
 
@@ -115,6 +138,7 @@ extension SMTPSessionHandler {
         _ actions: inout [PolicySession.Action]
     ) {
         self.phase = .parsing
+        if hook == .ehlo { self.offerFutureRelease() }
         let action = self.machine.answered(outcome, recipients: recipients)
         self.policy.replied(by: action, &actions)
         if hook == .auth { self.loginAnswered(outcome) }
@@ -197,6 +221,8 @@ extension SMTPSessionHandler: PoolAsker {
     func fingerprint(at hook: Hook) -> UInt64 { self.policy.fingerprint(at: hook) }
 
     var messagePath: String? { self.message?.path }
+
+    var isHeld: Bool { self.policy.isHeld }
 
     func writeEvent(
         _ head: EventHead,

@@ -16,6 +16,7 @@ final class ShadowQuestion: PoolAsker {
     let fingerprint: UInt64
     /// A second name of the message's file, which lives as long as the shadow reads it.
     let messagePath: String?
+    let isHeld: Bool
 
     private let hook: Hook
     private let key: [UInt8]
@@ -81,6 +82,7 @@ final class ShadowQuestion: PoolAsker {
         }
         self.messagePath = path
         self.hook = hook
+        self.isHeld = session.isHeld
         self.sessionID = session.sessionID
         self.transactionID = session.transactionID
         self.fingerprint = session.fingerprint(at: hook)

@@ -74,6 +74,8 @@ package struct MailTransaction {
     package let isSMTPUTF8: Bool
     /// The client hears a reply for each RCPT that was granted (LMTP, PRDR).
     let isHeardEach: Bool
+    /// When the message may be released, in Unix milliseconds; `nil`: at once (RFC 4865).
+    let holdUntilMS: Int64?
     /// The recipient of each RCPT that was granted, in their order, if the client hears of each.
     private(set) var grants: [Int] = []
     /// Recipients that a worker refused after they were granted; they are in the envelope no longer.
@@ -103,10 +105,12 @@ package struct MailTransaction {
         case parsed(HeaderList)
     }
 
-    init(id: String, isSMTPUTF8: Bool, isHeardEach: Bool = false) {
+    /// `nowMS` is the time of MAIL, in Unix milliseconds.
+    init(id: String, _ parameters: MailParameters, isHeardEach: Bool = false, nowMS: Int64 = 0) {
         self.id = id
-        self.isSMTPUTF8 = isSMTPUTF8
+        self.isSMTPUTF8 = parameters.isSMTPUTF8
         self.isHeardEach = isHeardEach
+        self.holdUntilMS = parameters.futureRelease?.releaseMS(nowMS: nowMS)
     }
 
     var hasSender: Bool { if case .some = self.sender { true } else { false } }
@@ -311,6 +315,10 @@ extension MailTransaction {
             if self.isHeardEach {
                 self.text.key("replies_each")
                 self.text.bool(true)
+            }
+            if let time = self.holdUntilMS {
+                self.text.key("hold_until_ms")
+                self.text.int(time)
             }
             self.fixedOctets = self.text.octets.count
         } else if self.recipientCount == self.recipients.count {

@@ -160,6 +160,7 @@ package struct PolicyEdit {
             guard let path = try? ReversePath(address: octets, options: .anyAddress),
                 self.mayCarry(path.mailbox?.isNonASCII ?? false)
             else { return ProtocolViolation(.address_invalid) }
+            // At `mail` there is none yet: it gets those of the client when MAIL is granted.
             let parameters = self.transaction?.sender?.parameters ?? .none
             self.transaction?.sender = EnvelopeAddress(path, parameters)
             return nil

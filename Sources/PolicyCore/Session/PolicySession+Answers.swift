@@ -79,9 +79,11 @@ extension PolicySession {
             if isGranted { self.facts.forgetForwarded() } else { self.facts.hello = before }
         case .sender(let sender):
             self.transaction?.isGranted = isGranted
-            // A worker may have replaced the sender already.
+            // A worker may have replaced the sender already: what MAIL said beside the address stays.
             if !isGranted || !(self.transaction?.hasSender ?? false) {
                 self.transaction?.sender = sender
+            } else {
+                self.transaction?.sender?.parameters = sender.parameters
             }
         case .login(let credentials, _):
             guard isGranted else { break }

@@ -113,6 +113,32 @@ extension Hook {
     }
 }
 
+// MARK: - Future release
+
+extension PolicySession {
+    /// Whether a message is held until its time, whichever worker takes it at `queue`, and a worker is there to
+    /// take it: then EHLO offers FUTURERELEASE (RFC 4865).
+    package var keepsFutureRelease: Bool {
+        let pools = self.queueingPools
+        return !pools.isEmpty && pools.allSatisfy(\.keepsFutureRelease)
+    }
+
+    /// Whether some worker that may get a message at `queue` would not hold it until its time.
+    ///
+    /// A pool whose workers are away just now is none: its next worker is looked at when it gets the message.
+    var mayReleaseEarly: Bool { self.queueingPools.contains(where: \.mayReleaseEarly) }
+
+    /// The pools that are asked at `queue`, or shown what is asked there.
+    private var queueingPools: [PoolProfile] {
+        self.route.flatMap { pool in
+            [pool] + pool.shadows.filter { $0.isShown(.queue) }
+        }.filter { $0.isAsked(.queue) }
+    }
+
+    /// Whether the message of the transaction has to be held until its time.
+    package var isHeld: Bool { self.transaction?.holdUntilMS != nil }
+}
+
 // MARK: - Going ahead
 
 extension PolicySession {
@@ -129,6 +155,8 @@ extension PolicySession {
         for next in following {
             guard self.isAlone(pool, at: next) else { break }
             guard pool.isAsked(next) else { continue }
+            // Which workers may have a message that is to be held, is looked at when `queue` is asked.
+            guard next != .queue || !self.isHeld else { break }
             // If such an event fails before `queue`, it is not always known at which hook: so all of
             // them share one failure policy. `queue` is announced before it begins.
             guard pool.wants.ahead.contains(next),

@@ -31,6 +31,11 @@ extension PolicySession {
                 question.pool += 1
                 continue
             }
+            guard question.hook != .queue || !self.isHeld || !pool.mayReleaseEarly else {
+                // A worker has come since MAIL that might release the message at once.
+                let failure = PoolOutcome.failed(reason: "no_worker", worker: nil)
+                return self.apply(failure, question, now, &actions)
+            }
             question.wasAsked = true
             self.phase = .asking(question)
             actions.append(.submit(pool: question.pool, hook: question.hook))

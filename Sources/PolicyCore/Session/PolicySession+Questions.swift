@@ -8,11 +8,12 @@ extension PolicySession {
     /// SMTP asks, and parses nothing until it is answered.
     ///
     /// For `headersEnd` and `message` tell `headerRead` and `messageRead` before. `now` is monotonic
-    /// nanoseconds; where `isMemoryUsedUp` is true no transaction begins,
-    /// and where `logins` has an excess no pool is asked at AUTH.
+    /// nanoseconds; `unixMS`, the time in Unix milliseconds, is needed at MAIL with HOLDFOR alone. Where
+    /// `isMemoryUsedUp` is true no transaction begins, and where `logins` has an excess no pool is asked at AUTH.
     package mutating func asked(
         _ question: SMTPQuestion,
         now: UInt64,
+        unixMS: Int64 = 0,
         isMemoryUsedUp: Bool = false,
         logins: LoginHistory = LoginHistory(),
         _ actions: inout [Action]
@@ -26,13 +27,14 @@ extension PolicySession {
             self.askLogin(credentials, logins, now, &actions)
         case .mail(let path, let parameters):
             let sender = EnvelopeAddress(path, parameters.all)
-            self.transactionProposed(
-                isSMTPUTF8: parameters.isSMTPUTF8,
-                isHeardEach: self.smtp.isLMTP || parameters.isPRDR
-            )
+            self.transactionProposed(parameters, nowMS: unixMS)
             self.proposal = .sender(sender)
             guard !isMemoryUsedUp else {
                 return self.refuse(StandardReplies.memoryUsedUp, at: .mail, &actions)
+            }
+            // A worker has come since EHLO that might release the message at once.
+            guard parameters.futureRelease == nil || !self.mayReleaseEarly else {
+                return self.refuse(StandardReplies.policyFailed, at: .mail, &actions)
             }
             self.ask(.mail, now, &actions) { EventArguments.sender(sender, into: &$0) }
         case .rcpt(let path, let parameters):

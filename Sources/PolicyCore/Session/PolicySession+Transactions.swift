@@ -32,12 +32,13 @@ extension PolicySession {
 
 extension PolicySession {
     /// Begins the transaction that MAIL asks for; it counts once MAIL is granted.
-    mutating func transactionProposed(isSMTPUTF8: Bool, isHeardEach: Bool) {
+    mutating func transactionProposed(_ parameters: MailParameters, nowMS: Int64) {
         self.transactionCount += 1
         self.transaction = MailTransaction(
             id: "\(self.facts.id).\(self.transactionCount)",
-            isSMTPUTF8: isSMTPUTF8,
-            isHeardEach: isHeardEach
+            parameters,
+            isHeardEach: self.smtp.isLMTP || parameters.isPRDR,
+            nowMS: nowMS
         )
     }
 

@@ -43,6 +43,16 @@ package final class PoolProfile {
 
     package func isObserved(_ hook: Hook) -> Bool { self.currentWants.observed.contains(hook) }
 
+    /// Whether a worker is there for `queue`, and all that are there hold a message until its time.
+    var keepsFutureRelease: Bool {
+        self.hasReadyWorker && self.currentWants.canQueue && !self.mayReleaseEarly
+    }
+
+    /// Whether a worker is asked at `queue` that does not hold a message until its time.
+    ///
+    /// Which worker gets a message, is not known before.
+    var mayReleaseEarly: Bool { !self.currentWants.extensions.contains(.futureRelease) }
+
     /// As a shadow: whether it may see questions of `hook`, and has a worker to show them to.
     package func isShown(_ hook: Hook) -> Bool {
         // A password is not for code that is only tried.

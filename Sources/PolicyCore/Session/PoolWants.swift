@@ -17,6 +17,10 @@ package struct PoolWants: Equatable {
     /// The longest line that any worker takes which is asked at `queue` and needs the header; `nil`
     /// if there is no such worker.
     package private(set) var queueFrameOctets: Int?
+    /// Whether a worker is there that is asked at `queue`.
+    private(set) var canQueue = false
+    /// What every worker keeps that is there and asked at `queue`; all if there is none.
+    private(set) var extensions = QueueExtensions.all
     /// By the hook's index.
     private var needsByHook = [Needs](repeating: [], count: Hook.allCases.count)
 
@@ -40,6 +44,10 @@ package struct PoolWants: Equatable {
             self.largestFrame = max(self.largestFrame, hello.maximumFrameOctets)
         }
         self.ahead = Self.ahead(hellos)
+        for hello in hellos where hello.askedHooks.contains(.queue) {
+            self.canQueue = true
+            self.extensions.formIntersection(hello.extensions)
+        }
     }
 
     /// All that is needed at `hook`.

@@ -75,10 +75,22 @@ public struct Subscription: Sendable, Equatable {
     /// other hooks are always asked again.
     public var isIdempotent: Bool
 
+    /// At `queue`: the SMTP extensions that the plugin keeps for each message that it takes.
+    ///
+    /// A worker says FUTURERELEASE to the frontend if all of its plugins at `queue` keep it, and only then
+    /// clients are offered it: a plugin that keeps it does not release a message before
+    /// ``TransactionSnapshot/holdUntilMilliseconds``, or does not take it. At other hooks it says nothing.
+    public var extensions: QueueExtensions
+
     /// A subscription to a hook.
-    public init(_ needs: Needs = [], isIdempotent: Bool = false) {
+    public init(
+        _ needs: Needs = [],
+        isIdempotent: Bool = false,
+        extensions: QueueExtensions = []
+    ) {
         self.needs = needs
         self.isIdempotent = isIdempotent
+        self.extensions = extensions
     }
 }
 

@@ -1,4 +1,5 @@
 import Logging
+package import PolicyProtocol
 
 /// The plugins that are asked and the plugins that are told at one hook, in the order of
 /// `config/plugins`.
@@ -21,6 +22,8 @@ package struct HookChain: Sendable {
     package var needs: Needs = []
     /// Whether all of them are idempotent.
     package var isIdempotent = true
+    /// The SMTP extensions that all of them keep.
+    package var extensions = QueueExtensions.all
 
     /// Whether a plugin asked to observe the hook rather than to be asked.
     var isObserved = false
@@ -147,6 +150,7 @@ extension LoadedPlugins.Entry {
             switch handler {
             case .ask(let ask):
                 chain.isIdempotent = chain.isIdempotent && subscription.isIdempotent
+                chain.extensions.formIntersection(subscription.extensions)
                 chain.asked.append(
                     HookChain.Asked(instance: self.instance, logger: self.logger, ask: ask)
                 )

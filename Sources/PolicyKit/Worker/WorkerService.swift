@@ -164,6 +164,9 @@ extension WorkerService {
         hello.sdk = self.identity.sdk
         hello.plugins = self.pluginNames
         hello.goesAhead = true
+        if let queue = self.chains[.queue], !queue.isObserver {
+            hello.extensions = queue.extensions
+        }
         for hook in Hook.allCases {
             guard let chain = self.chains[hook] else { continue }
             hello.hooks[hook] = WorkerHello.HookRequest(

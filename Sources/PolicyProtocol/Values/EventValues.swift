@@ -116,6 +116,7 @@ extension TransactionSnapshot {
             }
         )
         self.repliesEach = try transaction.value("replies_each") == .bool(true)
+        self.holdUntilMilliseconds = try transaction.intIfAny("hold_until_ms")
     }
 }
 

@@ -10,6 +10,8 @@ public struct TransactionSnapshot: Sendable, Hashable {
     public var message: MessageReference?
     /// Whether the client hears a reply for each recipient when the message has come (LMTP, PRDR).
     public var repliesEach = false
+    /// When the message may be released, in Unix milliseconds; `nil`: at once (RFC 4865).
+    public var holdUntilMilliseconds: Int64?
 
     package init(id: String, sender: Sender, recipientCount: Int, message: MessageReference?) {
         self.id = id

@@ -45,6 +45,10 @@ package struct MailParameters: Hashable, Sendable {
     ///
     /// draft-hall-prdr-00.
     package var isPRDR = false
+    /// HOLDFOR or HOLDUNTIL: the message must not be released before; `nil` if the client said neither.
+    ///
+    /// RFC 4865 §3.
+    package var futureRelease: FutureRelease?
 
     package enum Body: Hashable, Sendable {
         case sevenBit
@@ -123,6 +127,12 @@ enum ParameterGrammar {
                 guard !hasPriority else { throw .repeated }
                 guard self.isPriority(octets, next.value) else { throw .syntax }
                 hasPriority = true
+            } else if offered.contains(.futureRelease),
+                let wish = try self.futureRelease(octets, next)
+            {
+                // One of them, once (RFC 4865).
+                guard parameters.futureRelease == nil else { throw .repeated }
+                parameters.futureRelease = wish
             } else if octets.equals("AUTH", in: next.keyword), auth != .unknown {
                 // The client names the author of the message (RFC 4954 §5): shown to policy, not relied on.
                 guard !hasAuth else { throw .repeated }
@@ -204,6 +214,20 @@ enum ParameterGrammar {
         }
         guard index > valueStart, octets.isUTF8(from: valueStart, to: index) else { throw .syntax }
         return Entry(keyword: keyword, value: valueStart..<index)
+    }
+
+    /// The value of HOLDFOR or HOLDUNTIL; `nil` for another keyword.
+    private static func futureRelease(
+        _ octets: borrowing Span<UInt8>,
+        _ entry: Entry
+    ) throws(ParameterError) -> FutureRelease? {
+        let isInterval = octets.equals("HOLDFOR", in: entry.keyword)
+        guard isInterval || octets.equals("HOLDUNTIL", in: entry.keyword) else { return nil }
+        let value = entry.value.map { octets.octets($0) } ?? []
+        let wish =
+            isInterval ? FutureReleaseGrammar.interval(value) : FutureReleaseGrammar.dateTime(value)
+        guard let wish else { throw .syntax }
+        return wish
     }
 
     /// -9 to 9, without a zero in front (RFC 6710 §3).

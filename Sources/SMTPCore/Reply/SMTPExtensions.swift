@@ -22,13 +22,21 @@ package struct SMTPExtensions: OptionSet, Sendable {
 
     package static let priority = Self(rawValue: 1 << 12)  // RFC 6710
 
+    /// Offered by a session only while its caller sets ``SMTPSession/futureRelease``.
+    package static let futureRelease = Self(rawValue: 1 << 13)  // RFC 4865
+
     /// What a listener offers unless told otherwise.
     package static let standard: Self = [
         .pipelining, .size, .eightBitMIME, .smtpUTF8, .enhancedStatusCodes, .chunking, .limits,
     ]
 
     /// The keyword lines, in the order in which they are always sent.
-    func keywords(_ limits: SMTPLimits) -> [[UInt8]] {
+    ///
+    /// Without a `futureRelease` there is no FUTURERELEASE, for its line names a date.
+    func keywords(
+        _ limits: SMTPLimits,
+        futureRelease: FutureReleaseOffer? = nil
+    ) -> [[UInt8]] {
         var lines: [[UInt8]] = []
         if self.contains(.pipelining) { lines.append([UInt8]("PIPELINING".utf8)) }
         if self.contains(.size) {
@@ -51,6 +59,7 @@ package struct SMTPExtensions: OptionSet, Sendable {
         if self.contains(.limits) { lines.append(Self.limitsLine(limits)) }
         if self.contains(.prdr) { lines.append([UInt8]("PRDR".utf8)) }
         if self.contains(.priority) { lines.append([UInt8]("MT-PRIORITY".utf8)) }
+        if self.contains(.futureRelease), let futureRelease { lines.append(futureRelease.keyword) }
         if self.contains(.requireTLS) { lines.append([UInt8]("REQUIRETLS".utf8)) }
         if self.contains(.startTLS) { lines.append([UInt8]("STARTTLS".utf8)) }
         return lines

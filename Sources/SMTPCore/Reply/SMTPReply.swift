@@ -152,9 +152,10 @@ extension SMTPReply {
         _ extensions: SMTPExtensions,
         mechanisms: [SMTPMechanism],
         limits: SMTPLimits,
-        trust: SMTPTrust = []
+        trust: SMTPTrust = [],
+        futureRelease: FutureReleaseOffer? = nil
     ) -> SMTPReply {
-        var keywords = extensions.keywords(limits)
+        var keywords = extensions.keywords(limits, futureRelease: futureRelease)
         if !mechanisms.isEmpty {
             // RFC 4954 §3.
             let words = ["AUTH"] + mechanisms.map(\.rawValue)

@@ -405,6 +405,15 @@ package enum StandardReplies {
         .badParameter,
         "Parameter given twice"
     )
+    /// HOLDFOR or HOLDUNTIL beyond what EHLO announced, or in the past.
+    ///
+    /// RFC 4865.
+    package static let releaseOutOfRange = reply(
+        501,
+        (5, 5, 4),
+        .badParameter,
+        "The release is later than EHLO allows, or in the past"
+    )
 
     // MARK: Refused by SMTP: limits
 

@@ -148,20 +148,28 @@ package final class SMTPConfiguration: Sendable {
     /// 250 to EHLO from a session in this state.
     ///
     /// `worded` is an answer to HELO that policy worded: its first line takes the place of ours.
-    /// `trust` is what this client is trusted with.
+    /// `trust` is what this client is trusted with; `futureRelease` what it is told of FUTURERELEASE, if
+    /// that is among the extensions of the listener.
     func ehloReply(
         in security: SMTPSecurity,
         worded: SMTPReply? = nil,
-        trust: SMTPTrust = []
+        trust: SMTPTrust = [],
+        futureRelease: FutureReleaseOffer? = nil
     ) -> SMTPReply {
         let offer = self.offers[security.index]
-        guard worded != nil || !trust.isEmpty else { return offer.reply }
+        guard worded != nil || !trust.isEmpty || futureRelease != nil else { return offer.reply }
         return (worded ?? self.heloReply).offering(
             offer.extensions,
             mechanisms: offer.mechanisms,
             limits: self.limits,
-            trust: trust
+            trust: trust,
+            futureRelease: futureRelease
         )
+    }
+
+    /// Whether FUTURERELEASE is among the extensions of the listener, in whatever state.
+    package var mayOfferFutureRelease: Bool {
+        self.offers.contains { $0.extensions.contains(.futureRelease) }
     }
 }
 

@@ -16,7 +16,8 @@ package struct SMTPLimits: Equatable, Sendable {
     /// Octets of a command line, CRLF included, of a session that offers these extensions.
     ///
     /// RFC 3461 §4 lets DSN's parameters come on top: RET (9), ENVID (107), NOTIFY (29), ORCPT (507);
-    /// RFC 8689 §2 lets REQUIRETLS (11), RFC 6710 §3 MT-PRIORITY (15). `takesAuth`: a mechanism is offered in some state.
+    /// RFC 8689 §2 lets REQUIRETLS (11), RFC 6710 §3 MT-PRIORITY (15), RFC 4865 §3 HOLDFOR or HOLDUNTIL (34).
+    /// `takesAuth`: a mechanism is offered in some state.
     static func lineOctets(
         of verb: SMTPVerb?,
         offered: SMTPExtensions,
@@ -27,6 +28,7 @@ package struct SMTPLimits: Equatable, Sendable {
             Self.mailLineOctets + (offered.contains(.dsn) ? 9 + 107 : 0)
                 + (offered.contains(.requireTLS) ? 11 : 0)
                 + (offered.contains(.priority) ? 15 : 0)
+                + (offered.contains(.futureRelease) ? 34 : 0)
                 + (takesAuth ? Self.authParameterOctets : 0)
         case .rcpt:
             Self.commandLineOctets + (offered.contains(.dsn) ? 29 + 507 : 0)

@@ -3,7 +3,7 @@ import Octets
 extension SMTPSession {
     /// MAIL: begins a transaction.
     ///
-    /// - Note: RFC 5321 §4.1.1.2, §4.1.4; RFC 1870 §6.1; RFC 6531 §3.4, §3.5.
+    /// - Note: RFC 5321 §4.1.1.2, §4.1.4; RFC 1870 §6.1; RFC 6531 §3.4, §3.5; RFC 4865.
     mutating func checkMail(
         _ command: Command,
         _ octets: borrowing Span<UInt8>
@@ -37,12 +37,14 @@ extension SMTPSession {
         _ octets: borrowing Span<UInt8>
     ) throws(SMTPRefusal) -> (path: ReversePath, parameters: MailParameters) {
         let (path, pathEnd) = try self.readPath(of: ReversePath.self, argument, octets)
+        var offered = self.configuration.extensions(in: self.security)
+        if self.futureRelease == nil { offered.remove(.futureRelease) }
         let parameters: MailParameters
         do {
             parameters = try ParameterGrammar.mail(
                 in: octets,
                 pathEnd..<argument.upperBound,
-                offered: self.configuration.extensions(in: self.security),
+                offered: offered,
                 auth: self.configuration.authParameter(in: self.security)
             )
         } catch {
@@ -52,6 +54,9 @@ extension SMTPSession {
             size > self.configuration.limits.maximumMessageOctets
         {
             throw SMTPRefusal(StandardReplies.messageTooBig)
+        }
+        if let wish = parameters.futureRelease, self.futureRelease?.allows(wish) != true {
+            throw SMTPRefusal(StandardReplies.releaseOutOfRange)
         }
         if path.mailbox?.isNonASCII == true, !parameters.isSMTPUTF8 {
             throw SMTPRefusal(StandardReplies.senderNeedsUTF8)

@@ -37,6 +37,7 @@ extension SMTPSession {
     package mutating func encrypted(isBound: Bool = false) -> Bool {
         guard self.phase.handshakeDone() else { return false }
         self.security = SMTPSecurity(isEncrypted: true, isBound: isBound)
+        self.futureRelease = nil
         self.lineScanner = Self.newLineScanner(self.configuration)
         return true
     }

@@ -56,6 +56,12 @@ package struct SMTPSession: ~Copyable {
     /// What this client may say of other clients; set by the caller, which knows its address.
     package var trust: SMTPTrust = []
 
+    /// What EHLO says of FUTURERELEASE: set by the caller before it grants EHLO, for as long as that EHLO
+    /// holds; `nil` where no queue would hold a message.
+    ///
+    /// Of use only where the listener's extensions have FUTURERELEASE.
+    package var futureRelease: FutureReleaseOffer?
+
     /// What nobody can guess, for the challenges of this session: set by the caller where CRAM-MD5 is
     /// offered, and used by nothing else.
     package var challengeNonce: [UInt8] = []
@@ -279,6 +285,7 @@ extension SMTPSession {
     /// `isAuthenticated`: the proxy says that the client proved who it is.
     package mutating func clientReplaced(isAuthenticated: Bool = false) -> SMTPAction {
         guard self.phase.clientReplaced() else { return .dropStale }
+        self.futureRelease = nil
         self.security.isAuthenticated = isAuthenticated
         return self.asked(.connect)
     }
@@ -378,12 +385,15 @@ extension SMTPSession {
         let standard: SMTPReply
         switch question {
         case .connect: standard = self.configuration.greeting
-        case .helo: standard = self.configuration.heloReply
+        case .helo:
+            self.futureRelease = nil
+            standard = self.configuration.heloReply
         case .ehlo:
             let ehlo = self.configuration.ehloReply(
                 in: self.security,
                 worded: reply,
-                trust: self.trust
+                trust: self.trust,
+                futureRelease: self.futureRelease
             )
             return endsTransaction ? .resetThenReply(ehlo) : .reply(ehlo)
         case .auth:

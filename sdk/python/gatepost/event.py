@@ -98,6 +98,8 @@ class Transaction:
         self.recipient_count: int = raw["recipient_count"]
         #: Whether the client hears a reply for each recipient when the message has come (LMTP, PRDR).
         self.replies_each: bool = raw.get("replies_each", False)
+        #: When the message may be released, in Unix milliseconds (RFC 4865); None: at once.
+        self.hold_until_ms: Optional[int] = raw.get("hold_until_ms")
 
     @property
     def sender(self) -> Optional[Address]:

@@ -46,6 +46,7 @@ class _Registration:
     idempotent: bool
     blocking: bool
     is_async: bool
+    extensions: Sequence[str]
 
 
 class HookDecorator:
@@ -67,6 +68,7 @@ class HookDecorator:
         idempotent: bool = False,
         plugin: Optional[str] = None,
         blocking: bool = True,
+        extensions: Sequence[str] = (),
     ) -> Callable[[HandlerT], HandlerT]: ...
 
     def __call__(self, function: Optional[HandlerT] = None, **options: Any) -> Any:
@@ -161,17 +163,24 @@ class Worker:
         idempotent: bool = False,
         plugin: Optional[str] = None,
         blocking: bool = True,
+        extensions: Sequence[str] = (),
     ) -> Callable[[HandlerT], HandlerT]:
         """Registers a handler. Several for one hook are asked in order, until one does not decline.
 
         A plain function runs in a thread, so it may block; `blocking=False` says that it never does, and saves the
         thread. An `async def` runs on the loop. `plugin` names it in logs; by default its own name does.
+
+        `extensions`, at `queue` alone, are the SMTP extensions that the handler keeps for each message that it takes:
+        with FUTURERELEASE it releases none before `transaction.hold_until_ms`, or does not take it. The worker says
+        those that all its handlers of `queue` keep.
         """
         if hook not in DECIDED and hook not in NOTIFIED:
             raise ValueError(f"there is no hook {hook!r}")
         unknown = [need for need in needs if need not in NEEDS]
         if unknown:
             raise ValueError(f"there is no need {unknown[0]!r}; there are {', '.join(NEEDS)}")
+        if extensions and (hook != "queue" or observe):
+            raise ValueError("extensions are for a handler that is asked at 'queue'")
         others = self._registrations.get(hook, [])
         if any(other.observe != observe for other in others):
             raise ValueError(f"the hook {hook!r} is either observed or decided by one worker")
@@ -180,7 +189,9 @@ class Worker:
             label = plugin or str(getattr(function, "__name__", hook))
             is_async = inspect.iscoroutinefunction(function)
             threaded = blocking and not is_async
-            registration = _Registration(function, label[:128], tuple(needs), observe, idempotent, threaded, is_async)
+            registration = _Registration(
+                function, label[:128], tuple(needs), observe, idempotent, threaded, is_async, tuple(extensions)
+            )
             self._registrations.setdefault(hook, []).append(registration)
             return function
 
@@ -201,7 +212,10 @@ class Worker:
                 said["idempotent"] = True
             hooks[hook] = said
             plugins += [entry.plugin for entry in registrations if entry.plugin not in plugins]
+        kept = [entry.extensions for entry in self._registrations.get("queue", [])]
+        extensions = [word for word in (kept[0] if kept else ()) if all(word in each for each in kept)]
         return {
+            **({"extensions": extensions} if extensions else {}),
             "protocol": [1, 1],
             "pool": self.pool,
             "worker": self._about,

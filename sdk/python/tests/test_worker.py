@@ -612,6 +612,20 @@ def test_what_was_not_sent_is_an_error_of_that_event(folder):
     scenario(worker, body)
 
 
+def test_the_worker_keeps_what_all_its_handlers_at_queue_keep(folder):
+    worker = make(folder)
+    assert "extensions" not in worker.hello()
+    worker.queue(extensions=["MT-PRIORITY", "FUTURERELEASE"])(lambda event: None)
+    assert worker.hello()["extensions"] == ["MT-PRIORITY", "FUTURERELEASE"]
+    worker.queue(extensions=["FUTURERELEASE"])(lambda event: None)
+    assert worker.hello()["extensions"] == ["FUTURERELEASE"]
+    worker.queue(lambda event: None)
+    assert "extensions" not in worker.hello()
+    for hook, observe in (("rcpt", False), ("queue", True)):
+        with pytest.raises(ValueError):
+            make(folder).hook(hook, observe=observe, extensions=["FUTURERELEASE"])
+
+
 def test_registration_refuses_what_would_never_be_asked():
     worker = Worker("demo")
     with pytest.raises(ValueError):

@@ -1,3 +1,4 @@
+import Certificates
 import LDAPClient
 import PolicyKit
 

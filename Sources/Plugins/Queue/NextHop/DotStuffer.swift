@@ -45,6 +45,14 @@ struct DotStuffer: Sendable {
         }
     }
 
+    /// Checks octets that are sent as they are.
+    ///
+    /// - Throws: As ``append(_:to:)``.
+    static func check(_ octets: [UInt8]) throws(SMTPForwardError) {
+        var (stuffer, stuffed) = (Self(), [UInt8]())
+        try stuffer.append(octets.span, to: &stuffed)
+    }
+
     private var bareNewline: SMTPForwardError {
         SMTPForwardError(.bareNewline, "the message has a CR or LF that is not part of a CRLF")
     }

@@ -70,6 +70,8 @@ enum NextHopAnswer {
             .deny("REQUIRETLS needs TLS to the next mail server", code: 550, status: "5.7.30")
         case .binary:  // RFC 3030 §3
             .deny("The next mail server takes no binary content", code: 554, status: "5.6.3")
+        case .futureRelease:  // RFC 3463 §3.4: what the message needs, the system does not have
+            .deny("The next mail server holds no messages", code: 554, status: "5.3.3")
         }
     }
 

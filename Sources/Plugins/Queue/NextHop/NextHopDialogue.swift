@@ -62,7 +62,7 @@ struct NextHopDialogue: Sendable {
         return reply
     }
 
-    /// Says `DATA`.
+    /// Says `DATA`, unless the content is to go by `BDAT`.
     ///
     /// - Returns: The transaction that waits for the content, or what keeps the hop from taking it; then the
     ///   connection is given back or closed.
@@ -81,7 +81,9 @@ struct NextHopDialogue: Sendable {
             throw error
         }
         switch try await self.say(.content, deadline) {
-        case .content: return .ready(NextHopTransaction(self.address, self.lease, self.loop))
+        case .content(let form):
+            return .ready(NextHopTransaction(self.address, self.lease, self.loop, form))
+
         case .outcome(.refused(let reply)) where reply.code == 421 && self.wasKept:
             throw SMTPForwardError(.closed, "421 to DATA")
 

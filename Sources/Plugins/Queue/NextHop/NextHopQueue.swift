@@ -58,7 +58,7 @@ struct NextHopQueue: Sendable {
             event.transaction.sender,
             event.recipients,
             size: message.size,
-            hearsEach: event.transaction.repliesEach
+            event.transaction
         )
         guard !envelope.recipients.isEmpty else {
             return .deny("No recipients to deliver to", code: 554, status: "5.5.1")

@@ -3,17 +3,24 @@ import PolicyKit
 
 /// A transaction whose recipients the hop has accepted, and which waits for the content.
 ///
-/// Until the final dot is sent the hop must not deliver anything (RFC 5321 §4.1.1.4): it may be
-/// abandoned, and another hop be tried. After the dot it may not.
+/// Until the final dot, or the last octet of the chunk, is sent, the hop must not deliver anything
+/// (RFC 5321 §4.1.1.4, RFC 3030 §2): it may be abandoned, and another hop be tried. After that it may not.
 struct NextHopTransaction: Sendable {
     let address: ServerAddress
     private let lease: SMTPConnectionPool.Lease
     private let loop: any EventLoop
+    private let form: SMTPClientMachine.ContentForm
 
-    init(_ address: ServerAddress, _ lease: SMTPConnectionPool.Lease, _ loop: any EventLoop) {
+    init(
+        _ address: ServerAddress,
+        _ lease: SMTPConnectionPool.Lease,
+        _ loop: any EventLoop,
+        _ form: SMTPClientMachine.ContentForm
+    ) {
         self.address = address
         self.lease = lease
         self.loop = loop
+        self.form = form
     }
 
     /// Closes the connection: the hop gets no content.
@@ -40,9 +47,34 @@ struct NextHopTransaction: Sendable {
     }
 
     private func sendContent(_ message: Message) async throws -> NextHopOutcome {
-        var stuffer = DotStuffer()
-        var piece: [UInt8] = []
-        try stuffer.append(message.header.span, to: &piece)
+        switch self.form {
+        case .lines:
+            var stuffer = DotStuffer()
+            return try await self.sendPieces(message) { octets, piece, isLast in
+                try stuffer.append(octets.span, to: &piece)
+                if isLast { try stuffer.finish(&piece) }
+            }
+
+        case .chunk:
+            try DotStuffer.check(message.header)
+            // Behind so many octets the hop reads commands: `body` has all of its octets, or throws.
+            let start = "BDAT \(message.size) LAST\r\n"
+            return try await self.sendPieces(message, after: start) { octets, piece, _ in
+                piece += octets
+            }
+        }
+    }
+
+    /// Sends the message piece by piece, and waits for what becomes of it.
+    ///
+    /// `append` puts octets of the message behind a piece; the last time with none.
+    private func sendPieces(
+        _ message: Message,
+        after start: String = "",
+        _ append: (_ octets: [UInt8], _ piece: inout [UInt8], _ isLast: Bool) throws -> Void
+    ) async throws -> NextHopOutcome {
+        var piece = Array(start.utf8)
+        try append(message.header, &piece, false)
         for try await chunk in message.body {
             if piece.count >= MessageBody.chunkOctets {
                 do {
@@ -53,9 +85,9 @@ struct NextHopTransaction: Sendable {
                 piece.removeAll(keepingCapacity: true)
             }
             guard self.lease.channel.isActive else { return try await self.end([]) }
-            try stuffer.append(chunk.span, to: &piece)
+            try append(chunk, &piece, false)
         }
-        try stuffer.finish(&piece)
+        try append([], &piece, true)
         return try await self.end(piece)
     }
 
@@ -64,7 +96,7 @@ struct NextHopTransaction: Sendable {
             self.lease.handler.value.end(lastPiece)
         }.get()
         guard case .outcome(let outcome) = step else {
-            throw SMTPForwardError(.malformed, "354 to the dot")
+            throw SMTPForwardError(.malformed, "354 to the content")
         }
         return outcome
     }

@@ -11,6 +11,12 @@ struct SMTPCapabilities: Sendable, Equatable {
     var hasDSN = false
     /// The hop knows `MT-PRIORITY=` (RFC 6710).
     var hasPriority = false
+    /// The hop knows `HOLDFOR=` and `HOLDUNTIL=` (RFC 4865).
+    var hasFutureRelease = false
+    /// The hop takes `BDAT` (RFC 3030 §2).
+    var hasChunking = false
+    /// The hop takes a body without lines, by `BDAT` (RFC 3030 §3).
+    var hasBinaryMIME = false
     /// The hop knows `SIZE=`.
     var hasSize = false
     /// The largest message it takes, `nil` if it did not say (RFC 1870 §4).
@@ -31,6 +37,9 @@ struct SMTPCapabilities: Sendable, Equatable {
             case "STARTTLS": self.hasSTARTTLS = true
             case "DSN": self.hasDSN = true
             case "MT-PRIORITY": self.hasPriority = true
+            case "FUTURERELEASE": self.hasFutureRelease = true
+            case "CHUNKING": self.hasChunking = true
+            case "BINARYMIME": self.hasBinaryMIME = true
             case "SIZE":
                 self.hasSize = true
                 if words.count > 1, let size = Int64(words[1]), size > 0 { self.maximumSize = size }
@@ -61,8 +70,13 @@ struct SMTPEnvelope: Sendable, Equatable {
     var notification: [UInt8] = []
     /// `MT-PRIORITY` of the client, with a space before it.
     var priority: [UInt8] = []
+    /// `HOLDFOR` or `HOLDUNTIL`, with a space before it: the message must not be released before.
+    var futureRelease: [UInt8] = []
     /// DSN's parameters of `RCPT`, by recipient.
     var recipientNotifications: [[UInt8]: [UInt8]] = [:]
+
+    /// The content has to go by `BDAT`: it may have no lines.
+    var needsChunk: Bool { self.isBinaryMIME }
 
     /// `MAIL` and each `RCPT`, with the parameters that the hop knows.
     ///
@@ -77,10 +91,12 @@ struct SMTPEnvelope: Sendable, Equatable {
         var mail = Array("MAIL FROM:<".utf8) + self.sender + Array(">".utf8)
         if let size, capabilities.hasSize { mail += " SIZE=\(size)".utf8 }
         if self.is8BitMIME, capabilities.has8BitMIME { mail += " BODY=8BITMIME".utf8 }
+        if self.isBinaryMIME { mail += " BODY=BINARYMIME".utf8 }
         if self.isSMTPUTF8, capabilities.hasSMTPUTF8 { mail += " SMTPUTF8".utf8 }
         if self.requiresTLS, capabilities.hasREQUIRETLS { mail += " REQUIRETLS".utf8 }
         if capabilities.hasDSN { mail += self.notification }
         if capabilities.hasPriority { mail += self.priority }
+        mail += self.futureRelease
         if isLoggedIn { mail += " AUTH=<>".utf8 }
         return mail + [0x0D, 0x0A]
     }

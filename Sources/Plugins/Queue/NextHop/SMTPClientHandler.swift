@@ -10,8 +10,8 @@ final class SMTPClientHandler: ChannelInboundHandler {
 
     /// How far a transaction has come.
     enum Step: Sendable, Equatable {
-        /// The content is wanted.
-        case content
+        /// The content is wanted, in this form.
+        case content(SMTPClientMachine.ContentForm)
         case outcome(NextHopOutcome)
         /// The hop's reply to a command that was said alone.
         case answer(SMTPServerReply)
@@ -21,7 +21,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
     enum Command: Sendable {
         case mail(SMTPEnvelope)
         case rcpt([UInt8], notification: [UInt8])
-        /// `DATA`.
+        /// `DATA`; nothing yet, if the content is to go by `BDAT`.
         case content
     }
 
@@ -64,7 +64,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
 
     // MARK: Asked by the owner of the lease
 
-    /// Says `MAIL` and `RCPT`, and `DATA` if all goes well.
+    /// Says `MAIL` and `RCPT`, and, if all goes well, `DATA` for a content of lines.
     func begin(_ envelope: SMTPEnvelope, until deadline: NIODeadline) -> EventLoopFuture<Step> {
         guard let channel = self.channel else { return self.pool.failed(.closed, "no connection") }
         let promise = channel.eventLoop.makePromise(of: Step.self)
@@ -115,6 +115,7 @@ final class SMTPClientHandler: ChannelInboundHandler {
         self.step = promise
         channel.write(channel.allocator.buffer(bytes: lastPiece), promise: nil)
         self.perform(self.machine.contentSent())
+        channel.flush()
         return promise.futureResult
     }
 
@@ -215,8 +216,8 @@ final class SMTPClientHandler: ChannelInboundHandler {
             self.greeting?.succeed()
             self.greeting = nil
 
-        case .goAhead:
-            self.resume(.success(.content))
+        case .goAhead(let form):
+            self.resume(.success(.content(form)))
 
         case .completed(let outcome):
             self.timer?.cancel()
@@ -276,10 +277,17 @@ final class SMTPClientHandler: ChannelInboundHandler {
             return
         }
         self.step = nil
-        if result != .success(.content) { self.isOpen = false }
         switch result {
-        case .success(let value): step.succeed(value)
-        case .failure(let error): step.fail(error)
+        case .success(.content(let form)):
+            step.succeed(.content(form))
+
+        case .success(let value):
+            self.isOpen = false
+            step.succeed(value)
+
+        case .failure(let error):
+            self.isOpen = false
+            step.fail(error)
         }
     }
 }

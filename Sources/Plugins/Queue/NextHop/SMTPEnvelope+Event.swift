@@ -4,7 +4,12 @@ extension SMTPEnvelope {
     /// The envelope with those parameters of the client's that a next hop may want.
     ///
     /// - Throws: ``PluginError`` if an address or a value has control octets.
-    init(_ sender: Sender, _ recipients: [Recipient], size: Int64?, hearsEach: Bool) throws {
+    init(
+        _ sender: Sender,
+        _ recipients: [Recipient],
+        size: Int64?,
+        _ transaction: TransactionSnapshot
+    ) throws {
         var is8BitMIME = false
         var isBinaryMIME = false
         var isSMTPUTF8 = false
@@ -33,14 +38,30 @@ extension SMTPEnvelope {
             isSMTPUTF8: isSMTPUTF8 || addresses.contains { $0.contains { $0 > 0x7F } },
             isBinaryMIME: isBinaryMIME,
             requiresTLS: requiresTLS,
-            hearsEach: hearsEach,
+            hearsEach: transaction.repliesEach,
             notification: try Self.parameters(["RET", "ENVID"], of: sender.params),
             priority: try Self.parameters(["MT-PRIORITY"], of: sender.params),
+            futureRelease: try Self.futureRelease(of: sender, transaction),
             recipientNotifications: try recipients.reduce(into: [:]) { found, recipient in
                 let text = try Self.parameters(["NOTIFY", "ORCPT"], of: recipient.params)
                 if !text.isEmpty { found[recipient.address.octets] = text }
             }
         )
+    }
+
+    /// HOLDFOR or HOLDUNTIL as the client said it.
+    ///
+    /// The time since MAIL is not taken off HOLDFOR: the hop releases the message so much later, never too
+    /// early.
+    private static func futureRelease(
+        of sender: Sender,
+        _ transaction: TransactionSnapshot
+    ) throws -> [UInt8] {
+        let said = try self.parameters(["HOLDFOR", "HOLDUNTIL"], of: sender.params)
+        guard said.isEmpty == (transaction.holdUntilMilliseconds == nil) else {
+            throw PluginError("hold_until_ms and the sender's parameters contradict each other")
+        }
+        return said
     }
 
     /// Those parameters that have one of `keywords`, as they stand in a command, a space before each.

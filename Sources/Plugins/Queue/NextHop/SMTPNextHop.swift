@@ -116,7 +116,9 @@ struct SMTPNextHop: Sendable {
                     lease.handler.value.begin(envelope, until: deadline)
                 }.get()
                 switch begun {
-                case .content: return .ready(NextHopTransaction(self.address, lease, self.loop))
+                case .content(let form):
+                    return .ready(NextHopTransaction(self.address, lease, self.loop, form))
+
                 case .outcome(let outcome): return .ended(.attempted(outcome))
                 case .answer(let reply): return .ended(.attempted(.refused(reply)))
                 }
@@ -139,8 +141,11 @@ struct SMTPNextHop: Sendable {
         guard !envelope.requiresTLS || lease.isVerified && capabilities.hasREQUIRETLS else {
             return .encryption
         }
-        // It could be sent by BDAT alone, which this client does not speak.
-        guard !envelope.isBinaryMIME else { return .binary }
+        guard !envelope.isBinaryMIME || capabilities.hasChunking && capabilities.hasBinaryMIME
+        else { return .binary }
+        guard envelope.futureRelease.isEmpty || capabilities.hasFutureRelease else {
+            return .futureRelease
+        }
         if let maximum = capabilities.maximumSize, let size = envelope.size, size > maximum {
             return .size
         }
@@ -219,4 +224,6 @@ enum SMTPObstacle: Sendable, Equatable {
     case encryption
     /// The content has no lines, and needs BINARYMIME.
     case binary
+    /// The message is to be held, and needs FUTURERELEASE.
+    case futureRelease
 }

@@ -14,7 +14,7 @@ package struct QueueSMTPForward: QueueHook {
     }
 
     package func subscription(at hook: Hook) -> Subscription? {
-        Subscription([.wholeMessage, .recipients])
+        Subscription([.wholeMessage, .recipients], extensions: [.futureRelease, .priority])
     }
 
     package func stop() async { await self.queue.stop() }

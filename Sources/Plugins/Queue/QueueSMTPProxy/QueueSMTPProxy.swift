@@ -53,7 +53,9 @@ package struct QueueSMTPProxy: MailHook, RcptHook, QueueHook, ResetTransactionHo
     package func subscription(at hook: Hook) -> Subscription? {
         switch hook {
         case .rcpt: Subscription([.recipients])
-        case .queue: Subscription([.wholeMessage, .recipients])
+        case .queue:
+            Subscription([.wholeMessage, .recipients], extensions: [.futureRelease, .priority])
+
         default: Subscription()
         }
     }
@@ -80,7 +82,7 @@ package struct QueueSMTPProxy: MailHook, RcptHook, QueueHook, ResetTransactionHo
         let sender = event.transaction.sender
         let question = try Question(event, sender, event.recipients, self.time)
         // Its own envelope checks the recipient's octets.
-        let asked = try SMTPEnvelope(sender, [event.recipient], size: nil, hearsEach: false)
+        let asked = try SMTPEnvelope(sender, [event.recipient], size: nil, event.transaction)
         let recipient = event.recipient.address.octets
         let outcome = try await self.asked(question) { dialogue in
             let reply = try await dialogue.ask(
@@ -198,7 +200,7 @@ extension QueueSMTPProxy {
                 sender,
                 recipients,
                 size: size.flatMap { Int64($0) },
-                hearsEach: event.transaction.repliesEach
+                event.transaction
             )
             self.deadline = event.deadline(within: time)
             let logger = event.logger
