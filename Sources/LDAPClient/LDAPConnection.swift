@@ -84,6 +84,7 @@ final class LDAPConnection {
     /// - Parameters:
     ///   - base: A DN.
     ///   - filter: As of ``LDAPFilter``.
+    /// - Returns: What was found.
     /// - Throws: Why the server cannot tell.
     func names(below base: String, _ filter: String) throws(LDAPFailure) -> Found {
         var message: Int32 = 0
@@ -257,7 +258,7 @@ final class LDAPConnection {
         Int(max(1, (self.deadline - .now) / .milliseconds(1)))
     }
 
-    /// - Parameter number: `nil`: the library has it.
+    /// Why an operation failed, in the library's words; a `number` of `nil`: the library has it.
     private func failure(_ operation: String, _ number: Int32?) -> LDAPFailure {
         var code: Int32 = number ?? 0
         if number == nil { ldap_get_option(self.handle, LDAP_OPT_RESULT_CODE, &code) }

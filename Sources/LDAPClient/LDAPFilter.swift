@@ -4,7 +4,8 @@ package enum LDAPFilter {
     ///
     /// - Parameters:
     ///   - attribute: An attribute's name, as ``isAttribute(_:)`` takes it.
-    ///   - value: Any octets; what is not a letter, a digit or one of `@._-+ ` is escaped (RFC 4515 §3).
+    ///   - value: Any octets.
+    /// - Returns: The filter; of the value what is not a letter, a digit or one of `@._-+ ` is escaped (RFC 4515 §3).
     package static func equality(_ attribute: String, _ value: [UInt8]) -> String {
         var text = "(\(attribute)="
         for octet in value {

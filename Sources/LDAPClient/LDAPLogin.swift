@@ -31,7 +31,9 @@ package struct LDAPLogin: Sendable {
         let name: String
         let password: [UInt8]
 
-        /// - Parameter password: Not empty: without a password nobody is authenticated (RFC 4513 §5.1.2).
+        /// - Parameters:
+        ///   - name: Its DN.
+        ///   - password: Not empty: a bind without one is anonymous (RFC 4513 §5.1.2).
         package init(name: String, password: [UInt8]) {
             self.name = name
             self.password = password
@@ -75,6 +77,7 @@ package struct LDAPLogin: Sendable {
     ///     password, which proves nothing (RFC 4513 §5.1.2).
     ///   - deadline: When the answer must be there.
     ///   - stop: Called at the deadline.
+    /// - Returns: What the directory says.
     package func outcome(
         of user: [UInt8],
         _ password: [UInt8],

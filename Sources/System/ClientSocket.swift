@@ -23,6 +23,7 @@ package enum ClientSocket {
     ///   - port: The port.
     ///   - deadline: When all addresses must have been tried.
     /// - Returns: A descriptor, non-blocking and close-on-exec; the caller closes it.
+    /// - Throws: Why the last of the addresses took no connection.
     package static func connect(
         host: String,
         port: Int,

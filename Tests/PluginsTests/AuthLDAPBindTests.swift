@@ -78,7 +78,9 @@ struct AuthLDAPBindTests {
         #expect(session.relay == (answer == .ok))
     }
 
-    /// What a search brings: names of entries, then a code. The directory says yes to every bind.
+    /// What a search brings: names of entries, then a code.
+    ///
+    /// The directory says yes to every bind.
     @Test(arguments: [
         ([], 0, Answer.declined), (["uid=jo,o=x", "uid=jo,o=y"], 0, .denysoft),
         (["uid=jo,o=x", "uid=jo,o=y"], 4, .denysoft), (["uid=jo,o=x"], 4, .denysoft),

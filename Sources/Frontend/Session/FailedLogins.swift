@@ -52,7 +52,7 @@ struct UserKey: Hashable {
     /// The case of ASCII letters does not count, nor which of the spellings it is that SASLprep makes one.
     init(_ user: [UInt8]) {
         var hasher = Hasher()
-        for octet in SASLprep.prepared(user) ?? user { hasher.combine(octet.lowerCased) }
+        for octet in StringPreparation.prepared(user) ?? user { hasher.combine(octet.lowerCased) }
         self.hash = hasher.finalize()
     }
 }

@@ -62,17 +62,18 @@ struct FlatPasswords: Sendable {
     ///
     /// - Returns: `nil` if SASLprep prohibits it, or leaves nothing of it: no user has that name.
     static func name(_ user: Bytes) -> Bytes? {
-        SASLprep.prepared(user.octets).flatMap {
+        StringPreparation.prepared(user.octets).flatMap {
             $0.isEmpty ? nil : Bytes(octets: $0).asciiLowercased
         }
     }
 
-    /// A password as it is compared: prepared by SASLprep, and as it came if that is something else. The programs that
-    /// make hashes, and Dovecot's that makes keys, take a password as it is typed.
+    /// A password as it is compared: prepared by SASLprep, and as it came if that is something else.
+    ///
+    /// The programs that make hashes, and Dovecot's that makes keys, take a password as it is typed.
     ///
     /// - Returns: Nothing if SASLprep prohibits it, or leaves nothing of it.
     static func spellings(ofPassword password: Bytes) -> [Bytes] {
-        guard let prepared = SASLprep.prepared(password.octets), !prepared.isEmpty else {
+        guard let prepared = StringPreparation.prepared(password.octets), !prepared.isEmpty else {
             return []
         }
         return prepared == password.octets ? [password] : [Bytes(octets: prepared), password]

@@ -69,35 +69,40 @@ package struct AuthLDAPBind: AuthHook {
         }
     }
 
-    private enum Result: Sendable {
+    private enum Ending: Sendable {
         case known(LDAPLogin.Outcome)
         case late, full, noThread
     }
 
-    /// - Parameter time: When it is over the client is answered, even if the thread still looks up the server's name;
-    ///   its turn is taken until then.
+    /// Asks the directory.
+    ///
+    /// When the time is over the client is answered, even if the thread still looks up the server's name; its turn is
+    /// taken until then.
     private func answer(
         _ user: [UInt8],
         _ password: [UInt8],
         _ time: Duration
-    ) async throws -> Result {
-        let promise = self.eventLoop.makePromise(of: Result.self)
+    ) async throws -> Ending {
+        let promise = self.eventLoop.makePromise(of: Ending.self)
         let timer = self.eventLoop.scheduleTask(in: TimeAmount(time)) { promise.succeed(.late) }
         let (turns, settings, eventLoop) = (self.turns, self.settings, self.eventLoop)
         let latest = ContinuousClock.now + time
         Task {
-            let result = try? await turns.take { () -> Result in
+            let result = try? await turns.take { () -> Ending in
                 let deadline = min(latest, .now + settings.time)
                 guard deadline > .now else { return .late }
                 let stop = LDAPStop()
-                let end = eventLoop.scheduleTask(in: TimeAmount(deadline - .now)) { stop.stop() }
+                let end = eventLoop.scheduleTask(in: TimeAmount(deadline - .now)) {
+                    stop.stop()
+                    promise.succeed(.late)
+                }
                 defer { end.cancel() }
                 let outcome = await onThreadOfItsOwn {
                     settings.login.outcome(of: user, password, until: deadline, stop)
                 }
                 return outcome.map { .known($0) } ?? .noThread
             }
-            promise.succeed((result ?? nil) ?? .full)
+            promise.succeed(result ?? .full)
         }
         defer { timer.cancel() }
         return try await promise.futureResult.get()

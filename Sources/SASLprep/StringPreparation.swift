@@ -1,8 +1,8 @@
 internal import CStringprep
 
 /// Names and passwords in the form in which they are compared: RFC 4013, a profile of stringprep (RFC 3454).
-package enum SASLprep {
-    /// The longest text that is prepared, in octets; longer ones are prohibited. SMTP lets no longer name or password in.
+package enum StringPreparation {
+    /// The longest text that is prepared, in octets; longer ones are prohibited.
     package static let maximumOctets = 1_024
     /// Each character becomes at most 18 by Unicode's normalisation form KC, of three octets or four.
     private static let growth = 36
