@@ -65,7 +65,7 @@ class Scene:
         )
         gatepost.listener.update(tls="starttls", extensions=["PIPELINING", "REQUIRETLS"])
         gatepost.frontend_toml["tls"] = {"certificate": [certificates.make(folder, "mx").toml]}
-        gatepost.frontend(ready=False)
+        self.frontend = gatepost.frontend(ready=False)
         self.workers: list[Program] = []
 
     def records(self) -> dict[str, list[str]]:
@@ -96,6 +96,7 @@ class Scene:
             assert worker.stop() == 0
         self.gatepost.plugins("rcpt_ok", f"queue/smtp-forward {host}:{hop.port} {arguments}")
         self.workers = [self.gatepost.worker()]
+        self.frontend.ready()
 
     def send(self, host: str, hop: ScriptedHop, arguments: str) -> Reply:
         self.forward(host, hop, arguments)

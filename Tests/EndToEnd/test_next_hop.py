@@ -57,7 +57,7 @@ def forwarding(make_gatepost: Callable[..., Gatepost]) -> Callable[..., Reply]:
     One frontend serves all: the worker is replaced.
     """
     server = make_gatepost()
-    server.frontend(ready=False)
+    frontend = server.frontend(ready=False)
     workers: list[Program] = []
 
     def send(arguments: str, *recipients: str, message: bytes = MESSAGE) -> Reply:
@@ -66,6 +66,7 @@ def forwarding(make_gatepost: Callable[..., Gatepost]) -> Callable[..., Reply]:
         workers.clear()
         server.plugins("rcpt_ok", f"queue/smtp-forward {arguments}")
         workers.append(server.worker())
+        frontend.ready()
         with server.connect() as client:
             client.ehlo()
             client.envelope("bob@example.net", *recipients)

@@ -1,6 +1,0 @@
-import PolicyKit
-
-/// Plugins that ask lists in the DNS about clients and domains.
-enum DNSListPlugins {
-    static let all: [any Plugin.Type] = [DNSBL.self, DNSWL.self, RHSBL.self]
-}
