@@ -172,6 +172,15 @@ class Unbound(Peer):
         "loop.test. MX 10 localhost.loop.test.",
         "localhost.loop.test. A 127.0.0.1",
         "dangling.test. MX 10 gone.dangling.test.",
+        # Lists: of clients, of domains, and one that lists everything.
+        "2.100.51.198.bl.test. A 127.0.0.4",
+        '2.100.51.198.bl.test. TXT "see https://bl.test/"',
+        "evil.test.rhs.test. A 127.0.1.2",
+        "all.test. A 127.0.0.2",
+        # Names of clients: one that leads back, one that does not.
+        "3.100.51.198.in-addr.arpa. PTR mail.three.test.",
+        "mail.three.test. A 198.51.100.3",
+        "4.100.51.198.in-addr.arpa. PTR mail.three.test.",
     )
 
     def __init__(self) -> None:
@@ -187,6 +196,8 @@ class Unbound(Peer):
             '  local-zone: "test." static\n'
             '  local-zone: "drop.test." deny\n'
             '  local-zone: "refused.test." refuse\n'
+            '  local-zone: "all.test." redirect\n'
+            '  local-zone: "100.51.198.in-addr.arpa." static\n'
             + data
             + "remote-control:\n  control-enable: no\n"
         )
