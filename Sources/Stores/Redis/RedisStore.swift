@@ -91,14 +91,20 @@ package final class RedisStore: StoreDriver {
 
     package func set(_ key: Bytes, to value: Bytes, expiresIn lifetime: Duration?) async throws {
         try StoreLimits.check(key, value)
-        let milliseconds = lifetime?.storeMilliseconds
-        guard milliseconds != 0 else {
-            _ = try await self.delete(key)
-            return
+        _ = try await self.call(Self.setting(key, value, lifetime?.storeMilliseconds))
+    }
+
+    /// The command that sets a key for so many milliseconds, `nil`: for ever; it is gone at once with 0.
+    private static func setting(_ key: Bytes, _ value: Bytes, _ lifetime: Int64?) -> [[UInt8]] {
+        switch lifetime {
+        case nil: [Array("SET".utf8), Self.full(key), value.octets]
+        case 0: [Array("DEL".utf8), Self.full(key)]
+        case let lifetime?:
+            [
+                Array("SET".utf8), Self.full(key), value.octets, Array("PX".utf8),
+                Self.digits(lifetime),
+            ]
         }
-        var words = [Array("SET".utf8), Self.full(key), value.octets]
-        if let milliseconds { words += [Array("PX".utf8), Self.digits(milliseconds)] }
-        _ = try await self.call(words)
     }
 
     package func add(
