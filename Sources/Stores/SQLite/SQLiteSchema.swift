@@ -25,7 +25,7 @@ enum SQLiteSchema {
         _ path: String,
         maximumOctets: Int64
     ) throws {
-        let version = try self.version(connection, path)
+        let version = try self.versionAtOnce(connection, path)
         try self.useLog(connection)
         try connection.execute(
             """
@@ -48,7 +48,20 @@ enum SQLiteSchema {
         }
     }
 
+    /// The version as of one moment: another process may be making the table.
+    private static func versionAtOnce(
+        _ connection: SQLiteConnection,
+        _ path: String
+    ) throws -> Int64 {
+        try connection.execute("BEGIN")
+        let version = Result { try self.version(connection, path) }
+        try connection.execute("COMMIT")
+        return try version.get()
+    }
+
     /// 0: the database is empty.
+    ///
+    /// Called inside a transaction.
     private static func version(_ connection: SQLiteConnection, _ path: String) throws -> Int64 {
         let version = try connection.integer("PRAGMA user_version") ?? 0
         guard version <= self.version else {
