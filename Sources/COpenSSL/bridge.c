@@ -25,7 +25,7 @@ static X509 *read_certificate(const uint8_t *der, size_t count) {
 
 gatepost_anchors *gatepost_anchors_new(void) {
     X509_STORE *store = X509_STORE_new();
-    // A certificate that is an anchor ends the path, whoever signed it.
+    // A certificate that is an anchor ends the path, even if another authority signed it.
     if (store != NULL) X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
     return (gatepost_anchors *)store;
 }

@@ -1,6 +1,6 @@
 /// The TLSA records of a host, as far as SMTP can use them (RFC 7672 §3.1).
 package struct DANERecords: Sendable, Equatable {
-    /// Who the certificate belongs to.
+    /// The owner of the certificate.
     package enum Usage: UInt8, Sendable {
         /// DANE-TA: to an authority, which vouches for the host (RFC 7672 §3.1.2).
         case authority = 2

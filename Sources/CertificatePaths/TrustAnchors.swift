@@ -17,8 +17,8 @@ package final class TrustAnchors: @unchecked Sendable {
 
     private let store: OpaquePointer
 
-    /// - Parameter certificates: In DER. Each ends a path, whoever signed it: an intermediate authority, or a
-    ///   single certificate, vouches for no more than what it signed, or what it is.
+    /// - Parameter certificates: In DER. Each ends a path, even if another authority signed it. An intermediate
+    ///   authority vouches for what it signed; a single certificate vouches for itself.
     /// - Throws: ``Unreadable``.
     package init(_ certificates: [[UInt8]]) throws(Unreadable) {
         guard let store = gatepost_anchors_new() else { throw Unreadable() }

@@ -131,8 +131,8 @@ package struct TLSCertificates: Sendable {
 
     /// What one connection to a listener is encrypted with, and what is asked of its client.
     ///
-    /// A client that is asked gets a context of its own. So no session is resumed, for which the client would
-    /// show no certificate (RFC 8446 §2.2): what is told of it is always what this handshake proved.
+    /// A client that is asked gets a context of its own, so that no session is resumed. In a resumed session the
+    /// client shows no certificate (RFC 8446 §2.2), and the facts would not be those of this handshake.
     ///
     /// - Parameter listener: Its place in the configuration.
     /// - Returns: The context, and the rule; `nil`: nothing is asked.

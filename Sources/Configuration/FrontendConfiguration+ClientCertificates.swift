@@ -11,7 +11,7 @@ extension FrontendConfiguration {
         package enum Demand: String, Sendable, CaseIterable {
             /// Clients are not asked.
             case none
-            /// A client may show a certificate, whoever signed it.
+            /// A client may show a certificate, of any authority or none.
             case request
             /// A client must show a certificate that one of the authorities vouches for.
             case require

@@ -1,6 +1,6 @@
 /// What certificate a server has (RFC 6698 §2.1), as it came: nothing says that the numbers are known.
 public struct TLSARecord: Sendable, Hashable {
-    /// Who the certificate belongs to: 2 is an authority, 3 the server itself.
+    /// The owner of the certificate: 2 is an authority, 3 the server itself.
     public let usage: UInt8
     /// What is compared: 0 is the certificate, 1 its public key.
     public let selector: UInt8

@@ -16,7 +16,7 @@ package final class LDAPStop: Sendable {
     /// For one login.
     package init() {}
 
-    /// Ends the login's connection, also one that is made later; whoever waits for it goes on at once.
+    /// Ends the login's connection, also one that is made later: a call that waits for it returns at once.
     package func stop() {
         self.state.withLock { state in
             if case .connected(let socket) = state { ClientSocket.shutDown(socket) }

@@ -31,3 +31,36 @@ enum ListedVerdict: Sendable, Equatable {
         self = verdict
     }
 }
+
+extension HookEvent {
+    /// Does what a line says.
+    ///
+    /// - Parameters:
+    ///   - verdict: What it says.
+    ///   - found: How it was found, for the log.
+    ///   - refusal: The arguments `reject` and `reject_type` of the plugin's line.
+    ///   - text: The reply's text, if it refuses.
+    ///   - detail: The enhanced status code without its class, if it refuses.
+    /// - Returns: The answer to return.
+    func answer(
+        _ verdict: ListedVerdict,
+        _ found: @autoclosure () -> String,
+        _ refusal: Refusal,
+        _ text: String,
+        detail: String
+    ) -> Answer {
+        switch verdict {
+        case .declined: return self.pass(found())
+        case .ok:
+            self.pass(found())
+            return .ok
+
+        case .refuse(let type):
+            return self.refuse(
+                Refusal(refusal.mode, type ?? refusal.type),
+                text,
+                detail: detail
+            )
+        }
+    }
+}

@@ -103,7 +103,7 @@ package struct RESPReader {
             switch last.kind {
             case .array: value = .array(last.parts)
             case .push: value = .push(last.parts)
-            // What is said about the value that follows: nobody asked.
+            // It describes the value that follows; no caller needs it.
             case .attribute: return nil
             }
         }

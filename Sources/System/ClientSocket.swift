@@ -65,7 +65,7 @@ package enum ClientSocket {
         return try Self.connected(socket, path, within: .zero) { address.connect($0) }
     }
 
-    /// Ends both directions: who reads from it or writes to it, also in another thread, goes on at once.
+    /// Ends both directions: a call that reads from it or writes to it, also in another thread, returns at once.
     package static func shutDown(_ socket: Int32) { Glibc.shutdown(socket, Int32(SHUT_RDWR)) }
 
     package static func close(_ socket: Int32) { Glibc.close(socket) }

@@ -7,19 +7,23 @@ import Testing
         let text = Array(".a\r\n..b\r\nc.\r\n.\r\n.d".utf8)
         let expected = Array("..a\r\n...b\r\nc.\r\n..\r\n..d\r\n".utf8)
         for cut in 0...text.count {
-            var stuffer = DotStuffer()
-            var output: [UInt8] = []
-            let first = Array(text[..<cut])
-            let second = Array(text[cut...])
-            try stuffer.append(first.span, to: &output)
-            try stuffer.append(second.span, to: &output)
-            try stuffer.finish(&output)
-            #expect(output == expected, "cut at \(cut)")
+            #expect(try self.stuffed(text, cut: cut) == expected, "cut at \(cut)")
         }
         var empty = DotStuffer()
         var output: [UInt8] = []
         try empty.finish(&output)
         #expect(output.isEmpty)
+    }
+
+    /// What goes out for `text` that comes in two pieces.
+    private func stuffed(_ text: [UInt8], cut: Int) throws -> [UInt8] {
+        var stuffer = DotStuffer()
+        var output: [UInt8] = []
+        let (first, second) = (Array(text[..<cut]), Array(text[cut...]))
+        try stuffer.append(first.span, to: &output)
+        try stuffer.append(second.span, to: &output)
+        try stuffer.finish(&output)
+        return output
     }
 
     @Test(arguments: [
@@ -53,13 +57,7 @@ import Testing
         let text = Array(text.utf8)
         for cut in 0...text.count {
             #expect(throws: SMTPForwardError.self, "cut at \(cut)") {
-                var stuffer = DotStuffer()
-                var output: [UInt8] = []
-                let first = Array(text[..<cut])
-                let second = Array(text[cut...])
-                try stuffer.append(first.span, to: &output)
-                try stuffer.append(second.span, to: &output)
-                try stuffer.finish(&output)
+                try self.stuffed(text, cut: cut)
             }
         }
     }

@@ -157,7 +157,7 @@ enum EventRules {
 
     private static var certificates: [ProtocolRule] {
         let shown = ClientCertificateFacts.shown(
-            ClientCertificateFacts.Shown(
+            SessionSnapshot.ClientCertificate(
                 isVerified: true,
                 subject: "CN=müller,O=\"x\"",
                 issuer: nil,

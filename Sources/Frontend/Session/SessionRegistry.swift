@@ -1,7 +1,6 @@
 /// A session, as the registry needs it.
 protocol RestingSession: AnyObject {
-    /// What the session waits in, while it is looked at only when its time is over; `nil` while it is
-    /// looked at in each tick.
+    /// How the session rests; `nil` while each tick looks at it.
     var rest: SessionRest? { get set }
 }
 
@@ -34,7 +33,7 @@ struct SessionRegistry<Session: RestingSession> {
 
     var count: Int { self.sessions.count }
 
-    /// How many sessions rest.
+    /// How many sessions rest, for tests.
     var restingCount: Int { self.sessions.count - self.awake.count }
 
     mutating func opened(_ session: Session) {

@@ -3,6 +3,7 @@ import Certificates
 import NIOCore
 import NIOSSL
 import PolicyCore
+import PolicyProtocol
 
 /// What the client of one handshake shows of itself, and whether that will do.
 ///
@@ -36,7 +37,7 @@ final class ClientCertificateCheck {
     var facts: ClientCertificateFacts {
         guard let certificate = self.certificate else { return .none }
         return .shown(
-            ClientCertificateFacts.Shown(
+            SessionSnapshot.ClientCertificate(
                 isVerified: certificate.isVerified,
                 subject: certificate.identity.subject,
                 issuer: certificate.identity.issuer,

@@ -11,7 +11,7 @@ struct DNSList: Sendable, Equatable {
     let codes: ListCodes?
     /// What a listing adds to the sum.
     let weight: Int
-    /// The operator's text about who is listed there; `nil` if the line has none.
+    /// The operator's text about what is listed there; `nil` if the line has none.
     let text: String?
 
     init(_ line: ControlLine) throws {

@@ -53,8 +53,6 @@ struct ListAnswer: Sendable {
 
 /// Asks lists, all of them at once.
 struct ListLookup: Sendable {
-    /// Look-ups of one event end so long before the event's own time does.
-    static let margin: Duration = .milliseconds(500)
     /// Answers by which lists say that they do not answer: to a public resolver, to a client that asks
     /// too much, to a name that is no address.
     private static let refusals = ListCodes("127.255.255.[0..255]")
@@ -81,12 +79,13 @@ struct ListLookup: Sendable {
 
     private func finding(_ list: DNSList, _ subject: ListSubject) async -> ListFinding {
         guard let name = subject.name(under: list.zone) else { return .absent }
-        let addresses: [IPAddress]
-        switch await self.query(name, .a) {
+        let answer = await self.query(name, .a)
+        switch answer {
         case .nxdomain, .nodata: return .absent
         case .failure(let failure): return .unusable("\(failure)")
-        case .records(let records): addresses = records.compactMap(\.address)
+        case .records: break
         }
+        let addresses = answer.addresses
         if let refusal = addresses.first(where: { Self.refusals?.contains($0) == true }) {
             return .unusable("refuses this server's questions with \(refusal)")
         }
@@ -117,12 +116,5 @@ struct ListLookup: Sendable {
 
     private func query(_ name: DNSName, _ type: DNSRecordType) async -> DNSAnswer {
         await self.resolver.query(name, type, deadline: self.deadline)
-    }
-}
-
-extension DNSRecord {
-    /// The address of an A or AAAA record; `nil` for any other.
-    fileprivate var address: IPAddress? {
-        if case .address(let address) = self { address } else { nil }
     }
 }

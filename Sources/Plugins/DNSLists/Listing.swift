@@ -11,30 +11,28 @@ struct Listing: Sendable {
     }
 
     let entries: [Entry]
-    /// What the weights add up to.
-    ///
-    /// A list counts once, however many subjects it has.
-    let sum: Int
+    /// The lists that have a subject, each once, however many it has.
+    private let lists: [DNSList]
 
     init(_ answers: [ListAnswer]) {
         var entries: [Entry] = []
+        var lists: [DNSList] = []
         for answer in answers {
             guard case .listed(let codes, let text) = answer.finding else { continue }
             entries.append(
                 Entry(list: answer.list, subject: answer.subject, codes: codes, text: text)
             )
+            if !lists.contains(where: { $0.zone == answer.list.zone }) { lists.append(answer.list) }
         }
         self.entries = entries
-        var counted: Set<DNSName> = []
-        self.sum = entries.filter { counted.insert($0.list.zone).inserted }
-            .reduce(0) { $0 + $1.list.weight }
+        self.lists = lists
     }
 
-    /// The zones that list a subject, in their order, each once.
-    var zones: [String] {
-        var seen: Set<String> = []
-        return self.entries.map(\.list.zone.text).filter { seen.insert($0).inserted }
-    }
+    /// What the weights of the lists add up to.
+    var sum: Int { self.lists.reduce(0) { $0 + $1.weight } }
+
+    /// The zones of the lists, in their order.
+    var zones: [String] { self.lists.map(\.zone.text) }
 
     /// The reply's text: that of the line, else `standard`, else the list's own, else `fallback`, with
     /// `%IP%`, `%DOMAIN%` (both: what is listed), `%ZONE%` and `%CODE%` filled in.

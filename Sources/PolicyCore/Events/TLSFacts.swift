@@ -1,4 +1,5 @@
 import JSON
+package import PolicyProtocol
 
 /// How the connection is encrypted.
 package struct TLSFacts: Equatable, Sendable {
@@ -55,35 +56,7 @@ package enum ClientCertificateFacts: Equatable, Sendable {
     case notAsked
     /// The client showed none.
     case none
-    case shown(Shown)
-
-    package struct Shown: Equatable, Sendable {
-        let isVerified: Bool
-        let subject: String?
-        let issuer: String?
-        let fingerprint: String
-        let keyFingerprint: String?
-
-        /// - Parameters:
-        ///   - isVerified: Whether an authority that the listener trusts vouches for it.
-        ///   - subject: The owner's name (RFC 4514); `nil` if it cannot be told.
-        ///   - issuer: The name of the authority that signed it.
-        ///   - fingerprint: SHA-256 of the certificate, in lower-case hexadecimal digits.
-        ///   - keyFingerprint: The same of its public key; `nil` if it cannot be told.
-        package init(
-            isVerified: Bool,
-            subject: String?,
-            issuer: String?,
-            fingerprint: String,
-            keyFingerprint: String?
-        ) {
-            self.isVerified = isVerified
-            self.subject = subject
-            self.issuer = issuer
-            self.fingerprint = fingerprint
-            self.keyFingerprint = keyFingerprint
-        }
-    }
+    case shown(SessionSnapshot.ClientCertificate)
 
     /// Writes the member `client_certificate`, which is absent where none was asked for.
     fileprivate func encode(into writer: inout JSONWriter) {

@@ -35,6 +35,10 @@ public struct HookEvent<Stage: HookStage> {
     /// At zero the task is cancelled.
     public var remainingTime: Duration { self.context.remainingTime }
 
+    /// What a plugin may spend on what it waits for: ``remainingTime`` less half a second, in which the answer
+    /// travels and the plugins after it are asked.
+    public var workingTime: Duration { self.remainingTime - .milliseconds(500) }
+
     /// Asks for more time, of which the frontend gives so much as the operator allows the hook.
     public func extendTime(by duration: Duration) {
         self.context.extendTime(by: duration)

@@ -156,7 +156,29 @@ class Dovecot(Peer):
             return False
 
 
-class Unbound(Peer):
+class UnboundServer(Peer):
+    """An unbound(8) that knows no name but those that its settings say."""
+
+    def serve(self, settings: str) -> None:
+        """Starts it; `settings` are further lines of the clause `server`, and clauses behind them."""
+        (self.folder / "unbound.conf").write_text(
+            "server:\n"
+            f"  interface: 127.0.0.1@{self.port}\n"
+            f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
+            '  logfile: ""\n  use-syslog: no\n  verbosity: 1\n  num-threads: 1\n'
+            "  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n"
+            '  module-config: "iterator"\n  local-zone: "." static\n'
+            + settings
+            + "remote-control:\n  control-enable: no\n"
+        )
+        self.start(["/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf"])
+        wait_until(self._answers, 20, lambda: f"unbound answering{self.describe()}", 0.05)
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+
+class Unbound(UnboundServer):
     """A resolver that knows the zones of `ZONES` and nothing else.
 
     `drop.test` is never answered and `refused.test` is refused: DNS that is failing.
@@ -186,23 +208,14 @@ class Unbound(Peer):
     def __init__(self) -> None:
         super().__init__("dns")
         data = "".join(f"  local-data: '{record}'\n" for record in self.ZONES)
-        (self.folder / "unbound.conf").write_text(
-            "server:\n"
-            f"  interface: 127.0.0.1@{self.port}\n"
-            f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
-            '  logfile: ""\n  use-syslog: no\n  verbosity: 1\n  num-threads: 1\n'
-            "  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n"
-            '  module-config: "iterator"\n  local-zone: "." static\n'
+        self.serve(
             '  local-zone: "test." static\n'
             '  local-zone: "drop.test." deny\n'
             '  local-zone: "refused.test." refuse\n'
             '  local-zone: "all.test." redirect\n'
             '  local-zone: "100.51.198.in-addr.arpa." static\n'
             + data
-            + "remote-control:\n  control-enable: no\n"
         )
-        self.start(["/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf"])
-        wait_until(self._answers, 20, lambda: f"unbound answering{self.describe()}", 0.05)
 
     def _answers(self) -> bool:
         """Asks for a.test A and looks for NOERROR with one answer."""
@@ -217,7 +230,7 @@ class Unbound(Peer):
         return answer[3] & 15 == 0 and answer[7] == 1
 
 
-class SignedZones(Peer):
+class SignedZones(UnboundServer):
     """A server of zones that are signed (DNSSEC), by zone the lines of each; `anchors` has their keys.
 
     The signatures of zones in `forged` are by other keys than `anchors` has; zones in `unsigned` have none.
@@ -244,19 +257,10 @@ class SignedZones(Peer):
                 "  for-upstream: no\n  fallback-enabled: no\n"
             )
         self.anchors.write_text("".join(anchors))
-        (self.folder / "unbound.conf").write_text(
-            "server:\n"
-            f"  interface: 127.0.0.1@{self.port}\n"
-            f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
-            '  logfile: ""\n  use-syslog: no\n  verbosity: 1\n  num-threads: 1\n'
-            "  do-daemonize: no\n  access-control: 127.0.0.0/8 allow\n"
-            '  module-config: "iterator"\n  local-zone: "." static\n'
-            + "".join(f'  local-zone: "{zone}." transparent\n' for zone in zones)
+        self.serve(
+            "".join(f'  local-zone: "{zone}." transparent\n' for zone in zones)
             + "".join(parts)
-            + "remote-control:\n  control-enable: no\n"
         )
-        self.start(["/usr/sbin/unbound", "-d", "-c", self.folder / "unbound.conf"])
-        wait_until(self._answers, 20, lambda: f"unbound answering{self.describe()}", 0.05)
 
     def _key(self, zone: str) -> str:
         return self._run("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", zone).strip()

@@ -7,9 +7,6 @@ package import PolicyKit
 package struct AuthDovecot: AuthHook {
     package static let name = "auth/dovecot"
 
-    /// What is left of the event's own time for the answer to travel.
-    private static let margin = Duration.milliseconds(500)
-
     private let address: ServerAddress
     private let time: Duration
     private let eventLoop: any EventLoop
@@ -49,7 +46,7 @@ package struct AuthDovecot: AuthHook {
             server: session.server,
             isEncrypted: session.tls != nil
         )
-        let time = max(.zero, min(self.time, event.remainingTime - Self.margin))
+        let time = max(.zero, min(self.time, event.workingTime))
         let promise = self.eventLoop.makePromise(of: DovecotAnswer.self)
         let client = self.client
         self.onLoop { client.value.ask(request, within: TimeAmount(time), promise) }

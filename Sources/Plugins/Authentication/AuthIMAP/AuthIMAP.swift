@@ -21,8 +21,6 @@ package struct AuthIMAP: AuthHook {
 
     /// How many logins may wait for each one that is tried.
     private static let waitingForEach = 8
-    /// What is left of the event's own time for the answer to travel.
-    private static let margin = Duration.milliseconds(500)
 
     private let address: ServerAddress
     private let encryption: Encryption
@@ -82,7 +80,7 @@ package struct AuthIMAP: AuthHook {
             return event.skip("the server needs the password itself")
         }
         let answer = try await self.turns.take {
-            try await self.answer(event.user, password, within: event.remainingTime - Self.margin)
+            try await self.answer(event.user, password, within: event.workingTime)
         }
         switch answer {
         case .letIn:

@@ -10,8 +10,6 @@ package struct AuthLDAPBind: AuthHook {
 
     /// How many logins may wait for each one that is tried.
     private static let waitingForEach = 8
-    /// What is left of the event's own time for the answer to travel.
-    private static let margin = Duration.milliseconds(500)
 
     private let settings: LDAPSettings
     private let turns: Turns
@@ -30,7 +28,7 @@ package struct AuthLDAPBind: AuthHook {
         guard case .password(let password) = event.proof else {
             return event.skip("the directory needs the password itself")
         }
-        let time = max(.milliseconds(1), event.remainingTime - Self.margin)
+        let time = max(.milliseconds(1), event.workingTime)
         switch try await self.answer(self.settings.user(event.user), password.octets, time) {
         case .known(.letIn):
             event.pass("\(event.user)")

@@ -78,7 +78,7 @@ struct LDAPSettings: Sendable {
         return Array(user.octets[..<at])
     }
 
-    /// Whether nobody on a network sees what goes there.
+    /// Whether what goes there leaves this machine on no network.
     private static func isHere(_ host: String) -> Bool {
         guard let address = ServerAddress(host, defaultPort: 389) else { return false }
         return switch address {
@@ -145,14 +145,14 @@ private struct LDAPArguments {
         let file = try configuration.controlFile("ldap") { (lines: [ControlLine]) in lines }
         var known: [String: (value: String, line: ControlLine)] = [:]
         for line in file.value(startedMilliseconds: .max) {
-            guard let name = line.words.first?.lowercased(), Self.names.contains(name) else {
+            let columns = line.columns(2)
+            guard let name = columns.first?.lowercased(), Self.names.contains(name) else {
                 let allowed = Self.names.sorted().joined(separator: ", ")
                 throw line.problem("unknown; allowed: \(allowed)")
             }
-            let value = line.text.dropFirst(name.count).drop { $0 == " " || $0 == "\t" }
-            guard !value.isEmpty else { throw line.problem("\(name) has no value") }
+            guard columns.count > 1 else { throw line.problem("\(name) has no value") }
             guard known[name] == nil else { throw line.problem("\(name) stands there twice") }
-            known[name] = (String(value), line)
+            known[name] = (columns[1], line)
         }
         self.lines = known
     }

@@ -13,7 +13,6 @@ package struct FCrDNS: ConnectHook {
 
     /// Names of one address that are looked at.
     static let maximumNames = 10
-    private static let margin: Duration = .milliseconds(500)
 
     private let match: Match
     private let time: Duration
@@ -36,14 +35,11 @@ package struct FCrDNS: ConnectHook {
     }
 
     package func connect(_ event: ConnectEvent) async throws -> Answer {
-        let ip = event.session.client.ip
-        guard let address = IPAddress(parsing: ip) else {
-            throw PluginError("client address \(ip) is none")
-        }
+        let address = try event.clientAddress()
         if event.isImmune { return event.skip("immune") }
         let search = ReverseSearch(
             resolver: self.resolver,
-            deadline: .now + min(self.time, event.remainingTime - Self.margin)
+            deadline: .now + min(self.time, event.workingTime)
         )
         let found = await search.names(of: address)
         event.notes[.iprev] = found.word(isNetworkEnough: self.match == .network)
@@ -147,17 +143,11 @@ struct ReverseSearch: Sendable {
 
     private func step(_ name: DNSName, to address: IPAddress) async -> Step {
         let type: DNSRecordType = address.isIPv6 ? .aaaa : .a
-        switch await self.resolver.query(name, type, deadline: self.deadline) {
-        case .nxdomain, .nodata: return .other
-        case .failure(let failure): return .failed("\(name): \(failure)")
-        case .records(let records):
-            var step = Step.other
-            for case .address(let other) in records {
-                if other == address { return .same }
-                if Self.network(other) == Self.network(address) { step = .near }
-            }
-            return step
-        }
+        let answer = await self.resolver.query(name, type, deadline: self.deadline)
+        if case .failure(let failure) = answer { return .failed("\(name): \(failure)") }
+        if answer.addresses.contains(address) { return .same }
+        let network = Self.network(address)
+        return answer.addresses.contains { Self.network($0) == network } ? .near : .other
     }
 
     /// The /24 of an IPv4 address, the /64 of an IPv6 address.

@@ -26,10 +26,7 @@ package struct HostsAllow: ConnectHook {
     }
 
     package func connect(_ event: ConnectEvent) async throws -> Answer {
-        let ip = event.session.client.ip
-        guard let address = IPAddress(parsing: ip) else {
-            throw PluginError("client address \(ip) is none")
-        }
+        let address = try event.clientAddress()
         let rules = event.value(of: self.hosts).lazy.filter { $0.network.contains(address) }
         let found =
             switch self.match {
@@ -37,18 +34,13 @@ package struct HostsAllow: ConnectHook {
             case .longest: rules.max { $0.network.prefixLength < $1.network.prefixLength }
             }
         guard let rule = found else { return event.pass("not listed") }
-        switch rule.decision {
-        case .declined:
-            return event.pass("listed")
-
-        case .ok:
-            event.pass("listed")
-            return .ok
-
-        case .refuse(let type):
-            let refusal = Refusal(self.refusal.mode, type ?? self.refusal.type)
-            return event.refuse(refusal, rule.text ?? "Connection refused", detail: "7.1")
-        }
+        return event.answer(
+            rule.decision,
+            "listed",
+            self.refusal,
+            rule.text ?? "Connection refused",
+            detail: "7.1"
+        )
     }
 }
 

@@ -21,10 +21,16 @@ package struct Relay: ConnectHook, MailHook, RcptHook {
         let only = configuration.argument("only", as: .flag, default: false)
         self.isExclusive = only || configuration.writtenName == "relay_only"
         self.refusal = configuration.refusal()
-        self.refused = try configuration.controlFile("norelayclients", line: Self.network)
-        self.allowed = try configuration.controlFile("relayclients", line: Self.network)
-        self.moreAllowed = try configuration.controlFile("morerelayclients", line: Self.network)
-        self.mapAllowed = try configuration.controlFile("morerelayclients.cdb", line: Self.network)
+        self.refused = try configuration.controlFile("norelayclients", line: ControlLine.network)
+        self.allowed = try configuration.controlFile("relayclients", line: ControlLine.network)
+        self.moreAllowed = try configuration.controlFile(
+            "morerelayclients",
+            line: ControlLine.network
+        )
+        self.mapAllowed = try configuration.controlFile(
+            "morerelayclients.cdb",
+            line: ControlLine.network
+        )
         self.certificates = try configuration.argument("certificates", as: .text).map { file in
             try configuration.controlFile(file, line: Self.fingerprint)
         }
@@ -39,10 +45,7 @@ package struct Relay: ConnectHook, MailHook, RcptHook {
     }
 
     package func connect(_ event: ConnectEvent) async throws -> Answer {
-        let ip = event.session.client.ip
-        guard let address = IPAddress(parsing: ip) else {
-            throw PluginError("client address \(ip) is none")
-        }
+        let address = try event.clientAddress()
         if event.value(of: self.refused).contains(where: { $0.contains(address) }) {
             event.setRelay(false)
             return event.info("in norelayclients")
@@ -88,14 +91,5 @@ package struct Relay: ConnectHook, MailHook, RcptHook {
             throw line.problem("\(line.text) is no fingerprint by SHA-256 (64 hexadecimal digits)")
         }
         return digits
-    }
-
-    /// An address, a block, or a prefix that ends where an octet or a group does.
-    @Sendable
-    private static func network(_ line: ControlLine) throws -> IPNetwork {
-        guard let word = line.words.first, let network = IPNetwork(parsing: word) else {
-            throw line.problem("\(line.text) is no address, block (192.0.2.0/24) or prefix (10.)")
-        }
-        return network
     }
 }

@@ -19,8 +19,7 @@ package struct BogusBounce: DataPostHook {
         let action = configuration.positional("action", ifFits: ArgumentType<Action>.choice)
         self.refusal =
             switch action {
-            case nil: configuration.refusal(.tolerate)
-            case .log: configuration.refusal(.tolerate)
+            case nil, .log: configuration.refusal(.tolerate)
             case .deny: configuration.refusal(.reject, .perm)
             case .denysoft: configuration.refusal(.reject, .temp)
             }

@@ -10,8 +10,6 @@ package struct SpamAssassin: DataPostHook {
 
     /// Connecting, sending, scanning and the reply together.
     static let totalTime: Duration = .seconds(60)
-    /// What is left of the event's own time for the answer to travel.
-    static let margin: Duration = .milliseconds(500)
 
     /// What becomes of `X-Spam-*` fields that came with the message.
     enum OldHeaders: String, CaseIterable, Sendable {
@@ -104,7 +102,7 @@ package struct SpamAssassin: DataPostHook {
             request,
             until: .close,
             limit: 2 * message.header.count + 262_144,  // the header comes back, and the report
-            within: min(Self.totalTime, event.remainingTime - Self.margin)
+            within: min(Self.totalTime, event.workingTime)
         )
         let reply = try SpamdReply(octets)
         return self.answer(reply, user: user, header, event)

@@ -14,36 +14,21 @@ package struct DNSBL: ConnectHook, RcptHook {
     /// Mailboxes that a client may reach to complain about its listing (RFC 2142 §4, RFC 5321 §4.5.1).
     private static let exempt: [Bytes] = ["postmaster", "abuse", "mailer-daemon", "root"]
 
-    private let lists: ControlFile<[DNSList]>
+    private let lists: WeighedLists
     private let allowed: ControlFile<[IPNetwork]>
     private let message: ControlFile<[String]>
-    private let threshold: Int
     private let place: Place
-    private let arguments: ListArguments
     private let refusal: Refusal
 
     package init(configuration: PluginConfiguration) throws {
-        self.threshold = configuration.argument(
-            "threshold",
-            as: .integer(in: 1...100_000),
-            default: 1
-        )
         self.place = configuration.argument(
             "at",
             as: ArgumentType<Place>.choice,
             default: .connect
         )
         self.refusal = configuration.refusal()
-        self.arguments = try ListArguments(configuration)
-        self.lists = try configuration.controlFile("dnsbl_zones", parse: DNSList.lists)
-        self.allowed = try configuration.controlFile("dnsbl_allow") { line in
-            guard let word = line.words.first, let network = IPNetwork(parsing: word) else {
-                throw line.problem(
-                    "\(line.text) is no address, block (192.0.2.0/24) or prefix (10.)"
-                )
-            }
-            return network
-        }
+        self.lists = try WeighedLists(configuration, file: "dnsbl_zones")
+        self.allowed = try configuration.controlFile("dnsbl_allow", line: ControlLine.network)
         self.message = try configuration.controlFile("dnsbl_rejectmsg")
     }
 
@@ -52,23 +37,14 @@ package struct DNSBL: ConnectHook, RcptHook {
     }
 
     package func connect(_ event: ConnectEvent) async throws -> Answer {
-        let ip = event.session.client.ip
-        guard let address = IPAddress(parsing: ip) else {
-            throw PluginError("client address \(ip) is none")
-        }
+        let address = try event.clientAddress()
         if event.isImmune { return event.skip("immune") }
         if event.value(of: self.allowed).contains(where: { $0.contains(address) }) {
             return event.skip("in dnsbl_allow")
         }
         if PrivateNetworks.contains(address) { return event.skip("private address") }
-        let lists = event.value(of: self.lists)
-        let answers = await self.arguments.ask(lists, about: [.address(address)], event)
-        let listing = Listing(answers)
-        event.notes[.dnsbl] = listing.zones.isEmpty ? nil : listing.zones
-        guard listing.sum >= self.threshold else {
-            return event.pass("\(listing.sum) of \(self.threshold) in \(lists.count) lists")
-        }
-        event.adjustKarma(by: -1)
+        guard let listing = await self.lists.refused([.address(address)], note: .dnsbl, event)
+        else { return .declined }
         let text = listing.text(
             standard: event.value(of: self.message).first,
             fallback: "Client host %IP% is listed by %ZONE%"

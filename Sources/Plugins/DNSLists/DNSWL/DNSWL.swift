@@ -19,10 +19,7 @@ package struct DNSWL: ConnectHook {
     }
 
     package func connect(_ event: ConnectEvent) async throws -> Answer {
-        let ip = event.session.client.ip
-        guard let address = IPAddress(parsing: ip) else {
-            throw PluginError("client address \(ip) is none")
-        }
+        let address = try event.clientAddress()
         if event.isImmune { return event.skip("immune") }
         if PrivateNetworks.contains(address) { return event.skip("private address") }
         let lists = event.value(of: self.lists)

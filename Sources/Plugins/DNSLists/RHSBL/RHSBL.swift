@@ -6,42 +6,29 @@ package import PolicyKit
 package struct RHSBL: MailHook {
     package static let name = "rhsbl"
 
-    private let lists: ControlFile<[DNSList]>
-    private let threshold: Int
+    private let lists: WeighedLists
     private let asksHelo: Bool
     private let asksClientName: Bool
-    private let arguments: ListArguments
     private let refusal: Refusal
 
     package init(configuration: PluginConfiguration) throws {
-        self.threshold = configuration.argument(
-            "threshold",
-            as: .integer(in: 1...100_000),
-            default: 1
-        )
         self.asksHelo = configuration.argument("helo", as: .flag, default: false)
         self.asksClientName = configuration.argument("client_name", as: .flag, default: false)
         self.refusal = configuration.refusal()
-        self.arguments = try ListArguments(configuration)
-        self.lists = try configuration.controlFile("rhsbl_zones", parse: DNSList.lists)
+        self.lists = try WeighedLists(configuration, file: "rhsbl_zones")
     }
 
     package func mail(_ event: MailEvent) async throws -> Answer {
         if event.isImmune { return event.skip("immune") }
         let subjects = self.subjects(event)
         if subjects.isEmpty { return event.skip("no domain") }
-        let lists = event.value(of: self.lists)
-        let answers = await self.arguments.ask(
-            lists,
-            about: subjects.map { .domain($0) },
-            event
-        )
-        let listing = Listing(answers)
-        event.notes[.rhsbl] = listing.zones.isEmpty ? nil : listing.zones
-        guard listing.sum >= self.threshold else {
-            return event.pass("\(listing.sum) of \(self.threshold) in \(lists.count) lists")
-        }
-        event.adjustKarma(by: -1)
+        guard
+            let listing = await self.lists.refused(
+                subjects.map { .domain($0) },
+                note: .rhsbl,
+                event
+            )
+        else { return .declined }
         let text = listing.text(
             standard: nil,
             fallback: "Mail from %DOMAIN% is refused: see %ZONE%"

@@ -38,17 +38,13 @@ package struct RcptMap: RcptHook {
             return event.skip("another domain")
         }
         let line = event.value(of: self.map)[Self.key(recipient.address)]
-        switch line?.verdict ?? self.unlisted.verdict {
-        case .declined: return event.pass(line == nil ? "not in the map" : "in the map")
-        case .ok:
-            event.pass(line == nil ? "not in the map" : "in the map")
-            return .ok
-
-        case .refuse(let type):
-            let refusal = Refusal(self.refusal.mode, type ?? self.refusal.type)
-            let text = line.map { $0.text ?? "Recipient refused" } ?? self.unlisted.text
-            return event.refuse(refusal, text, detail: "1.1")
-        }
+        return event.answer(
+            line?.verdict ?? self.unlisted.verdict,
+            line == nil ? "not in the map" : "in the map",
+            self.refusal,
+            line.map { $0.text ?? "Recipient refused" } ?? self.unlisted.text,
+            detail: "1.1"
+        )
     }
 
     private static func key(_ address: Bytes) -> Bytes {

@@ -18,16 +18,13 @@ package struct RcptRegexp: RcptHook {
     package func rcpt(_ event: RcptEvent) async throws -> Answer {
         let address = event.recipient.address
         for rule in event.value(of: self.rules) where try rule.matches(address) {
-            switch rule.verdict {
-            case .declined: return event.pass("by \(rule.word)")
-            case .ok:
-                event.pass("by \(rule.word)")
-                return .ok
-
-            case .refuse(let type):
-                let refusal = Refusal(self.refusal.mode, type ?? self.refusal.type)
-                return event.refuse(refusal, rule.text ?? "Recipient refused", detail: "1.1")
-            }
+            return event.answer(
+                rule.verdict,
+                "by \(rule.word)",
+                self.refusal,
+                rule.text ?? "Recipient refused",
+                detail: "1.1"
+            )
         }
         return event.pass("no match")
     }

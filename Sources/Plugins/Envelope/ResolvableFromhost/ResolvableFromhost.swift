@@ -9,8 +9,6 @@ package struct ResolvableFromhost: MailHook {
 
     /// All look-ups for one sender together.
     static let totalTime: Duration = .seconds(10)
-    /// What is left of the event's own time for the answer to travel.
-    static let margin: Duration = .milliseconds(500)
 
     private let refusal: Refusal
     private let invalidNetworks: ControlFile<[IPNetwork]>
@@ -46,7 +44,7 @@ package struct ResolvableFromhost: MailHook {
         let search = FromhostSearch(
             resolver: self.resolver,
             invalidNetworks: event.value(of: self.invalidNetworks),
-            deadline: .now + min(Self.totalTime, event.remainingTime - Self.margin)
+            deadline: .now + min(Self.totalTime, event.workingTime)
         )
         return self.answer(await search.find(name), name, event)
     }

@@ -8,10 +8,10 @@ enum DANEFinding: Sendable, Equatable {
     case none
     /// There are records, of which SMTP can use none: TLS is needed, and its certificate may be anything.
     case unusable
-    /// A certificate must match these records. `names` are those that one of an authority may have, the TLSA
-    /// base domain first.
+    /// A certificate must match these records. `names` are the names that a certificate which an authority
+    /// issued may have, the TLSA base domain first.
     case records(DANERecords, names: [String])
-    /// Nobody knows: nothing may be sent.
+    /// The DNS did not tell, and why: nothing may be sent.
     case failed(String)
 }
 
@@ -108,8 +108,5 @@ struct DANELookup: Sendable {
 }
 
 extension DNSLookup {
-    fileprivate var addresses: [IPAddress] {
-        guard case .records(let records) = self.answer else { return [] }
-        return records.compactMap { if case .address(let address) = $0 { address } else { nil } }
-    }
+    fileprivate var addresses: [IPAddress] { self.answer.addresses }
 }

@@ -131,7 +131,7 @@ struct NextHopQueue: Sendable {
 extension HookEvent {
     /// When the work for this event has to end: after `time`, or so early that the answer can still travel.
     func deadline(within time: Duration) -> NIODeadline {
-        let time = min(time, self.remainingTime - .milliseconds(500))
+        let time = min(time, self.workingTime)
         return .now() + TimeAmount(max(time, .milliseconds(1)))
     }
 }
