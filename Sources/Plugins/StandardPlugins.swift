@@ -10,5 +10,6 @@ extension Worker {
     /// Of two plugins with one name the later counts.
     public static let standardPlugins: [any Plugin.Type] =
         ConnectionPlugins.all + DNSListsPlugins.all + AuthenticationPlugins.all
-        + EnvelopePlugins.all + ContentPlugins.all + QueuePlugins.all + ObservePlugins.all
+        + EnvelopePlugins.all + MailAuthenticationPlugins.all + ContentPlugins.all
+        + QueuePlugins.all + ObservePlugins.all
 }

@@ -1,0 +1,6 @@
+import PolicyKit
+
+/// Plugins that decide whether a message is from whom it says.
+enum MailAuthenticationPlugins {
+    static let all: [any Plugin.Type] = []
+}
