@@ -7,12 +7,16 @@ package struct HookChain: Sendable {
     struct Asked: Sendable {
         let instance: String
         let logger: Logger
+        /// When it is asked; all of them must hold.
+        let conditions: [LineCondition]
         let ask: @Sendable (HookContext) async throws -> Answer
     }
 
     struct Told: Sendable {
         let instance: String
         let logger: Logger
+        /// When it is told; all of them must hold.
+        let conditions: [LineCondition]
         let tell: @Sendable (HookContext) async throws -> Void
     }
 
@@ -83,6 +87,7 @@ extension HookChain {
             context.begin(step.instance, step.logger)
             let answer: Answer
             do {
+                guard try step.conditions.hold(in: context) else { continue }
                 answer = try await step.ask(context)
             } catch {
                 let failure = context.failure ?? PluginError("\(error)")
@@ -115,6 +120,7 @@ extension HookChain {
         for step in self.told {
             context.begin(step.instance, step.logger)
             do {
+                guard try step.conditions.hold(in: context) else { continue }
                 try await step.tell(context)
             } catch {
                 step.logger.error(
@@ -147,25 +153,41 @@ extension LoadedPlugins.Entry {
     fileprivate func join(_ chain: inout HookChain, at hook: Hook) {
         if let subscription = self.hooks[hook], let handler = self.handlers[hook] {
             chain.needs.formUnion(subscription.needs)
+            chain.needs.formUnion(self.conditions.needs)
             switch handler {
             case .ask(let ask):
                 chain.isIdempotent = chain.isIdempotent && subscription.isIdempotent
                 chain.extensions.formIntersection(subscription.extensions)
                 chain.asked.append(
-                    HookChain.Asked(instance: self.instance, logger: self.logger, ask: ask)
+                    HookChain.Asked(
+                        instance: self.instance,
+                        logger: self.logger,
+                        conditions: self.conditions,
+                        ask: ask
+                    )
                 )
 
             case .tell(let tell):
                 chain.told.append(
-                    HookChain.Told(instance: self.instance, logger: self.logger, tell: tell)
+                    HookChain.Told(
+                        instance: self.instance,
+                        logger: self.logger,
+                        conditions: self.conditions,
+                        tell: tell
+                    )
                 )
             }
         }
         if self.observed.contains(hook), let observer = self.plugin as? any ObserverHook {
             chain.needs.formUnion(observer.subscription(at: hook)?.needs ?? [])
+            chain.needs.formUnion(self.conditions.needs)
             chain.isObserved = true
             chain.told.append(
-                HookChain.Told(instance: self.instance, logger: self.logger) { context in
+                HookChain.Told(
+                    instance: self.instance,
+                    logger: self.logger,
+                    conditions: self.conditions
+                ) { context in
                     try await observer.observe(HookEvent(context))
                 }
             )
