@@ -84,11 +84,12 @@ def gatepost(
     limits: dict[str, int] | None = None,
     certificate: Certificate | None = None,
     loops: int = 1,
+    prepare: Callable[[Gatepost], None] = lambda server: None,
 ) -> Iterator[System]:
     """A frontend and its workers; logs only errors, as every system here.
 
     `worker` is a program of ours, or what starts another one; `spool` is where a folder for the spool is
-    made; `loops` is on how many processors the frontend works. Mail lies on `peers.DISK`, as with every other system.
+    made; `prepare` may write control files before the programs start; `loops` is on how many processors the frontend works. Mail lies on `peers.DISK`, as with every other system.
     """
     server = Gatepost()
     disk = Path(tempfile.mkdtemp(prefix="gp", dir=peers.DISK))
@@ -97,6 +98,7 @@ def gatepost(
         server.maildir = Maildir(disk / "mail")
         server.frontend_toml["spool_directory"] = str(spooled)
         server.plugins(*plugins)
+        prepare(server)
         server.limits(max_sessions=0, max_sessions_per_ip=0, max_transactions=0, **(LARGE | (limits or {})))
         server.pool["minimum_workers"] = workers
         server.frontend_toml["log_level"] = "warning"

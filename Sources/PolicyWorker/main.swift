@@ -1,4 +1,8 @@
 import PolicyKit
 import StandardPlugins
 
-await Worker.main(name: "gatepost-worker", plugins: Worker.standardPlugins)
+await Worker.main(
+    name: "gatepost-worker",
+    plugins: Worker.standardPlugins,
+    retired: Worker.retiredPlugins
+)

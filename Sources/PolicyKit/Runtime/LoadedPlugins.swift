@@ -33,6 +33,14 @@ package struct LoadedPlugins: Sendable {
         var problems: [PluginProblem] = []
         var warnings: [PluginProblem] = []
         for line in lines {
+            if let retired = registry.retired(line.name) {
+                let problem = line.problem(retired.explanation)
+                switch retired.effect {
+                case .ignored: warnings.append(problem)
+                case .refused: problems.append(problem)
+                }
+                continue
+            }
             switch Self.load(line, from: registry, shared: shared) {
             case .success(let (entry, odd)):
                 entries.append(entry)

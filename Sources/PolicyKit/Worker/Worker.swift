@@ -32,16 +32,18 @@ public enum Worker {
     ///   - name: What the worker is, for frontends and logs: workers of one name do the same work.
     ///   - version: The version of the program; `nil` is Gatepost's own.
     ///   - plugins: The plugins that `config/plugins` may name.
+    ///   - retired: Names that are explained where `config/plugins` has them.
     public static func main(
         name: String,
         version: String? = nil,
-        plugins: [any Plugin.Type]
+        plugins: [any Plugin.Type],
+        retired: [RetiredPlugin] = []
     ) async -> Never {
         let version = version ?? GatepostVersion.text
         let options = WorkerOptions.parse(name: name, version: version)
         let program = WorkerProgram(
             identity: WorkerIdentity(name: name, version: version),
-            registry: PluginRegistry(plugins),
+            registry: PluginRegistry(plugins, retired: retired),
             options: options
         )
         ExitStatus.exit(await program.run())
