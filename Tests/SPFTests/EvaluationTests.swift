@@ -61,6 +61,24 @@ struct EvaluationTests {
         #expect(questions.count { $0.kind == .ptr } == 1)
     }
 
+    @Test func `a term is in vain once, and p prefers the domain itself`() {
+        let twice = "exists:%{p}.none.example exists:%{p}.none.example ip4:192.0.2.1"
+        #expect(Self.zone(twice).result()?.result == .pass)
+        for (names, name) in [
+            (["a.example", "b.example.org", "example.org"], "example.org"),
+            (["a.example", "b.example.org"], "b.example.org"),
+            (["a.example", "c.example"], "a.example"),
+            ([], "unknown"),
+        ] {
+            let records = names.flatMap { name -> [(String, ZoneData.Record)] in
+                [("1.2.0.192.in-addr.arpa", .ptr(name)), (name, .a("192.0.2.1"))]
+            }
+            let why = ("why.example.org", ZoneData.Record.txt("%{p}"))
+            let found = Self.zone("-all exp=why.example.org", records + [why]).result()
+            #expect(found?.explanation == name)
+        }
+    }
+
     @Test
     func `U-labels are asked for as A-labels, and a local part that is not ASCII matches nothing`()
     {
