@@ -9,13 +9,15 @@ let manuals = [
         "AuthLDAPBind",
     ],
     "Connection": [
-        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "HostsAllow", "QuitFortune", "Relay",
+        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "Helo", "HostsAllow", "QuitFortune",
+        "Relay",
     ],
     "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
     "Envelope": [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
+    "MailAuthentication": ["AuthenticationResultsField", "SenderPermittedFrom"],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
@@ -87,6 +89,7 @@ let package = Package(
         .target(name: "Addresses"),
         .target(name: "DomainNames", dependencies: ["Octets"]),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
+        .target(name: "SPF", dependencies: ["Addresses", "DomainNames", "Octets"]),
         .target(name: "ProxyProtocol", dependencies: ["Addresses"]),
         .target(name: "TLSRecords"),
         .target(name: "PoolCore"),
@@ -134,7 +137,7 @@ let package = Package(
             name: "StandardPlugins",
             dependencies: [
                 "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
-                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
+                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "SPF", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -196,7 +199,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: [
                 "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "RESP",
-                "SMTPCore",
+                "Addresses", "SMTPCore", "SPF",
                 "StandardPlugins", "TLSRecords",
             ],
             path: "Tests/Fuzz",
@@ -230,6 +233,11 @@ let package = Package(
             dependencies: ["JSON", "Octets", "PolicyProtocol", "ProtocolTables"]
         ),
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
+        .testTarget(
+            name: "SPFTests",
+            dependencies: ["Addresses", "DomainNames", "SPF", "System"],
+            exclude: ["rfc7208_lines.py"]
+        ),
         .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
         .testTarget(name: "CertificatePathsTests", dependencies: ["CertificatePaths", "System"]),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),

@@ -1,7 +1,9 @@
+import Octets
+
 /// A domain name that may be asked for: ASCII, lower case, without a trailing dot.
 ///
-/// Only letters, digits, hyphen and underscore get in, so the name can be handed to a resolver
-/// that reads escapes in its text form, and written into a log or a note as it is. Labels that
+/// Only letters, digits, hyphen and underscore get in, or escapes for others, so the name can be handed to a
+/// resolver that reads escapes in its text form, and written into a log or a note as it is. Labels that
 /// are not ASCII are turned into A-labels (RFC 5891 §4.4); see ``Punycode``.
 ///
 /// - Note: RFC 1035 §2.3.4 (63 octets a label, 255 on the wire, so 253 as text), RFC 5321 §2.3.5.
@@ -46,6 +48,34 @@ public struct DNSName: Sendable, Hashable, CustomStringConvertible {
 
     /// Reads a domain from text.
     public init?(_ text: String) { self.init(octets: Array(text.utf8)) }
+
+    /// A name of any octets, to be looked up and not to be taken for a mail domain: SPF makes names of what
+    /// clients say (RFC 7208 §7).
+    ///
+    /// Octets other than letters, digits, hyphen and underscore stand in ``text`` as `\DDD`
+    /// (RFC 1035 §5.1), which a resolver reads.
+    ///
+    /// `octets` are labels with dots between them.
+    ///
+    /// - Returns: `nil` if a label is empty or has more than 63 octets, or if there are more than 253.
+    package init?(escaping octets: [UInt8]) {
+        guard octets.count <= Self.maximumOctets else { return nil }
+        let labels = octets.split(separator: 0x2E, omittingEmptySubsequences: false)
+        guard labels.allSatisfy({ (1...Self.maximumLabelOctets).contains($0.count) }) else {
+            return nil
+        }
+        var text: [UInt8] = []
+        text.reserveCapacity(octets.count)
+        for octet in octets.map(\.lowerCased) {
+            if octet.isLetterOrDigit || octet == 0x2D || octet == 0x5F || octet == 0x2E {
+                text.append(octet)
+            } else {
+                text.append(0x5C)
+                text += [octet / 100, octet / 10 % 10, octet % 10].map { $0 + 0x30 }
+            }
+        }
+        self.init(verified: String(decoding: text, as: UTF8.self))
+    }
 
     /// Reads an uncompressed name from record data.
     ///

@@ -23,6 +23,8 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "mime", play: PluginTargets.mime),
         FuzzTarget(name: "spamd", play: PluginTargets.spamd),
         FuzzTarget(name: "nexthop", play: PluginTargets.nextHop),
+        FuzzTarget(name: "spf", play: PluginTargets.spf),
+        FuzzTarget(name: "results", play: PluginTargets.results),
     ]
 
     static func named(_ name: String) -> FuzzTarget? { self.all.first { $0.name == name } }

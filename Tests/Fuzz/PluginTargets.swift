@@ -1,4 +1,6 @@
+import Addresses
 import PolicyKit
+import SPF
 
 @testable import StandardPlugins
 
@@ -36,6 +38,59 @@ enum PluginTargets {
         let whole = Self.replies([input.dropLast()])
         let cutUp = Self.replies(pieces(input.dropLast(), cut: cut))
         promise(whole == cutUp, "replies depend on the cut")
+    }
+
+    /// An evaluation ends, whatever record all names have.
+    static func spf(_ input: [UInt8]) {
+        for client in ["192.0.2.1", "2001:db8::1"] {
+            guard let client = IPAddress(parsing: client) else { continue }
+            let hello = Array(input.suffix(20))
+            var evaluation = SPFEvaluation(
+                SPFIdentity(client: client, hello: hello, sender: Array("a.b-c@example.org".utf8))
+            )
+            var step = evaluation.start()
+            var rounds = 0
+            while case .ask(let questions) = step {
+                rounds += 1
+                promise(rounds <= 40, "an evaluation does not end")
+                promise(!questions.isEmpty && questions.count <= 10, "\(questions.count) questions")
+                step = evaluation.answered(questions.map { Self.answer(to: $0, input, client) })
+            }
+        }
+    }
+
+    private static func answer(
+        to question: SPFQuestion,
+        _ record: [UInt8],
+        _ client: IPAddress
+    ) -> SPFAnswer {
+        let name = question.name
+        let labels = name.split(separator: 0x2E, omittingEmptySubsequences: false)
+        promise(
+            name.count <= 253 && labels.allSatisfy { (1...63).contains($0.count) },
+            "a name that no DNS can hold"
+        )
+        switch (question.kind, name.count % 4) {
+        case (_, 0): return .nothing
+        case (.txt, _): return .texts([Array("v=spf1 ".utf8) + record])
+        case (.mx, _), (.ptr, _): return .names([name, Array(record.prefix(40)), []])
+        case (_, 1): return .addresses([client])
+        default: return .addresses([])
+        }
+    }
+
+    /// A field is of one server, whatever its spelling.
+    static func results(_ input: [UInt8]) {
+        let own = OwnResults(server: "mx1.example.com")
+        let claims = own.claims(input)
+        guard let parsed = ParsedResults(input) else { return }
+        let again = Array("\(ResultText.quoted(parsed.server, true)); none".utf8)
+        // Neither of these is written by us.
+        if parsed.server.contains(0x09) || String(validating: parsed.server, as: UTF8.self) == nil {
+            return
+        }
+        promise(ParsedResults(again)?.server == parsed.server, "the server changes when quoted")
+        promise(own.claims(again) == claims, "a quoted name is of another server")
     }
 
     private static func replies(_ pieces: [ArraySlice<UInt8>]) -> [SMTPServerReply] {
