@@ -16,6 +16,7 @@ let manuals = [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
+    "MailAuthentication": ["DMARC"],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
@@ -86,6 +87,8 @@ let package = Package(
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
         .target(name: "DomainNames", dependencies: ["Octets"]),
+        .target(name: "PublicSuffixes", dependencies: ["DomainNames"]),
+        .target(name: "DMARC", dependencies: ["DomainNames", "Octets", "PublicSuffixes"]),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
         .target(name: "ProxyProtocol", dependencies: ["Addresses"]),
         .target(name: "TLSRecords"),
@@ -133,8 +136,9 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
-                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
+                "CertificatePaths", "Certificates", "Configuration", "DMARC", "DomainNames",
+                "LDAPClient", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "PublicSuffixes",
+                "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -214,7 +218,8 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "Stores",
+                "CLinux", "Configuration", "DMARC", "JSON", "PolicyProtocol", "ServiceLog",
+                "Stores",
                 "System",
                 "Certificates", arguments, logging, nioCore, nioPosix,
             ]
@@ -236,6 +241,8 @@ let package = Package(
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "SASLprepTests", dependencies: ["SASLprep"]),
         .testTarget(name: "LDAPClientTests", dependencies: ["LDAPClient"]),
+        .testTarget(name: "PublicSuffixesTests", dependencies: ["DomainNames", "PublicSuffixes"]),
+        .testTarget(name: "DMARCTests", dependencies: ["DMARC", "DomainNames", "PublicSuffixes"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
@@ -283,7 +290,8 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
+                "StandardPlugins", "Addresses", "CertificatePaths", "DMARC", "DNSResolver",
+                "DomainNames",
                 "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
                 logging, nioCore,
                 nioPosix,
