@@ -9,9 +9,10 @@ let manuals = [
         "AuthLDAPBind",
     ],
     "Connection": [
-        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "HostsAllow", "QuitFortune", "Relay",
+        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "GeoIP", "HostsAllow",
+        "QuitFortune", "Relay",
     ],
-    "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
+    "DNSLists": ["DNSBL", "DNSWL", "RHSBL", "URIBL"],
     "Envelope": [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
@@ -76,6 +77,11 @@ let package = Package(
         // No pkgConfig: libldap.pc names no liblber, which the bridge calls.
         .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(name: "CStringprep", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
+        .systemLibrary(
+            name: "CMaxMindDB",
+            pkgConfig: "libmaxminddb",
+            providers: [.apt(["libmaxminddb-dev"])]
+        ),
         .systemLibrary(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
@@ -86,6 +92,7 @@ let package = Package(
         .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
+        .target(name: "MaxMind", dependencies: ["Addresses", "CMaxMindDB"]),
         .target(name: "DomainNames", dependencies: ["Octets"]),
         .target(name: "PublicSuffixes", dependencies: ["DomainNames"]),
         .target(name: "DMARC", dependencies: ["DomainNames", "Octets", "PublicSuffixes"]),
@@ -137,8 +144,8 @@ let package = Package(
             name: "StandardPlugins",
             dependencies: [
                 "CertificatePaths", "Certificates", "Configuration", "DMARC", "DomainNames",
-                "LDAPClient", "Octets", "PasswordHashes", "Patterns", "PolicyKit", "PublicSuffixes",
-                "SASLprep", "SCRAM", "System",
+                "LDAPClient", "MaxMind", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
+                "PublicSuffixes", "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -291,7 +298,7 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "Addresses", "CertificatePaths", "DMARC", "DNSResolver",
-                "DomainNames",
+                "DomainNames", "MaxMind",
                 "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
                 logging, nioCore,
                 nioPosix,

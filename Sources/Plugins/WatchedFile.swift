@@ -45,6 +45,9 @@ final class WatchedFile<Value: Sendable>: Sendable {
         )
     }
 
+    /// Whether there is a file at `path`.
+    static func isThere(_ path: String) -> Bool { FileStamp(path: path) != nil }
+
     /// The value of the file as it is, or as it was when it last could be read.
     func value() async throws -> Value? {
         let (value, isDue) = self.state.withLock { state in

@@ -109,6 +109,13 @@ struct DMARCCheckTests {
         #expect(bySPF.policyDomain?.text == "example.org")
     }
 
+    @Test func `nothing is asked about domains of another tree`() throws {
+        for domain in ["notexample.org", "evil.example"] {
+            let questions = try self.check("example.org", spf: domain, Self.reject).questions
+            #expect(questions == ["_dmarc.example.org", "_dmarc.org"])
+        }
+    }
+
     @Test func `the modes of SPF and DKIM are told apart`() throws {
         let records = ["_dmarc.example.org": "v=DMARC1; p=reject; aspf=s; adkim=r"]
         #expect(

@@ -6,6 +6,7 @@ enum ConnectionPlugins {
         CountUnrecognizedCommands.self,
         EarlyTalker.self,
         FCrDNS.self,
+        GeoIP.self,
         HostsAllow.self,
         QuitFortune.self,
         Relay.self,
