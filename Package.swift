@@ -9,15 +9,15 @@ let manuals = [
         "AuthLDAPBind",
     ],
     "Connection": [
-        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "Helo", "HostsAllow", "QuitFortune",
-        "Relay",
+        "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "GeoIP", "Helo", "HostsAllow",
+        "QuitFortune", "Relay",
     ],
-    "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
+    "DNSLists": ["DNSBL", "DNSWL", "RHSBL", "URIBL"],
     "Envelope": [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
-    "MailAuthentication": ["AuthenticationResultsField", "SenderPermittedFrom"],
+    "MailAuthentication": ["AuthenticationResultsField", "DMARC", "SenderPermittedFrom"],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
@@ -77,6 +77,11 @@ let package = Package(
         // No pkgConfig: libldap.pc names no liblber, which the bridge calls.
         .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(name: "CStringprep", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
+        .systemLibrary(
+            name: "CMaxMindDB",
+            pkgConfig: "libmaxminddb",
+            providers: [.apt(["libmaxminddb-dev"])]
+        ),
         .systemLibrary(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
@@ -87,7 +92,10 @@ let package = Package(
         .target(name: "JSON", dependencies: ["CJSONC", "Octets"]),
         .target(name: "PolicyProtocol", dependencies: ["JSON", "Octets"]),
         .target(name: "Addresses"),
+        .target(name: "MaxMind", dependencies: ["Addresses", "CMaxMindDB"]),
         .target(name: "DomainNames", dependencies: ["Octets"]),
+        .target(name: "PublicSuffixes", dependencies: ["DomainNames"]),
+        .target(name: "DMARC", dependencies: ["DomainNames", "Octets", "PublicSuffixes"]),
         .target(name: "DNSResolver", dependencies: ["Addresses", "CUnbound", "DomainNames"]),
         .target(name: "SPF", dependencies: ["Addresses", "DomainNames", "Octets"]),
         .target(name: "ProxyProtocol", dependencies: ["Addresses"]),
@@ -136,8 +144,9 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
-                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "SPF", "System",
+                "CertificatePaths", "Certificates", "Configuration", "DMARC", "DomainNames",
+                "LDAPClient", "MaxMind", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
+                "PublicSuffixes", "SASLprep", "SCRAM", "SPF", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -217,7 +226,8 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "Stores",
+                "CLinux", "Configuration", "DMARC", "JSON", "PolicyProtocol", "ServiceLog",
+                "Stores",
                 "System",
                 "Certificates", arguments, logging, nioCore, nioPosix,
             ]
@@ -244,6 +254,8 @@ let package = Package(
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "SASLprepTests", dependencies: ["SASLprep"]),
         .testTarget(name: "LDAPClientTests", dependencies: ["LDAPClient"]),
+        .testTarget(name: "PublicSuffixesTests", dependencies: ["DomainNames", "PublicSuffixes"]),
+        .testTarget(name: "DMARCTests", dependencies: ["DMARC", "DomainNames", "PublicSuffixes"]),
         .testTarget(name: "OctetsTests", dependencies: ["Octets"]),
         .testTarget(name: "PoolCoreTests", dependencies: ["PoolCore", "PoolSimulator"]),
         .testTarget(name: "SMTPCoreTests", dependencies: ["Octets", "SMTPCore"]),
@@ -291,7 +303,8 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
+                "StandardPlugins", "Addresses", "CertificatePaths", "DMARC", "DNSResolver",
+                "DomainNames", "MaxMind",
                 "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
                 logging, nioCore,
                 nioPosix,

@@ -21,6 +21,9 @@ public struct DNSName: Sendable, Hashable, CustomStringConvertible {
 
     private init(verified text: String) { self.text = text }
 
+    /// The last labels of a name.
+    init(suffix: Substring) { self.init(verified: String(suffix)) }
+
     /// The name as text.
     public var description: String { self.text }
 

@@ -51,6 +51,12 @@ struct StorePlace: ParsableArguments {
         }
     }
 
+    /// The name of this mail server: the first line of `me`, else the machine's.
+    func hostname() throws -> String {
+        let files = ControlFiles(directories: try self.load().controlDirectories) { _ in }
+        return files.snapshot().first("me") ?? Machine.hostname
+    }
+
     private func load() throws -> WorkerConfiguration {
         do throws(ConfigurationErrors) {
             return try WorkerConfiguration.load(directory: self.config)

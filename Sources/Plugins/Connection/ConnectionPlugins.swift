@@ -7,6 +7,7 @@ enum ConnectionPlugins {
         EarlyTalker.self,
         FCrDNS.self,
         Helo.self,
+        GeoIP.self,
         HostsAllow.self,
         QuitFortune.self,
         Relay.self,

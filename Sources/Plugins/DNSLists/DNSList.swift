@@ -14,6 +14,14 @@ struct DNSList: Sendable, Equatable {
     /// The operator's text about what is listed there; `nil` if the line has none.
     let text: String?
 
+    /// A list of which all answers count.
+    init(zone: DNSName) {
+        self.zone = zone
+        self.codes = nil
+        self.weight = 1
+        self.text = nil
+    }
+
     init(_ line: ControlLine) throws {
         let specification = line.text.prefix { !": \t".contains($0) }
         let text = line.text.dropFirst(specification.count).drop { ": \t".contains($0) }

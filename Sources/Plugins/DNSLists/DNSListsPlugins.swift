@@ -6,5 +6,6 @@ enum DNSListsPlugins {
         DNSBL.self,
         DNSWL.self,
         RHSBL.self,
+        URIBL.self,
     ]
 }

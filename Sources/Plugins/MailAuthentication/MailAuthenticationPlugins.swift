@@ -5,5 +5,6 @@ enum MailAuthenticationPlugins {
     static let all: [any Plugin.Type] = [
         AuthenticationResultsField.self,
         SenderPermittedFrom.self,
+        DMARCVerifier.self,
     ]
 }
