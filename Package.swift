@@ -16,6 +16,7 @@ let manuals = [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
+    "MailAuthentication": ["ARCSets", "DKIMSignatures"],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
@@ -100,6 +101,12 @@ let package = Package(
             dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
         .target(name: "CertificatePaths", dependencies: ["COpenSSL", crypto]),
+        .target(name: "SignatureKeys", dependencies: ["COpenSSL"]),
+        .target(name: "DKIM", dependencies: ["DomainNames", "Octets", "SignatureKeys", crypto]),
+        .target(
+            name: "DKIMKeys",
+            dependencies: ["DKIM", "DomainNames", "Octets", "SignatureKeys", "System"]
+        ),
         .target(
             name: "Certificates",
             dependencies: [
@@ -133,8 +140,10 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
-                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
+                "CertificatePaths", "Certificates", "DKIM", "DKIMKeys", "DomainNames", "LDAPClient",
+                "Octets",
+                "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "SignatureKeys",
+                "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -195,7 +204,7 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "RESP",
+                "DKIM", "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "RESP",
                 "SMTPCore",
                 "StandardPlugins", "TLSRecords",
             ],
@@ -216,7 +225,8 @@ let package = Package(
             dependencies: [
                 "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "Stores",
                 "System",
-                "Certificates", arguments, logging, nioCore, nioPosix,
+                "Certificates", "DKIM", "DKIMKeys", "DNSResolver", "DomainNames", "SignatureKeys",
+                arguments, logging, nioCore, nioPosix,
             ]
         ),
         .target(
@@ -232,6 +242,10 @@ let package = Package(
         .testTarget(name: "ProxyProtocolTests", dependencies: ["Addresses", "ProxyProtocol"]),
         .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
         .testTarget(name: "CertificatePathsTests", dependencies: ["CertificatePaths", "System"]),
+        .testTarget(
+            name: "DKIMTests",
+            dependencies: ["DKIM", "DomainNames", "Octets", "SignatureKeys", "System", crypto]
+        ),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "SASLprepTests", dependencies: ["SASLprep"]),
@@ -283,7 +297,8 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
+                "StandardPlugins", "Addresses", "CertificatePaths", "DKIM", "DKIMKeys",
+                "DNSResolver", "DomainNames", "SignatureKeys",
                 "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
                 logging, nioCore,
                 nioPosix,

@@ -23,6 +23,7 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "mime", play: PluginTargets.mime),
         FuzzTarget(name: "spamd", play: PluginTargets.spamd),
         FuzzTarget(name: "nexthop", play: PluginTargets.nextHop),
+        FuzzTarget(name: "dkim", play: SignatureTargets.play),
     ]
 
     static func named(_ name: String) -> FuzzTarget? { self.all.first { $0.name == name } }
