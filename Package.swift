@@ -17,7 +17,9 @@ let manuals = [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
-    "MailAuthentication": ["AuthenticationResultsField", "DMARC", "SenderPermittedFrom"],
+    "MailAuthentication": [
+        "ARCSets", "AuthenticationResultsField", "DKIMSignatures", "DMARC", "SenderPermittedFrom",
+    ],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
@@ -111,6 +113,12 @@ let package = Package(
             dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
         .target(name: "CertificatePaths", dependencies: ["COpenSSL", crypto]),
+        .target(name: "SignatureKeys", dependencies: ["COpenSSL"]),
+        .target(name: "DKIM", dependencies: ["DomainNames", "Octets", "SignatureKeys", crypto]),
+        .target(
+            name: "DKIMKeys",
+            dependencies: ["DKIM", "DomainNames", "Octets", "SignatureKeys", "System"]
+        ),
         .target(
             name: "Certificates",
             dependencies: [
@@ -144,9 +152,10 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "Configuration", "DMARC", "DomainNames",
-                "LDAPClient", "MaxMind", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
-                "PublicSuffixes", "SASLprep", "SCRAM", "SPF", "System",
+                "CertificatePaths", "Certificates", "Configuration", "DKIM", "DKIMKeys", "DMARC",
+                "DomainNames", "LDAPClient", "MaxMind", "Octets", "PasswordHashes", "Patterns",
+                "PolicyKit", "PublicSuffixes", "SASLprep", "SCRAM", "SignatureKeys", "SPF",
+                "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -207,8 +216,8 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "JSON", "Octets", "PolicyKit", "PolicyProtocol", "ProxyProtocol", "RESP",
-                "Addresses", "SMTPCore", "SPF",
+                "Addresses", "DKIM", "JSON", "Octets", "PolicyKit", "PolicyProtocol",
+                "ProxyProtocol", "RESP", "SMTPCore", "SPF",
                 "StandardPlugins", "TLSRecords",
             ],
             path: "Tests/Fuzz",
@@ -229,7 +238,8 @@ let package = Package(
                 "CLinux", "Configuration", "DMARC", "JSON", "PolicyProtocol", "ServiceLog",
                 "Stores",
                 "System",
-                "Certificates", arguments, logging, nioCore, nioPosix,
+                "Certificates", "DKIM", "DKIMKeys", "DNSResolver", "DomainNames", "SignatureKeys",
+                arguments, logging, nioCore, nioPosix,
             ]
         ),
         .target(
@@ -250,6 +260,10 @@ let package = Package(
         ),
         .testTarget(name: "TLSRecordsTests", dependencies: ["TLSRecords"]),
         .testTarget(name: "CertificatePathsTests", dependencies: ["CertificatePaths", "System"]),
+        .testTarget(
+            name: "DKIMTests",
+            dependencies: ["DKIM", "DomainNames", "Octets", "SignatureKeys", "System", crypto]
+        ),
         .testTarget(name: "CertificatesTests", dependencies: ["Certificates"]),
         .testTarget(name: "SCRAMTests", dependencies: ["Octets", "SCRAM"]),
         .testTarget(name: "SASLprepTests", dependencies: ["SASLprep"]),
@@ -303,8 +317,8 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "CertificatePaths", "DMARC", "DNSResolver",
-                "DomainNames", "MaxMind",
+                "Addresses", "CertificatePaths", "DKIM", "DKIMKeys", "DMARC", "DNSResolver",
+                "DomainNames", "MaxMind", "SignatureKeys", "StandardPlugins",
                 "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
                 logging, nioCore,
                 nioPosix,

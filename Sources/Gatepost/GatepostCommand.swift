@@ -13,6 +13,7 @@ struct GatepostCommand: ParsableCommand {
         subcommands: [
             RunCommand.self, CheckCommand.self, WorkersCommand.self, StoreCommand.self,
             PoisonCommand.self, DMARCCommand.self,
+            PoisonCommand.self, DKIMCommand.self,
             LaunchCommand.self,
         ]
     )

@@ -25,6 +25,7 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "nexthop", play: PluginTargets.nextHop),
         FuzzTarget(name: "spf", play: PluginTargets.spf),
         FuzzTarget(name: "results", play: PluginTargets.results),
+        FuzzTarget(name: "dkim", play: SignatureTargets.play),
     ]
 
     static func named(_ name: String) -> FuzzTarget? { self.all.first { $0.name == name } }

@@ -6,5 +6,7 @@ enum MailAuthenticationPlugins {
         AuthenticationResultsField.self,
         SenderPermittedFrom.self,
         DMARCVerifier.self,
+        DKIMSignatures.self,
+        ARCSets.self,
     ]
 }

@@ -203,6 +203,9 @@ public final class PluginConfiguration {
         path.hasPrefix("/") ? path : "\(self.shared.baseFolder)/\(path)"
     }
 
+    /// Where control files are looked for, best first: absolute paths.
+    package var controlFolders: [String] { self.shared.configuration.controlDirectories }
+
     /// Records that files cannot be made in `folder`, if that is so, as something odd about this line.
     ///
     /// No problem: the user of `gatepost check` may have fewer rights than the worker.

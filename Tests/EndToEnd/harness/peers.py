@@ -230,6 +230,28 @@ class Unbound(UnboundServer):
         return answer[3] & 15 == 0 and answer[7] == 1
 
 
+class TextZone(UnboundServer):
+    """A resolver that knows these texts and nothing else; names below `drop.test` are never answered."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__("txt")
+        lines = ""
+        for name, text in texts.items():
+            strings = " ".join(f'"{text[start : start + 250]}"' for start in range(0, len(text), 250))
+            lines += f"  local-data: '{name}. TXT {strings}'\n"
+        self.serve('  local-zone: "drop.test." deny\n' + lines)
+
+    def _answers(self) -> bool:
+        """Whether anything comes back."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(0.5)
+            try:
+                udp.sendto(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\4test\0\0\1\0\1", ("127.0.0.1", self.port))
+                return len(udp.recv(1500)) > 12
+            except OSError:
+                return False
+
+
 class SignedZones(UnboundServer):
     """A server of zones that are signed (DNSSEC), by zone the lines of each; `anchors` has their keys.
 
