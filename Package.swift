@@ -24,6 +24,7 @@ let manuals = [
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -124,6 +125,10 @@ let package = Package(
                 arguments, crypto, logging, nioCore, nioPosix, signals,
             ]
         ),
+        .target(
+            name: "HTTPClient",
+            dependencies: ["Certificates", "PolicyKit", nioCore, nioHTTP1, nioPosix, nioSSL]
+        ),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
         .target(name: "PasswordHashes", dependencies: ["CCrypt"]),
         .target(
@@ -133,7 +138,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
+                "CertificatePaths", "Certificates", "DomainNames", "HTTPClient", "LDAPClient",
+                "Octets",
                 "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
@@ -278,6 +284,13 @@ let package = Package(
                 "Configuration", "JSON", "Octets", "PolicyKit", "PolicyKitTesting",
                 "PolicyProtocol",
                 "ProtocolTables", "Stores", "System", logging, nioCore, nioPosix,
+            ]
+        ),
+        .testTarget(
+            name: "HTTPClientTests",
+            dependencies: [
+                "Certificates", "HTTPClient", "PolicyKit", "PolicyKitTesting", "System", nioCore,
+                nioEmbedded, nioPosix, nioSSL,
             ]
         ),
         .testTarget(
