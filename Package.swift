@@ -16,7 +16,7 @@ let manuals = [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
-    "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
+    "Content": ["BogusBounce", "Headers", "Loop", "Rspamd", "SpamAssassin"],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }

@@ -6,6 +6,7 @@ enum ContentPlugins {
         BogusBounce.self,
         Headers.self,
         Loop.self,
+        Rspamd.self,
         SpamAssassin.self,
     ]
 }
