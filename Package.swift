@@ -16,7 +16,10 @@ let manuals = [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
-    "Content": ["BogusBounce", "Headers", "Loop", "Rspamd", "SpamAssassin"],
+    "Content": [
+        "BogusBounce", "Headers", "Loop", "Rspamd", "SpamAssassin", "VirusClamdscan",
+        "VirusCommand",
+    ],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }
@@ -297,8 +300,9 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
-                "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
-                logging, nioCore,
+                "LDAPClient", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
+                "PolicyKitTesting",
+                "SCRAM", logging, nioCore,
                 nioPosix,
             ]
         ),

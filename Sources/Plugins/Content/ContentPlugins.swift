@@ -8,5 +8,7 @@ enum ContentPlugins {
         Loop.self,
         Rspamd.self,
         SpamAssassin.self,
+        VirusClamdscan.self,
+        VirusCommand.self,
     ]
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 from .peers import Peer
 from .waiting import wait_until
@@ -77,5 +76,40 @@ class RspamdServer(Peer):
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
                 connection.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return b"pong" in connection.recv(1_000)
+        except OSError:
+            return False
+
+
+#: The test file of all virus scanners; it does nothing.
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+class Clamd(Peer):
+    """ClamAV's daemon with a database of two lines, over TCP and a Unix socket."""
+
+    def __init__(self, limit: str = "30M") -> None:
+        super().__init__("clam")
+        self.socket = self.folder / "clamd.sock"
+        database = self.folder / "database"
+        database.mkdir()
+        (database / "test.hdb").write_text("44d88612fea8a8f36de82e1278abb02f:68:Eicar-Test-Signature\n")
+        (database / "test.ndb").write_text(f"Gatepost.Test.Body:0:*:{b'gatepost-test'.hex()}\n")
+        (self.folder / "conf").write_text(
+            f"Foreground yes\nLocalSocket {self.socket}\nTCPSocket {self.port}\nTCPAddr 127.0.0.1\n"
+            f"DatabaseDirectory {database}\nStreamMaxLength {limit}\nSelfCheck 0\nTemporaryDirectory {self.folder}\n"
+            + ("User root\n" if os.getuid() == 0 else "")
+        )
+        self.serve()
+
+    def serve(self) -> None:
+        """Starts it, also once more after it was stopped."""
+        self.start(["/usr/sbin/clamd", f"--config-file={self.folder}/conf"])
+        wait_until(self._pongs, 60, lambda: f"clamd answering PING{self.describe()}", 0.1)
+
+    def _pongs(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                connection.sendall(b"zPING\0")
+                return connection.recv(100) == b"PONG\0" and self.socket.exists()
         except OSError:
             return False
