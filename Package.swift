@@ -17,8 +17,8 @@ let manuals = [
         "ResolvableFromhost",
     ],
     "Content": [
-        "BogusBounce", "Headers", "Loop", "Rspamd", "SpamAssassin", "VirusClamdscan",
-        "VirusCommand",
+        "Attachment", "BodyMatch", "BogusBounce", "Headers", "Loop", "MessageArchive", "Rspamd",
+        "SpamAssassin", "SubjectEdit", "VirusClamdscan", "VirusCommand",
     ],
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
@@ -79,6 +79,8 @@ let package = Package(
         // No pkgConfig: libldap.pc names no liblber, which the bridge calls.
         .systemLibrary(name: "CLDAP", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(name: "CStringprep", pkgConfig: "libidn", providers: [.apt(["libidn-dev"])]),
+        // No pkgConfig: libarchive.pc names private packages that a user does not need.
+        .systemLibrary(name: "CArchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
@@ -132,6 +134,7 @@ let package = Package(
             name: "HTTPClient",
             dependencies: ["Certificates", "PolicyKit", nioCore, nioHTTP1, nioPosix, nioSSL]
         ),
+        .target(name: "Archives", dependencies: ["CArchive"]),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
         .target(name: "PasswordHashes", dependencies: ["CCrypt"]),
         .target(
@@ -141,7 +144,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "HTTPClient", "LDAPClient",
+                "Archives", "CertificatePaths", "Certificates", "DomainNames", "HTTPClient",
+                "LDAPClient",
                 "Octets",
                 "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
@@ -299,7 +303,8 @@ let package = Package(
         .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
+                "StandardPlugins", "Addresses", "Archives", "CertificatePaths", "DNSResolver",
+                "DomainNames",
                 "LDAPClient", "Octets", "PasswordHashes", "Patterns", "PolicyKit",
                 "PolicyKitTesting",
                 "SCRAM", logging, nioCore,
