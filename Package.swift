@@ -21,6 +21,9 @@ let manuals = [
         "ARCSets", "AuthenticationResultsField", "DKIMSignatures", "DMARC", "SenderPermittedFrom",
     ],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
+    "Content": [
+        "Attachment", "BodyMatch", "BogusBounce", "Headers", "Loop", "MessageArchive", "Rspamd",
+        "SpamAssassin", "SubjectEdit", "VirusClamdscan", "VirusCommand",
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }
@@ -28,6 +31,7 @@ let manuals = [
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioConcurrency = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -84,6 +88,8 @@ let package = Package(
             pkgConfig: "libmaxminddb",
             providers: [.apt(["libmaxminddb-dev"])]
         ),
+        // No pkgConfig: libarchive.pc names private packages that a user does not need.
+        .systemLibrary(name: "CArchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
@@ -143,6 +149,11 @@ let package = Package(
                 arguments, crypto, logging, nioCore, nioPosix, signals,
             ]
         ),
+        .target(
+            name: "HTTPClient",
+            dependencies: ["Certificates", "PolicyKit", nioCore, nioHTTP1, nioPosix, nioSSL]
+        ),
+        .target(name: "Archives", dependencies: ["CArchive"]),
         .target(name: "Patterns", dependencies: ["CPCRE2"]),
         .target(name: "PasswordHashes", dependencies: ["CCrypt"]),
         .target(
@@ -152,10 +163,10 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "Configuration", "DKIM", "DKIMKeys", "DMARC",
-                "DomainNames", "LDAPClient", "MaxMind", "Octets", "PasswordHashes", "Patterns",
-                "PolicyKit", "PublicSuffixes", "SASLprep", "SCRAM", "SignatureKeys", "SPF",
-                "System",
+                "Archives", "CertificatePaths", "Certificates", "Configuration", "DKIM", "DKIMKeys",
+                "DMARC", "DomainNames", "HTTPClient", "LDAPClient", "MaxMind", "Octets",
+                "PasswordHashes", "Patterns", "PolicyKit", "PublicSuffixes", "SASLprep", "SCRAM",
+                "SignatureKeys", "SPF", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -315,12 +326,19 @@ let package = Package(
             ]
         ),
         .testTarget(
+            name: "HTTPClientTests",
+            dependencies: [
+                "Certificates", "HTTPClient", "PolicyKit", "PolicyKitTesting", "System", nioCore,
+                nioEmbedded, nioPosix, nioSSL,
+            ]
+        ),
+        .testTarget(
             name: "PluginsTests",
             dependencies: [
-                "Addresses", "CertificatePaths", "DKIM", "DKIMKeys", "DMARC", "DNSResolver",
-                "DomainNames", "MaxMind", "SignatureKeys", "StandardPlugins",
-                "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
-                logging, nioCore,
+                "Addresses", "Archives", "CertificatePaths", "DKIM", "DKIMKeys", "DMARC",
+                "DNSResolver", "DomainNames", "LDAPClient", "MaxMind", "Octets", "PasswordHashes",
+                "Patterns", "PolicyKit", "PolicyKitTesting", "SCRAM", "SignatureKeys",
+                "StandardPlugins", logging, nioCore,
                 nioPosix,
             ]
         ),

@@ -48,6 +48,34 @@ package final class Pattern: @unchecked Sendable {
         pcre2_code_free_8(self.code)
     }
 
+    /// What the pattern finds in `subject`: its first group, or if it has none all that it matches.
+    ///
+    /// - Returns: `nil` if it does not occur; no octets if the group took no part.
+    /// - Throws: ``PatternError`` if the limits did not suffice to tell.
+    package func firstMatch(in subject: [UInt8]) throws(PatternError) -> [UInt8]? {
+        guard let match = pcre2_match_data_create_8(2, nil) else {
+            throw PatternError(self.source, offset: 0, code: PCRE2_ERROR_NOMEMORY)
+        }
+        defer { pcre2_match_data_free_8(match) }
+        let result = pcre2_match_8(self.code, subject, subject.count, 0, 0, match, self.limits)
+        guard result != PCRE2_ERROR_NOMATCH else { return nil }
+        guard result >= 0, let ends = pcre2_get_ovector_pointer_8(match) else {
+            throw PatternError(self.source, offset: 0, code: result)
+        }
+        let first = self.groups > 0 ? 2 : 0
+        let (start, end) = (ends[first], ends[first + 1])
+        // A group that took no part begins and ends at PCRE2_UNSET.
+        guard 0 <= start, start <= end, end <= subject.count else { return [] }
+        return Array(subject[start..<end])
+    }
+
+    /// How many groups the pattern has.
+    private var groups: UInt32 {
+        var count: UInt32 = 0
+        pcre2_pattern_info_8(self.code, UInt32(PCRE2_INFO_CAPTURECOUNT), &count)
+        return count
+    }
+
     /// Whether the pattern occurs in `subject`.
     ///
     /// - Throws: ``PatternError`` if the limits did not suffice to tell.

@@ -6,8 +6,10 @@ package enum ClientSocket {
     package struct Failure: Error, Equatable, CustomStringConvertible {
         package let description: String
 
+        init(description: String) { self.description = description }
+
         init(_ place: String, _ reason: String) {
-            self.description = "cannot connect to \(place): \(reason)"
+            self.init(description: "cannot connect to \(place): \(reason)")
         }
 
         init(_ place: String, code: Int32) { self.init(place, String(cString: strerror(code))) }

@@ -153,6 +153,50 @@ package enum Spawn {
         return ending
     }
 
+    /// Runs a program to its end that says something on standard output and by its exit code.
+    ///
+    /// It has no input and no descriptor beside the standard ones; what it says on standard error is dropped.
+    ///
+    /// - Parameters:
+    ///   - words: The path of the program, then its arguments.
+    ///   - time: How long it may take. Then its process group, which is its own, is killed.
+    ///   - limit: How many octets it may print.
+    /// - Returns: What it printed, and how it ended, as ``wait(for:)`` says.
+    /// - Throws: Why it did not end by itself.
+    package static func result(
+        of words: [String],
+        within time: Duration,
+        limit: Int
+    ) throws(Failure) -> (output: [UInt8], ending: Int32) {
+        let deadline = ContinuousClock.now + time
+        let process: Int32
+        let ends: (read: Int32, write: Int32)
+        do throws(SystemError) {
+            ends = try self.makePipe()
+        } catch {
+            throw .system(error)
+        }
+        defer { close(ends.read) }
+        do throws(SystemError) {
+            defer { close(ends.write) }
+            process = try self.start(
+                words,
+                files: [(0, .nothing), (1, .copy(of: ends.write)), (2, .nothing)],
+                closesFrom: 3,
+                isApart: true
+            )
+        } catch {
+            throw .system(error)
+        }
+        let output = self.readAll(from: ends.read, until: deadline, limit: limit)
+        let hasEnded = output != nil && self.hasEnded(process, before: deadline)
+        // Also what it has started and left behind.
+        kill(-process, SIGKILL)
+        let ending = self.wait(for: process)
+        guard let output, hasEnded else { throw .killed }
+        return (output, ending)
+    }
+
     /// Waits for the end of a child, and leaves it to be waited for.
     private static func hasEnded(
         _ process: Int32,

@@ -24,9 +24,10 @@ struct HeadersTests {
     }
 
     @Test(arguments: [
-        ("", "You must send some data first"),
+        ("", "The message has no header"),
         ("Subject: x\r\n\r\n", "We require a From header"),
-        ("\r\nonly a body\r\n", "We require a From header"),
+        ("\r\nonly a body\r\n", "The message has no header"),
+        ("Received: x\r\n\r\n", "The message has no header"),
         ("From: a@b\r\nFROM: c@d\r\n\r\n", "Only one From header allowed"),
         ("From: a@b\r\nSubject: x\r\nsubject: y\r\n\r\n", "Only one Subject header allowed"),
     ])

@@ -382,6 +382,29 @@ import Testing
         await session.stop()
     }
 
+    @Test(arguments: [
+        ("%u", "User: alice\r\n"), ("%a", "User: alice@example.org\r\n"),
+        ("mail-%h", "User: mail-example.org\r\n"),
+        ("%%%u%x", "User: %alicex\r\n"),
+    ])
+    func `a user is made of the recipient`(pattern: String, line: String) async throws {
+        let requests = Requests()
+        let spamd = try self.spamd(Self.reply("1.0", spam: false), requests)
+        defer { spamd.stop() }
+        let session = try await self.session(spamd.address, "spamd_user \(pattern)")
+        try await session.message(Self.message)
+        try await session.rcpt(to: "carol@example.org")
+        try await session.message(Self.message)
+        let path = try await self.session(spamd.address, "spamd_user ../%u")
+        try await path.message(Self.message)
+        let users = requests.list.withLock { $0.map { $0.head.last } }
+        #expect(users.first == line && users.count == 3)
+        // With two recipients, and where it would be a path, the worker's own.
+        #expect(users[1] == users[2] && users[1] != line)
+        await session.stop()
+        await path.stop()
+    }
+
     @Test func `what is immune or too large is not sent`() async throws {
         let requests = Requests()
         let spamd = try self.spamd(Self.reply("99.0", spam: true), requests)

@@ -38,6 +38,28 @@ import Testing
         }
     }
 
+    @Test func `a program's output and ending are told together`() throws {
+        func result(
+            _ script: String,
+            within time: Duration = .seconds(30)
+        ) throws -> (String, Int32) {
+            let words = ["/bin/sh", "-c", script]
+            let result = try Spawn.result(of: words, within: time, limit: 10)
+            return (String(decoding: result.output, as: UTF8.self), result.ending)
+        }
+        #expect(try result("echo one; exit 3") == ("one\n", 3))
+        #expect(try result("cat; ls /proc/self/fd | wc -l") == ("4\n", 0))
+        #expect(try result("kill -TERM $$") == ("", -SIGTERM))
+        for script in ["sleep 60", "yes", "exec >&-; sleep 60"] {
+            #expect(throws: Spawn.Failure.killed) {
+                try result(script, within: .milliseconds(script == "yes" ? 30_000 : 200))
+            }
+        }
+        #expect(throws: Spawn.Failure.system(SystemError("start", "/no/program", ENOENT))) {
+            try Spawn.result(of: ["/no/program"], within: .seconds(30), limit: 10)
+        }
+    }
+
     @Test func `a program that stands apart leads its process group`() throws {
         for isApart in [false, true] {
             let ends = try Spawn.makePipe()

@@ -25,13 +25,15 @@ package struct Headers: DataPostHook {
         self.refusal = configuration.refusal()
     }
 
-    package func subscription(at hook: Hook) -> Subscription? { Subscription(.wholeMessage) }
+    // Not the message: the frontend would have to write a file for it.
+    package func subscription(at hook: Hook) -> Subscription? { Subscription(.headers) }
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {
-        if event.messageFile.size == 0 {
-            return self.refuse(event, "You must send some data first")
-        }
         let headers = event.headers
+        // Our own Received field is there already.
+        if headers.allSatisfy({ $0.isNamed("Received") }) {
+            return self.refuse(event, "The message has no header")
+        }
         if event.isImmune { return event.skip("immune") }
         for name in self.required where !headers.contains(where: { $0.isNamed(Bytes(name)) }) {
             event.adjustKarma(by: -1)

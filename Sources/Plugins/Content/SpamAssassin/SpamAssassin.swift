@@ -72,7 +72,7 @@ package struct SpamAssassin: DataPostHook {
     }
 
     package func subscription(at hook: Hook) -> Subscription? {
-        Subscription(self.user == "vpopmail" ? [.wholeMessage, .recipients] : .wholeMessage)
+        Subscription(self.asksForRecipient ? [.wholeMessage, .recipients] : .wholeMessage)
     }
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {
@@ -155,13 +155,37 @@ package struct SpamAssassin: DataPostHook {
 
     // MARK: The user
 
-    /// Whose preferences count: `vpopmail` stands for the recipient, if there is only one.
+    /// Whether the user depends on the recipient.
+    private var asksForRecipient: Bool { self.user == "vpopmail" || self.user.contains("%") }
+
+    /// Whose preferences count: `vpopmail`, `%u`, `%h` and `%a` stand for the recipient, if there is only one.
     private func user(for event: DataPostEvent) -> String {
-        guard self.user == "vpopmail", event.recipients.count == 1,
-            let address = event.recipients.first?.address.string,
-            UserName(address) != nil
-        else { return self.user }
-        return address
+        guard self.asksForRecipient else { return self.user }
+        let isPattern = self.user != "vpopmail"
+        let usual = isPattern ? Self.ownUser : self.user
+        guard event.recipients.count == 1, let recipient = event.recipients.first,
+            let address = recipient.address.string, let local = recipient.local.string,
+            let host = recipient.domain.string
+        else { return usual }
+        var name = ""
+        var rest = (isPattern ? self.user : "%a")[...]
+        while let character = rest.popFirst() {
+            guard character == "%", let letter = rest.first else {
+                name.append(character)
+                continue
+            }
+            rest.removeFirst()
+            switch letter {
+            case "u": name += local
+            case "h": name += host
+            case "a": name += address
+            default: name.append(letter)
+            }
+        }
+        // spamd makes paths of it.
+        let isPath = name.utf8.contains(UInt8(ascii: "/")) || name == "." || name == ".."
+        guard UserName(name) != nil, !isPattern || !isPath else { return usual }
+        return name
     }
 
     private static var ownUser: String {
