@@ -12,6 +12,7 @@ let manuals = [
         "CountUnrecognizedCommands", "EarlyTalker", "FCrDNS", "HostsAllow", "QuitFortune", "Relay",
     ],
     "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
+    "Reputation": ["Greylisting", "Karma", "Naughty", "RateLimit", "Whitelist"],
     "Envelope": [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
@@ -99,6 +100,7 @@ let package = Package(
             name: "Configuration",
             dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
+        .target(name: "KarmaRecords", dependencies: ["Addresses", "PolicyProtocol"]),
         .target(name: "CertificatePaths", dependencies: ["COpenSSL", crypto]),
         .target(
             name: "Certificates",
@@ -133,7 +135,8 @@ let package = Package(
         .target(
             name: "StandardPlugins",
             dependencies: [
-                "CertificatePaths", "Certificates", "DomainNames", "LDAPClient", "Octets",
+                "CertificatePaths", "Certificates", "DomainNames", "KarmaRecords", "LDAPClient",
+                "Octets",
                 "PasswordHashes", "Patterns", "PolicyKit", "SASLprep", "SCRAM", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
@@ -214,8 +217,9 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "Stores",
-                "System",
+                "Addresses", "CLinux", "Configuration", "JSON", "KarmaRecords", "PolicyProtocol",
+                "ServiceLog",
+                "Stores", "System",
                 "Certificates", arguments, logging, nioCore, nioPosix,
             ]
         ),
@@ -284,7 +288,8 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
-                "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
+                "KarmaRecords", "LDAPClient", "Octets", "PasswordHashes", "PolicyKit",
+                "PolicyKitTesting", "SCRAM",
                 logging, nioCore,
                 nioPosix,
             ]
