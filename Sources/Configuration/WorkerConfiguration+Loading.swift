@@ -42,6 +42,9 @@ extension WorkerConfiguration {
             store: Self.store(reader, folder: folder)
         )
         self.controlDirectories = folder.controlDirectories(source("control_directories"))
+        if reader.has("recipient_directory") {
+            self.recipientDirectory = Self.recipientDirectory(reader, folder: folder)
+        }
         let hasUser = reader.has("user") || reader.has("group")
         self.user = ProcessUser(reading: hasUser ? reader : frontend)
         self.coreDumps = source("core_dumps").bool("core_dumps", default: self.coreDumps)
@@ -75,6 +78,23 @@ extension WorkerConfiguration {
             unit: "milliseconds"
         )
         dns.finish()
+    }
+
+    private static func recipientDirectory(
+        _ reader: TOMLReader,
+        folder: ConfigurationFolder
+    ) -> RecipientDirectory {
+        let path = folder.path(reader, "recipient_directory", default: "")
+        let directory = RecipientDirectory(pattern: path)
+        if !directory.hasPlaceholder {
+            reader.report(
+                "recipient_directory",
+                "has nothing of the recipient in it, so all recipients would have the same files",
+                remedy: "write %u for the local part, %h for the domain, or %a for the address: "
+                    + "\"var/recipients/%h/%u\""
+            )
+        }
+        return directory
     }
 
     private static func servers(_ reader: TOMLReader) -> [DNS.Server] {

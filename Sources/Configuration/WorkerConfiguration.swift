@@ -13,6 +13,8 @@ package struct WorkerConfiguration: Sendable, Equatable {
     package var baseDirectory: String
     /// Where control files are looked for, best first.
     package var controlDirectories: [String]
+    /// `recipient_directory`: where recipients' own control files are; `nil`: they have none.
+    package var recipientDirectory: RecipientDirectory?
     /// `runtime_directory`, absolute; the pool's sockets are `<it>/pools/<pool>/*.sock`.
     package var runtimeDirectory: String
     /// `pool`: which pool to serve; overruled by `--pool`.

@@ -63,7 +63,7 @@ final class TestFolder: Sendable {
     func write(_ content: [UInt8], to name: String) throws {
         let path = "\(self.path)/\(name)"
         let temporary = path + ".new"
-        if let slash = name.lastIndex(of: "/") {
+        for slash in name.indices where name[slash] == "/" {
             mkdir("\(self.path)/\(name[..<slash])", 0o700)
         }
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)

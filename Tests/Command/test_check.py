@@ -39,6 +39,20 @@ def test_the_order_of_asking_is_printed(installation):
     ]
 
 
+def test_conditions_of_a_line_stand_beside_its_plugin(installation):
+    worker_says(installation, "rcpt dnsbl(if listener=mx, unless relay) rcpt_ok\nqueue queue/maildir(observes)\n")
+    lines = installation.check().stdout.splitlines()
+    assert "  rcpt                 policy: dnsbl(if listener=mx, unless relay), rcpt_ok" in lines
+    assert "  queue                policy: queue/maildir(observes)" in lines
+
+
+def test_a_plugin_with_conditions_does_not_keep_later_pools_unasked(installation):
+    (installation.config / "frontend.toml").write_text('[[pool]]\nname = "policy"\n[[pool]]\nname = "other"\n')
+    for labels, is_warned in [("rcpt_ok", True), ("rcpt_ok(if auth)", False), ("rcpt_ok:2(if auth)", False)]:
+        worker_says(installation, f"rcpt {labels}\nqueue queue/maildir(if auth)\n")
+        assert ("pool other stands after pool policy" in installation.check().stderr) == is_warned
+
+
 def test_several_pools_are_shown_in_their_order(installation):
     (installation.config / "frontend.toml").write_text(
         '[[pool]]\nname = "other"\non_failure = "skip"\n[[pool]]\nname = "policy"\n'

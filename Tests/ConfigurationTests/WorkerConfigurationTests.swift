@@ -56,6 +56,16 @@ import Testing
         #expect(throws: ConfigurationErrors.self) { try self.load("user = \"no-such-user\"\n") }
     }
 
+    @Test func `recipients may have control files of their own`() throws {
+        #expect(try self.load("").recipientDirectory == nil)
+        let configuration = try self.load("recipient_directory = \"var/%h/%u\"\n")
+        #expect(configuration.recipientDirectory?.pattern == "\(self.folder.base)/var/%h/%u")
+        let error = #expect(throws: ConfigurationErrors.self) {
+            try self.load("recipient_directory = \"var/own\"\n")
+        }
+        #expect("\(try #require(error))".contains("write %u for the local part"))
+    }
+
     @Test func `resolvers are addresses with or without a port`() throws {
         let configuration = try self.load(
             "[dns]\nservers = [\"127.0.0.1:5353\", \"192.0.2.53\", \"[::1]:53\", \"2001:db8::1\"]\n"

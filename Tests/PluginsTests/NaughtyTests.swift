@@ -179,6 +179,12 @@ private struct Refuser: ConnectHook, HeloHook, MailHook, RcptHook, DataHook {
         #expect((try await session.connect() == .declined) == isPutOff)
     }
 
+    @Test(arguments: ["naughty delay_deny 1 if tls", "naughty delay_deny 1 unless tls"])
+    func `a line that does not count puts nothing off`(line: String) async throws {
+        let session = try await self.session("refuser connect", line)
+        #expect((try await session.connect() == .declined) == line.contains("unless"))
+    }
+
     @Test func `refusals at rcpt and later are not put off`() async throws {
         let session = try await self.session("refuser rcpt", "refuser:1 data", "delay_deny")
         try await session.mail(from: Self.bob)

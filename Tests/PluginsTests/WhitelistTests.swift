@@ -96,6 +96,28 @@ import Testing
         #expect(session.note(.whitelistRecipient) == true)
     }
 
+    @Test func `a recipient's own files count for it`() async throws {
+        let files = ["worker.toml": "recipient_directory = \"config/own/%h/%u\"\n"]
+        for line in ["whitelist per_recipient 1", "whitelist"] {
+            let isRead = line != "whitelist"
+            let session = try await self.session(line, files)
+            try session.write("192.0.2.1\n", to: "own/example.com/jo/whitelisthosts")
+            try session.write("bob@example.net\n", to: "own/example.com/al/whitelistsenders")
+            for (recipient, sender, ip, isListed) in [
+                ("jo@example.com", "x@y.example", "192.0.2.1", true),
+                ("jo@example.com", "bob@example.net", "192.0.2.2", false),
+                ("al@example.com", "bob@example.net", "192.0.2.2", true),
+                ("al@example.com", "x@y.example", "192.0.2.1", false),
+            ] {
+                session.clientIP = ip
+                try await session.mail(from: sender)
+                try await session.rcpt(to: recipient)
+                let isImmune = session.note(.whitelistRecipient) == true
+                #expect(isImmune == (isListed && isRead), "\(recipient) \(sender) \(ip)")
+            }
+        }
+    }
+
     @Test(arguments: [
         ("whitelisthosts", "192.168.1"), ("whitelistrcpt", "@"), ("whitelistrcpt", "b@"),
         ("whitelistsenders", "bad..name"),

@@ -185,6 +185,23 @@ package final class ControlFiles: Sendable {
         ControlFileReader(name, directories: self.directories).lines
     }
 
+    /// Reads a file of a folder that is no part of a configuration.
+    ///
+    /// - Parameters:
+    ///   - name: For example `whitelistsenders`.
+    ///   - folder: Its folder; an `$include` cannot leave it.
+    ///   - errors: What is wrong is added to it.
+    /// - Returns: The entries in their order; `nil` if there is no such file.
+    package static func lines(
+        _ name: String,
+        in folder: String,
+        _ errors: inout [ConfigurationError]
+    ) -> [FileLine]? {
+        let reader = ControlFileReader(name, directories: [folder])
+        errors += reader.errors
+        return reader.isPresent ? reader.lines : nil
+    }
+
     /// The version of `name` for a session that started then; `nil` if there was no such file.
     func version(_ name: String, startedMS: Int64) -> ControlFileVersion? {
         self.look(name, startedMS: startedMS).version

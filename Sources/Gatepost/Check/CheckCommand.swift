@@ -57,8 +57,7 @@ struct WorkerCheck {
         }
         let (output, errors, status) = Self.capture(
             [Program.worker.path, "--config", config, "--check"])
-        check.served = output.map { $0.split(separator: " ").map(String.init) }
-            .filter { !$0.isEmpty }
+        check.served = output.map(Self.labels).filter { !$0.isEmpty }
         let prefix = "warning: "
         check.warnings = errors.filter { $0.hasPrefix(prefix) }
             .map { String($0.dropFirst(prefix.count)) }
@@ -70,6 +69,21 @@ struct WorkerCheck {
             check.warnings += problems
         }
         return check
+    }
+
+    /// The words of a line; what stands in parentheses belongs to the word before it.
+    static func labels(_ line: String) -> [String] {
+        var labels: [String] = []
+        var depth = 0
+        for word in line.split(separator: " ") {
+            if depth > 0 {
+                labels[labels.count - 1] += " \(word)"
+            } else {
+                labels.append(String(word))
+            }
+            depth += word.count { $0 == "(" } - word.count { $0 == ")" }
+        }
+        return labels
     }
 
     /// Runs a program to its end.

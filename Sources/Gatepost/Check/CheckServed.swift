@@ -68,9 +68,12 @@ struct CheckServed {
     }
 
     /// `rcpt_ok` of `rcpt_ok:1`.
-    private static func name(_ label: String) -> Substring { label.prefix { $0 != ":" } }
+    private static func name(_ label: String) -> Substring {
+        label.prefix { $0 != ":" && $0 != "(" }
+    }
 
     private static func alwaysDecides(_ plugin: String) -> Bool {
-        self.name(plugin) == "rcpt_ok" || plugin.hasPrefix("queue/")
+        guard !plugin.contains("(") else { return false }  // its line has conditions
+        return self.name(plugin) == "rcpt_ok" || plugin.hasPrefix("queue/")
     }
 }

@@ -49,13 +49,18 @@ public struct ControlFile<Value: Sendable>: Sendable {
     private let files: ControlFiles
     private let definition: ControlValue<Value>
     private let empty: Value
+    private let recipientDirectory: RecipientDirectory?
+    private let parse: @Sendable ([ControlLine]) throws -> Value
 
     init(
         _ name: String,
         in files: ControlFiles,
+        ofEach recipientDirectory: RecipientDirectory?,
         parse: @escaping @Sendable ([ControlLine]) throws -> Value
     ) throws {
         self.files = files
+        self.recipientDirectory = recipientDirectory
+        self.parse = parse
         self.empty = try parse([])
         self.definition = ControlValue(name) { lines throws(ConfigurationErrors) in
             do {
@@ -81,6 +86,25 @@ public struct ControlFile<Value: Sendable>: Sendable {
     package func value(startedMilliseconds: Int64) -> Value {
         self.files.snapshot(startedMS: startedMilliseconds).value(self.definition) ?? self.empty
     }
+
+    /// What the file of this name in a recipient's own folder says now.
+    ///
+    /// - Returns: `nil` if the recipient has no such file.
+    /// - Throws: What is wrong in it.
+    func value(of recipient: Recipient) throws -> Value? {
+        guard
+            let folder = self.recipientDirectory?.path(
+                local: recipient.local.octets,
+                domain: recipient.domain.octets
+            )
+        else { return nil }
+        var errors: [ConfigurationError] = []
+        guard let lines = ControlFiles.lines(self.definition.name, in: folder, &errors) else {
+            return nil
+        }
+        if let error = errors.first { throw PluginError("\(error)") }
+        return try self.parse(lines.map { ControlLine($0) })
+    }
 }
 
 extension ControlLine {
@@ -101,7 +125,12 @@ extension PluginConfiguration {
         _ name: String,
         parse: @escaping @Sendable ([ControlLine]) throws -> Value
     ) throws -> ControlFile<Value> {
-        try ControlFile(name, in: self.shared.controlFiles, parse: parse)
+        try ControlFile(
+            name,
+            in: self.shared.controlFiles,
+            ofEach: self.shared.configuration.recipientDirectory,
+            parse: parse
+        )
     }
 
     /// A control file, one value a line.
@@ -126,5 +155,19 @@ extension HookEvent {
     /// What a control file said when this session began.
     public func value<Value>(of file: ControlFile<Value>) -> Value {
         file.value(startedMilliseconds: self.session.startedMilliseconds)
+    }
+
+    /// What the file of the same name in the recipient's own folder says: `recipient_directory` in `worker.toml`.
+    ///
+    /// Read anew each time. A file that is wrong is logged as an error.
+    ///
+    /// - Returns: `nil` if the recipient has no such file, or it is wrong: then what ``value(of:)`` says counts.
+    public func value<Value>(of file: ControlFile<Value>, for recipient: Recipient) -> Value? {
+        do {
+            return try file.value(of: recipient)
+        } catch {
+            self.error("file of \(recipient.address): \(error)")
+            return nil
+        }
     }
 }

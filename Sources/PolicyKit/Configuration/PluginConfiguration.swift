@@ -25,6 +25,8 @@ public final class PluginConfiguration {
     /// What the worker shares with its plugins.
     public let shared: SharedResources
 
+    /// When the line counts; all of them must hold.
+    let conditions: [LineCondition]
     private(set) var problems: [PluginProblem] = []
     private(set) var warnings: [PluginProblem] = []
     private var remaining: [String]
@@ -43,12 +45,16 @@ public final class PluginConfiguration {
         self.name = name
         self.writtenName = writtenName
         self.instance = instance
-        self.remaining = arguments
+        var words = arguments
+        let (conditions, problems) = LineCondition.take(from: &words)
+        self.conditions = conditions
+        self.remaining = words
         self.file = file
         self.line = line
         self.shared = shared
         self.logger = shared.logger
         self.logger[metadataKey: "plugin"] = "\(instance)"
+        for problem in problems { self.record(problem) }
     }
 
     /// Takes the next word of the line, whatever its name: `4` in `count_unrecognized_commands 4`.

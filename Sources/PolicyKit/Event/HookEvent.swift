@@ -65,7 +65,8 @@ public struct HookEvent<Stage: HookStage> {
             || self.notes[.whitelistRecipient] == true
     }
 
-    private func isNoted(_ key: NoteKey<JSONValue>) -> Bool {
+    /// Whether a note is there, and not false.
+    func isNoted(_ key: NoteKey<JSONValue>) -> Bool {
         switch self.notes[key] {
         case nil, .null, .bool(false), .int(0), .string(""): false
         default: true

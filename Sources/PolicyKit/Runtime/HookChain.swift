@@ -7,12 +7,16 @@ package struct HookChain: Sendable {
     struct Asked: Sendable {
         let instance: String
         let logger: Logger
+        /// When it is asked; all of them must hold.
+        let conditions: [LineCondition]
         let ask: @Sendable (HookContext) async throws -> Answer
     }
 
     struct Told: Sendable {
         let instance: String
         let logger: Logger
+        /// When it is told; all of them must hold.
+        let conditions: [LineCondition]
         let tell: @Sendable (HookContext) async throws -> Void
     }
 
@@ -26,7 +30,7 @@ package struct HookChain: Sendable {
     package var extensions = QueueExtensions.all
 
     /// Say of which plugins refusals are put off, by their names.
-    var delays: [@Sendable (Substring) -> Bool] = []
+    var delays: [@Sendable (Substring, HookContext) -> Bool] = []
 
     /// Whether a plugin asked to observe the hook rather than to be asked.
     var isObserved = false
@@ -86,6 +90,7 @@ extension HookChain {
             context.begin(step.instance, step.logger)
             let answer: Answer
             do {
+                guard try step.conditions.hold(in: context) else { continue }
                 answer = try await step.ask(context)
             } catch {
                 let failure = context.failure ?? PluginError("\(error)")
@@ -128,7 +133,8 @@ extension HookChain {
         case .declined, .ok, .done: return false
         }
         let name = instance.prefix { $0 != ":" }
-        return !HookEvent<ObservedStage>(context).isImmune && self.delays.contains { $0(name) }
+        return !HookEvent<ObservedStage>(context).isImmune
+            && self.delays.contains { $0(name, context) }
     }
 
     /// Tells the plugins in order; one that throws is logged and keeps nothing from the next.
@@ -136,6 +142,7 @@ extension HookChain {
         for step in self.told {
             context.begin(step.instance, step.logger)
             do {
+                guard try step.conditions.hold(in: context) else { continue }
                 try await step.tell(context)
             } catch {
                 step.logger.error(
@@ -160,8 +167,13 @@ extension LoadedPlugins {
                 entry.join(&chain, at: hook)
             }
             if Self.delayable.contains(hook) {
-                for case let delay as any RefusalDelay in self.entries.map(\.plugin) {
-                    chain.delays.append { delay.delaysRefusals(of: $0) }
+                for entry in self.entries {
+                    guard let delay = entry.plugin as? any RefusalDelay else { continue }
+                    chain.needs.formUnion(entry.conditions.needs)
+                    chain.delays.append { name, context in
+                        delay.delaysRefusals(of: name)
+                            && (try? entry.conditions.hold(in: context)) == true
+                    }
                 }
             }
             if !chain.asked.isEmpty || !chain.told.isEmpty {
@@ -176,25 +188,41 @@ extension LoadedPlugins.Entry {
     fileprivate func join(_ chain: inout HookChain, at hook: Hook) {
         if let subscription = self.hooks[hook], let handler = self.handlers[hook] {
             chain.needs.formUnion(subscription.needs)
+            chain.needs.formUnion(self.conditions.needs)
             switch handler {
             case .ask(let ask):
                 chain.isIdempotent = chain.isIdempotent && subscription.isIdempotent
                 chain.extensions.formIntersection(subscription.extensions)
                 chain.asked.append(
-                    HookChain.Asked(instance: self.instance, logger: self.logger, ask: ask)
+                    HookChain.Asked(
+                        instance: self.instance,
+                        logger: self.logger,
+                        conditions: self.conditions,
+                        ask: ask
+                    )
                 )
 
             case .tell(let tell):
                 chain.told.append(
-                    HookChain.Told(instance: self.instance, logger: self.logger, tell: tell)
+                    HookChain.Told(
+                        instance: self.instance,
+                        logger: self.logger,
+                        conditions: self.conditions,
+                        tell: tell
+                    )
                 )
             }
         }
         if self.observed.contains(hook), let observer = self.plugin as? any ObserverHook {
             chain.needs.formUnion(observer.subscription(at: hook)?.needs ?? [])
+            chain.needs.formUnion(self.conditions.needs)
             chain.isObserved = true
             chain.told.append(
-                HookChain.Told(instance: self.instance, logger: self.logger) { context in
+                HookChain.Told(
+                    instance: self.instance,
+                    logger: self.logger,
+                    conditions: self.conditions
+                ) { context in
                     try await observer.observe(HookEvent(context))
                 }
             )

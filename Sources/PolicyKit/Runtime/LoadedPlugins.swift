@@ -12,6 +12,7 @@ package struct LoadedPlugins: Sendable {
         package let hooks: [Hook: Subscription]
         let plugin: any Plugin
         let logger: Logger
+        let conditions: [LineCondition]
         let handlers: [Hook: HookHandler]
         let observed: Set<Hook>
     }
@@ -141,6 +142,7 @@ extension LoadedPlugins.Entry {
         self.line = configuration.line
         self.plugin = plugin
         self.logger = configuration.logger
+        self.conditions = configuration.conditions
         var hooks: [Hook: Subscription] = [:]
         var handlers: [Hook: HookHandler] = [:]
         let observed = (plugin as? any ObserverHook)?.observedHooks ?? []

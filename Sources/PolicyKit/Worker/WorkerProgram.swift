@@ -116,14 +116,25 @@ struct WorkerProgram: Sendable {
         return (loaded, problems + failures.endStart())
     }
 
-    /// One line for each hook that a plugin serves: `HOOK LABEL LABEL(observes) …`, in the order of asking.
+    /// One line for each hook that a plugin serves: `HOOK LABEL LABEL(if relay) LABEL(observes) …`, in the order of
+    /// asking.
     private func printChains(_ plugins: LoadedPlugins) {
         let chains = plugins.chains()
         for hook in Hook.allCases {
             guard let chain = chains[hook] else { continue }
-            let labels = chain.asked.map(\.instance) + chain.told.map { "\($0.instance)(observes)" }
-            ProgramLog.say(([hook.rawValue] + labels).joined(separator: " "))
+            let asked = chain.asked.map {
+                Self.label($0.instance, $0.conditions.map(\.description))
+            }
+            let told = chain.told.map {
+                Self.label($0.instance, ["observes"] + $0.conditions.map(\.description))
+            }
+            ProgramLog.say(([hook.rawValue] + asked + told).joined(separator: " "))
         }
+    }
+
+    /// `dnsbl(unless relay, if listener=mx)`.
+    private static func label(_ instance: String, _ remarks: [String]) -> String {
+        remarks.isEmpty ? instance : "\(instance)(\(remarks.joined(separator: ", ")))"
     }
 
     // MARK: Service

@@ -115,15 +115,14 @@ package struct Whitelist: ConnectHook, HeloHook, EhloHook, MailHook, RcptHook, D
         if event.value(of: self.recipients).contains(where: isMeant) { return .recipient }
         guard self.isPerRecipient else { return nil }
         let address = try event.clientAddress()
-        if event.value(of: self.hosts).contains(where: {
-            $0.value.contains(address) && $0.recipient.map(isMeant) == true
-        }) {
-            return .host
-        }
+        let ownHosts = event.value(of: self.hosts, for: recipient) ?? []
+        let hosts = event.value(of: self.hosts).filter { $0.recipient.map(isMeant) == true }
+        if (ownHosts + hosts).contains(where: { $0.value.contains(address) }) { return .host }
         let sender = event.transaction.sender
-        let isSender = event.value(of: self.senders).contains {
+        let ownSenders = event.value(of: self.senders, for: recipient) ?? []
+        let senders = event.value(of: self.senders).filter { $0.recipient.map(isMeant) == true }
+        let isSender = (ownSenders + senders).contains {
             $0.value.matches(sender.address, domain: sender.domain)
-                && $0.recipient.map(isMeant) == true
         }
         return isSender ? .sender : nil
     }
