@@ -73,6 +73,8 @@ import Testing
         #expect(session.note(.whitelistRecipient) == true)
         #expect(try await session.rcpt(to: "jo@example.com") == .ok)
         #expect(session.note(.whitelistRecipient) == nil)
+        #expect(try await session.rcpt(to: "abuse@example.com") == .ok)
+        #expect(session.note(.whitelistRecipient) == true)
         try await session.data()
         #expect(session.note(.whitelistRecipient) == nil)
     }
