@@ -13,6 +13,8 @@ let manuals = [
         "QuitFortune", "Relay",
     ],
     "DNSLists": ["DNSBL", "DNSWL", "RHSBL", "URIBL"],
+    "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
+    "Reputation": ["Greylisting", "Karma", "Naughty", "RateLimit", "Whitelist"],
     "Envelope": [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
@@ -118,6 +120,7 @@ let package = Package(
             name: "Configuration",
             dependencies: ["Addresses", "Octets", "PolicyProtocol", "System", "TOMLKit"]
         ),
+        .target(name: "KarmaRecords", dependencies: ["Addresses", "PolicyProtocol"]),
         .target(name: "CertificatePaths", dependencies: ["COpenSSL", crypto]),
         .target(name: "SignatureKeys", dependencies: ["COpenSSL"]),
         .target(name: "DKIM", dependencies: ["DomainNames", "Octets", "SignatureKeys", crypto]),
@@ -164,9 +167,9 @@ let package = Package(
             name: "StandardPlugins",
             dependencies: [
                 "Archives", "CertificatePaths", "Certificates", "Configuration", "DKIM", "DKIMKeys",
-                "DMARC", "DomainNames", "HTTPClient", "LDAPClient", "MaxMind", "Octets",
-                "PasswordHashes", "Patterns", "PolicyKit", "PublicSuffixes", "SASLprep", "SCRAM",
-                "SignatureKeys", "SPF", "System",
+                "DMARC", "DomainNames", "HTTPClient", "KarmaRecords", "LDAPClient", "MaxMind",
+                "Octets", "PasswordHashes", "Patterns", "PolicyKit", "PublicSuffixes", "SASLprep",
+                "SCRAM", "SignatureKeys", "SPF", "System",
                 logging, nioConcurrency, nioCore, nioPosix, nioSSL, nioTLS,
             ],
             path: "Sources/Plugins",
@@ -246,11 +249,10 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "DMARC", "JSON", "PolicyProtocol", "ServiceLog",
-                "Stores",
-                "System",
-                "Certificates", "DKIM", "DKIMKeys", "DNSResolver", "DomainNames", "SignatureKeys",
-                arguments, logging, nioCore, nioPosix,
+                "Addresses", "Certificates", "CLinux", "Configuration", "DKIM", "DKIMKeys", "DMARC",
+                "DNSResolver", "DomainNames", "JSON", "KarmaRecords", "PolicyProtocol",
+                "ServiceLog", "SignatureKeys", "Stores", "System", arguments, logging, nioCore,
+                nioPosix,
             ]
         ),
         .target(
@@ -336,9 +338,9 @@ let package = Package(
             name: "PluginsTests",
             dependencies: [
                 "Addresses", "Archives", "CertificatePaths", "DKIM", "DKIMKeys", "DMARC",
-                "DNSResolver", "DomainNames", "LDAPClient", "MaxMind", "Octets", "PasswordHashes",
-                "Patterns", "PolicyKit", "PolicyKitTesting", "SCRAM", "SignatureKeys",
-                "StandardPlugins", logging, nioCore,
+                "DNSResolver", "DomainNames", "KarmaRecords", "LDAPClient", "MaxMind", "Octets",
+                "PasswordHashes", "Patterns", "PolicyKit", "PolicyKitTesting", "SCRAM",
+                "SignatureKeys", "StandardPlugins", logging, nioCore,
                 nioPosix,
             ]
         ),

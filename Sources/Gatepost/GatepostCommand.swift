@@ -14,6 +14,7 @@ struct GatepostCommand: ParsableCommand {
             RunCommand.self, CheckCommand.self, WorkersCommand.self, StoreCommand.self,
             PoisonCommand.self, DMARCCommand.self,
             PoisonCommand.self, DKIMCommand.self,
+            KarmaCommand.self, PoisonCommand.self,
             LaunchCommand.self,
         ]
     )

@@ -10,6 +10,7 @@ extension Worker {
     /// Of two plugins with one name the later counts.
     public static let standardPlugins: [any Plugin.Type] =
         ConnectionPlugins.all + DNSListsPlugins.all + AuthenticationPlugins.all
+        + ReputationPlugins.all
         + EnvelopePlugins.all + MailAuthenticationPlugins.all + ContentPlugins.all
         + QueuePlugins.all + ObservePlugins.all
 }

@@ -92,12 +92,14 @@ public final class TestSession {
     ///   - files: The control files: name and content.
     ///   - resolver: What answers the plugins' questions to the DNS, mostly a ``TestResolver``; `nil`:
     ///     the servers of `worker.toml` among the files.
+    ///   - otherStore: What plugins use in the place of ``store``, mostly a ``FailingStore``.
     /// - Throws: Everything that is wrong in lines and files.
     public init(
         _ types: [any Plugin.Type],
         plugins lines: String,
         files: [String: String] = [:],
-        resolver: (any NameResolver)? = nil
+        resolver: (any NameResolver)? = nil,
+        store otherStore: (any Store)? = nil
     ) async throws {
         self.folder = try TestFolder()
         for (name, content) in files.merging(["plugins": lines], uniquingKeysWith: { $1 }) {
@@ -115,7 +117,7 @@ public final class TestSession {
             logger: logger,
             configuration: configuration,
             controlFiles: ControlFiles(directories: configuration.controlDirectories) { _ in },
-            store: self.store,
+            store: otherStore ?? self.store,
             resolver: resolver
         )
         self.plugins = try LoadedPlugins(

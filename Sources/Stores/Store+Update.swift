@@ -1,5 +1,19 @@
 public import PolicyProtocol
 
+/// What an entry becomes.
+public struct StoreChange: Sendable, Hashable {
+    /// The new value; `nil`: the entry is removed.
+    public var value: Bytes?
+    /// As of ``Store/set(_:to:expiresIn:)``, counted from the change.
+    public var lifetime: Duration?
+
+    /// A change.
+    public init(to value: Bytes?, expiresIn lifetime: Duration?) {
+        self.value = value
+        self.lifetime = lifetime
+    }
+}
+
 extension Store {
     /// The value of a key; `nil` if there is none.
     ///
@@ -33,17 +47,33 @@ extension Store {
         expiresIn lifetime: Duration?,
         _ change: (Bytes?) throws -> Bytes?
     ) async throws -> Bytes? {
+        try await self.update(key) { StoreChange(to: try change($0), expiresIn: lifetime) }
+    }
+
+    /// Changes an entry by what it is, as ``update(_:expiresIn:_:)`` does, with a lifetime that follows from it too.
+    ///
+    /// - Parameters:
+    ///   - key: The key.
+    ///   - change: Gets the value, `nil` if there is none, and returns what the entry becomes. An equal value leaves
+    ///     the entry as it is, and the time at which it expires.
+    /// - Returns: The new value.
+    /// - Throws: As of ``update(_:expiresIn:_:)``.
+    @discardableResult
+    public func update(
+        _ key: Bytes,
+        _ change: (Bytes?) throws -> StoreChange
+    ) async throws -> Bytes? {
         var current = try await self.get(key)
         for attempt in 1...StoreLimits.updateAttempts {
             let changed = try change(current)
-            guard changed != current else { return changed }
+            guard changed.value != current else { return current }
             let comparison = try await self.compareAndSet(
                 key,
                 from: current,
-                to: changed,
-                expiresIn: lifetime
+                to: changed.value,
+                expiresIn: changed.lifetime
             )
-            guard case .different(let found) = comparison else { return changed }
+            guard case .different(let found) = comparison else { return changed.value }
             current = found
             // Many at once: each goes at a time of its own.
             guard attempt > 4 else { continue }

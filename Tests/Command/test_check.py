@@ -341,6 +341,17 @@ def test_a_wait_that_the_frontend_does_not_keep_is_a_warning(installation):
     assert "wait 3 differs from greeting_delay_ms" in installation.check().stderr
 
 
+def test_naughty_behind_rcpt_ok_is_said(installation):
+    installation.install_worker()
+    (installation.config / "plugins").write_text("rcpt_ok\nnaughty reject rcpt\nnaughty:1 reject data\n")
+    done = installation.check()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("stands after rcpt_ok") == 1
+    warning = "config/plugins:2: naughty: stands after rcpt_ok, but is asked before it at rcpt; move the line up"
+    assert f"warning: {warning}" in done.stderr
+    assert "rcpt                 policy: naughty, rcpt_ok" in done.stdout
+
+
 def test_a_folder_that_is_missing(installation):
     (installation.config / "plugins").unlink()
     installation.config.rmdir()

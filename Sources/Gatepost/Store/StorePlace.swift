@@ -13,22 +13,27 @@ struct StorePlace: ParsableArguments {
 
     /// Does something with the store.
     ///
+    /// - Parameters:
+    ///   - command: The command, for what is printed.
+    ///   - body: Makes calls of the store.
     /// - Returns: `nil` if nothing was ever stored: there is no file.
     /// - Throws: `ExitCode` after printing why not.
     func perform<Value: Sendable>(
+        for command: String = "store",
         _ body: @escaping @Sendable (any Store) async throws -> Value
     ) throws -> Value? {
         let configuration = try self.load()
-        if let user = configuration.user { try self.become(user) }
+        if let user = configuration.user { try self.become(user, command) }
         switch configuration.store.place {
         case .memory:
             throw Self.failed(
+                command,
                 "the store is in the memory of each worker (memory: in worker.toml), where nothing else can see it; "
                     + "it goes when the worker ends"
             )
 
         case .sqlite(let path):
-            guard try Self.isThere(path) else { return nil }
+            guard try Self.isThere(path, command) else { return nil }
 
         case .redis: break
         }
@@ -47,7 +52,7 @@ struct StorePlace: ParsableArguments {
         do {
             return try done.wait()
         } catch {
-            throw Self.failed("\(error)")
+            throw Self.failed(command, "\(error)")
         }
     }
 
@@ -68,34 +73,38 @@ struct StorePlace: ParsableArguments {
         }
     }
 
-    private func become(_ user: ProcessUser) throws {
+    private func become(_ user: ProcessUser, _ command: String) throws {
         do throws(SystemError) {
             try user.become()
         } catch {
-            throw Self.failed("it works as the worker's user: \(error)")
+            throw Self.failed(command, "it works as the worker's user: \(error)")
         }
     }
 
     /// Whether there is a file, which this user may change.
     ///
     /// - Throws: `ExitCode` if it is another user's: what root makes beside it would keep the worker out.
-    private static func isThere(_ path: String) throws -> Bool {
+    private static func isThere(_ path: String, _ command: String) throws -> Bool {
         if let obstacle = FilePath.obstacle(to: path, R_OK | W_OK) {
-            throw self.failed("\(obstacle.path): \(obstacle.reason); run this as the worker's user")
+            throw self.failed(
+                command,
+                "\(obstacle.path): \(obstacle.reason); run this as the worker's user"
+            )
         }
         var facts = stat()
         guard stat(path, &facts) == 0 else { return false }
         guard facts.st_uid == geteuid() || !ProcessUser.isRoot else {
             let name = getpwuid(facts.st_uid).map { String(cString: $0.pointee.pw_name) }
             throw self.failed(
+                command,
                 "\(path) belongs to user \(name ?? "\(facts.st_uid)"); run this as that user (sudo -u)"
             )
         }
         return true
     }
 
-    private static func failed(_ reason: String) -> ExitCode {
-        StandardError.write("gatepost store: \(FilePath.relativized(reason))")
+    private static func failed(_ command: String, _ reason: String) -> ExitCode {
+        StandardError.write("gatepost \(command): \(FilePath.relativized(reason))")
         return ExitCode(ExitStatus.unavailable)
     }
 }

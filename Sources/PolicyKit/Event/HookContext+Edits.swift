@@ -104,12 +104,38 @@ extension HookContext {
         self.setNote(changes.name, in: .session, to: list.json)
     }
 
-    func flagNaughty(_ text: String, _ type: RefusalType) {
-        let key = NoteKey<[NaughtyFlag]>.naughty
-        var flags = self.note(key.name, in: .session).flatMap { [NaughtyFlag](json: $0) } ?? []
+    /// Adds a flag to the note `key`.
+    func flagNaughty(
+        _ text: String,
+        _ type: RefusalType,
+        detail: String?,
+        in key: NoteKey<[NaughtyFlag]> = .naughty
+    ) {
+        var flags = self.note(key.name, in: key.scope).flatMap { [NaughtyFlag](json: $0) } ?? []
         guard flags.count < NaughtyFlag.maximumCount else { return }
-        flags.append(NaughtyFlag(plugin: self.plugin, text: text, type: type))
-        self.setNote(key.name, in: .session, to: flags.json)
+        flags.append(NaughtyFlag(plugin: self.plugin, text: text, type: type, detail: detail))
+        self.setNote(key.name, in: key.scope, to: flags.json)
+    }
+
+    /// Makes a flag of a plugin's refusal: of the session, at `mail` of the transaction.
+    func putOff(_ answer: Answer) {
+        let type: RefusalType
+        switch answer.verdict {
+        case .deny: type = .perm
+        case .denysoft: type = .temp
+        case .deny_disconnect: type = .disconnect
+        case .denysoft_disconnect: type = .tempDisconnect
+        case .declined, .ok, .done: return
+        }
+        let text = answer.reply?.text.joined(separator: "\n") ?? ""
+        let status = answer.reply?.status?.split(separator: ".") ?? []
+        self.flagNaughty(
+            text.isEmpty ? "Access denied" : text,
+            type,
+            detail: status.count == 3 ? "\(status[1]).\(status[2])" : nil,
+            in: self.hook == .mail ? .delayedRefusals : .naughty
+        )
+        self.log(.info) { "the refusal is put off until RCPT" }
     }
 }
 
@@ -153,11 +179,14 @@ public struct NaughtyFlag: NoteValue, Sendable, Equatable {
     public let text: String
     /// How it would have refused.
     public let type: RefusalType
+    /// The enhanced status code of its reply without the class, as in `7.1`; `nil` if it named none.
+    public let detail: String?
 
-    init(plugin: String, text: String, type: RefusalType) {
+    init(plugin: String, text: String, type: RefusalType, detail: String? = nil) {
         self.plugin = plugin
         self.text = text
         self.type = type
+        self.detail = detail
     }
 
     /// The value in `json`, `nil` if it is not of this type.
@@ -167,15 +196,18 @@ public struct NaughtyFlag: NoteValue, Sendable, Equatable {
             let type = json["reject_type"].flatMap({ String(json: $0) })
                 .flatMap({ RefusalType(rawValue: $0) })
         else { return nil }
-        self.init(plugin: plugin, text: text, type: type)
+        let detail = json["detail"].flatMap { String(json: $0) }
+        self.init(plugin: plugin, text: text, type: type, detail: detail)
     }
 
     /// The value as it travels.
     public var json: JSONValue {
-        .object([
+        var members: [String: JSONValue] = [
             "plugin": .string(self.plugin), "text": .string(self.text),
             "reject_type": .string(self.type.rawValue),
-        ])
+        ]
+        members["detail"] = self.detail.map { .string($0) }
+        return .object(members)
     }
 }
 
@@ -187,6 +219,8 @@ extension NoteKey<[KarmaChange]> {
 extension NoteKey<[NaughtyFlag]> {
     /// The refusals that were put off in this session.
     public static let naughty = NoteKey("naughty", in: .session)
+    /// The refusals of this transaction's sender that were put off until RCPT (`naughty delay_deny 1`).
+    public static let delayedRefusals = NoteKey("delayed_refusals", in: .transaction)
 }
 
 extension HookContext {

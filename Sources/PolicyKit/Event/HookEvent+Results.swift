@@ -55,13 +55,30 @@ extension HookEvent {
 
         case .naughty:
             self.context.log(.failNaughty) { text }
-            self.context.flagNaughty(text, refusal.type)
+            self.context.flagNaughty(text, refusal.type, detail: detail)
             return .declined
 
         case .reject:
             self.context.log(.fail) { text }
             return refusal.type.answer(text, detail: detail, code: code)
         }
+    }
+
+    /// Refuses for what other plugins found.
+    ///
+    /// - Parameters:
+    ///   - type: How.
+    ///   - flags: What they found, a line of the reply each; not empty.
+    ///   - detail: The enhanced status code without its class.
+    /// - Returns: The answer to return.
+    package func refuse(
+        _ type: RefusalType,
+        for flags: [NaughtyFlag],
+        detail: String
+    ) -> Answer {
+        self.context.log(.fail) { flags.map { "\($0.plugin): \($0.text)" }.joined(separator: "; ") }
+        let text = flags.map(\.text).joined(separator: "\n")
+        return type.answer(text, detail: detail, code: nil)
     }
 }
 

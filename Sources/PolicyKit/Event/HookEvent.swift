@@ -57,11 +57,12 @@ public struct HookEvent<Stage: HookStage> {
     /// Needs ``Needs/trace``.
     public var trace: [TraceEntry] { self.context.trace }
 
-    /// Whether checks leave this session alone: a relay client, or a host or sender on a whitelist.
+    /// Whether checks leave this session alone: a relay client, or a host, sender or recipient on a whitelist.
     ///
     /// It never means that relaying is allowed.
     public var isImmune: Bool {
         self.session.relay || self.isNoted(.whitelisthost) || self.isNoted(.whitelistsender)
+            || self.notes[.whitelistRecipient] == true
     }
 
     /// Whether a note is there, and not false.

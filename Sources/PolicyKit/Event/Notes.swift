@@ -138,4 +138,6 @@ extension NoteKey<JSONValue> {
 extension NoteKey<Bool> {
     /// The client spoke before it was spoken to.
     public static let earlytalker = NoteKey("earlytalker", in: .session)
+    /// The recipient that is asked about is on a whitelist; from `data` on, all recipients are.
+    public static let whitelistRecipient = NoteKey("whitelist_recipient", in: .transaction)
 }

@@ -82,6 +82,10 @@ public struct Subscription: Sendable, Equatable {
     /// ``TransactionSnapshot/holdUntilMilliseconds``, or does not take it. At other hooks it says nothing.
     public var extensions: QueueExtensions
 
+    /// The name of a plugin before which this one is asked, wherever their lines stand; `gatepost check` warns of
+    /// lines in the other order.
+    package var precedes: String?
+
     /// A subscription to a hook.
     public init(
         _ needs: Needs = [],
@@ -92,6 +96,13 @@ public struct Subscription: Sendable, Equatable {
         self.isIdempotent = isIdempotent
         self.extensions = extensions
     }
+}
+
+/// A plugin that puts refusals of other plugins of its worker off, at `connect`, `helo`, `ehlo` and `mail`, and
+/// refuses for them later.
+package protocol RefusalDelay: Plugin {
+    /// Whether refusals of the plugin of this name are put off.
+    func delaysRefusals(of plugin: Substring) -> Bool
 }
 
 extension Needs {

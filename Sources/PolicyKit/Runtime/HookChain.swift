@@ -29,6 +29,9 @@ package struct HookChain: Sendable {
     /// The SMTP extensions that all of them keep.
     package var extensions = QueueExtensions.all
 
+    /// Say of which plugins refusals are put off, by their names.
+    var delays: [@Sendable (Substring, HookContext) -> Bool] = []
+
     /// Whether a plugin asked to observe the hook rather than to be asked.
     var isObserved = false
 
@@ -107,12 +110,31 @@ extension HookChain {
             if let violation = answer.violation(at: context.hook) {
                 return .failed(plugin: step.instance, code: .invalidVerdict, message: violation)
             }
+            if self.isPutOff(answer, of: step.instance, context) {
+                context.putOff(answer)
+                context.end(.declined)
+                continue
+            }
             context.end(answer.verdict)
             guard answer.verdict == .declined else {
                 return .answered(answer, plugin: step.instance)
             }
         }
         return .answered(.declined, plugin: nil)
+    }
+
+    /// Whether a refusal waits for RCPT.
+    ///
+    /// Not in a session that checks leave alone: after AUTH there is nothing to wait for.
+    private func isPutOff(_ answer: Answer, of instance: String, _ context: HookContext) -> Bool {
+        guard !self.delays.isEmpty else { return false }
+        switch answer.verdict {
+        case .deny, .denysoft, .deny_disconnect, .denysoft_disconnect: break
+        case .declined, .ok, .done: return false
+        }
+        let name = instance.prefix { $0 != ":" }
+        return !HookEvent<ObservedStage>(context).isImmune
+            && self.delays.contains { $0(name, context) }
     }
 
     /// Tells the plugins in order; one that throws is logged and keeps nothing from the next.
@@ -133,13 +155,26 @@ extension HookChain {
 }
 
 extension LoadedPlugins {
+    /// The hooks before RCPT at which a refusal may be put off.
+    private static let delayable: Set<Hook> = [.connect, .helo, .ehlo, .mail]
+
     /// The chain of each hook that a plugin wants.
     package func chains() -> HookTable<HookChain> {
         var table = HookTable<HookChain>()
         for hook in Hook.allCases {
             var chain = HookChain()
-            for entry in self.entries {
+            for entry in self.ordered(at: hook) {
                 entry.join(&chain, at: hook)
+            }
+            if Self.delayable.contains(hook) {
+                for entry in self.entries {
+                    guard let delay = entry.plugin as? any RefusalDelay else { continue }
+                    chain.needs.formUnion(entry.conditions.needs)
+                    chain.delays.append { name, context in
+                        delay.delaysRefusals(of: name)
+                            && (try? entry.conditions.hold(in: context)) == true
+                    }
+                }
             }
             if !chain.asked.isEmpty || !chain.told.isEmpty {
                 table[hook] = chain

@@ -51,7 +51,37 @@ package struct LoadedPlugins: Sendable {
         }
         guard problems.isEmpty else { throw PluginProblems(problems) }
         self.entries = entries
-        self.warnings = warnings
+        self.warnings = warnings + Self.misplaced(entries)
+    }
+
+    /// The entries in the order in which they are asked at `hook`: that of their lines, unless one has to precede
+    /// another.
+    func ordered(at hook: Hook) -> [Entry] {
+        var ordered = self.entries
+        for entry in self.entries {
+            guard let name = entry.hooks[hook]?.precedes,
+                let from = ordered.firstIndex(where: {
+                    $0.file == entry.file && $0.line == entry.line
+                }),
+                let to = ordered[..<from].firstIndex(where: { $0.isAsked(at: hook, as: name) })
+            else { continue }
+            ordered.insert(ordered.remove(at: from), at: to)
+        }
+        return ordered
+    }
+
+    /// Lines that stand behind one that they have to precede.
+    private static func misplaced(_ entries: [Entry]) -> [PluginProblem] {
+        entries.enumerated().flatMap { index, entry in
+            entry.hooks.compactMap { hook, subscription -> PluginProblem? in
+                guard let name = subscription.precedes,
+                    entries[..<index].contains(where: { $0.isAsked(at: hook, as: name) })
+                else { return nil }
+                return entry.problem(
+                    "stands after \(name), but is asked before it at \(hook.rawValue); move the line up"
+                )
+            }
+        }
     }
 
     private static func load(
@@ -108,7 +138,8 @@ package struct LoadedPlugins: Sendable {
 
     /// The plugins that are asked or told at `hook`, in order.
     package func instances(at hook: Hook) -> [String] {
-        self.entries.filter { $0.hooks[hook] != nil || $0.observed.contains(hook) }.map(\.instance)
+        self.ordered(at: hook).filter { $0.hooks[hook] != nil || $0.observed.contains(hook) }
+            .map(\.instance)
     }
 }
 
@@ -131,6 +162,11 @@ extension LoadedPlugins.Entry {
         self.hooks = hooks
         self.handlers = handlers
         self.observed = observed
+    }
+
+    /// Whether it is the plugin of this name, and asked at `hook`.
+    func isAsked(at hook: Hook, as name: String) -> Bool {
+        type(of: self.plugin).name == name && self.hooks[hook] != nil
     }
 
     func problem(_ message: String) -> PluginProblem {

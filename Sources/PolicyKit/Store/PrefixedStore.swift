@@ -61,7 +61,7 @@ extension PluginConfiguration {
     ///
     /// `[store] url` of `worker.toml` says where it is. It is opened at the first call, and a store that does
     /// not answer makes calls fail with ``StoreError`` and never wait: what a plugin does then is its own
-    /// decision, which operators know as the argument `on_store_failure`.
+    /// decision, which operators know as the argument `on_store_failure`: ``guardedStore(named:onFailure:)`` takes it.
     public func store(named name: String? = nil) -> any Store {
         PrefixedStore(store: self.shared.store.store, prefix: Bytes("\(name ?? self.name)/"))
     }
