@@ -17,7 +17,11 @@ let manuals = [
         "ResolvableFromhost",
     ],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
-    "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
+    "Queue": [
+        "QueueCommand", "QueueDiscard", "QueueEximBSMTP", "QueueLMTP", "QueueMaildir",
+        "QueuePostfixQueue", "QueueQmailQueue", "QueueQuarantine", "QueueSMTPForward",
+        "QueueSMTPProxy",
+    ],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }
 
@@ -220,8 +224,8 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "CLinux", "Configuration", "JSON", "PolicyProtocol", "ServiceLog", "Stores",
-                "System",
+                "CLinux", "Configuration", "JSON", "PolicyKit", "PolicyProtocol", "ServiceLog",
+                "StandardPlugins", "Stores", "System",
                 "Certificates", arguments, logging, nioCore, nioPosix,
             ]
         ),
@@ -298,7 +302,7 @@ let package = Package(
             dependencies: [
                 "StandardPlugins", "Addresses", "CertificatePaths", "DNSResolver", "DomainNames",
                 "LDAPClient", "Octets", "PasswordHashes", "PolicyKit", "PolicyKitTesting", "SCRAM",
-                logging, nioCore,
+                "System", logging, nioCore,
                 nioPosix,
             ]
         ),

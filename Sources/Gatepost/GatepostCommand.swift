@@ -12,7 +12,7 @@ struct GatepostCommand: ParsableCommand {
         version: GatepostVersion.text,
         subcommands: [
             RunCommand.self, CheckCommand.self, WorkersCommand.self, StoreCommand.self,
-            PoisonCommand.self,
+            PoisonCommand.self, QuarantineCommand.self,
             LaunchCommand.self,
         ]
     )
