@@ -18,7 +18,7 @@ let manuals = [
     ],
     "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
     "Queue": [
-        "QueueCommand", "QueueDiscard", "QueueEximBSMTP", "QueueLMTP", "QueueMaildir",
+        "QueueCommand", "QueueDiscard", "QueueEximBSMTP", "QueueHTTP", "QueueLMTP", "QueueMaildir",
         "QueuePostfixQueue", "QueueQmailQueue", "QueueQuarantine", "QueueSMTPForward",
         "QueueSMTPProxy",
     ],

@@ -6,6 +6,7 @@ enum QueuePlugins {
         QueueCommand.self,
         QueueDiscard.self,
         QueueEximBSMTP.self,
+        QueueHTTP.self,
         QueueLMTP.self,
         QueueMaildir.self,
         QueuePostfixQueue.self,
