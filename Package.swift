@@ -27,6 +27,11 @@ let manuals = [
         "Attachment", "BodyMatch", "BogusBounce", "Headers", "Loop", "MessageArchive", "Rspamd",
         "SpamAssassin", "SubjectEdit", "VirusClamdscan", "VirusCommand",
     "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
+    "Queue": [
+        "QueueCommand", "QueueDiscard", "QueueEximBSMTP", "QueueHTTP", "QueueLMTP", "QueueMaildir",
+        "QueuePostfixQueue", "QueueQmailQueue", "QueueQuarantine", "QueueSMTPForward",
+        "QueueSMTPProxy",
+    ],
     "Observe": ["SessionLog"],
 ].flatMap { group, plugins in plugins.map { "\(group)/\($0)/README.md" } }
 
@@ -250,9 +255,9 @@ let package = Package(
             name: "Gatepost",
             dependencies: [
                 "Addresses", "Certificates", "CLinux", "Configuration", "DKIM", "DKIMKeys", "DMARC",
-                "DNSResolver", "DomainNames", "JSON", "KarmaRecords", "PolicyProtocol",
-                "ServiceLog", "SignatureKeys", "Stores", "System", arguments, logging, nioCore,
-                nioPosix,
+                "DNSResolver", "DomainNames", "JSON", "KarmaRecords", "PolicyKit", "PolicyProtocol",
+                "ServiceLog", "SignatureKeys", "StandardPlugins", "Stores", "System", arguments,
+                logging, nioCore, nioPosix,
             ]
         ),
         .target(
@@ -340,7 +345,7 @@ let package = Package(
                 "Addresses", "Archives", "CertificatePaths", "DKIM", "DKIMKeys", "DMARC",
                 "DNSResolver", "DomainNames", "KarmaRecords", "LDAPClient", "MaxMind", "Octets",
                 "PasswordHashes", "Patterns", "PolicyKit", "PolicyKitTesting", "SCRAM",
-                "SignatureKeys", "StandardPlugins", logging, nioCore,
+                "SignatureKeys", "StandardPlugins", "System", logging, nioCore,
                 nioPosix,
             ]
         ),

@@ -15,6 +15,7 @@ struct GatepostCommand: ParsableCommand {
             PoisonCommand.self, DMARCCommand.self,
             PoisonCommand.self, DKIMCommand.self,
             KarmaCommand.self, PoisonCommand.self,
+            PoisonCommand.self, QuarantineCommand.self,
             LaunchCommand.self,
         ]
     )

@@ -26,13 +26,15 @@ package enum Spawn {
     ///     those that are close-on-exec.
     ///   - closesFrom: It gets no descriptor from this number on; `nil`: as above.
     ///   - isApart: Whether it leads a process group of its own and has no signal blocked.
+    ///   - environment: Variables that it gets beside those of this process, or instead of them.
     /// - Returns: The id of its process.
     /// - Throws: Why it cannot be started.
     package static func start(
         _ words: [String],
         files: [(number: Int32, file: File)],
         closesFrom: Int32? = nil,
-        isApart: Bool = false
+        isApart: Bool = false,
+        environment: [String: String] = [:]
     ) throws(SystemError) -> Int32 {
         guard let path = words.first else { throw SystemError("start", "no program", EINVAL) }
         var actions = posix_spawn_file_actions_t()
@@ -61,7 +63,12 @@ package enum Spawn {
         }
         var process = pid_t()
         let code = Self.withArguments(words) { arguments in
-            posix_spawn(&process, path, &actions, &attributes, arguments, environ)
+            guard !environment.isEmpty else {
+                return posix_spawn(&process, path, &actions, &attributes, arguments, environ)
+            }
+            return Self.withArguments(Self.variables(with: environment)) { variables in
+                posix_spawn(&process, path, &actions, &attributes, arguments, variables)
+            }
         }
         guard code == 0 else { throw SystemError("start", path, code) }
         return process
@@ -259,6 +266,19 @@ package enum Spawn {
             octets += chunk
         }
         return nil
+    }
+
+    /// The environment of this process with other variables, each as `NAME=VALUE`.
+    private static func variables(with others: [String: String]) -> [String] {
+        var variables: [String] = []
+        var entry = environ
+        while let variable = entry.pointee {
+            let text = String(cString: variable)
+            let name = text.prefix { $0 != "=" }
+            if others[String(name)] == nil { variables.append(text) }
+            entry = entry.successor()
+        }
+        return variables + others.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
     }
 
     private static func withArguments<Result>(

@@ -1,3 +1,5 @@
+package import System
+
 /// The message as it now is: the header fields with every edit so far, then the rest of the file.
 ///
 /// There is no part of one: it is made of all header fields and the file, or not at all. A message is
@@ -40,7 +42,17 @@ public struct Message: Sendable {
         return octets
     }
 
-    init(headers: [HeaderField], file: MessageReference) {
+    /// A message that a file holds as it is, header and body.
+    ///
+    /// - Throws: Why the file cannot be looked at.
+    package init(file path: String) throws(SystemError) {
+        self.header = []
+        self.path = path
+        self.bodyOffset = 0
+        self.fileSize = try Files.size(path)
+    }
+
+    package init(headers: [HeaderField], file: MessageReference) {
         var header: [UInt8] = []
         for field in headers {
             header += field.name.octets

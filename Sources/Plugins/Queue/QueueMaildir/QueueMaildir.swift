@@ -231,7 +231,7 @@ extension ArgumentType<MaildirTemplate> {
 }
 
 extension ArgumentType<mode_t> {
-    fileprivate static var octalMode: Self {
+    static var octalMode: Self {
         Self("three octal digits, as 770") { word in
             let digits = word.utf8.count == 4 && word.hasPrefix("0") ? word.dropFirst() : word[...]
             guard digits.utf8.count == 3, let mode = mode_t(digits, radix: 8), mode & 0o700 == 0o700
