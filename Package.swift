@@ -13,8 +13,6 @@ let manuals = [
         "QuitFortune", "Relay",
     ],
     "DNSLists": ["DNSBL", "DNSWL", "RHSBL", "URIBL"],
-    "DNSLists": ["DNSBL", "DNSWL", "RHSBL"],
-    "Reputation": ["Greylisting", "Karma", "Naughty", "RateLimit", "Whitelist"],
     "Envelope": [
         "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
@@ -22,11 +20,11 @@ let manuals = [
     "MailAuthentication": [
         "ARCSets", "AuthenticationResultsField", "DKIMSignatures", "DMARC", "SenderPermittedFrom",
     ],
-    "Content": ["BogusBounce", "Headers", "Loop", "SpamAssassin"],
+    "Reputation": ["Greylisting", "Karma", "Naughty", "RateLimit", "Whitelist"],
     "Content": [
         "Attachment", "BodyMatch", "BogusBounce", "Headers", "Loop", "MessageArchive", "Rspamd",
         "SpamAssassin", "SubjectEdit", "VirusClamdscan", "VirusCommand",
-    "Queue": ["QueueDiscard", "QueueLMTP", "QueueMaildir", "QueueSMTPForward", "QueueSMTPProxy"],
+    ],
     "Queue": [
         "QueueCommand", "QueueDiscard", "QueueEximBSMTP", "QueueHTTP", "QueueLMTP", "QueueMaildir",
         "QueuePostfixQueue", "QueueQmailQueue", "QueueQuarantine", "QueueSMTPForward",

@@ -120,10 +120,3 @@ package struct SigningDomain: Sendable, Equatable {
         self = found
     }
 }
-
-extension DNSName {
-    /// Whether this is `other` or a name below it.
-    package func isWithin(_ other: DNSName) -> Bool {
-        self == other || self.text.hasSuffix(".\(other.text)")
-    }
-}

@@ -12,11 +12,8 @@ struct GatepostCommand: ParsableCommand {
         version: GatepostVersion.text,
         subcommands: [
             RunCommand.self, CheckCommand.self, WorkersCommand.self, StoreCommand.self,
-            PoisonCommand.self, DMARCCommand.self,
-            PoisonCommand.self, DKIMCommand.self,
-            KarmaCommand.self, PoisonCommand.self,
-            PoisonCommand.self, QuarantineCommand.self,
-            LaunchCommand.self,
+            DKIMCommand.self, DMARCCommand.self, KarmaCommand.self, QuarantineCommand.self,
+            PoisonCommand.self, LaunchCommand.self,
         ]
     )
 
