@@ -13,12 +13,13 @@ struct HeloTests {
         case ("good.test", .a): return .records([.address("192.0.2.1")])
         case ("near.test", .a): return .records([.address("192.0.2.99")])
         case ("six.test", .aaaa): return .records([.address("2001:db8::1")])
-        case ("far.test", .a), ("out.mail.test", .a): return .records([.address("198.51.100.1")])
+        case ("far.test", .a), ("out.mail.test", .a), ("a.b.mail.test", .a), ("x.co.uk", .a):
+            return .records([.address("198.51.100.1")])
         case ("slow.test", _): return .failure(.timedOut)
         case ("half.test", .a): return .records([.address("192.0.2.1")])
         case ("half.test", .aaaa): return .failure(.server(rcode: 2))
         case ("1.2.0.192.in-addr.arpa", .ptr):
-            return named("x.example", "good.test", "in.mail.test")
+            return named("x.example", "good.test", "in.mail.test", "y.co.uk")
         case ("2.2.0.192.in-addr.arpa", .ptr): return .nodata
         case ("3.2.0.192.in-addr.arpa", .ptr): return .failure(.server(rcode: 2))
         case ("4.2.0.192.in-addr.arpa", .ptr): return named("other.example")
@@ -61,6 +62,8 @@ struct HeloTests {
         ("half.test", "192.0.2.1", nil), ("six.test", "2001:db8::1", nil),
         ("near.test", "192.0.2.4", nil),
         ("far.test", "192.0.2.4", "strict"), ("out.mail.test", "192.0.2.1", nil),
+        ("a.b.mail.test", "192.0.2.1", nil),
+        ("x.co.uk", "192.0.2.1", "strict"),
     ])
     func `each policy refuses more`(name: String, client: String, first: String?) async throws {
         let policies = ["lenient", "rfc", "strict"]

@@ -123,6 +123,7 @@ struct SenderPermittedFromTests {
             try await session.mail(from: sender)
             #expect(session.note(.karma) == karma, "\(sender)")
             #expect(session.note(.spfPassHost) == (karma == 1 ? "pass.test" : nil))
+            #expect(session.note(.dmarcSPF)?["scope"] == .string("mfrom"))
         }
     }
 
@@ -201,6 +202,35 @@ struct SenderPermittedFromTests {
             #expect(DNSName(escaping: Array(bad.utf8)) == nil, "\(bad)")
         }
         #expect(DNSName(escaping: Array(repeating: 0x2B, count: 63))?.text.utf8.count == 252)
+    }
+
+    @Test(arguments: 0...4)
+    func `no_dmarc_policy refuses what has no DMARC policy, once it has come`(
+        level: Int
+    ) async throws {
+        for (sender, _, least, _, status) in Self.senders {
+            for dmarc in ["none", "fail", "temperror"] {
+                let session = try await Self.session("reject 1 no_dmarc_policy \(level)")
+                #expect(try await session.mail(from: sender) == .declined)
+                session.setNote(.dmarc, to: .object(["result": .string(dmarc)]))
+                let answer = try await session.message("Subject: x\r\n\r\n")
+                let isRefused =
+                    dmarc == "none" && level > 0 && (3...6).contains(least) && level >= least - 2
+                #expect(
+                    answer.verdict == (isRefused ? .deny : self.expected(least, level, dmarc)),
+                    "\(sender)"
+                )
+                if isRefused { #expect(answer.reply?.status == status) }
+            }
+        }
+        let session = try await Self.session("reject 1 no_dmarc_policy 4")
+        try await session.mail(from: "bob@fail.test")
+        #expect(try await session.message("Subject: x\r\n\r\n") == .declined)
+    }
+
+    /// A DNS that does not answer puts off whatever is refused at all.
+    private func expected(_ least: Int, _ level: Int, _ dmarc: String) -> Verdict {
+        least == 2 && level > 0 && dmarc == "none" ? .denysoft : .declined
     }
 
     @Test func `relay clients and senders without a domain are not asked about`() async throws {

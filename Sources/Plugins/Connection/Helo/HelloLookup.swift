@@ -73,11 +73,15 @@ struct HelloLookup: Sendable {
         address.isIPv6 ? address.clientNetwork : address.clientSite
     }
 
-    /// The same name, one below the other, or two hosts of one domain.
+    /// Whether two names are of one domain: as far as can be told without a list of public suffixes, their last
+    /// two labels are the same, or three where the last two are as short as `co.uk`.
     private static func isRelated(_ one: String, _ other: String) -> Bool {
-        if one == other || one.hasSuffix("." + other) { return true }
-        guard let dot = other.firstIndex(of: ".") else { return false }
-        let domain = other[other.index(after: dot)...]
-        return domain.contains(".") && (one == domain || one.hasSuffix("." + domain))
+        let labels = [one, other].map { $0.split(separator: ".") }
+        guard one != other, let first = labels.first, let second = labels.last else { return true }
+        let end = first.suffix(2)
+        let isSuffix = end.last?.utf8.count == 2 && (end.first?.utf8.count ?? 0) <= 3
+        let count = isSuffix ? 3 : 2
+        return first.count >= count && second.count >= count
+            && first.suffix(count) == second.suffix(count)
     }
 }

@@ -8,33 +8,31 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
     package static let name = "sender_permitted_from"
     package static let aliases = ["spf"]
 
-    /// What is refused, each with all before it: the argument `reject`.
-    private enum Level {
-        static let annotates = 1
-        static let defersErrors = 2
-        static let refusesFail = 3
-        static let refusesSoftfail = 4
-        static let refusesNeutral = 5
-        static let refusesAllButPass = 6
-        static let range = 0...6
-    }
-
     /// `nil`: as the file `spfbehavior` says.
     private let level: Int?
     private let behavior: ControlFile<Int>
+    /// The level for messages whose author's domain has no DMARC policy; 0: nothing is refused for it.
+    private let levelWithoutDMARC: Int
     private let refusalType: RefusalType
     private let time: Duration
     private let resolver: any NameResolver
     private let hostname: String
 
     package init(configuration: PluginConfiguration) throws {
-        let level = configuration.argument("reject", as: .integer(in: Level.range))
+        let level = configuration.argument("reject", as: .integer(in: Judgement.levels))
         let old = configuration.argument("spf_deny", as: .integer(in: 0...2))
         if level != nil, old != nil {
             configuration.record("reject and spf_deny are the same; write reject")
         }
         // qpsmtpd's spf_deny: 1 refuses fail, 2 softfail as well.
         self.level = level ?? old.flatMap { $0 == 0 ? nil : $0 + 2 }
+        // It begins with `fail`, which is 3 at MAIL.
+        let withoutDMARC = configuration.argument(
+            "no_dmarc_policy",
+            as: .integer(in: 0...4),
+            default: 0
+        )
+        self.levelWithoutDMARC = withoutDMARC == 0 ? 0 : withoutDMARC + 2
         self.refusalType = configuration.refusalType()
         self.time = configuration.argument(
             "timeout",
@@ -42,8 +40,8 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
             default: .seconds(20)  // RFC 7208 §4.6.4
         )
         self.behavior = try configuration.controlFile("spfbehavior") { lines in
-            guard let line = lines.first else { return Level.annotates }
-            guard let level = Int(line.text), Level.range.contains(level) else {
+            guard let line = lines.first else { return Judgement.annotates }
+            guard let level = Int(line.text), Judgement.levels.contains(level) else {
                 throw line.problem("\(line.text) is no number from 0 to 6")
             }
             return level
@@ -73,6 +71,7 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
             )
         )
         self.note(finding, isHelo: sender.isNull, event)
+        let judgement = Judgement(finding, isHelo: sender.isNull, client: event.session.client.ip)
         let field = ReceivedSPF(
             finding: finding,
             isHelo: sender.isNull,
@@ -83,15 +82,23 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
             allows8Bit: sender.params.contains { $0.keyword == "SMTPUTF8" }
         )
         event.notes[.receivedSPF] = field.value
-        return self.answer(finding, isHelo: sender.isNull, event)
+        switch finding.result {
+        case .pass: return event.pass("\(finding.domain): \(finding.mechanism ?? "all")")
+        case .temperror, .permerror: event.error("\(finding.domain): \(finding.problem ?? "")")
+        case .none, .neutral, .fail, .softfail: break
+        }
+        return self.answer(judgement, level: self.level(event), event)
     }
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {
-        guard self.level(event) >= Level.annotates, let value = event.notes[.receivedSPF] else {
-            return .declined
+        if self.level(event) >= Judgement.annotates, let value = event.notes[.receivedSPF] {
+            event.addHeader("Received-SPF", value)
         }
-        event.addHeader("Received-SPF", value)
-        return .declined
+        guard self.levelWithoutDMARC > 0, !event.isImmune, let note = event.notes[.spf],
+            event.notes[.dmarc]?["result"] == .string("none"),
+            let judgement = Judgement(note, client: event.session.client.ip)
+        else { return .declined }
+        return self.answer(judgement, level: self.levelWithoutDMARC, event)
     }
 
     private func level<Stage>(_ event: HookEvent<Stage>) -> Int {
@@ -104,6 +111,11 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
         event.notes[.spf] = .object([
             "result": .string(result), "domain": .string(finding.domain),
             "identity": .string(identity),
+        ])
+        // As qpsmtpd's plugins know it.
+        event.notes[.dmarcSPF] = .object([
+            "result": .string(result), "domain": .string(finding.domain),
+            "scope": .string(isHelo ? "helo" : "mfrom"),
         ])
         let domain =
             finding.domain.isEmpty
@@ -119,74 +131,33 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
         }
     }
 
-    private func answer(_ finding: SPFFinding, isHelo: Bool, _ event: MailEvent) -> Answer {
-        let domain = finding.domain
-        let client = event.session.client.ip
-        // A bounce must not be refused because its server has no policy for its own name.
-        let all = isHelo ? Level.range.upperBound + 1 : Level.refusesAllButPass
-        switch finding.result {
-        case .pass: return event.pass("\(domain): \(finding.mechanism ?? "all")")
-        case .fail:
-            let act = isHelo ? "call itself \(domain)" : "send mail for \(domain)"
-            var text = "\(client) is not allowed to \(act) (SPF)"
-            if let explanation = finding.explanation, !explanation.isEmpty {
-                text += "\n\(domain) says: \(explanation)"
-            }
-            return self.refuse(event, from: Level.refusesFail, text, "7.23")
-
-        case .softfail:
-            let text = "\(domain) does not expect mail from \(client) (SPF softfail)"
-            return self.refuse(event, from: Level.refusesSoftfail, text, "7.23")
-
-        case .neutral:
-            let text = "\(domain) does not vouch for \(client) (SPF neutral)"
-            return self.refuse(
-                event,
-                from: isHelo ? all : Level.refusesNeutral,
-                text,
-                "7.23",
-                isFailure: false
-            )
-
-        case .none:
-            let text = "\(domain) has no SPF record"
-            return self.refuse(event, from: all, text, "7.23", isFailure: false)
-
-        case .permerror:
-            let problem = finding.problem ?? "unusable"
-            event.error("\(domain): \(problem)")
-            let text = "The SPF record of \(domain) cannot be used: \(problem)"
-            return self.refuse(event, from: Level.refusesAllButPass, text, "7.24")
-
-        case .temperror:
-            event.error(finding.problem ?? "the DNS does not answer")
-            guard self.level(event) >= Level.defersErrors else { return .declined }
-            // RFC 7372 §3.2.
-            return .denysoft(
-                "Could not look up the SPF record of \(domain), try again later",
-                code: 451,
-                status: "4.7.24"
-            )
-        }
-    }
-
-    /// Refuses if the level is at least `least`; else a result that is no failure is only noted.
-    private func refuse(
-        _ event: MailEvent,
-        from least: Int,
-        _ text: String,
-        _ detail: String,
-        isFailure: Bool = true
+    private func answer<Stage>(
+        _ judgement: Judgement,
+        level: Int,
+        _ event: HookEvent<Stage>
     ) -> Answer {
-        let isRefused = self.level(event) >= least
-        if !isRefused, !isFailure { return event.pass(text) }
+        let isRefused = judgement.leastLevel.map { level >= $0 } ?? false
+        switch judgement.result {
+        case .temperror:
+            guard isRefused else { return .declined }
+            return .denysoft(judgement.text, code: 451, status: "4.\(judgement.detail)")
+
+        case .pass, .none, .neutral, .permerror:
+            if !isRefused { return event.pass(judgement.text) }
+        case .fail, .softfail: break
+        }
         return event.refuse(
             Refusal(isRefused ? .reject : .tolerate, self.refusalType),
-            text,
-            detail: detail,
+            judgement.text,
+            detail: judgement.detail,
             code: self.refusalType.isPermanent ? 550 : 451
         )
     }
+}
+
+extension NoteKey<JSONValue> {
+    /// What qpsmtpd's plugins know of SPF: an object with `result`, `domain`, and `scope` (`mfrom` or `helo`).
+    static let dmarcSPF = NoteKey("dmarc_spf", in: .transaction)
 }
 
 extension NoteKey<String> {
