@@ -37,7 +37,7 @@ import Testing
     private func session(
         _ arguments: String = "",
         invalid: String = "",
-        timeout: Int = 5000
+        timeout: Int = 30_000
     ) async throws -> (TestSession, FakeDNSServer) {
         let server = try FakeDNSServer(Self.table)
         let session = try await TestSession(

@@ -76,7 +76,8 @@ package struct VirusClamdscan: DataPostHook {
 
     /// Hands clamd the file.
     ///
-    /// - Returns: `nil` if clamd may not read it, or does not know how: then it is sent the octets.
+    /// - Returns: `nil` if there is no verdict: then it is sent the octets. A clamd that does not know the command may
+    ///   close before it has read all of it, and its answer is lost.
     private static func scan(
         _ path: String,
         _ socket: String,
@@ -99,8 +100,7 @@ package struct VirusClamdscan: DataPostHook {
             if case .failed = finding { return nil }
             return finding
 
-        case .failure(let failure): return .failed("\(failure)")
-        case nil: return nil
+        case .failure, nil: return nil
         }
     }
 
