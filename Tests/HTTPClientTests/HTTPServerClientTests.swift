@@ -1,4 +1,5 @@
 import Certificates
+import Dispatch
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -185,9 +186,12 @@ struct HTTPServerClientTests {
     }
 
     @Test func `an answer before the end of the request ends the connection`() async throws {
+        let isAnswered = DispatchSemaphore(value: 0)
         let server = try TestServer { connection in
             _ = connection.readLine()
             connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            // Read before, all of the request might be sent before the client sees the answer.
+            _ = isAnswered.wait(timeout: .now() + 60)
             connection.waitForEnd()
         }
         defer { server.stop() }
@@ -199,6 +203,7 @@ struct HTTPServerClientTests {
         )
         for _ in 0..<2 {
             let answer = try await client.ask(request, limit: 10, within: .seconds(60))
+            isAnswered.signal()
             #expect(answer.status == 413)
         }
         #expect(server.connections == 2)
