@@ -96,8 +96,10 @@ final class FrontendProcess {
         ) { inForce in directory.onAll { $0.tls = inForce } }
         self.shared.evidence.trim()
         self.removeSurplusSockets()
-        directory.whenReady.whenSuccess { process.value.openListeners() }
-        return self.startLoops(TLSInForce(self.configuration.tls, certificates))
+        let started = self.startLoops(TLSInForce(self.configuration.tls, certificates))
+        // A loop that has workers may be ready while another still binds: what ends then would leave its socket.
+        started.and(directory.whenReady).whenSuccess { _ in process.value.openListeners() }
+        return started
     }
 
     private func startLoops(_ tls: TLSInForce) -> EventLoopFuture<Void> {
