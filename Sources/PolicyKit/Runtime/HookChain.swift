@@ -90,7 +90,8 @@ extension HookChain {
             context.begin(step.instance, step.logger)
             let answer: Answer
             do {
-                guard try step.conditions.hold(in: context) else { continue }
+                // Without a call where there are none, as in nearly all lines.
+                if !step.conditions.isEmpty, try !step.conditions.hold(in: context) { continue }
                 answer = try await step.ask(context)
             } catch {
                 let failure = context.failure ?? PluginError("\(error)")
@@ -110,7 +111,7 @@ extension HookChain {
             if let violation = answer.violation(at: context.hook) {
                 return .failed(plugin: step.instance, code: .invalidVerdict, message: violation)
             }
-            if self.isPutOff(answer, of: step.instance, context) {
+            if !self.delays.isEmpty, self.isPutOff(answer, of: step.instance, context) {
                 context.putOff(answer)
                 context.end(.declined)
                 continue
@@ -127,7 +128,6 @@ extension HookChain {
     ///
     /// Not in a session that checks leave alone: after AUTH there is nothing to wait for.
     private func isPutOff(_ answer: Answer, of instance: String, _ context: HookContext) -> Bool {
-        guard !self.delays.isEmpty else { return false }
         switch answer.verdict {
         case .deny, .denysoft, .deny_disconnect, .denysoft_disconnect: break
         case .declined, .ok, .done: return false
