@@ -3,12 +3,20 @@ public import PolicyKit
 private let logs =
     "frontend and workers log to standard error by themselves (log_level, log_format in frontend.toml)"
 private let scanners = "name the scanner's program in a line virus/command, or use virus/clamdscan"
+private let waits = "every plugin waits without holding others up; write the name without async/"
 private let logins =
     "use auth/auth_checkpassword with a program that asks it, or another plugin of auth/"
 
 extension Worker {
     /// qpsmtpd's plugins that are no plugins here, for `config/plugins` that were written for it.
     public static let retiredPlugins: [RetiredPlugin] = [
+        RetiredPlugin("async/dns_whitelist_soft", .refused, waits),
+        RetiredPlugin("async/dnsbl", .refused, waits),
+        RetiredPlugin("async/earlytalker", .refused, waits),
+        RetiredPlugin("async/queue/smtp-forward", .refused, waits),
+        RetiredPlugin("async/resolvable_fromhost", .refused, waits),
+        RetiredPlugin("async/rhsbl", .refused, waits),
+        RetiredPlugin("async/uribl", .refused, waits),
         RetiredPlugin("auth/auth_cvm_unix_local", .refused, logins),
         RetiredPlugin("auth/auth_vpopmail", .refused, logins),
         RetiredPlugin("auth/auth_vpopmail_sql", .refused, logins),
@@ -40,6 +48,7 @@ extension Worker {
             .refused,
             "nothing here asks p0f; remove the line, or write a plugin"
         ),
+        RetiredPlugin("karma_tool", .refused, "it is a command; use gatepost karma"),
         RetiredPlugin(
             "loadcheck",
             .ignored,
@@ -80,6 +89,7 @@ extension Worker {
             "set proxy_protocol and proxy_networks of the listener in frontend.toml"
         ),
         RetiredPlugin("tls", .refused, "the frontend does TLS ([tls] in frontend.toml)"),
+        RetiredPlugin("tls_cert", .refused, "it is a command; use openssl req"),
         RetiredPlugin("user_config", .refused, "set recipient_directory in worker.toml"),
         RetiredPlugin("virus/aveclient", .refused, scanners),
         RetiredPlugin("virus/bitdefender", .refused, scanners),
