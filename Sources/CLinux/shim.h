@@ -1,14 +1,11 @@
-// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl, close_range, pidfd_open, sched_getaffinity, the end of a list of
-// descriptors for posix_spawn, and descriptors in messages of a socket.
+// What Linux offers and Swift's Glibc module leaves out: signalfd, prctl, close_range, pidfd_open, sched_getaffinity and the end of a list of
+// descriptors for posix_spawn.
 #pragma once
 
-#include <errno.h>
 #include <signal.h>
 #include <spawn.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,29 +53,6 @@ static inline int gatepost_processors(void) {
 
 /// A descriptor that can be read when the child `process` has ended; -1 and errno if there is none.
 static inline int gatepost_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0U); }
-
-/// Sends one octet 0 and `descriptor` over a connected Unix socket; 0, or the errno of the failure.
-static inline int gatepost_send_descriptor(int socket, int descriptor) {
-    char octet = 0;
-    struct iovec part = {&octet, 1};
-    union {
-        struct cmsghdr header;
-        char octets[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr message = {0};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.octets;
-    message.msg_controllen = sizeof(control.octets);
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-    ssize_t count;
-    do { count = sendmsg(socket, &message, MSG_NOSIGNAL); } while (count < 0 && errno == EINTR);
-    return count == 1 ? 0 : errno;
-}
 
 /// What each signal did before `gatepost_close_on_crash`; by signal number.
 ///
