@@ -95,7 +95,7 @@ let package = Package(
         ),
         // No pkgConfig: libarchive.pc names private packages that a user does not need.
         .systemLibrary(name: "CArchive", providers: [.apt(["libarchive-dev"])]),
-        .systemLibrary(name: "CLinux"),
+        .target(name: "CLinux"),
         .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "System", dependencies: ["CLinux"]),
         .target(name: "Octets"),

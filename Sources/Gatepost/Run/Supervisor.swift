@@ -31,7 +31,7 @@ struct Supervisor {
         sigemptyset(&mask)
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] { sigaddset(&mask, signal) }
         sigprocmask(SIG_BLOCK, &mask, nil)
-        self.signals = signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
+        self.signals = gatepost_signal_descriptor(&mask)
     }
 
     /// Runs until all children have ended.
@@ -71,10 +71,8 @@ struct Supervisor {
 
     private mutating func takeSignals() {
         while true {
-            var information = signalfd_siginfo()
-            let size = MemoryLayout<signalfd_siginfo>.size
-            guard read(self.signals, &information, size) == size else { return }
-            switch Int32(information.ssi_signo) {
+            switch gatepost_next_signal(self.signals) {
+            case 0: return
             case SIGTERM, SIGINT:
                 self.perform(self.supervision.terminationRequested(nowMS: Self.nowMS))
             case SIGHUP:

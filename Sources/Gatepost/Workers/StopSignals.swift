@@ -12,7 +12,7 @@ struct StopSignals {
         sigaddset(&mask, SIGINT)
         sigaddset(&mask, SIGTERM)
         sigprocmask(SIG_BLOCK, &mask, nil)
-        self.descriptor = signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
+        self.descriptor = gatepost_signal_descriptor(&mask)
     }
 
     /// Waits until a signal comes, `other` can be read, or the time is over.
