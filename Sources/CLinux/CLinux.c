@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -28,6 +29,8 @@ int gatepost_close_on_exec(unsigned first) {
 int gatepost_close_from(void *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
+
+int gatepost_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
 int gatepost_processors(void) {
     unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};

@@ -242,8 +242,7 @@ package enum Spawn {
     /// A pipe whose ends are close-on-exec.
     package static func makePipe() throws(SystemError) -> (read: Int32, write: Int32) {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw SystemError("make", "a pipe", errno) }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        guard gatepost_pipe(&ends) == 0 else { throw SystemError("make", "a pipe", errno) }
         return (ends[0], ends[1])
     }
 

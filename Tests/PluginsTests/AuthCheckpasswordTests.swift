@@ -13,11 +13,10 @@ struct AuthCheckpasswordTests {
 
         init(_ script: String) throws {
             self.folder = try ScratchFolder()
-            try self.folder.write(
-                Array("#!/bin/sh\ncd '\(self.folder.path)'\n\(script)\n".utf8),
+            try self.folder.writeProgram(
+                "#!/bin/sh\ncd '\(self.folder.path)'\n\(script)\n",
                 "check"
             )
-            guard chmod(self.path, 0o755) == 0 else { throw ScratchFolder.Failure(path: self.path) }
         }
 
         func session(_ arguments: String = "") async throws -> TestSession {

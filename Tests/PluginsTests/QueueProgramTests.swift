@@ -22,13 +22,8 @@ import Testing
 
     /// A shell script in the folder, which is its working folder too; returns its path.
     private func program(_ script: String, _ name: String = "program") throws -> String {
-        try self.scratch.write(
-            Array("#!/bin/sh\ncd '\(self.scratch.path)'\n\(script)\n".utf8),
-            name
-        )
-        let path = "\(self.scratch.path)/\(name)"
-        guard chmod(path, 0o755) == 0 else { throw ScratchFolder.Failure(path: path) }
-        return path
+        try self.scratch.writeProgram("#!/bin/sh\ncd '\(self.scratch.path)'\n\(script)\n", name)
+        return "\(self.scratch.path)/\(name)"
     }
 
     private func session(

@@ -42,6 +42,24 @@ final class ScratchFolder: Sendable {
         }
     }
 
+    /// Writes a program that can be started when this returns.
+    ///
+    /// The kernel starts no file that any process may write to. A child that another test starts has a copy
+    /// of the descriptor that this one was written by until it becomes its program, so this waits for a
+    /// lease, which the kernel gives when no such copy is left (fcntl(2), F_SETLEASE).
+    func writeProgram(_ script: String, _ name: String) throws {
+        try self.write(Array(script.utf8), name)
+        let descriptor = open("\(self.path)/\(name)", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0, fchmod(descriptor, 0o755) == 0 else { throw Failure(path: name) }
+        defer { close(descriptor) }
+        let setLease: Int32 = 1_024  // F_SETLEASE
+        while fcntl(descriptor, setLease, F_RDLCK) != 0 {
+            guard errno == EAGAIN else { throw Failure(path: name) }
+            sched_yield()
+        }
+        _ = fcntl(descriptor, setLease, F_UNLCK)
+    }
+
     func mode(_ name: String) throws -> mode_t {
         var status = stat()
         guard stat("\(self.path)/\(name)", &status) == 0 else { throw Failure(path: name) }

@@ -294,8 +294,7 @@ struct VirusCommandTests {
 
     init() throws {
         self.folder = try ScratchFolder()
-        try self.folder.write(Array(Self.script.utf8), "scan")
-        chmod("\(self.folder.path)/scan", 0o755)
+        try self.folder.writeProgram(Self.script, "scan")
     }
 
     private func session(_ arguments: String) async throws -> TestSession {
@@ -331,7 +330,8 @@ struct VirusCommandTests {
         expected: Answer
     ) async throws {
         let session = try await self.session(arguments)
-        #expect(try await session.message("From: a@b.test\r\n\r\n\(orders)\r\n") == expected)
+        let answer = try await session.message("From: a@b.test\r\n\r\n\(orders)\r\n")
+        #expect(answer == expected)
         await session.stop()
     }
 

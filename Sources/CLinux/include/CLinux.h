@@ -23,6 +23,10 @@ int gatepost_close_on_exec(unsigned first);
 /// `first` on.
 int gatepost_close_from(void *actions, int first);
 
+/// Makes a pipe whose ends no program that is started gets: ends[0] is read, ends[1] is written; -1 and errno
+/// if there is none.
+int gatepost_pipe(int ends[2]);
+
 /// How many processors this process may use; -1 and errno if the kernel does not say.
 int gatepost_processors(void);
 
