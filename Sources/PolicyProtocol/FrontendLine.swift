@@ -79,6 +79,23 @@ package enum FrontendLine {
         writer.endMessage()
     }
 
+    /// Tells a worker that its answer to the event `id` was invalid, and why.
+    package static func violation(
+        _ violation: ProtocolViolation,
+        id: Int64,
+        hook: Hook,
+        plugin: String?,
+        into writer: inout JSONWriter
+    ) {
+        writer.beginMessage("violation")
+        writer.member("id", id)
+        writer.member("hook", word: hook.word)
+        if let plugin { writer.member("plugin", plugin) }
+        writer.member("violation", violation.code.rawValue)
+        writer.member("message", violation.detail)
+        writer.endMessage()
+    }
+
     package static func ping(_ number: Int64, into writer: inout JSONWriter) {
         writer.message("ping", number)
     }

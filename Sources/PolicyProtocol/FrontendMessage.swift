@@ -11,6 +11,8 @@ package enum FrontendMessage: Sendable {
     /// A notification that cannot be read: the frontend waits for no answer.
     case brokenNotification(problem: String)
     case cancel(id: Int64, reason: String)
+    /// The worker's answer to the event `id` was invalid: `code` is the rule, `message` tells where.
+    case violation(id: Int64, hook: String, plugin: String?, code: String, message: String)
     case ping(Int64)
     case pong
     case drain(reason: String?)
@@ -58,6 +60,15 @@ package enum FrontendMessage: Sendable {
 
         case "cancel":
             return .cancel(id: try self.id(object), reason: try object.string("reason") ?? "")
+
+        case "violation":
+            return .violation(
+                id: try self.id(object),
+                hook: try object.requiredString("hook"),
+                plugin: try object.string("plugin"),
+                code: try object.requiredString("violation"),
+                message: try object.string("message") ?? ""
+            )
 
         case "drain":
             return .drain(reason: try object.string("reason"))

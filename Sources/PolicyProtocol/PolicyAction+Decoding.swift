@@ -5,20 +5,25 @@ extension PolicyVerdict {
     /// Reads the list of actions: the form of all of them first, then whether each is known.
     package static func actions(_ value: JSONValue) throws(ProtocolViolation) -> [PolicyAction] {
         guard value != .null else { return [] }
-        guard case .array(let list) = value else { throw ProtocolViolation(.actions_malformed) }
+        guard case .array(let list) = value else {
+            throw ProtocolViolation(.actions_malformed, "actions: no list")
+        }
         var actions: [PolicyAction] = []
         actions.reserveCapacity(min(list.count, self.maximumActions))
         var unknown: ProtocolViolation?
-        for entry in list {
+        for (index, entry) in list.enumerated() {
             do throws(ProtocolViolation) {
                 actions.append(try ActionReader(entry: entry).action())
             } catch {
-                guard error.code == .unknown_action else { throw error }
-                unknown = unknown ?? error
+                guard error.code == .unknown_action else { throw error.inAction(index) }
+                unknown = unknown ?? error.inAction(index)
             }
         }
         guard list.count <= self.maximumActions else {
-            throw ProtocolViolation(.too_many_actions, "\(list.count)")
+            throw ProtocolViolation(
+                .too_many_actions,
+                "actions: \(list.count), over \(self.maximumActions)"
+            )
         }
         if let unknown { throw unknown }
         return actions
@@ -31,7 +36,7 @@ private struct ActionReader {
 
     func action() throws(ProtocolViolation) -> PolicyAction {
         guard case .object = self.entry, case .string(let word)? = self.entry["op"] else {
-            throw ProtocolViolation(.actions_malformed, "no op")
+            throw ProtocolViolation(.actions_malformed, "op: missing, or no string")
         }
         switch word {
         case "header.add":
@@ -69,12 +74,16 @@ private struct ActionReader {
             return .delayReply(milliseconds: ms)
         case "auth.challenge":
             return .challenge(try self.bytes("challenge"), state: try self.bytes("state"))
-        default: throw ProtocolViolation(.unknown_action, String(word.prefix(64)))
+        default:
+            throw ProtocolViolation(
+                .unknown_action,
+                "op: \(String(word.prefix(64)).debugDescription)"
+            )
         }
     }
 
     private func malformed(_ field: String) -> ProtocolViolation {
-        ProtocolViolation(.actions_malformed, field)
+        ProtocolViolation(.actions_malformed, "\(field): missing, or of a wrong type")
     }
 
     private func id() throws(ProtocolViolation) -> Int {

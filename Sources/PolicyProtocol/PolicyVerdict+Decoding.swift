@@ -32,12 +32,15 @@ extension PolicyVerdict {
             let word = try Self.reading(.unknown_verdict) { () throws(JSONError) in
                 try message.string("verdict")
             }
-            throw ProtocolViolation(.unknown_verdict, word ?? "no verdict")
+            throw ProtocolViolation(
+                .unknown_verdict,
+                word.map { "verdict: \(String($0.prefix(32)).debugDescription)" } ?? "verdict: none"
+            )
         }
         self.init(id: id, verdict: verdict)
         if let word = message["hook"], !word.isNull {
             guard let hook = Hook(spelled: word) else {
-                throw ProtocolViolation(.hook_not_reached, "no hook")
+                throw ProtocolViolation(.hook_not_reached, "hook: no hook's name")
             }
             self.hook = hook
         }
@@ -45,7 +48,7 @@ extension PolicyVerdict {
             try message.string("plugin")
         }
         if let plugin = self.plugin, !ShortText.isShort(plugin) {
-            throw ProtocolViolation(.plugin_malformed, "too long")
+            throw ProtocolViolation(.plugin_malformed, "plugin: more than 128 characters")
         }
         if message.contains("reply") {
             self.reply = try Self.reply(Self.value(message, "reply", .reply_malformed))
@@ -80,18 +83,20 @@ extension PolicyVerdict {
 
     static func reply(_ value: JSONValue) throws(ProtocolViolation) -> PolicyReply? {
         guard value != .null else { return nil }
-        guard case .object(let members) = value else { throw ProtocolViolation(.reply_malformed) }
+        guard case .object(let members) = value else {
+            throw ProtocolViolation(.reply_malformed, "reply: no object")
+        }
         var code: Int?
         switch members["code"] ?? .null {
         case .null: break
         case .int(let number): code = Int(clamping: number)
-        default: throw ProtocolViolation(.reply_malformed, "code is no integer")
+        default: throw ProtocolViolation(.reply_malformed, "reply.code: no integer")
         }
         var status: String?
         switch members["status"] ?? .null {
         case .null: break
         case .string(let text): status = text
-        default: throw ProtocolViolation(.reply_malformed, "status is no string")
+        default: throw ProtocolViolation(.reply_malformed, "reply.status: no string")
         }
         var lines: [String]?
         switch members["text"] ?? .null {
@@ -99,27 +104,32 @@ extension PolicyVerdict {
         case .array(let values):
             lines = try values.map { value throws(ProtocolViolation) in
                 guard case .string(let line) = value else {
-                    throw ProtocolViolation(.reply_malformed, "text")
+                    throw ProtocolViolation(.reply_malformed, "reply.text: no list of strings")
                 }
                 return line
             }
-        default: throw ProtocolViolation(.reply_malformed, "text is no list")
+        default: throw ProtocolViolation(.reply_malformed, "reply.text: no list of strings")
         }
         return PolicyReply(code: code, status: status, lines: lines)
     }
 
     private mutating func readNotes(_ value: JSONValue) throws(ProtocolViolation) {
         guard value != .null else { return }
-        guard case .object(let members) = value else { throw ProtocolViolation(.notes_malformed) }
-        self.sessionNotes = try Self.patch(members["session"])
-        self.transactionNotes = try Self.patch(members["transaction"])
+        guard case .object(let members) = value else {
+            throw ProtocolViolation(.notes_malformed, "notes: no object")
+        }
+        self.sessionNotes = try Self.patch(members["session"], "session")
+        self.transactionNotes = try Self.patch(members["transaction"], "transaction")
     }
 
-    private static func patch(_ value: JSONValue?) throws(ProtocolViolation) -> JSONValue? {
+    private static func patch(
+        _ value: JSONValue?,
+        _ scope: StaticString
+    ) throws(ProtocolViolation) -> JSONValue? {
         switch value {
         case nil: return nil
         case .object(let members)?: return members.isEmpty ? nil : value
-        default: throw ProtocolViolation(.notes_malformed, "a scope is no object")
+        default: throw ProtocolViolation(.notes_malformed, "notes.\(scope): no object")
         }
     }
 
@@ -128,7 +138,7 @@ extension PolicyVerdict {
         isKept: Bool
     ) throws(ProtocolViolation) -> [PluginAnswer] {
         guard let entries = try? value.list() else {
-            throw ProtocolViolation(.trace_malformed, "no list")
+            throw ProtocolViolation(.trace_malformed, "trace: no list")
         }
         var trace: [PluginAnswer] = []
         var count = 0
@@ -137,14 +147,19 @@ extension PolicyVerdict {
             guard count <= self.maximumTraceEntries else {
                 throw ProtocolViolation(
                     .trace_malformed,
-                    "more than \(self.maximumTraceEntries) entries"
+                    "trace: more than \(self.maximumTraceEntries) entries"
                 )
             }
             guard let entry = try? entry.object(), let plugin = entry["plugin"],
                 ShortText.isShort(plugin),
                 let verdict = entry["verdict"].flatMap(Verdict.init(spelled:)),
                 let us = try? entry["us"]?.int(), us >= 0
-            else { throw ProtocolViolation(.trace_malformed, "entry \(count - 1)") }
+            else {
+                throw ProtocolViolation(
+                    .trace_malformed,
+                    "trace[\(count - 1)]: no object with plugin, verdict and us"
+                )
+            }
             guard isKept, let name = try? plugin.string() else { continue }
             trace.append(PluginAnswer(plugin: name, verdict: verdict, microseconds: us))
         }

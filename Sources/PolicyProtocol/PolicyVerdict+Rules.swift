@@ -17,7 +17,7 @@ extension PolicyVerdict {
         guard VerdictRules.allowed(at: hook).contains(self.verdict) else {
             return ProtocolViolation(
                 .verdict_not_allowed,
-                "\(self.verdict.rawValue) at \(hook.rawValue)"
+                "verdict: \(self.verdict.rawValue) at \(hook.rawValue)"
             )
         }
         if let violation = VerdictRules.violation(
@@ -29,15 +29,18 @@ extension PolicyVerdict {
             return violation
         }
         if self.transactionNotes != nil, !hasTransaction {
-            return ProtocolViolation(.notes_no_transaction)
+            return ProtocolViolation(
+                .notes_no_transaction,
+                "notes.transaction: there is no transaction"
+            )
         }
-        let isLarge =
-            self.sessionNotes?.isLarger(than: Self.maximumNotesOctets) ?? false
-            || self.transactionNotes?.isLarger(than: Self.maximumNotesOctets) ?? false
-        if isLarge {
+        for (scope, patch) in [
+            ("session", self.sessionNotes), ("transaction", self.transactionNotes),
+        ]
+        where patch?.isLarger(than: Self.maximumNotesOctets) ?? false {
             return ProtocolViolation(
                 .notes_too_large,
-                "a patch of more than \(Self.maximumNotesOctets) octets"
+                "notes.\(scope): a patch of more than \(Self.maximumNotesOctets) octets"
             )
         }
         for (index, action) in self.actions.enumerated() {
@@ -47,7 +50,7 @@ extension PolicyVerdict {
                 index: index,
                 allowsUTF8: allowsUTF8
             )
-            if let violation { return violation }
+            if let violation { return violation.inAction(index) }
         }
         return hook == .auth ? self.violationOfChallenge : nil
     }
@@ -58,12 +61,15 @@ extension PolicyVerdict {
         guard self.verdict == .done else {
             return count == 0
                 ? nil
-                : ProtocolViolation(.challenge_not_allowed, "with \(self.verdict.rawValue)")
+                : ProtocolViolation(
+                    .challenge_not_allowed,
+                    "actions: auth.challenge with \(self.verdict.rawValue)"
+                )
         }
         return switch count {
-        case 0: ProtocolViolation(.challenge_missing)
+        case 0: ProtocolViolation(.challenge_missing, "actions: no auth.challenge")
         case 1: nil
-        default: ProtocolViolation(.challenge_not_allowed, "more than one")
+        default: ProtocolViolation(.challenge_not_allowed, "actions: more than one auth.challenge")
         }
     }
 }
@@ -129,26 +135,37 @@ enum VerdictRules {
         let isChallenge = hook == .auth && verdict == .done
         guard let reply else {
             return verdict == .done && !isChallenge || isLine
-                ? ProtocolViolation(.reply_missing) : nil
+                ? ProtocolViolation(.reply_missing, "reply: none") : nil
         }
-        guard !isChallenge else { return ProtocolViolation(.reply_not_allowed) }
+        guard !isChallenge else {
+            return ProtocolViolation(.reply_not_allowed, "reply: its challenge is the reply")
+        }
         let isText = reply.lineCount != nil
         if verdict == .done && (reply.code == nil || !isText) || isLine && !isText {
-            return ProtocolViolation(.reply_missing, "code or text")
+            return ProtocolViolation(
+                .reply_missing,
+                verdict == .done && reply.code == nil ? "reply.code: none" : "reply.text: none"
+            )
         }
         if verdict == .declined || verdict == .ok && self.hooksWhoseOKIsSilent.contains(hook)
             || hook == .received_line && (reply.code != nil || reply.status != nil)
         {
-            return ProtocolViolation(.reply_not_allowed)
+            return ProtocolViolation(
+                .reply_not_allowed,
+                "reply: the client gets none with \(verdict.rawValue) at \(hook.rawValue)"
+            )
         }
         if let code = reply.code, !self.allows(code, verdict: verdict, hook: hook) {
             return ProtocolViolation(
                 .reply_code,
-                "\(code) for \(verdict.rawValue) at \(hook.rawValue)"
+                "reply.code: \(code) with \(verdict.rawValue) at \(hook.rawValue)"
             )
         }
         if let status = reply.status, !self.isStatus(status, reply.code, verdict, hook) {
-            return ProtocolViolation(.reply_status, status)
+            return ProtocolViolation(
+                .reply_status,
+                "reply.status: \(String(status.prefix(32)).debugDescription)"
+            )
         }
         return self.violation(ofText: reply, isLine: isLine, allowsUTF8: allowsUTF8)
     }
@@ -161,10 +178,11 @@ enum VerdictRules {
         guard let count = reply.lineCount else { return nil }
         guard (1...PolicyVerdict.maximumReplyLines).contains(count), !isLine || !reply.text.isEmpty
         else {
-            return ProtocolViolation(.reply_text, "\(count) lines")
+            return ProtocolViolation(.reply_text, "reply.text: \(count) lines")
         }
-        for line in reply.text where !self.isText(line, allowsUTF8: allowsUTF8) {
-            return ProtocolViolation(.reply_text, "a control character, or more than 500 octets")
+        for (index, line) in reply.text.enumerated() {
+            guard let fault = self.fault(of: line, allowsUTF8: allowsUTF8) else { continue }
+            return ProtocolViolation(.reply_text, "reply.text[\(index)]: \(fault)")
         }
         return nil
     }
@@ -235,15 +253,21 @@ enum VerdictRules {
         return statusClass == expected
     }
 
-    private static func isText(_ line: String, allowsUTF8: Bool) -> Bool {
-        guard line.utf8.count <= PolicyVerdict.maximumReplyLineOctets else { return false }
-        return line.unicodeScalars.allSatisfy { scalar in
+    /// What is wrong with a line of a reply; `nil` if nothing.
+    private static func fault(of line: String, allowsUTF8: Bool) -> String? {
+        guard line.utf8.count <= PolicyVerdict.maximumReplyLineOctets else {
+            return "more than \(PolicyVerdict.maximumReplyLineOctets) octets"
+        }
+        for scalar in line.unicodeScalars {
             switch scalar.value {
-            case ..<0x20, 0x7F...0x9F, 0x2028, 0x2029: false
-            case 0x20...0x7E: true
-            default: allowsUTF8
+            case ..<0x20, 0x7F...0x9F, 0x2028, 0x2029:
+                return "the control character U+\(String(scalar.value, radix: 16, uppercase: true))"
+            case 0x20...0x7E: break
+            default:
+                guard allowsUTF8 else { return "not ASCII, and the transaction has no SMTPUTF8" }
             }
         }
+        return nil
     }
 }
 
@@ -256,7 +280,7 @@ enum ActionRules {
         allowsUTF8: Bool
     ) -> ProtocolViolation? {
         guard self.hooks(for: action).contains(hook) else {
-            return ProtocolViolation(.action_not_allowed, "at \(hook.rawValue)")
+            return ProtocolViolation(.action_not_allowed, "op: not allowed at \(hook.rawValue)")
         }
         switch action {
         case .addHeader(let name, let value, _):
@@ -266,11 +290,19 @@ enum ActionRules {
         case .setClientName(let name): return self.violation(ofClientName: name)
         case .replaceMessage(let path):
             guard index == 0 else {
-                return ProtocolViolation(.action_not_allowed, "message.replace comes first")
+                return ProtocolViolation(
+                    .action_not_allowed,
+                    "op: message.replace comes first, and once"
+                )
             }
             guard !path.isEmpty, path != ".", path != "..", path.utf8.count <= 255,
                 path.utf8.allSatisfy({ $0 != UInt8(ascii: "/") && $0 != 0 })
-            else { return ProtocolViolation(.path_invalid, String(path.prefix(64))) }
+            else {
+                return ProtocolViolation(
+                    .path_invalid,
+                    "path: \(String(path.prefix(64)).debugDescription) is not the name of a file"
+                )
+            }
             return nil
         case .refuseRecipient(_, let verdict, let reply):
             return VerdictRules.violation(
@@ -283,10 +315,16 @@ enum ActionRules {
             .setRelay, .delayReply:
             return nil
         case .challenge(let challenge, let state):
-            let fits =
-                challenge.count <= PolicyVerdict.maximumChallengeOctets
-                && state.count <= PolicyVerdict.maximumStateOctets
-            return fits ? nil : ProtocolViolation(.challenge_too_large)
+            for (field, octets, most) in [
+                ("challenge", challenge, PolicyVerdict.maximumChallengeOctets),
+                ("state", state, PolicyVerdict.maximumStateOctets),
+            ] where octets.count > most {
+                return ProtocolViolation(
+                    .challenge_too_large,
+                    "\(field): \(octets.count) octets, over \(most)"
+                )
+            }
+            return nil
         }
     }
 
@@ -311,13 +349,17 @@ enum ActionRules {
         let isName =
             !name.isEmpty && name.count <= 255
             && name.allSatisfy { (33...126).contains($0) && $0 != UInt8(ascii: ":") }
-        return isName ? nil : ProtocolViolation(.header_name)
+        return isName
+            ? nil
+            : ProtocolViolation(.header_name, "name: not 1 to 255 of 33 to 126 without a colon")
     }
 
     /// No NUL, CR and LF only as folding (CRLF and then white space), and no line after the first that
     /// is white space alone: a reader that strips it would see the end of the header section.
     private static func violation(ofValue value: [UInt8]) -> ProtocolViolation? {
-        guard value.count <= 65_536 else { return ProtocolViolation(.header_value, "too long") }
+        guard value.count <= 65_536 else {
+            return ProtocolViolation(.header_value, "value: \(value.count) octets")
+        }
         var isFolded = false
         var isBlank = true
         var index = 0
@@ -326,12 +368,13 @@ enum ActionRules {
             case 0x0D:
                 guard index + 2 < value.count, value[index + 1] == 0x0A,
                     value[index + 2] == 0x20 || value[index + 2] == 0x09
-                else { return ProtocolViolation(.header_value, "a bare CR") }
+                else { return ProtocolViolation(.header_value, "value: a CR that does not fold") }
                 guard !isFolded || !isBlank else { return self.blankLine }
                 isFolded = true
                 isBlank = true
                 index += 3
-            case 0x0A, 0x00: return ProtocolViolation(.header_value, "a bare LF or a NUL")
+            case 0x0A: return ProtocolViolation(.header_value, "value: a bare LF")
+            case 0x00: return ProtocolViolation(.header_value, "value: a NUL")
             case 0x20, 0x09: index += 1
             default:
                 isBlank = false
@@ -341,11 +384,14 @@ enum ActionRules {
         return isFolded && isBlank ? self.blankLine : nil
     }
 
-    private static let blankLine = ProtocolViolation(.header_value, "a line of white space alone")
+    private static let blankLine = ProtocolViolation(
+        .header_value,
+        "value: a line of white space alone"
+    )
 
     private static func violation(ofClientName name: [UInt8]?) -> ProtocolViolation? {
         guard let name else { return nil }
         let isName = (1...255).contains(name.count) && name.allSatisfy { (33...126).contains($0) }
-        return isName ? nil : ProtocolViolation(.value_invalid, "client name")
+        return isName ? nil : ProtocolViolation(.value_invalid, "value: no host name")
     }
 }

@@ -42,14 +42,25 @@ package enum ViolationCode: String, Error, Sendable, CaseIterable {
     case error_malformed
 }
 
-/// A violation and what was seen, for the log; equal by code.
+/// A violation, where in the message it is, and what was seen: `actions[2].value: a bare CR`.
+///
+/// For logs and authors; equal by code.
 package struct ProtocolViolation: Error, Equatable, CustomStringConvertible {
     package let code: ViolationCode
     package let detail: String
+    /// The plugin that the verdict names; `nil` if it names none, or the message is no verdict.
+    package var plugin: String?
 
     package init(_ code: ViolationCode, _ detail: String = "") {
         self.code = code
         self.detail = detail
+    }
+
+    /// The same of an action whose fields ``detail`` begins with, seen from the whole verdict.
+    package func inAction(_ index: Int) -> Self {
+        var violation = Self(self.code, "actions[\(index)].\(self.detail)")
+        violation.plugin = self.plugin
+        return violation
     }
 
     package var description: String {

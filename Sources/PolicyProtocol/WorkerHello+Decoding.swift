@@ -42,6 +42,7 @@ extension WorkerHello {
         default: throw HelloRefusal("worker.pid")
         }
         self.goesAhead = try text.bool("ahead") ?? false
+        self.wantsViolations = try text.bool("violations") ?? false
         self.plugins = try Self.texts(text.value("plugins"), "plugins", Self.maximumPlugins)
         self.extensions = QueueExtensions(
             keywords: try Self.texts(text.value("extensions"), "extensions", Self.maximumExtensions)

@@ -37,6 +37,8 @@ package enum WorkerLine {
         writer.member("max_frame", Int64(hello.maximumFrameOctets))
         writer.key("ahead")
         writer.bool(hello.goesAhead)
+        writer.key("violations")
+        writer.bool(hello.wantsViolations)
         if !hello.extensions.isEmpty { writer.member("extensions", hello.extensions.keywords) }
         writer.member("plugins", hello.plugins)
         writer.key("hooks")

@@ -14,6 +14,8 @@ package struct WorkerHello: Sendable, Equatable {
     package var plugins: [String] = []
     /// `ahead`: it goes on to the hooks that an event names, as long as each is declined.
     package var goesAhead = false
+    /// `violations`: it wants to hear which of its answers were invalid.
+    package var wantsViolations = false
     /// `extensions`: what it keeps for the messages that it takes at `queue`.
     package var extensions: QueueExtensions = []
     package var hooks: [Hook: HookRequest] = [:]
@@ -138,7 +140,7 @@ package enum WorkerMessage: Sendable, Equatable {
                 throw ProtocolViolation(.bad_message, "code")
             }
             return .bye(code: code, message: try text.string("message") ?? "")
-        case "welcome", "reject", "event", "notify", "cancel":
+        case "welcome", "reject", "event", "notify", "cancel", "violation":
             throw ProtocolViolation(.unexpected_message, type)
         default: throw ProtocolViolation(.unknown_type, String(type.prefix(64)))
         }
@@ -150,7 +152,11 @@ package enum WorkerMessage: Sendable, Equatable {
             let verdict = try PolicyVerdict(id: id, text, wantsTrace: wantsTrace)
             return .verdict(id: id, .success(verdict))
         } catch {
-            return .verdict(id: id, .failure(error))
+            var violation = error
+            if let plugin = text["plugin"], ShortText.isShort(plugin) {
+                violation.plugin = try? plugin.string()
+            }
+            return .verdict(id: id, .failure(violation))
         }
     }
 

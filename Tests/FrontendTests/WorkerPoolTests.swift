@@ -123,6 +123,29 @@ import Testing
         #expect(try self.last(frontend) == "250")
     }
 
+    @Test(arguments: [true, false])
+    func `a worker that asks for it is told what is wrong with its verdict`(isTold: Bool) throws {
+        let frontend = try EmbeddedFrontend(["default"])
+        let worker = try frontend.worker(
+            #""rcpt":{}"#,
+            more: isTold ? #","violations":true"# : ""
+        )
+        try self.talking(frontend, "MAIL FROM:<a@b>", "RCPT TO:<c@d>")
+        let id = try worker.event("rcpt")
+        try worker.answer(id, #""verdict":"deny","plugin":"p","reply":{"text":["a","é"]}"#)
+        #expect(try self.last(frontend) == "451")
+        let lines = try worker.lines()
+        #expect(lines.count == (isTold ? 1 : 0))
+        guard let line = lines.first else { return }
+        #expect(line["type"] == .string("violation") && line["id"].number == id)
+        #expect(line["hook"] == .string("rcpt") && line["plugin"] == .string("p"))
+        #expect(line["violation"] == .string("reply_text"))
+        #expect(
+            line["message"]
+                == .string("reply.text[1]: not ASCII, and the transaction has no SMTPUTF8")
+        )
+    }
+
     @Test func `an answer that no question waits for changes nothing`() throws {
         let frontend = try EmbeddedFrontend(["default"])
         let worker = try frontend.worker(#""rcpt":{}"#)

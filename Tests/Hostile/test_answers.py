@@ -204,6 +204,7 @@ def test_invalid_verdicts(scene: Scene, name: str) -> None:
         worker.answer(again, "declined")
         client.expect(252)
     line = scene.logged(violation)
+    assert f"event={event['id']} hook=vrfy key={event['key']} " in line, line
     assert "hostile" in line and "attacker" in line and "\x1b" not in line, line
 
 

@@ -334,9 +334,13 @@ import Testing
         #expect(play.replies.last?.code.rawValue == 451)
         #expect(play.notes == Array(#"{"session":{}}"#.utf8))
         let refusals = play.performed.compactMap { action -> String? in
-            if case .replacementRefused(let refusal) = action { refusal.violation } else { nil }
+            if case .replacementRefused(let refusal) = action {
+                "\(refusal.violation)"
+            } else {
+                nil
+            }
         }
-        #expect(refusals == ["file_refused: notPlainFile"])
+        #expect(refusals == ["file_refused: actions[0].path: notPlainFile"])
     }
 
     @Test func `a replacement that our disk lost is no matter of the failure policy`() {

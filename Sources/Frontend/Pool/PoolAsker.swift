@@ -9,6 +9,8 @@ protocol PoolAsker: AnyObject {
     var sessionID: String { get }
     /// `nil` outside of a transaction.
     var transactionID: String? { get }
+    /// The event's `key`.
+    var key: [UInt8] { get }
     /// What makes this question this client's and no other's.
     var fingerprint: UInt64 { get }
     /// The message's file; `nil` if there is none, or none that is whole.

@@ -139,13 +139,21 @@ extension WorkerPool {
         if let violation {
             // The machine fails the ticket.
             self.askers[ticket] = asker
+            let verdict = try? result.get()
+            let hook = verdict?.hook ?? asker.openHook
+            let plugin = verdict?.plugin ?? violation.plugin
             self.logger.warning(
                 "an invalid verdict",
                 metadata: self.metadata(
                     connection,
-                    ["violation": "\(violation)", "event": "\(id)"]
+                    [
+                        "violation": "\(violation)", "plugin": "\(plugin ?? "")",
+                        "hook": "\(hook?.rawValue ?? "")", "event": "\(id)",
+                        "key": "\(String(decoding: asker.key, as: UTF8.self))",
+                    ]
                 )
             )
+            if let hook { self.tell(connection, violation, id, hook, plugin) }
             self.machine.answered(
                 from: connection.id,
                 eventID: id,
@@ -167,9 +175,36 @@ extension WorkerPool {
         }
     }
 
-    /// What the worker's last verdict names was not taken, so the verdict counts as a failure.
-    func answerRefused(from worker: WorkerLabel) {
-        self.machine.answerRefused(from: worker.connection)
+    /// What a worker's verdict names was not taken, so the verdict counts as a failure.
+    func answerRefused(_ refusal: PolicySession.ReplacementRefusal) {
+        self.machine.answerRefused(from: refusal.worker.connection)
+        guard let connection = self.connections[refusal.worker.connection] else { return }
+        self.tell(
+            connection,
+            refusal.violation,
+            refusal.eventID,
+            refusal.hook,
+            refusal.plugin
+        )
+    }
+
+    /// Tells a worker that asked for it what is wrong with its answer (protocol/verdicts.md).
+    private func tell(
+        _ connection: WorkerConnectionHandler,
+        _ violation: ProtocolViolation,
+        _ id: Int64,
+        _ hook: Hook,
+        _ plugin: String?
+    ) {
+        guard connection.hello?.wantsViolations ?? false else { return }
+        FrontendLine.violation(
+            violation,
+            id: id,
+            hook: hook,
+            plugin: plugin,
+            into: &connection.output
+        )
+        self.written(to: connection)
     }
 
     /// A worker begins with a hook that was ahead; if it was not, the verdict will not be taken.

@@ -28,7 +28,7 @@ extension SMTPSessionHandler {
 
     func log(_ refusal: PolicySession.ReplacementRefusal) {
         let pool = self.pools[refusal.pool]
-        pool.answerRefused(from: refusal.worker)
+        pool.answerRefused(refusal)
         pool.logSparingly(
             .warning,
             "a worker's replacement message was refused",

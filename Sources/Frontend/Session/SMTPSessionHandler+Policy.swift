@@ -211,6 +211,8 @@ extension SMTPSessionHandler {
 extension SMTPSessionHandler: PoolAsker {
     var openHook: Hook? { self.policy.openHook }
 
+    var key: [UInt8] { self.policy.key }
+
     var sessionID: String { self.policy.facts.id }
 
     var transactionID: String? { self.policy.transactionID }

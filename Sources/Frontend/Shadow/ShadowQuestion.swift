@@ -19,7 +19,7 @@ final class ShadowQuestion: PoolAsker {
     let isHeld: Bool
 
     private let hook: Hook
-    private let key: [UInt8]
+    let key: [UInt8]
     /// The event as an object, without what differs from attempt to attempt.
     private var event: [UInt8]
     /// What the answer is checked against.
@@ -115,7 +115,7 @@ final class ShadowQuestion: PoolAsker {
 
     func judge(_ verdict: PolicyVerdict) -> ProtocolViolation? {
         guard verdict.hook == nil || verdict.hook == self.hook else {
-            return ProtocolViolation(.hook_not_reached)
+            return ProtocolViolation(.hook_not_reached, "hook: not the one that is asked")
         }
         if let violation = self.edit.violation(of: verdict) { return violation }
         var edit = self.edit

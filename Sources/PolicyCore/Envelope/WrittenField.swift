@@ -24,10 +24,13 @@ struct WrittenField {
     /// What is wrong with it; octets above 127 are for messages with SMTPUTF8 (RFC 6532 §3.2).
     func violation(allows8Bit: Bool) -> ProtocolViolation? {
         if self.hasLongLine {
-            return ProtocolViolation(.header_value, "a line over \(Self.maximumLineOctets) octets")
+            return ProtocolViolation(
+                .header_value,
+                "value: a line over \(Self.maximumLineOctets) octets"
+            )
         }
         guard allows8Bit || !self.has8BitOctets else {
-            return ProtocolViolation(.header_value, "8-bit octets without SMTPUTF8")
+            return ProtocolViolation(.header_value, "value: 8-bit octets without SMTPUTF8")
         }
         return nil
     }

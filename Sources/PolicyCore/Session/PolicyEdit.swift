@@ -15,7 +15,7 @@ package struct PolicyEdit {
     /// A file in the pool's `out/` folder, to be taken over before anything is committed.
     package private(set) var replacementPath: String?
     /// Header actions behind `message.replace`: they wait for the header of that file.
-    private var headerActions: [PolicyAction] = []
+    private var headerActions: [(index: Int, action: PolicyAction)] = []
 
     private let hook: Hook
     private let maximumRecipients: Int
@@ -58,12 +58,12 @@ package struct PolicyEdit {
         guard isMerged else {
             return ProtocolViolation(
                 .notes_too_large,
-                "more than \(PolicyNotes.maximumScopeOctets) octets"
+                "notes: a scope would have more than \(PolicyNotes.maximumScopeOctets) octets"
             )
         }
         let recipientsBefore = self.transaction?.recipients.count ?? 0
-        for action in verdict.actions {
-            if let violation = self.apply(action) { return violation }
+        for (index, action) in verdict.actions.enumerated() {
+            if let violation = self.apply(action, index) { return violation.inAction(index) }
         }
         return self.changesRecipients ? self.settleRecipients(before: recipientsBefore) : nil
     }
@@ -73,12 +73,15 @@ package struct PolicyEdit {
         self.transaction?.dropRepeatedRecipients()
         let count = self.transaction?.recipients.count ?? 0
         guard count <= max(self.maximumRecipients, before) else {
-            return ProtocolViolation(.too_many_recipients)
+            return ProtocolViolation(
+                .too_many_recipients,
+                "actions: \(count) recipients, over \(self.maximumRecipients)"
+            )
         }
         guard count == 0, self.hook != .rcpt, !(self.transaction?.hasRefusals ?? false) else {
             return nil
         }
-        return ProtocolViolation(.no_recipients)
+        return ProtocolViolation(.no_recipients, "actions: no recipient would be left")
     }
 
     /// The message was replaced: its fields get new ids, and the header actions that follow in the
@@ -87,13 +90,13 @@ package struct PolicyEdit {
     /// - Returns: The first of them that cannot be done; the copy is to be thrown away then.
     mutating func messageReplaced(by message: ReplacedMessage) -> ProtocolViolation? {
         self.transaction?.messageReplaced(by: message)
-        for action in self.headerActions {
-            if let violation = self.applyToHeader(action) { return violation }
+        for (index, action) in self.headerActions {
+            if let violation = self.applyToHeader(action) { return violation.inAction(index) }
         }
         return nil
     }
 
-    private mutating func apply(_ action: PolicyAction) -> ProtocolViolation? {
+    private mutating func apply(_ action: PolicyAction, _ index: Int) -> ProtocolViolation? {
         switch action {
         case .setRelay(let value): self.isRelay = value
         case .setClientName(let name):
@@ -103,7 +106,7 @@ package struct PolicyEdit {
         case .replaceMessage(let path): self.replacementPath = path
         case .addHeader, .setHeader, .deleteHeader, .deleteHeaders:
             guard self.replacementPath == nil else {
-                self.headerActions.append(action)
+                self.headerActions.append((index, action))
                 return nil
             }
             return self.applyToHeader(action)
@@ -115,7 +118,7 @@ package struct PolicyEdit {
 
     private mutating func applyToHeader(_ action: PolicyAction) -> ProtocolViolation? {
         guard let isSMTPUTF8 = self.transaction?.isSMTPUTF8 else {
-            return ProtocolViolation(.action_not_allowed)
+            return Self.noTransaction
         }
         return self.transaction?.withHeaders { headers in
             var isKnown = true
@@ -131,7 +134,7 @@ package struct PolicyEdit {
             case .setHeader(let id, let value):
                 let value = Self.spaced(value)
                 guard let field = headers.text(ofID: id) else {
-                    return ProtocolViolation(.unknown_header)
+                    return Self.unknownHeader
                 }
                 let text = WrittenField(nameOctets: field.nameOctets, value: value)
                 let allows8Bit = isSMTPUTF8 || field.has8BitOctets
@@ -141,9 +144,26 @@ package struct PolicyEdit {
             case .deleteHeaders(let name): headers.deleteAll(name: name)
             default: break
             }
-            return isKnown ? nil : ProtocolViolation(.unknown_header)
+            return isKnown ? nil : Self.unknownHeader
         }
     }
+
+    private static let noTransaction = ProtocolViolation(
+        .action_not_allowed,
+        "op: there is no transaction"
+    )
+    private static let unknownHeader = ProtocolViolation(
+        .unknown_header,
+        "id: no header field has it"
+    )
+    private static let unknownRecipient = ProtocolViolation(
+        .unknown_recipient,
+        "id: no recipient has it"
+    )
+    private static let invalidAddress = ProtocolViolation(
+        .address_invalid,
+        "address: none, or beyond ASCII without SMTPUTF8"
+    )
 
     /// A value that begins without white space gets the usual one after its colon.
     private static func spaced(_ value: [UInt8]) -> [UInt8] {
@@ -154,24 +174,24 @@ package struct PolicyEdit {
     }
 
     private mutating func applyToEnvelope(_ action: PolicyAction) -> ProtocolViolation? {
-        guard self.transaction != nil else { return ProtocolViolation(.action_not_allowed) }
+        guard self.transaction != nil else { return Self.noTransaction }
         switch action {
         case .replaceSender(let octets):
             guard let path = try? ReversePath(address: octets, options: .anyAddress),
                 self.mayCarry(path.mailbox?.isNonASCII ?? false)
-            else { return ProtocolViolation(.address_invalid) }
+            else { return Self.invalidAddress }
             // At `mail` there is none yet: it gets those of the client when MAIL is granted.
             let parameters = self.transaction?.sender?.parameters ?? .none
             self.transaction?.sender = EnvelopeAddress(path, parameters)
             return nil
         case .addRecipient(let octets):
             guard let address = self.forwardAddress(octets) else {
-                return ProtocolViolation(.address_invalid)
+                return Self.invalidAddress
             }
             self.transaction?.addRecipient(address)
         case .removeRecipient(let id):
             guard self.transaction?.removeRecipient(id: id) ?? false else {
-                return ProtocolViolation(.unknown_recipient)
+                return Self.unknownRecipient
             }
         case .refuseRecipient(let id, let verdict, let reply):
             let refusal = RecipientRefusal(
@@ -187,14 +207,14 @@ package struct PolicyEdit {
                 )
             )
             guard self.transaction?.refuse(refusal) ?? false else {
-                return ProtocolViolation(.unknown_recipient)
+                return Self.unknownRecipient
             }
         case .replaceRecipient(let id, let octets):
             guard let address = self.forwardAddress(octets) else {
-                return ProtocolViolation(.address_invalid)
+                return Self.invalidAddress
             }
             guard self.transaction?.replaceRecipient(id: id, with: address) ?? false else {
-                return ProtocolViolation(.unknown_recipient)
+                return Self.unknownRecipient
             }
         default: break
         }

@@ -55,8 +55,9 @@ extension PolicySession {
         package let plugin: String?
         /// The file, as the worker named it.
         package let path: String
-        /// What is wrong with it, for the log.
-        package let violation: String
+        package let violation: ProtocolViolation
+        /// The event's `id` on the worker's connection.
+        package let eventID: Int64
     }
 
     /// A question that was answered with a refusal.

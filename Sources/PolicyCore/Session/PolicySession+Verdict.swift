@@ -14,7 +14,7 @@ extension PolicySession {
         let hook = verdict.hook ?? asked.writtenHook
         // What cannot be asked twice is begun by a `progress` that says so.
         guard hook == asked.hook || hook != .queue && self.wentAhead(to: hook) else {
-            return ProtocolViolation(.hook_not_reached, hook.rawValue)
+            return ProtocolViolation(.hook_not_reached, "hook: \(hook.rawValue)")
         }
         let violation = verdict.violation(
             for: hook,
@@ -24,7 +24,7 @@ extension PolicySession {
         if let violation { return violation }
         guard verdict.hasEffects, case .asking(let question) = self.phase else { return nil }
         if verdict.verdict == .done, hook == .auth, !self.takesChallenge {
-            return ProtocolViolation(.challenge_not_allowed, "no step is left")
+            return ProtocolViolation(.challenge_not_allowed, "actions: no step is left")
         }
         var edit = self.newEdit(at: hook)
         if let violation = edit.apply(verdict) { return violation }
@@ -94,7 +94,7 @@ extension PolicySession {
         switch replacement {
         case .taken(let message):
             if let violation = edit.messageReplaced(by: message) {
-                self.refuseReplacement("\(violation)", edit, outcome, question, now, &actions)
+                self.refuseReplacement(violation, edit, outcome, question, now, &actions)
                 return false
             }
             let committed = self.commit(edit, question)
@@ -102,7 +102,7 @@ extension PolicySession {
             self.apply(outcome, committed, now, &actions)
             return true
         case .refused(let reason):
-            let violation = "file_refused: \(reason)"
+            let violation = ProtocolViolation(.file_refused, "actions[0].path: \(reason)")
             self.refuseReplacement(violation, edit, outcome, question, now, &actions)
             return false
         case .failed(let failure):
@@ -119,7 +119,7 @@ extension PolicySession {
     /// The worker left a file that is not taken, or cannot have what follows it done: its verdict is
     /// invalid as a whole.
     private mutating func refuseReplacement(
-        _ violation: String,
+        _ violation: ProtocolViolation,
         _ edit: PolicyEdit,
         _ outcome: PoolOutcome,
         _ question: Question,
@@ -133,7 +133,8 @@ extension PolicySession {
             worker: worker,
             plugin: verdict.plugin,
             path: edit.replacementPath ?? "",
-            violation: violation
+            violation: violation,
+            eventID: verdict.id
         )
         actions.append(.replacementRefused(refusal))
         let failure = PoolOutcome.failed(reason: "invalid_verdict", worker: worker)

@@ -192,6 +192,14 @@ final class FrontendConnection: ChannelInboundHandler {
             self.writeError(id, .badEvent, problem)
 
         case .cancel(let id, _): self.cancel(id, .cancelled)
+        case .violation(_, let hook, let plugin, let code, let message):
+            self.service.logger.error(
+                "the frontend found a verdict invalid",
+                metadata: [
+                    "plugin": "\(plugin ?? "")", "hook": "\(hook)", "violation": "\(code)",
+                    "message": "\(message)",
+                ]
+            )
         case .ping(let number): WorkerLine.pong(number, into: &self.output.writer)
         case .pong: break
         case .drain(let reason): self.drainReceived(reason)

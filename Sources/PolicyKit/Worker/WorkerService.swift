@@ -164,6 +164,7 @@ extension WorkerService {
         hello.sdk = self.identity.sdk
         hello.plugins = self.pluginNames
         hello.goesAhead = true
+        hello.wantsViolations = true
         if let queue = self.chains[.queue], !queue.isObserver {
             hello.extensions = queue.extensions
         }

@@ -13,7 +13,7 @@ from .verdict import Verdict
 from .wire import LARGEST, FrameDecoder, ProtocolError, encode_line, parse_line
 
 #: What a worker may get after its welcome.
-_TYPES = {"event", "notify", "cancel", "ping", "pong", "drain", "bye"}
+_TYPES = {"event", "notify", "cancel", "violation", "ping", "pong", "drain", "bye"}
 _OURS = {"hello", "verdict", "error", "progress"}
 #: The longest line that every side takes, and the longest that a frontend takes before its welcome.
 SMALLEST_FRAME = 65_536
@@ -47,6 +47,8 @@ class Connection:
         self.welcome: Optional[Dict[str, Any]] = None
         #: The frontend's `reject`, if that was its answer.
         self.rejected: Optional[Dict[str, Any]] = None
+        #: What the frontend found wrong with our answers, for the log; the Worker takes them out.
+        self.violations: List[Dict[str, Any]] = []
         #: The connection is over: write what is left of `take()`, then close.
         self.closed = False
         #: Why, for the log.
@@ -200,6 +202,10 @@ class Connection:
             if not _integer(message.get("n"), -LARGEST):
                 raise ProtocolError("bad_message", "ping without n")
             self._put({"type": "pong", "n": message["n"]})
+        elif kind == "violation":
+            if not _integer(message.get("id"), 1):
+                raise ProtocolError("bad_message", "violation without an id")
+            self.violations.append(message)
         elif kind == "drain":
             self._drain_received = True
             self.drain(message["reason"] if isinstance(message.get("reason"), str) else "draining")

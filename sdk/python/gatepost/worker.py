@@ -222,6 +222,7 @@ class Worker:
             "concurrency": self.concurrency,
             "max_frame": self.max_frame,
             "plugins": plugins,
+            "violations": True,
             "hooks": hooks,
         }
 
@@ -441,6 +442,13 @@ class Link(asyncio.Protocol):
                 self.worker._notify(event)
             else:
                 self._start(event)
+        while self.core.violations:
+            found = self.core.violations.pop(0)
+            where = found.get("plugin") or "a handler"
+            self.worker.logger.error(
+                "%s at %s: the frontend found the verdict invalid: %s: %s",
+                where, found.get("hook"), found.get("violation"), found.get("message"),
+            )
         if not greeted and self.core.welcome is not None:
             self._welcomed(self.core.welcome)
         self._cancel_tasks()
