@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import re
 import subprocess
 import xml.etree.ElementTree as ET
@@ -162,8 +163,9 @@ def test_the_reports_of_a_day_are_written(checking: Gatepost) -> None:
     lines = [line.split(" ") for line in done.stdout.splitlines()]
     assert [line[1:] for line in lines] == [["mailto:r@reject.test"], ["mailto:r@trial.test"]]
     begin = int(datetime.datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp())
-    assert lines[0][0] == f"{folder}/mx1.example.com!reject.test!{begin}!{begin + 86_399}.xml"
-    root = ET.parse(lines[0][0]).getroot()
+    assert lines[0][0] == f"{folder}/mx1.example.com!reject.test!{begin}!{begin + 86_399}.xml.gz"
+    text = gzip.decompress(Path(lines[0][0]).read_bytes())
+    root = ET.fromstring(text)
     name = {"d": "urn:ietf:params:xml:ns:dmarc-2.0"}
     assert root.tag == "{urn:ietf:params:xml:ns:dmarc-2.0}feedback"
     assert root.findtext("d:report_metadata/d:org_name", None, name) == "A & B"
@@ -177,10 +179,17 @@ def test_the_reports_of_a_day_are_written(checking: Gatepost) -> None:
         for row in root.findall("d:record", name)
     }
     assert rows["pass", "pass", "pass"] == 2
-    trial = ET.parse(lines[1][0]).getroot()
+    trial = ET.fromstring(gzip.decompress(Path(lines[1][0]).read_bytes()))
     assert trial.findtext(".//d:reason/d:type", None, name) == "policy_test_mode"
     alone = report(checking, day, "--output", str(folder), "--domain", "trial.test")
     assert alone.stdout.splitlines() == [" ".join(lines[1])]
+    # Sent again, it is the same file; the name of gzip's own header would be a second one.
+    before = Path(lines[1][0]).read_bytes()
+    report(checking, day, "--output", str(folder), "--domain", "trial.test")
+    assert Path(lines[1][0]).read_bytes() == before and before[3:8] == bytes(5)
+    plain = report(checking, day, "--output", str(folder), "--org", "A & B", "--plain")
+    assert [line.split(" ")[0] for line in plain.stdout.splitlines()] == [line[0].removesuffix(".gz") for line in lines]
+    assert Path(lines[0][0].removesuffix(".gz")).read_bytes() == text
     assert not [file for file in folder.iterdir() if file.name.endswith(".new")]
 
 
@@ -192,6 +201,14 @@ def test_what_cannot_be_reported_is_said(checking: Gatepost) -> None:
     day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     lost = report(checking, day, "--output", str(checking.folder / "not-there"))
     assert lost.returncode == 1 and "not-there" in lost.stderr, lost.stderr
+    memory = checking.folder / "memory"
+    memory.mkdir()
+    (memory / "worker.toml").write_text('[store]\nurl = "memory:"\n')
+    other = subprocess.run(
+        [str(BINARIES / "gatepost"), "dmarc", "report", "--config", str(memory), "--output", "x"],
+        capture_output=True, text=True, timeout=30,
+    )
+    assert other.returncode == 69 and other.stderr.startswith("gatepost dmarc: "), other.stderr
 
 
 def report(server: Gatepost, day: str, *words: str) -> subprocess.CompletedProcess[str]:
