@@ -252,7 +252,8 @@ let package = Package(
         .executableTarget(
             name: "Gatepost",
             dependencies: [
-                "Addresses", "Certificates", "CLinux", "Configuration", "DKIM", "DKIMKeys", "DMARC",
+                "Addresses", "Archives", "Certificates", "CLinux", "Configuration", "DKIM",
+                "DKIMKeys", "DMARC",
                 "DNSResolver", "DomainNames", "JSON", "KarmaRecords", "PolicyKit", "PolicyProtocol",
                 "ServiceLog", "SignatureKeys", "StandardPlugins", "Stores", "System", arguments,
                 logging, nioCore, nioPosix,

@@ -237,9 +237,10 @@ package struct DMARCReport: Sendable {
         "\(self.metadata.begin)-\(self.policy.domain)@\(self.metadata.receiver)"
     }
 
-    /// The file's name (RFC 9990 §3.5.2).
-    package var fileName: String {
-        "\(self.metadata.receiver)!\(self.policy.domain)!\(self.metadata.begin)!\(self.metadata.end).xml"
+    /// The name of the file with the report's text, or of the one that gzip makes of it (RFC 9990 §3.5.2).
+    package func fileName(isCompressed: Bool) -> String {
+        "\(self.metadata.receiver)!\(self.policy.domain)!\(self.metadata.begin)!\(self.metadata.end)"
+            + (isCompressed ? ".xml.gz" : ".xml")
     }
 
     /// The report's text.

@@ -104,6 +104,8 @@ def test_a_pool_that_is_never_asked_is_said(installation):
         worker_says(installation, "rcpt badrcptto rcpt_ok\nqueue queue/maildir\n")
         done = installation.check()
         assert done.returncode == 0 and (said in done.stderr) == is_said, done.stderr
+        worker_says(installation, "rcpt badrcptto\nqueue queue/quarantine\n")
+        assert "never asked" not in installation.check().stderr
 
 
 def test_a_pool_has_a_name_that_workers_may_say(installation):

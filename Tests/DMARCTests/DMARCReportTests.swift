@@ -94,7 +94,9 @@ struct DMARCReportTests {
             try self.policy("v=DMARC1; p=reject; rua=mailto:a@b.example"),
             rows: [(self.row, 3)]
         )
-        #expect(report.fileName == "mx.example!example.org!86400!172799.xml")
+        let name = "mx.example!example.org!86400!172799"
+        #expect(report.fileName(isCompressed: false) == "\(name).xml")
+        #expect(report.fileName(isCompressed: true) == "\(name).xml.gz")
         #expect(report.id == "86400-example.org@mx.example")
         #expect(
             report.xml == """

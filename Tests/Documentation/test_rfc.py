@@ -39,8 +39,9 @@ def test_a_test_that_is_missing_is_found():
     assert not is_there("Tests/SMTPCoreTests/Session/SMTPChunkTests.swift", "a dialogue")
 
 
-#: What EHLO offers, and what that rests on.
-RFCS = {5321, 2920, 1870, 6152, 3030, 2033, 3461, 3207, 6531, 2034, 3463, 4954, 9422, 8689, 6710}
+#: What EHLO offers and what that rests on; then what says who wrote a message.
+RFCS = {5321, 2920, 1870, 6152, 3030, 2033, 3461, 3207, 6531, 2034, 3463, 4954, 9422, 8689, 6710, 4865}
+RFCS |= {6376, 7208, 8301, 8463, 8601, 8616, 8617, 9989, 9990}
 
 
 def test_each_row_stands_below_its_rfc():

@@ -1,4 +1,4 @@
-"""DKIM and ARC both ways with dkimpy, keys in a real resolver; `gatepost dkim` beside them."""
+"""DKIM and ARC both ways with dkimpy and opendkim, keys in a real resolver; `gatepost dkim` beside them."""
 
 from __future__ import annotations
 
@@ -212,3 +212,96 @@ def test_check_says_what_the_dns_has(installation: tuple[Gatepost, Keys], tmp_pa
     assert command(dead, "genkey", DOMAIN, "r", "--bits", "1024").returncode == 0
     done = command(dead, "check", DOMAIN)
     assert (done.returncode, done.stdout) == (69, "r: the DNS did not answer\n")
+
+
+class OpenDKIM:
+    """opendkim(8), which signs or verifies a file and ends; it finds keys in a file as well."""
+
+    def __init__(self, folder: Path, keys: Keys) -> None:
+        self.folder, self.keys = folder, keys
+        texts = "".join(f"{name} {text}\n" for name, text in keys.texts.items())
+        (folder / "dns").write_text(texts)
+        (folder / "verify.conf").write_text(
+            f"Mode v\nSyslog no\nTestDNSData {folder}/dns\nAuthservID peer.example\nAlwaysAddARHeader yes\n"
+        )
+
+    def _field(self, message: bytes, *words: str) -> bytes:
+        """The field that it would put on top of the message, lines as on the wire."""
+        (self.folder / "message").write_bytes(message)
+        done = subprocess.run(
+            ["/usr/sbin/opendkim", *words, "-vvv", "-t", str(self.folder / "message")],
+            capture_output=True, timeout=60,
+        )
+        found = re.search(rb"### INSHEADER: idx=0 hname='([^']+)' hvalue='(.*?)'\n", done.stdout, re.DOTALL)
+        assert found, done
+        return b"%s: %s\r\n" % (found[1], found[2].replace(b"\n", b"\r\n"))
+
+    def sign(self, message: bytes, selector: str, form: str) -> bytes:
+        key = self.keys.folder / ("private" if selector == "r" else f"{selector}.private")
+        algorithm = "rsa-sha256" if selector == "r" else "ed25519-sha256"
+        config = self.folder / "sign.conf"
+        config.write_text(
+            f"Mode s\nSyslog no\nDomain {DOMAIN}\nSelector {selector}\nKeyFile {key}\nCanonicalization {form}\n"
+            f"SignatureAlgorithm {algorithm}\nRequireSafeKeys no\nTestDNSData {self.folder}/dns\n"
+        )
+        return self._field(message, "-x", str(config), "-b", "s") + message
+
+    def result(self, message: bytes) -> tuple[str, str]:
+        """What the message's signature is worth, and its selector."""
+        field = self._field(message, "-x", str(self.folder / "verify.conf")).decode()
+        found = re.search(r"\sdkim=(\w+)[^;]* header\.s=(\w+)", field)
+        assert found, field
+        return found[1], found[2]
+
+
+@pytest.fixture(scope="module")
+def opendkim(installation: tuple[Gatepost, Keys], tmp_path_factory: pytest.TempPathFactory) -> OpenDKIM:
+    return OpenDKIM(tmp_path_factory.mktemp("opendkim"), installation[1])
+
+
+HEAD = b"From: Bob <bob@example.com>\r\nTo: alice@example.org\r\nSubject: shapes\r\n\r\n"
+#: Bodies whose forms differ, and a header that has more than one line in a field.
+SHAPES = {
+    # It drops spaces in front of a value when it reads a file.
+    "forms": MESSAGE.replace(b"Subject:  ", b"Subject: "),
+    "empty": HEAD,
+    "blank": HEAD + b"\r\n \r\n\r\n",
+    "spaces": HEAD + b"a  b\t \r\n \tc\r\n",
+    "mime": HEAD.replace(b"Subject", b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n\tboundary=\"x y\"\r\nSubject")
+    + b"--x y\r\n\r\none\r\n--x y--\r\n",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("selector", "form"),
+    # Its own verifier does not take its Ed25519 signatures of headers in the form `simple`.
+    [("r", form) for form in FORMS] + [("e", form) for form in FORMS if form.startswith("relaxed")],
+)
+def test_what_opendkim_signs_passes_and_a_change_does_not(
+    installation: tuple[Gatepost, Keys], opendkim: OpenDKIM, selector: str, form: str, shape: str
+) -> None:
+    server, _ = installation
+    signed = opendkim.sign(SHAPES[shape], selector, form)
+    assert sent(server, signed)[0] == 250
+    assert sent(server, signed.replace(b"Bob", b"Rob")) == (550, "5.7.20")
+    assert sent(server, signed + b"more\r\n") == (550, "5.7.20")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_we_sign_passes_at_opendkim_and_a_change_does_not(
+    installation: tuple[Gatepost, Keys], opendkim: OpenDKIM, shape: str
+) -> None:
+    server, _ = installation
+    server.maildir.clear()
+    assert sent(server, SHAPES[shape], "192.0.2.1")[0] == 250
+    stored = server.maildir.only().octets
+    # It tells one result of a message, so it gets one signature at a time.
+    fields = re.findall(rb"^DKIM-Signature:.*\r\n(?:[ \t].*\r\n)*", stored, re.MULTILINE)
+    selectors = [found[1].decode() for field in fields if (found := re.search(rb"\ss=(\w+);", field))]
+    assert sorted(selectors) == ["e", "r"]
+    for selector, field in zip(selectors, fields):
+        alone = field + stored[stored.index(b"From:") :]
+        assert opendkim.result(alone) == ("pass", selector)
+        for changed in (alone.replace(b"Bob", b"Rob"), alone + b"more\r\n", b"Subject: x\r\n" + alone):
+            assert opendkim.result(changed) == ("fail", selector), changed

@@ -21,6 +21,7 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "resp", play: WireTargets.resp),
         FuzzTarget(name: "base64", play: WireTargets.base64),
         FuzzTarget(name: "mime", play: PluginTargets.mime),
+        FuzzTarget(name: "embedded", play: PluginTargets.embedded),
         FuzzTarget(name: "spamd", play: PluginTargets.spamd),
         FuzzTarget(name: "nexthop", play: PluginTargets.nextHop),
         FuzzTarget(name: "spf", play: PluginTargets.spf),

@@ -22,6 +22,17 @@ enum PluginTargets {
         }
     }
 
+    /// Files in a text and in a TNEF are found within their limits; nothing is in a file that was not in the message.
+    static func embedded(_ input: [UInt8]) {
+        for found in [UUEncoding.files(in: input), TNEF.files(in: input)] {
+            promise(found.files.count <= EmbeddedFiles.maximumFiles, "more files than the limit")
+            for file in found.files {
+                promise(file.content.count <= input.count, "a file is larger than the message")
+                promise(file.names.count <= 8, "more names than the limit")
+            }
+        }
+    }
+
     /// A reply of spamd is read or refused; what is taken of it fits into a verdict.
     static func spamd(_ input: [UInt8]) {
         guard let reply = try? SpamdReply(input) else { return }

@@ -58,7 +58,7 @@ private struct ZipFile {
     }
 }
 
-private func zip(_ names: [String]) -> [UInt8] {
+func zip(_ names: [String]) -> [UInt8] {
     var file = ZipFile()
     for name in names { file.add(name) }
     return file.octets
@@ -70,6 +70,21 @@ private func nested(_ inner: [UInt8], _ times: Int) -> [UInt8] {
         var file = ZipFile()
         file.add("inner.zip", content)
         return file.octets
+    }
+}
+
+struct GzipFileTests {
+    @Test(arguments: [0, 1, 100_000]) func `octets become a file of gzip, the same each time`(
+        count: Int
+    ) {
+        let octets = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* $0) }
+        let file = GzipFile.octets(of: octets)
+        #expect(file?.prefix(8) == [0x1F, 0x8B, 8, 0, 0, 0, 0, 0])
+        #expect(file == GzipFile.octets(of: octets))
+        // RFC 1952 §2.3.1: the last octets are the count.
+        #expect(
+            file?.suffix(4) == (0..<4).map { UInt8(truncatingIfNeeded: count >> (8 * $0)) }[...]
+        )
     }
 }
 

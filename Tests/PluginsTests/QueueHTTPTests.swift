@@ -92,6 +92,17 @@ import Testing
         #expect(answer == .deny("Message too big to hand on", code: 552, status: "5.3.4"))
     }
 
+    @Test func `REQUIRETLS is refused`() async throws {
+        let session = try await TestSession(
+            [QueueHTTP.self, AcceptAny.self],
+            plugins: "accept_any\nqueue/http unix:/nowhere"
+        )
+        try await session.mail(from: "bob@example.net", parameters: ["REQUIRETLS"])
+        try await session.rcpt(to: "alice@example.org")
+        let answer = try await session.message(Self.message, at: .queue)
+        #expect(answer == .deny("REQUIRETLS cannot be kept here", code: 550, status: "5.7.30"))
+    }
+
     @Test func `codes are those of RFC 4231, test case 2`() {
         let code = MessageCode.sha256(
             of: Array("what do ya want for nothing?".utf8),

@@ -117,6 +117,7 @@ struct EnvelopeRecipientsTests {
             notes: PolicyNotes(),
             transaction: try Self.transaction(["a@x.y", "b@x.y"]),
             hook: .data,
+            allowsUTF8: false,
             maximumRecipients: 3,
             maximumDelayMS: 0
         )
@@ -133,6 +134,7 @@ struct EnvelopeRecipientsTests {
                 notes: PolicyNotes(),
                 transaction: try Self.transaction(["a@x.y", "b@x.y"]),
                 hook: .data,
+                allowsUTF8: false,
                 maximumRecipients: 3,
                 maximumDelayMS: 0
             )

@@ -145,7 +145,8 @@ enum VerdictRules {
                 )
                 #expect(try Self.reply(#""text":["",""]"#) == "550 5.7.1 VRFY refused\r\n")
             },
-            ProtocolRule("outside ASCII only where the transaction has SMTPUTF8") { () throws in
+            ProtocolRule("outside ASCII only where the transaction, or VRFY itself, has SMTPUTF8") {
+                () throws in
                 for (parameter, code) in [("", ViolationCode.reply_text), (" SMTPUTF8", nil)] {
                     let play = RulePlay.at(
                         .mail,
@@ -164,7 +165,19 @@ enum VerdictRules {
                         #expect(try play.verdict(answer) == code)
                         #expect(play.lastWire.contains("<jö@example.com>") == (code == nil))
                     }
+                    // RFC 6531 §3.7.4.2.
+                    let vrfy = RulePlay.at(.vrfy, saying: ["EHLO c", "VRFY jö\(parameter)"])
+                    let found = #""verdict":"ok","reply":{"text":["<jö@example.com>"]}"#
+                    #expect(try vrfy.verdict(found) == code)
+                    #expect(vrfy.lastWire.contains("<jö@example.com>") == (code == nil))
                 }
+                // It holds for that command alone.
+                let play = RulePlay.at(.vrfy, saying: ["EHLO c", "VRFY a SMTPUTF8"])
+                #expect(try play.verdict(#""verdict":"ok""#) == nil)
+                play.send("VRFY a")
+                #expect(
+                    try play.verdict(#""verdict":"deny","reply":{"text":["nö"]}"#) == .reply_text
+                )
             },
             ProtocolRule("The second digit is 0 to 5 (RFC 5321 §4.2.1).") {
                 #expect(Self.codes(.deny, at: .mail).allSatisfy { $0 / 10 % 10 <= 5 })

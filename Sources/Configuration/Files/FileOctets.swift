@@ -87,7 +87,12 @@ package enum FileOctets {
 
     /// The names in a folder that are regular files and do not begin with a dot, sorted by octets.
     package static func regularFiles(in directory: String) throws(Failure) -> [String] {
-        guard let names = FilePath.names(in: directory) else { throw Failure() }
+        let names: [String]
+        do throws(SystemError) {
+            names = try Folders.names(in: directory)
+        } catch {
+            throw Failure(code: error.code)
+        }
         return names.filter {
             !$0.hasPrefix(".") && FileStamp(path: "\(directory)/\($0)")?.isRegular == true
         }
@@ -122,22 +127,6 @@ package enum FilePath {
         guard let path = getcwd(nil, 0) else { return "/" }
         defer { free(path) }
         return String(cString: path)
-    }
-
-    /// The names in a folder, `.` and `..` among them, in no order; `nil` if it cannot be read, and
-    /// `errno` says why.
-    package static func names(in folder: String) -> [String]? {
-        guard let stream = opendir(folder) else { return nil }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(
-                withUnsafeBytes(of: &entry.pointee.d_name) { raw in
-                    String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-                }
-            )
-        }
-        return names
     }
 
     /// Why this process could make no files in `folder`, after making it and the missing folders

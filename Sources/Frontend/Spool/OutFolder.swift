@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import System
 
 /// Removes files that workers left in their pool's `out/` folder and that no verdict can name any
 /// more.
@@ -24,7 +25,7 @@ enum OutFolder {
 
     /// Empties the folders of all pools in `folder`; called before workers can connect.
     static func sweepAll(_ folder: String) {
-        for pool in FilePath.names(in: folder) ?? [] where pool != "." && pool != ".." {
+        for pool in (try? Folders.names(in: folder)) ?? [] {
             self.sweep(folder + "/" + pool, changedBefore: nil)
         }
     }

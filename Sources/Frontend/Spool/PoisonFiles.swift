@@ -31,7 +31,7 @@ enum PoisonFiles {
     /// `octets` octets stay in `folder`; the oldest first.
     static func surplus(in folder: String, files: Int, octets: Int64) -> [String] {
         var events: [String: (second: Int, octets: Int64)] = [:]
-        for file in FilePath.names(in: folder) ?? [] {
+        for file in (try? Folders.names(in: folder)) ?? [] {
             var facts = stat()
             guard let name = file.split(separator: ".").first,
                 lstat(folder + "/" + file, &facts) == 0

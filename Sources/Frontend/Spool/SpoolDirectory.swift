@@ -83,12 +83,14 @@ struct SpoolDirectory: Sendable {
 
     /// The paths of the messages in `folder`.
     private static func messages(in folder: String) -> [String] {
-        (FilePath.names(in: folder) ?? []).filter { $0.hasPrefix("m") }.map { folder + "/" + $0 }
+        ((try? Folders.names(in: folder)) ?? []).filter { $0.hasPrefix("m") }.map {
+            folder + "/" + $0
+        }
     }
 
     /// Paths of the names that messages have in the folders of pools with a group of their own.
     private func secondNames() -> [String] {
-        (FilePath.names(in: self.path + "/for") ?? []).filter { $0 != "." && $0 != ".." }
+        ((try? Folders.names(in: self.path + "/for")) ?? [])
             .flatMap { Self.messages(in: self.groupFolder(pool: $0)) }
     }
 

@@ -74,6 +74,8 @@ struct CheckServed {
 
     private static func alwaysDecides(_ plugin: String) -> Bool {
         guard !plugin.contains("(") else { return false }  // its line has conditions
-        return self.name(plugin) == "rcpt_ok" || plugin.hasPrefix("queue/")
+        let name = self.name(plugin)
+        // What is not for the quarantine is declined.
+        return name == "rcpt_ok" || name.hasPrefix("queue/") && name != "queue/quarantine"
     }
 }

@@ -1,3 +1,4 @@
+import Archives
 import ArgumentParser
 import Configuration
 import DMARC
@@ -19,8 +20,9 @@ struct DMARCCommand: ParsableCommand {
             abstract: "Writes a day's reports, one file a domain, and prints where each belongs.",
             discussion: """
                 The plugin dmarc counts with reporting 1, for four days, in the [store] of worker.toml; this reads that \
-                store as the worker's user. A file has the form and the name of RFC 9990. For each one a line is \
-                printed: its path, then the addresses that the owner published. Nothing is sent. Exit code 0: done, \
+                store as the worker's user. A file has the form and the name of RFC 9990, and gzip's format. For each \
+                one a line is printed: its path, then the addresses that the owner published. Nothing is sent. Exit \
+                code 0: done, \
                 also if there was nothing to report; 1: a file cannot be written; 64: wrong arguments; 69: the store \
                 cannot be used; 78: a mistake in worker.toml.
                 """
@@ -42,6 +44,9 @@ struct DMARCCommand: ParsableCommand {
         @Option(help: "The folder for the files, which must be there.")
         var output: String
 
+        @Flag(help: "Files are plain XML, as in .xml, and not compressed, as in .xml.gz.")
+        var plain = false
+
         @Option(help: "The name of your organisation; without it, the name of this server.")
         var org: String?
 
@@ -52,7 +57,7 @@ struct DMARCCommand: ParsableCommand {
             let begin = try self.begin()
             let day = String(UTCTime(begin).text.prefix(10))
             let domain = self.domain?.lowercased()
-            let found = try self.place.perform { store in
+            let found = try self.place.perform(for: "dmarc") { store in
                 try await Self.collect(store, domain, day: day)
             }
             guard let found, !found.isEmpty else {
@@ -70,9 +75,9 @@ struct DMARCCommand: ParsableCommand {
             )
             for (policy, rows) in found {
                 let report = DMARCReport(metadata, policy, rows: rows)
-                let path = "\(self.output)/\(report.fileName)"
+                let path = "\(self.output)/\(report.fileName(isCompressed: !self.plain))"
                 do throws(SystemError) {
-                    try Self.write(report.xml, to: path)
+                    try self.write(Array(report.xml.utf8), to: path)
                 } catch {
                     StandardError.write("gatepost dmarc: \(error)")
                     throw ExitCode(1)
@@ -121,10 +126,13 @@ struct DMARCCommand: ParsableCommand {
         }
 
         /// Writes a file in one step: whoever sends what is in the folder never finds half of one.
-        private static func write(_ text: String, to path: String) throws(SystemError) {
+        private func write(_ xml: [UInt8], to path: String) throws(SystemError) {
+            guard let octets = self.plain ? xml : GzipFile.octets(of: xml) else {
+                throw SystemError("write", path, ENOMEM)
+            }
             let temporary = "\(path).new"
             let file = try Descriptor(opening: temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o640)
-            try file.write(Array(text.utf8).span)
+            try file.write(octets.span)
             guard rename(temporary, path) == 0 else { throw SystemError("rename", path, errno) }
         }
     }

@@ -30,8 +30,11 @@ struct PoisonFolder {
     /// The kept questions, newest first, and why some cannot be listed; both empty if there is no
     /// folder.
     func files() throws(Failure) -> (files: [PoisonFile], unreadable: [Failure]) {
-        guard let names = FilePath.names(in: self.path) else {
-            guard errno == ENOENT else { throw .system("read", self.path, errno) }
+        let names: [String]
+        do throws(SystemError) {
+            names = try Folders.names(in: self.path)
+        } catch {
+            guard error.code == ENOENT else { throw .system("read", self.path, error.code) }
             return ([], [])
         }
         var files: [PoisonFile] = []

@@ -1,5 +1,6 @@
 import Configuration
 import JSON
+import System
 
 /// The connections to the frontends that have a socket in the pool's folder.
 struct FrontendWatch {
@@ -73,7 +74,7 @@ struct FrontendWatch {
     ///
     /// A frontend tells its `status` on its first socket; the others have an @ in their names.
     private func sockets() -> [String] {
-        let names = FilePath.names(in: self.folder) ?? []
+        let names = (try? Folders.names(in: self.folder)) ?? []
         return names.filter { $0.hasSuffix(".sock") && !$0.contains("@") }.sorted()
             .map { "\(self.folder)/\($0)" }
     }

@@ -18,6 +18,7 @@ package struct PolicyEdit {
     private var headerActions: [(index: Int, action: PolicyAction)] = []
 
     private let hook: Hook
+    private let allowsUTF8: Bool
     private let maximumRecipients: Int
     private let maximumDelayMS: Int64
 
@@ -25,12 +26,14 @@ package struct PolicyEdit {
         notes: PolicyNotes,
         transaction: MailTransaction?,
         hook: Hook,
+        allowsUTF8: Bool,
         maximumRecipients: Int,
         maximumDelayMS: Int64
     ) {
         self.notes = notes
         self.transaction = transaction
         self.hook = hook
+        self.allowsUTF8 = allowsUTF8
         self.maximumRecipients = maximumRecipients
         self.maximumDelayMS = maximumDelayMS
     }
@@ -43,7 +46,7 @@ package struct PolicyEdit {
         verdict.violation(
             for: self.hook,
             hasTransaction: self.transaction != nil,
-            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+            allowsUTF8: self.allowsUTF8
         )
     }
 

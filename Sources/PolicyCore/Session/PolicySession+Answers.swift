@@ -53,7 +53,7 @@ extension PolicySession {
             of: decision,
             at: hook,
             in: self.smtp,
-            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+            allowsUTF8: self.allowsUTF8
         )
         self.settle(outcome, at: hook, &actions)
         self.answer(outcome, decision, at: hook, &actions)

@@ -18,6 +18,7 @@ extension PolicySession {
         logins: LoginHistory = LoginHistory(),
         _ actions: inout [Action]
     ) {
+        self.isVerifyUTF8 = false
         switch question {
         case .connect: self.ask(.connect, now, &actions, args: EventArguments.none)
         case .helo(let name): self.askHello("HELO", .helo, name, now, &actions)
@@ -42,7 +43,8 @@ extension PolicySession {
         case .data: self.ask(.data, now, &actions, args: EventArguments.none)
         case .headersEnd: self.askHeadersEnd(now, &actions)
         case .message: self.askMessageHook(.received_line, now, &actions)
-        case .vrfy(let argument):
+        case .vrfy(let argument, let isSMTPUTF8):
+            self.isVerifyUTF8 = isSMTPUTF8
             self.ask(.vrfy, now, &actions) { EventArguments.argument(argument, into: &$0) }
         case .help(let argument):
             self.ask(.help, now, &actions) { EventArguments.argument(argument, into: &$0) }

@@ -19,7 +19,7 @@ extension PolicySession {
         let violation = verdict.violation(
             for: hook,
             hasTransaction: self.isInTransaction,
-            allowsUTF8: self.transaction?.isSMTPUTF8 ?? false
+            allowsUTF8: self.allowsUTF8
         )
         if let violation { return violation }
         guard verdict.hasEffects, case .asking(let question) = self.phase else { return nil }
@@ -36,6 +36,9 @@ extension PolicySession {
         return nil
     }
 
+    /// Whether the client asked for UTF-8, so that the reply may have it (RFC 6531 §3.7.4).
+    var allowsUTF8: Bool { self.isVerifyUTF8 || self.transaction?.isSMTPUTF8 ?? false }
+
     /// Whether the login that is asked about has another step.
     private var takesChallenge: Bool {
         guard case .login(let credentials, _) = self.proposal,
@@ -50,6 +53,7 @@ extension PolicySession {
             notes: self.notes,
             transaction: self.transaction,
             hook: hook,
+            allowsUTF8: self.allowsUTF8,
             maximumRecipients: self.smtp.limits.maximumRecipients,
             maximumDelayMS: self.maximumDelayMS
         )

@@ -40,6 +40,8 @@ package struct PolicySession: ~Copyable {
     /// What the pools said to the question that was decided last.
     var decision = PolicyDecision.undecided
     var proposal = Proposal.none
+    /// Whether the open question is of a VRFY that said SMTPUTF8.
+    var isVerifyUTF8 = false
     /// The challenge whose answer is awaited, or asked about; it is over with the first step of another
     /// login.
     var exchange: LoginExchange?

@@ -2,6 +2,7 @@ import Configuration
 import Logging
 import NIOCore
 import PolicyProtocol
+import System
 
 /// A running worker: which frontends there are, and what becomes of all of them.
 ///
@@ -143,7 +144,7 @@ final class WorkerService {
 
     /// `<runtime_directory>/pools/<pool>/*.sock`; none while there is no such folder.
     private func sockets() -> [String] {
-        (FilePath.names(in: self.folder) ?? [])
+        ((try? Folders.names(in: self.folder)) ?? [])
             .filter { $0.hasSuffix(".sock") && !$0.hasPrefix(".") }
             .map { "\(self.folder)/\($0)" }
     }

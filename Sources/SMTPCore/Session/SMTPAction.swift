@@ -44,7 +44,8 @@ package enum SMTPQuestion: Equatable, Sendable {
     case headersEnd(bodyOffset: Int)
     /// The message is complete.
     case message(SMTPMessageFacts)
-    case vrfy([UInt8])
+    /// The whole argument; `isSMTPUTF8`: it ends in the parameter SMTPUTF8, so the reply may have UTF-8.
+    case vrfy([UInt8], isSMTPUTF8: Bool)
     /// The argument may be empty.
     case help([UInt8])
     /// The argument may be empty.

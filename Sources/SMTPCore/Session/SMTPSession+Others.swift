@@ -1,3 +1,5 @@
+import Octets
+
 // RSET, NOOP, VRFY, QUIT, and unrecognised commands.
 extension SMTPSession {
     /// RSET: ends the transaction; policy is not asked.
@@ -27,7 +29,7 @@ extension SMTPSession {
 
     /// VRFY: policy is asked whether the address exists.
     ///
-    /// - Note: RFC 5321 §3.5, §4.1.1.6.
+    /// - Note: RFC 5321 §3.5, §4.1.1.6; RFC 6531 §3.7.4.2.
     mutating func checkVerify(
         _ command: Command,
         _ octets: borrowing Span<UInt8>
@@ -35,7 +37,26 @@ extension SMTPSession {
         guard !command.line.argument.isEmpty else {
             return self.refuse(StandardReplies.verifySyntax)
         }
-        return self.ask(.vrfy, .vrfy(octets.octets(command.line.argument)))
+        let argument = command.line.argument
+        let isOffered = self.configuration.extensions(in: self.security).contains(.smtpUTF8)
+        return self.ask(
+            .vrfy,
+            .vrfy(
+                octets.octets(argument),
+                isSMTPUTF8: isOffered && Self.endsInSMTPUTF8(argument, octets)
+            )
+        )
+    }
+
+    /// Whether the last word of an argument that has more than one is SMTPUTF8.
+    private static func endsInSMTPUTF8(
+        _ argument: Range<Int>,
+        _ octets: borrowing Span<UInt8>
+    ) -> Bool {
+        let keyword: StaticString = "SMTPUTF8"
+        let start = argument.upperBound - keyword.utf8CodeUnitCount
+        return start > argument.lowerBound + 1 && octets[start - 1] == .space
+            && octets.equals(keyword, in: start..<argument.upperBound)
     }
 
     /// QUIT: policy may word the farewell, and cannot prevent it.

@@ -22,7 +22,7 @@ private struct StubLogin: SMTPLineDialogue {
             self.name = line
             return .challenge(Self.challenge)
         }
-        return .ask(.vrfy, .vrfy(name + octets(":") + line))
+        return .ask(.vrfy, .vrfy(name + octets(":") + line, isSMTPUTF8: false))
     }
 }
 
@@ -43,7 +43,7 @@ struct SMTPLineDialogueTests {
                 driver.events == [
                     .said(StubLogin.challenge),
                     .said(StubLogin.challenge),
-                    .asked(.vrfy(octets("QUIT:"))),
+                    .asked(.vrfy(octets("QUIT:"), isSMTPUTF8: false)),
                     .said(StandardReplies.cannotVerify),
                     .asked(.noop([])),
                     .said(StandardReplies.ok),

@@ -64,6 +64,28 @@ struct SMTPOrderTests {
         ),
     ]
 
+    @Test(arguments: [
+        ("jo SMTPUTF8", true), ("jo smtputf8", true), ("\u{FC} <a@b> SMTPUTF8", true),
+        ("jo", false),
+        ("SMTPUTF8", false), (" SMTPUTF8", false), ("joSMTPUTF8", false), ("jo SMTPUTF8=", false),
+        ("jo SMTPUTF8 x", false), ("jo\tSMTPUTF8", false), ("SMTPUTF8 jo", false),
+    ])
+    func `VRFY may say SMTPUTF8`(argument: String, isSaid: Bool) {
+        let driver = SessionDriver.greeted()
+        driver.send("VRFY \(argument)\r\n")
+        guard case .asked(.vrfy(let given, let isSMTPUTF8))? = driver.events.first else {
+            Issue.record("\(driver.events)")
+            return
+        }
+        #expect(isSMTPUTF8 == isSaid)
+        #expect(given.suffix(2) == octets(argument).suffix(2))
+        var extensions = SMTPExtensions.standard
+        extensions.remove(.smtpUTF8)
+        let without = SessionDriver.greeted(.test(extensions: extensions))
+        without.send("VRFY \(argument)\r\n")
+        #expect(without.events.first == .asked(.vrfy(given, isSMTPUTF8: false)))
+    }
+
     @Test(arguments: dialogues)
     func `commands are answered in their order`(name: String, lines: [(String, UInt16)]) {
         let driver = SessionDriver()

@@ -34,34 +34,60 @@ struct AttachmentRules: Sendable {
             return (.trouble(.damaged, of: "the message"), found)
         }
         for part in mime.parts {
-            let names = Self.names(part)
+            let names = Self.names([part.filename, part.parameters["name"]])
             found += names
             if try Self.isMatched(part.type, by: self.types) { return (.type(part.type), found) }
             for name in names where try self.isRefused(name, self.names) {
                 return (.name(name), found)
             }
-            guard let limits = self.archives, part.parts.isEmpty,
-                !part.type.hasPrefix("text/") || !names.isEmpty
-            else { continue }
-            let listing = ArchiveListing.of(part.content(), limits: limits, until: deadline)
-            guard let listing else { continue }
-            for name in listing.names.map({ String(decoding: $0, as: UTF8.self) })
-            where try self.isRefused(Self.base(name), self.namesInArchives) {
-                return (.nameInArchive(name), found)
+            guard part.parts.isEmpty else { continue }
+            let content = part.content()
+            let title = names.first ?? part.type
+            let embedded = EmbeddedFiles(part, content)
+            if embedded.isDamaged, self.troubles.contains(.damaged) {
+                return (.trouble(.damaged, of: title), found)
             }
-            if let trouble = listing.troubles.intersection(self.troubles)
-                .min(by: { $0.rawValue < $1.rawValue })
-            {
-                return (.trouble(trouble, of: names.first ?? part.type), found)
+            for file in embedded.files {
+                let names = Self.names(file.names)
+                found += names
+                for name in names where try self.isRefused(name, self.names) {
+                    return (.name(name), found)
+                }
+                let title = names.first ?? title
+                if let finding = try self.finding(in: file.content, title, until: deadline) {
+                    return (finding, found)
+                }
+            }
+            guard !part.type.hasPrefix("text/") || !names.isEmpty else { continue }
+            if let finding = try self.finding(in: content, title, until: deadline) {
+                return (finding, found)
             }
         }
         return (nil, found)
     }
 
-    /// The names that a part gives itself, which need not be the same.
-    private static func names(_ part: MIMEPart) -> [String] {
+    /// What may not be there in a file, if it is an archive.
+    private func finding(
+        in content: [UInt8],
+        _ title: String,
+        until deadline: ContinuousClock.Instant
+    ) throws(PatternError) -> Finding? {
+        guard let limits = self.archives,
+            let listing = ArchiveListing.of(content, limits: limits, until: deadline)
+        else { return nil }
+        for name in listing.names.map({ String(decoding: $0, as: UTF8.self) })
+        where try self.isRefused(Self.base(name), self.namesInArchives) {
+            return .nameInArchive(name)
+        }
+        return listing.troubles.intersection(self.troubles)
+            .min { $0.rawValue < $1.rawValue }
+            .map { .trouble($0, of: title) }
+    }
+
+    /// The names that a file gives itself, which need not be the same.
+    private static func names(_ given: [String?]) -> [String] {
         var names: [String] = []
-        for name in [part.filename, part.parameters["name"]].compactMap({ $0 }) {
+        for name in given.compactMap({ $0 }) {
             let base = self.base(name)
             if !base.isEmpty, !names.contains(base) { names.append(base) }
         }

@@ -71,6 +71,11 @@ package struct QueueHTTP: QueueHook {
         guard !event.recipients.isEmpty else {
             return .deny("No recipients to deliver to", code: 554, status: "5.5.1")
         }
+        let parameters = event.transaction.sender.params
+        // RFC 8689 §4.2.1: HTTP has no way to pass the wish on.
+        guard !parameters.contains(where: { $0.keyword == "REQUIRETLS" }) else {
+            return .deny("REQUIRETLS cannot be kept here", code: 550, status: "5.7.30")
+        }
         guard message.size <= self.maximumOctets else {
             event.info("fail, larger than max_megabytes")
             return .deny("Message too big to hand on", code: 552, status: "5.3.4")
