@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include "CLinux.h"
 
 #include <signal.h>
@@ -41,6 +42,8 @@ int gatepost_processors(void) {
 }
 
 int gatepost_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0U); }
+
+int gatepost_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
 
 int gatepost_signal_descriptor(const void *mask) {
     return signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK);

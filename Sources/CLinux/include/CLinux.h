@@ -29,6 +29,10 @@ int gatepost_processors(void);
 /// A descriptor that can be read when the child `process` has ended; -1 and errno if there is none.
 int gatepost_pidfd(int process);
 
+/// Makes a pipe and puts its ends for reading and for writing into `ends`, of which there are two; no program that any
+/// thread starts meanwhile gets them. -1 and errno if there is none.
+int gatepost_pipe(int *ends);
+
 /// A descriptor that can be read when a signal of `mask`, a `sigset_t`, has come; -1 and errno if there is
 /// none. Its reads do not wait, and no program that is started gets it.
 int gatepost_signal_descriptor(const void *mask);
