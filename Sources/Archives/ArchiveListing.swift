@@ -65,7 +65,22 @@ package struct ArchiveListing: Sendable {
 
     /// - Returns: Whether it is an archive.
     private mutating func read(_ octets: [UInt8], depth: Int) -> Bool {
-        guard !octets.isEmpty, let archive = archive_read_new() else { return false }
+        guard !octets.isEmpty else { return false }
+        return octets.withUnsafeBytes { buffer in
+            var source = gatepost_source()
+            source.octets = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
+            source.count = buffer.count
+            let left = max(.zero, self.deadline - .now)
+            source.deadline = gatepost_monotonic() + Int64(left / .nanoseconds(1))
+            return withUnsafeMutablePointer(to: &source) { self.read($0, depth: depth) }
+        }
+    }
+
+    private mutating func read(
+        _ source: UnsafeMutablePointer<gatepost_source>,
+        depth: Int
+    ) -> Bool {
+        guard let archive = archive_read_new() else { return false }
         defer { archive_read_free(archive) }
         for support in [
             archive_read_support_filter_gzip, archive_read_support_filter_bzip2,
@@ -76,11 +91,20 @@ package struct ArchiveListing: Sendable {
             archive_read_support_format_tar, archive_read_support_format_cab,
             archive_read_support_format_lha, archive_read_support_format_iso9660,
         ] { _ = support(archive) }
-        return octets.withUnsafeBytes { buffer in
-            guard archive_read_open_memory(archive, buffer.baseAddress, buffer.count) == ARCHIVE_OK
-            else { return false }
-            return self.readEntries(archive, depth: depth)
+        guard gatepost_open(archive, source) == ARCHIVE_OK else { return false }
+        // The last one counted is the source. What is packed twice grows without the source's being asked.
+        guard archive_filter_count(archive) <= 2 else {
+            self.troubles.insert(.deep)
+            return true
         }
+        let wasDamaged = self.troubles.contains(.damaged)
+        let isArchive = self.readEntries(archive, depth: depth)
+        if isArchive, source.pointee.is_late == 1 {
+            // It looked like damage, and was the end of the time.
+            if !wasDamaged { self.troubles.remove(.damaged) }
+            self.troubles.insert(.large)
+        }
+        return isArchive
     }
 
     private mutating func readEntries(_ archive: OpaquePointer, depth: Int) -> Bool {

@@ -30,8 +30,6 @@ int gatepost_close_from(void *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 
-int gatepost_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
-
 int gatepost_processors(void) {
     unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
     long octets = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
@@ -44,6 +42,8 @@ int gatepost_processors(void) {
 }
 
 int gatepost_pidfd(int process) { return (int)syscall(SYS_pidfd_open, process, 0U); }
+
+int gatepost_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
 
 int gatepost_signal_descriptor(const void *mask) {
     return signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -54,14 +54,20 @@ final class HTTPConnections {
             }
         connected.assumeIsolated().flatMapThrowing { channel in
             guard !exchange.isOver else { return channel.close(promise: nil) }
-            if let tls = self.tls {
-                try channel.pipeline.syncOperations.addHandler(
-                    NIOSSLClientHandler(context: tls.context, serverHostname: tls.name)
-                )
+            do {
+                if let tls = self.tls {
+                    try channel.pipeline.syncOperations.addHandler(
+                        NIOSSLClientHandler(context: tls.context, serverHostname: tls.name)
+                    )
+                }
+                let connection = try HTTPConnection.add(to: channel, of: self)
+                connection.begin(exchange)
+                try channel.syncOptions?.setOption(.autoRead, value: true)
+            } catch {
+                // Nothing reads from it, so nothing else would close it.
+                channel.close(promise: nil)
+                throw error
             }
-            let connection = try HTTPConnection.add(to: channel, of: self)
-            connection.begin(exchange)
-            try channel.syncOptions?.setOption(.autoRead, value: true)
         }.whenFailure { error in
             exchange.fail(HTTPFailure(.unreachable, "\(self.address): \(error)"))
         }

@@ -105,6 +105,9 @@ extension PluginConfiguration {
         let name = self.argument("tls_name", as: .text)
         let file = self.argument("tls_ca_file", as: .text).map { self.resolve(path: $0) }
         let eventLoop = self.shared.eventLoop
+        if let name, ServerAddress(name, defaultPort: 443)?.certificateName != name {
+            self.record("tls_name is \(name); it must be a host name, and no address")
+        }
         guard url.isEncrypted else {
             if name != nil || file != nil {
                 self.warn("tls_name and tls_ca_file mean nothing without https")

@@ -166,9 +166,11 @@ struct SPFMacroValues: Sendable {
             if octets.count > 2 * SPFNames.maximumOctets { break }
         }
         if octets.last == .dot { octets.removeLast() }
-        while octets.count > SPFNames.maximumOctets {
-            guard let dot = octets.firstIndex(of: .dot) else { return nil }
-            octets.removeFirst(dot + 1)
+        if octets.count > SPFNames.maximumOctets {
+            // One octet more: a dot there is where the name may begin.
+            let end = octets.suffix(SPFNames.maximumOctets + 1)
+            guard let dot = end.firstIndex(of: .dot) else { return nil }
+            octets = Array(end[(dot + 1)...])
         }
         let name = octets.map(\.lowerCased)
         return SPFNames.isQueryable(name) ? name : nil

@@ -65,7 +65,7 @@ enum SPFMechanism: Sendable, Equatable {
 struct SPFDirective: Sendable, Equatable {
     let qualifier: SPFQualifier
     let mechanism: SPFMechanism
-    /// As it is written, without the qualifier: visible ASCII.
+    /// As it is written, without the qualifier: visible ASCII, the first 255 octets.
     let text: String
 }
 
@@ -76,6 +76,9 @@ package struct SPFSyntaxError: Error, Sendable, Equatable, CustomStringConvertib
 
 /// A record, read as a whole before anything of it counts (RFC 7208 §4.6).
 package struct SPFRecord: Sendable, Equatable {
+    /// The most octets of ``SPFDirective/text``: a record may have 65,000, and the text goes into a header field.
+    private static let maximumDirectiveText = 255
+
     private(set) var directives: [SPFDirective] = []
     private(set) var redirect: SPFMacroString?
     private(set) var explanation: SPFMacroString?
@@ -140,7 +143,7 @@ package struct SPFRecord: Sendable, Equatable {
         return SPFDirective(
             qualifier: qualifier ?? .pass,
             mechanism: mechanism,
-            text: String(decoding: rest, as: UTF8.self)
+            text: String(decoding: rest.prefix(Self.maximumDirectiveText), as: UTF8.self)
         )
     }
 

@@ -96,6 +96,7 @@ package enum Spawn {
         within time: Duration,
         limit: Int
     ) throws(Failure) -> [UInt8] {
+        let deadline = ContinuousClock.now + time
         let process: Int32
         let ends: (read: Int32, write: Int32)
         do throws(SystemError) {
@@ -113,10 +114,12 @@ package enum Spawn {
         } catch {
             throw .system(error)
         }
-        let output = self.readAll(from: ends.read, until: .now + time, limit: limit)
-        if output == nil { kill(process, SIGKILL) }
+        let output = self.readAll(from: ends.read, until: deadline, limit: limit)
+        // It may have closed its output and go on.
+        let hasEnded = output != nil && self.hasEnded(process, before: deadline)
+        if !hasEnded { kill(process, SIGKILL) }
         let ending = self.wait(for: process)
-        guard let output else { throw .killed }
+        guard let output, hasEnded else { throw .killed }
         guard ending == 0 else { throw .ended(ending) }
         return output
     }
@@ -242,6 +245,7 @@ package enum Spawn {
     /// A pipe whose ends are close-on-exec.
     package static func makePipe() throws(SystemError) -> (read: Int32, write: Int32) {
         var ends: [Int32] = [-1, -1]
+        // In one call: a program that another thread starts meanwhile must not inherit them.
         guard gatepost_pipe(&ends) == 0 else { throw SystemError("make", "a pipe", errno) }
         return (ends[0], ends[1])
     }

@@ -294,6 +294,20 @@ struct HTTPEncryptionTests {
         return try await client.ask(HTTPRequest("GET", "/"), limit: 100, within: .seconds(30))
     }
 
+    @Test func `a connection that cannot be encrypted is closed`() async throws {
+        let isClosed = Semaphore()
+        let server = try TestServer { connection in
+            connection.waitForEnd()
+            isClosed.post()
+        }
+        let port = try #require(HTTPServerURL("http://\(server.address)")).address
+        guard case .tcp(_, let number) = port else { return }
+        // The library takes no address for a name.
+        await #expect(throws: HTTPFailure.self) { try await self.ask(number, nil, "192.0.2.1") }
+        isClosed.wait()
+        server.stop()
+    }
+
     @Test func `the server must have a certificate for its name`() async throws {
         let (channel, folder) = try await self.serve(
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -139,6 +139,44 @@ struct ArchiveListingTests {
         #expect(try #require(self.list(encrypted.octets)).troubles == [.encrypted])
     }
 
+    /// A tar file in zstd's form whose one file has 64 GB of zeros: 2 MB.
+    private static var bomb: [UInt8] {
+        var header = [UInt8](repeating: 0, count: 512)
+        header.replaceSubrange(0..<4, with: Array("zero".utf8))
+        header.replaceSubrange(100..<107, with: Array("0000644".utf8))
+        // The size, as a number of base 256.
+        header[124] = 0x80
+        header[131] = 16
+        header[156] = UInt8(ascii: "0")
+        header.replaceSubrange(257..<262, with: Array("ustar".utf8))
+        header.replaceSubrange(148..<156, with: [UInt8](repeating: 0x20, count: 8))
+        let sum = header.reduce(0) { $0 + Int($1) }
+        let digits = String(sum, radix: 8)
+        let padded = String(repeating: "0", count: 6 - digits.count) + digits
+        header.replaceSubrange(148..<156, with: Array(padded.utf8) + [0, 0x20])
+        // A frame with a window of 128 KiB; a block as it is; then blocks of one octet repeated (RFC 8878 §3.1.1).
+        var octets: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x38, 0x00, 0x10, 0x00] + header
+        for _ in 0..<524_288 { octets += [0x02, 0x00, 0x10, 0x00] }
+        return octets + [0x03, 0x00, 0x00, 0x00]
+    }
+
+    @Test func `a file that unpacks without end is left when the time is over`() throws {
+        let begin = ContinuousClock.now
+        let found = ArchiveListing.of(Self.bomb, until: .now + .milliseconds(300))
+        let listing = try #require(found)
+        #expect(listing.names == [Array("zero".utf8)] && listing.troubles == [.large])
+        #expect(ContinuousClock.now - begin < .seconds(4))
+    }
+
+    @Test func `what is packed twice is not unpacked`() throws {
+        // A frame of zstd within another one.
+        let inner = Self.bomb.prefix(2_000)
+        let size = UInt32(inner.count) << 3 | 1
+        let block = [0, 8, 16].map { UInt8(truncatingIfNeeded: size >> $0) }
+        let listing = try #require(self.list([0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x38] + block + inner))
+        #expect(listing.names.isEmpty && listing.troubles == [.deep])
+    }
+
     @Test func `a damaged archive is no crash`() {
         var generator = SystemRandomNumberGenerator()
         let octets = nested(zip(["a.exe", "b/c.txt"]), 1)

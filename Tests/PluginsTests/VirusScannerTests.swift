@@ -209,12 +209,14 @@ struct VirusClamdscanTests {
         let deferring = try await self.session(self.line(clamd))
         let answer = try await deferring.message(Self.message)
         #expect(answer.verdict == .denysoft && answer.reply?.status == "4.7.1")
-        #expect(deferring.headers.count == 3)
+        #expect(deferring.headers.count == 1)
         for (name, arguments) in [
             ("clamdscan", "defer_on_error no"), ("clamav", "declined_on_fail"),
         ] {
             let passing = try await self.session(self.line(clamd, arguments, name: name))
             #expect(try await passing.message(Self.message) == .declined)
+            // What the sender wrote does not pass for a scanner's word.
+            #expect(passing.headers.count == 1)
             await passing.stop()
         }
         await deferring.stop()

@@ -21,6 +21,20 @@ struct EvaluationTests {
         #expect(Self.zone("ip4:198.51.100.1").result()?.mechanism == nil)
     }
 
+    @Test func `of a directive that is long the start is named`() {
+        let long = "exists:\(String(repeating: "x", count: 2_000)).%{d}"
+        let found = Self.zone("?\(long) +all").result()
+        #expect(found?.mechanism == "all")
+        let include = "exists:%{i}.\(String(repeating: "a.", count: 20_000))example.net"
+        let begin = ContinuousClock.now
+        let zone = Self.zone(
+            include,
+            [("\(String(repeating: "a.", count: 121))example.net", .a("192.0.2.1"))]
+        )
+        #expect(zone.result()?.mechanism?.utf8.count == 255)
+        #expect(ContinuousClock.now - begin < .seconds(5))
+    }
+
     @Test func `names that do not exist are counted by terms`() {
         let voids = (1...2).map { "a:none\($0).example.org" }.joined(separator: " ")
         #expect(Self.zone("\(voids) ip4:192.0.2.1").result()?.result == .pass)

@@ -16,6 +16,26 @@ import Testing
         #expect(try Self.shell("printf 1234", limit: 4) == "1234")
     }
 
+    @Test func `a program that closes its output and goes on is killed in time`() {
+        let begin = ContinuousClock.now
+        #expect(throws: Spawn.Failure.killed) {
+            _ = try Spawn.output(
+                of: ["/bin/sh", "-c", "exec >&-; exec sleep 20"],
+                within: .milliseconds(500),
+                limit: 10
+            )
+        }
+        #expect(ContinuousClock.now - begin < .seconds(15))
+    }
+
+    @Test func `no program gets an end of a pipe`() throws {
+        let ends = try Spawn.makePipe()
+        for end in [ends.read, ends.write] {
+            #expect(fcntl(end, F_GETFD) & FD_CLOEXEC != 0)
+            close(end)
+        }
+    }
+
     @Test func `a program has no input, and its messages are dropped`() throws {
         #expect(try Self.shell("cat; echo error >&2; echo end") == "end\n")
     }

@@ -23,15 +23,15 @@ int gatepost_close_on_exec(unsigned first);
 /// `first` on.
 int gatepost_close_from(void *actions, int first);
 
-/// Makes a pipe whose ends no program that is started gets: ends[0] is read, ends[1] is written; -1 and errno
-/// if there is none.
-int gatepost_pipe(int ends[2]);
-
 /// How many processors this process may use; -1 and errno if the kernel does not say.
 int gatepost_processors(void);
 
 /// A descriptor that can be read when the child `process` has ended; -1 and errno if there is none.
 int gatepost_pidfd(int process);
+
+/// Makes a pipe and puts its ends for reading and for writing into `ends`, of which there are two; no program that any
+/// thread starts meanwhile gets them. -1 and errno if there is none.
+int gatepost_pipe(int *ends);
 
 /// A descriptor that can be read when a signal of `mask`, a `sigset_t`, has come; -1 and errno if there is
 /// none. Its reads do not wait, and no program that is started gets it.

@@ -140,7 +140,9 @@ extension WorkerPool {
             // The machine fails the ticket.
             self.askers[ticket] = asker
             let verdict = try? result.get()
-            let hook = verdict?.hook ?? asker.openHook
+            // A hook that it had not reached is not the one that it was asked about.
+            let isReached = violation.code != .hook_not_reached
+            let hook = (isReached ? verdict?.hook : nil) ?? asker.openHook
             let plugin = verdict?.plugin ?? violation.plugin
             self.logger.warning(
                 "an invalid verdict",

@@ -92,11 +92,15 @@ struct VirusPolicy: Sendable {
         }
     }
 
-    /// No field that a sender wrote may pass for one of ours.
-    private func mark(_ event: HookEvent<DataPostStage>, virus: String?) {
-        for name in ["X-Virus-Checked", "X-Virus-Found", "X-Virus-Details"] {
+    /// No field that a sender wrote may pass for one of ours, also where nothing is scanned.
+    func removeForged(_ event: HookEvent<DataPostStage>) {
+        for name in ["X-Virus-Checked", "X-Virus-Found", "X-Virus-Details"]
+        where event.headers.contains(where: { $0.name.equalsIgnoringASCIICase(Bytes(name)) }) {
             event.deleteHeaders(named: name)
         }
+    }
+
+    private func mark(_ event: HookEvent<DataPostStage>, virus: String?) {
         event.addHeader("X-Virus-Checked", "Checked by \(self.scanner)")
         guard let virus else { return }
         event.addHeader("X-Virus-Details", virus)

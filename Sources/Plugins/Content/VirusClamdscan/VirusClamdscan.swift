@@ -64,6 +64,7 @@ package struct VirusClamdscan: DataPostHook {
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {
         let message = try event.message
+        self.policy.removeForged(event)
         if let reason = self.policy.reasonToSkip(event, message) { return event.skip(reason) }
         let deadline = ContinuousClock.now + min(self.time, event.workingTime)
         var finding: VirusFinding?

@@ -70,6 +70,7 @@ package struct VirusCommand: DataPostHook {
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {
         let message = try event.message
+        self.policy.removeForged(event)
         if let reason = self.policy.reasonToSkip(event, message) { return event.skip(reason) }
         let words = self.words.map { Self.replacing("%f", in: $0, by: message.path) }
         let deadline = ContinuousClock.now + min(self.time, event.workingTime)

@@ -177,11 +177,11 @@ extension NextHopTLS {
 extension ArgumentType<String> {
     /// A name as a certificate holds it.
     static var hostName: Self {
-        Self("a host name") { word in
-            guard let (host, port) = ServerAddress.hostAndPort(word), port == nil,
-                !host.contains(":")
-            else { return nil }
-            return host
+        Self("a host name, and no address") { word in
+            guard let (host, port) = ServerAddress.hostAndPort(word), port == nil else {
+                return nil
+            }
+            return ClientTLS.certificateName(of: host)
         }
     }
 }

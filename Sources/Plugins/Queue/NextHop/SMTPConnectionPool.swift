@@ -233,10 +233,20 @@ final class SMTPConnectionPool {
         self.channel(tls.addresses, latest)
             .assumeIsolated()
             .flatMapThrowing { channel in
-                try channel.pipeline.syncOperations.addHandler(handler)
+                do {
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                } catch {
+                    channel.close(promise: nil)
+                    throw error
+                }
+                // From here on the handler says when the connection is gone: it must not be counted out twice.
                 handler.setTimer(latest, "no greeting in time")
                 if encryption == .implicit { handler.startTLS() }
-                try channel.syncOptions?.setOption(.autoRead, value: true)
+                do {
+                    try channel.syncOptions?.setOption(.autoRead, value: true)
+                } catch {
+                    channel.close(promise: nil)
+                }
             }
             .whenFailure { error in
                 self.count -= 1
