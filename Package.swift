@@ -14,7 +14,7 @@ let manuals = [
     ],
     "DNSLists": ["DNSBL", "DNSWL", "RHSBL", "URIBL"],
     "Envelope": [
-        "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
+        "Aliases", "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
         "ResolvableFromhost",
     ],
     "MailAuthentication": [

@@ -1,8 +1,8 @@
 import PolicyProtocol
-import SMTPCore
 import Testing
 
 @testable import PolicyCore
+@testable import SMTPCore
 
 struct EnvelopeRecipientsTests {
     /// A transaction whose client named `addresses`, all granted.
@@ -126,6 +126,45 @@ struct EnvelopeRecipientsTests {
         let violation = edit.apply(verdict)
         #expect(violation == nil)
         #expect(Self.list(edit.transaction) == left)
+    }
+
+    @Test func `what RCPT said beside the address stays with a replaced recipient`() throws {
+        var transaction = MailTransaction(id: "T.1", MailParameters())
+        var asked = try Self.address("a@x.y")
+        asked.parameters = SMTPParameters(octets: Array("NOTIFY=NEVER".utf8))
+        transaction.propose(asked)
+        // While it is asked about, and when it is granted.
+        for (isAsked, name) in [(true, "b@x.y"), (false, "c@x.y")] {
+            if !isAsked { transaction.candidateAnswered(isGranted: true) }
+            let isReplaced = transaction.replaceRecipient(id: 1, with: try Self.address(name))
+            #expect(isReplaced)
+            let left = isAsked ? transaction.candidate : transaction.recipients.first
+            #expect(left?.address.address == Array(name.utf8))
+            #expect(left?.address.parameters == asked.parameters)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ([], nil), (["a@x.y"], "a@x.y"), (["a@x.y", "a@X.Y"], "a@x.y"),
+            (["a@x.y", "b@x.y"], nil),
+            (["a@x.y", "b@x.y", "a@x.y"], nil),
+        ] as [([String], String?)]
+    )
+    func `the recipient that the client named is known whatever becomes of it`(
+        named: [String],
+        only: String?
+    ) throws {
+        var transaction = MailTransaction(id: "T.1", MailParameters())
+        for (index, name) in named.enumerated() {
+            transaction.propose(try Self.address(name))
+            _ = transaction.replaceRecipient(id: index + 1, with: try Self.address("hidden@x.y"))
+            transaction.candidateAnswered(isGranted: true)
+        }
+        transaction.propose(try Self.address("refused@x.y"))
+        transaction.candidateAnswered(isGranted: false)
+        transaction.addRecipient(try Self.address("added@x.y"))
+        #expect(transaction.onlyNamedRecipient.map { String(decoding: $0, as: UTF8.self) } == only)
     }
 
     @Test func `the limit counts what is left`() throws {

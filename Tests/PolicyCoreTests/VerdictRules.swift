@@ -485,7 +485,7 @@ enum VerdictRules {
                 let sender = try play.question()["transaction"]?["sender"]
                 #expect(sender?["address"] == .string("") && sender?["domain"] == .null)
             },
-            ProtocolRule("`address`; the id stays") { () throws in
+            ProtocolRule("`address`; the id and the `params` of the client stay") { () throws in
                 let replace = #"{"op":"recipient.replace","id":1,"address":"x@y"}"#
                 #expect(try Self.envelope(replace) == (["1 x@y", "2 e@f"], nil))
             },

@@ -3,6 +3,7 @@ import PolicyKit
 /// Plugins that decide about reverse-paths and recipients.
 enum EnvelopePlugins {
     static let all: [any Plugin.Type] = [
+        Aliases.self,
         BadMailFrom.self,
         BadMailFromTo.self,
         BadRcptTo.self,

@@ -4,6 +4,13 @@ import Octets
 package struct EnvelopeRecipient: Equatable {
     package let id: Int
     package internal(set) var address: EnvelopeAddress
+
+    /// Puts another address in its place; what RCPT said beside the address stays.
+    mutating func replaceAddress(by address: EnvelopeAddress) {
+        let parameters = self.address.parameters
+        self.address = address
+        self.address.parameters = parameters
+    }
 }
 
 /// The recipients of a transaction, in the order in which they came.
@@ -41,10 +48,10 @@ struct EnvelopeRecipients {
         return true
     }
 
-    /// False when no entry has that id.
+    /// The parameters of the old address stay; false when no entry has that id.
     mutating func replace(id: Int, with address: EnvelopeAddress) -> Bool {
         guard let index = self.index(ofID: id) else { return false }
-        self.entries[index].address = address
+        self.entries[index].replaceAddress(by: address)
         self.keepHash(of: address)
         return true
     }

@@ -86,6 +86,16 @@ package struct MailTransaction {
     /// The recipient that RCPT asks about; it has its id already.
     package private(set) var candidate: EnvelopeRecipient?
     private var lastRecipientID = 0
+    /// What the RCPT that is asked about named.
+    private var named: EnvelopeAddress?
+    /// What the RCPTs that were granted named: nothing yet, one mailbox, or several.
+    private var granted = Granted.none
+
+    private enum Granted {
+        case none
+        case one(EnvelopeAddress)
+        case several
+    }
     private var headerState = HeaderState.unread([])
     /// The header section as it came, whatever policy made of it; for knowing a message again.
     private var headerOctets: [UInt8] = []
@@ -141,6 +151,7 @@ package struct MailTransaction {
     mutating func propose(_ address: EnvelopeAddress) {
         self.lastRecipientID += 1
         self.candidate = EnvelopeRecipient(id: self.lastRecipientID, address: address)
+        self.named = address
     }
 
     /// RCPT was answered; a recipient that is there already stays the one that it is.
@@ -148,11 +159,27 @@ package struct MailTransaction {
         defer { self.candidate = nil }
         guard isGranted, let candidate = self.candidate else { return }
         self.countedRecipients += 1
+        if let named { self.grantNamed(named) }
         let isRepeated = self.recipientList.contains(candidate)
         if !isRepeated { self.recipientList.append(candidate) }
         guard self.isHeardEach else { return }
         let id = isRepeated ? self.recipientList.id(sameAs: candidate) : candidate.id
         self.grants.append(id ?? candidate.id)
+    }
+
+    private mutating func grantNamed(_ address: EnvelopeAddress) {
+        switch self.granted {
+        case .none: self.granted = .one(address)
+        case .one(let first):
+            if !first.isSameMailbox(as: address) { self.granted = .several }
+        case .several: break
+        }
+    }
+
+    /// The mailbox that the client named, if it named one only: as it was named, whatever workers made of
+    /// the recipients; else `nil`.
+    var onlyNamedRecipient: [UInt8]? {
+        if case .one(let address) = self.granted { address.address } else { nil }
     }
 
     /// A worker refuses a recipient that was granted; false when no recipient has that id.
@@ -203,7 +230,7 @@ package struct MailTransaction {
     /// False when no recipient has that id; the one that is asked about counts.
     mutating func replaceRecipient(id: Int, with address: EnvelopeAddress) -> Bool {
         if self.candidate?.id == id {
-            self.candidate?.address = address
+            self.candidate?.replaceAddress(by: address)
             return true
         }
         return self.recipientList.replace(id: id, with: address)

@@ -15,7 +15,7 @@ struct ReceivedField {
     /// The cipher suite; `nil` without TLS.
     var cipher: String?
     var transactionID: String
-    /// The recipient, when there is exactly one; `nil` keeps the others private.
+    /// The recipient as the client named it, if it named one only; `nil` keeps the others private.
     var recipient: [UInt8]?
     /// When, as RFC 5322 §3.3 writes it.
     var date: [UInt8]

@@ -56,7 +56,6 @@ extension PolicySession {
     /// The value of our trace field, made once a message.
     private mutating func receivedValue() -> [UInt8] {
         if let value = self.receivedText { return value }
-        let recipients = self.transaction?.recipients ?? []
         let field = ReceivedField(
             helloName: self.facts.hello?.name ?? [],
             clientName: self.facts.clientName,
@@ -71,7 +70,7 @@ extension PolicySession {
             ),
             cipher: self.facts.tls?.cipher,
             transactionID: self.transaction?.id ?? self.facts.id,
-            recipient: recipients.count == 1 ? recipients[0].address.address : nil,
+            recipient: self.transaction?.onlyNamedRecipient,
             date: self.date
         )
         let value = field.value()

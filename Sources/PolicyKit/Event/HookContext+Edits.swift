@@ -278,7 +278,9 @@ extension [Recipient] {
 
         case .replaceRecipient(let id, let address):
             guard let index = self.firstIndex(where: { $0.id == Int64(id) }) else { return }
+            let params = self[index].params
             self[index] = Recipient(id: Int64(id), AddressParts(cutting: address))
+            self[index].params = params
 
         default:
             break

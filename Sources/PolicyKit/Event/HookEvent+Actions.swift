@@ -50,6 +50,8 @@ extension HookEvent where Stage: SenderStage {
 
 extension HookEvent where Stage: RecipientStage {
     /// Adds a recipient to the envelope.
+    ///
+    /// At `rcpt` it stays there, also if a later plugin refuses the recipient that is asked about.
     public func addRecipient(_ address: Bytes) {
         self.context.append(.addRecipient(address: address.octets))
     }
@@ -59,7 +61,7 @@ extension HookEvent where Stage: RecipientStage {
         self.context.removeRecipient(id: recipient.id)
     }
 
-    /// Replaces a recipient's address.
+    /// Replaces a recipient's address; what RCPT said beside it (NOTIFY, ORCPT) stays.
     public func replaceRecipient(_ recipient: Recipient, with address: Bytes) {
         self.context.replaceRecipient(id: recipient.id, with: address)
     }

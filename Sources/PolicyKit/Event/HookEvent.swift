@@ -163,7 +163,7 @@ extension HookEvent<MailStage> {
 }
 
 extension HookEvent<RcptStage> {
-    /// Who the client says the message is for.
+    /// Who the client says the message is for: what it named, also if a plugin has replaced it.
     public var recipient: Recipient { self.context.recipient }
 }
 

@@ -38,6 +38,9 @@ package struct RcptMap: RcptHook {
             return event.skip("another domain")
         }
         let line = event.value(of: self.map)[Self.key(recipient.address)]
+        if line == nil, event.notes[.aliasRecipient] == Int(clamping: recipient.id) {
+            return event.pass("not in the map, but an alias")
+        }
         return event.answer(
             line?.verdict ?? self.unlisted.verdict,
             line == nil ? "not in the map" : "in the map",

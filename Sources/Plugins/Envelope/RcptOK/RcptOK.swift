@@ -7,24 +7,12 @@ package import PolicyKit
 package struct RcptOK: RcptHook {
     package static let name = "rcpt_ok"
 
-    private let me: ControlFile<LocalDomains>
-    private let domains: ControlFile<LocalDomains>
-    private let moreDomains: ControlFile<LocalDomains>
-    private let mapDomains: ControlFile<LocalDomains>
+    private let ours: LocalDomainFiles
     private let refusal: Refusal
 
     package init(configuration: PluginConfiguration) throws {
         self.refusal = configuration.refusal()
-        self.me = try configuration.controlFile("me", parse: LocalDomains.init)
-        self.domains = try configuration.controlFile("rcpthosts", parse: LocalDomains.checked)
-        self.moreDomains = try configuration.controlFile(
-            "morercpthosts",
-            parse: LocalDomains.checked
-        )
-        self.mapDomains = try configuration.controlFile(
-            "morercpthosts.cdb",
-            parse: LocalDomains.init
-        )
+        self.ours = try LocalDomainFiles(configuration)
     }
 
     package func rcpt(_ event: RcptEvent) async throws -> Answer {
@@ -41,18 +29,32 @@ package struct RcptOK: RcptHook {
             return .ok
         }
         let domain = DomainSpelling.canonical(recipient.domain.octets)
-        guard
-            event.value(of: self.me).contains(domain)
-                || event.value(of: self.domains).contains(domain)
-                || event.value(of: self.moreDomains).contains(domain)
-                || event.value(of: self.mapDomains).contains(domain)
-        else { return self.refuse(event) }
+        guard self.ours.contain(domain, event) else { return self.refuse(event) }
         event.pass("local domain")
         return .ok
     }
 
     private func refuse(_ event: RcptEvent) -> Answer {
         event.refuse(self.refusal, "Relaying denied", detail: "7.1")
+    }
+}
+
+/// The files that say which domains are ours.
+struct LocalDomainFiles: Sendable {
+    private let files: [ControlFile<LocalDomains>]
+
+    init(_ configuration: PluginConfiguration) throws {
+        self.files = [
+            try configuration.controlFile("me", parse: LocalDomains.init),
+            try configuration.controlFile("rcpthosts", parse: LocalDomains.checked),
+            try configuration.controlFile("morercpthosts", parse: LocalDomains.checked),
+            try configuration.controlFile("morercpthosts.cdb", parse: LocalDomains.init),
+        ]
+    }
+
+    /// Whether `domain`, in its canonical spelling, was one of them when the session began.
+    func contain<Stage>(_ domain: [UInt8], _ event: HookEvent<Stage>) -> Bool {
+        self.files.contains { event.value(of: $0).contains(domain) }
     }
 }
 
