@@ -9,6 +9,7 @@ enum EnvelopePlugins {
         RcptMap.self,
         RcptOK.self,
         RcptRegexp.self,
+        RcptVerify.self,
         ResolvableFromhost.self,
     ]
 }
