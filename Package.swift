@@ -15,7 +15,7 @@ let manuals = [
     "DNSLists": ["DNSBL", "DNSWL", "RHSBL", "URIBL"],
     "Envelope": [
         "Aliases", "BadMailFrom", "BadMailFromTo", "BadRcptTo", "RcptMap", "RcptOK", "RcptRegexp",
-        "ResolvableFromhost",
+        "RcptVerify", "ResolvableFromhost",
     ],
     "MailAuthentication": [
         "ARCSets", "AuthenticationResultsField", "DKIMSignatures", "DMARC", "SenderPermittedFrom",

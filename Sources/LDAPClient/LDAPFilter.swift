@@ -7,7 +7,13 @@ package enum LDAPFilter {
     ///   - value: Any octets.
     /// - Returns: The filter; of the value what is not a letter, a digit or one of `@._-+ ` is escaped (RFC 4515 §3).
     package static func equality(_ attribute: String, _ value: [UInt8]) -> String {
-        var text = "(\(attribute)="
+        "(\(attribute)=\(self.escaped(value)))"
+    }
+
+    /// A value as it stands in a filter, in ASCII: what is not a letter, a digit or one of `@._-+ ` is escaped
+    /// (RFC 4515 §3).
+    package static func escaped(_ value: [UInt8]) -> String {
+        var text = ""
         for octet in value {
             switch octet {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x20, 0x2B, 0x2D, 0x2E, 0x40, 0x5F:
@@ -17,7 +23,7 @@ package enum LDAPFilter {
                 text += String(octet, radix: 16)
             }
         }
-        return text + ")"
+        return text
     }
 
     /// Whether `text` is an attribute's name or numeric OID, with options if it has some (RFC 4512 §2.5), 100 octets

@@ -86,16 +86,7 @@ package struct LDAPLogin: Sendable {
     ) -> Outcome {
         guard !password.isEmpty else { return .refused }
         do throws(LDAPFailure) {
-            let connection = try LDAPConnection(
-                self.address,
-                self.encryption,
-                until: deadline,
-                stop
-            )
-            if let service = self.service {
-                let code = try connection.bind(service.name, service.password)
-                guard code == .success else { throw LDAPFailure("the search's own bind", code) }
-            }
+            let connection = try self.connect(until: deadline, stop)
             let filter = LDAPFilter.equality(self.attribute, user)
             switch try connection.names(below: self.base, filter) {
             case .none: return .noSuchUser
@@ -111,5 +102,48 @@ package struct LDAPLogin: Sendable {
         } catch {
             return .putOff(stop.isStopped ? "no answer in time" : error.description)
         }
+    }
+
+    /// What a search found.
+    package enum Search: Equatable, Sendable {
+        case found, none
+        /// The directory cannot tell now, or is none; the text says why.
+        case putOff(String)
+    }
+
+    /// Asks over a connection of its own whether any entry matches; nobody logs in.
+    ///
+    /// Waits as ``outcome(of:_:until:_:)`` does.
+    ///
+    /// - Parameters:
+    ///   - filter: In the text form of RFC 4515, values as of ``LDAPFilter/escaped(_:)``.
+    ///   - deadline: When the answer must be there.
+    ///   - stop: Called at the deadline.
+    /// - Returns: What the directory says.
+    package func search(
+        _ filter: String,
+        until deadline: ContinuousClock.Instant,
+        _ stop: LDAPStop
+    ) -> Search {
+        do throws(LDAPFailure) {
+            let connection = try self.connect(until: deadline, stop)
+            if case .none = try connection.names(below: self.base, filter) { return .none }
+            return .found
+        } catch {
+            return .putOff(stop.isStopped ? "no answer in time" : error.description)
+        }
+    }
+
+    /// A connection on which the search's own bind was made.
+    private func connect(
+        until deadline: ContinuousClock.Instant,
+        _ stop: LDAPStop
+    ) throws(LDAPFailure) -> LDAPConnection {
+        let connection = try LDAPConnection(self.address, self.encryption, until: deadline, stop)
+        if let service = self.service {
+            let code = try connection.bind(service.name, service.password)
+            guard code == .success else { throw LDAPFailure("the search's own bind", code) }
+        }
+        return connection
     }
 }

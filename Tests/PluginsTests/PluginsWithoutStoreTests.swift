@@ -8,11 +8,14 @@ import Testing
     @Test(arguments: [
         "greylisting", "greylisting recipient 1", "karma reject 1",
         #"limit rule "connections per client 1/1h" rule "messages per client 1/1h""#,
+        "rcpt_verify command /bin/false domains example.com",
     ])
     func `each plugin without its store lets mail pass, and changes no karma`(
         line: String
     ) async throws {
-        let types: [any Plugin.Type] = [Greylisting.self, Karma.self, RateLimit.self]
+        let types: [any Plugin.Type] = [
+            Greylisting.self, Karma.self, RateLimit.self, RcptVerify.self,
+        ]
         let session = try await TestSession(types, plugins: line, store: FailingStore.dead)
         for _ in 0..<3 {
             #expect(try await session.connect() == .declined)
@@ -33,9 +36,12 @@ import Testing
         (#"limit on_store_failure tempfail rule "messages per client 1/1h""#, .mail),
         (#"limit on_store_failure tempfail rule "errors per helo 1/1h""#, .mail),
         (#"limit on_store_failure tempfail rule "recipients per client 5/1h burst 2""#, .rcpt),
+        ("rcpt_verify command /bin/false domains example.com on_store_failure tempfail", .rcpt),
     ])
     func `each plugin refuses for now where that is wanted`(line: String, hook: Hook) async throws {
-        let types: [any Plugin.Type] = [Greylisting.self, Karma.self, RateLimit.self]
+        let types: [any Plugin.Type] = [
+            Greylisting.self, Karma.self, RateLimit.self, RcptVerify.self,
+        ]
         let session = try await TestSession(types, plugins: line, store: FailingStore.dead)
         var answers: [Hook: Answer] = [.connect: try await session.connect()]
         try await session.ehlo("a.example")

@@ -10,6 +10,7 @@ enum EnvelopePlugins {
         RcptMap.self,
         RcptOK.self,
         RcptRegexp.self,
+        RcptVerify.self,
         ResolvableFromhost.self,
     ]
 }

@@ -384,9 +384,12 @@ class Postfix:
 
 
 class PostfixServer(Postfix):
-    """A Postfix that takes mail for example.com by SMTP, under TLS alone, and stores it."""
+    """A Postfix that takes mail for example.com by SMTP, under TLS alone, and stores it.
 
-    def __init__(self, certificate: Certificate) -> None:
+    `recipients` is the map of those that it knows. It refuses the sender's domain `refused.example`.
+    """
+
+    def __init__(self, certificate: Certificate, recipients: str = "static:inbox/") -> None:
         self.port = free_port()
         self._mail = Path(tempfile.mkdtemp(prefix="gppm", dir="/tmp"))
         shutil.chown(self._mail, "nobody")
@@ -399,7 +402,9 @@ class PostfixServer(Postfix):
             "smtpd_relay_restrictions = permit_auth_destination, reject",
             "virtual_mailbox_domains = example.com",
             f"virtual_mailbox_base = {self._mail}",
-            "virtual_mailbox_maps = static:inbox/",
+            f"virtual_mailbox_maps = {recipients}",
+            "smtpd_delay_reject = no",
+            "smtpd_sender_restrictions = check_sender_access inline:{refused.example=REJECT}",
             "virtual_uid_maps = static:65534",
             "virtual_gid_maps = static:65534",
             services=(

@@ -2,7 +2,8 @@ import Certificates
 import LDAPClient
 import PolicyKit
 
-/// The arguments of `auth/auth_ldap_bind`, which may stand in the file `ldap` as well.
+/// The arguments for a directory, which may stand in the file `ldap` as well: all of them for `auth/auth_ldap_bind`;
+/// for a plugin that names the directory itself, those of its base, its TLS and the search's own bind.
 struct LDAPSettings: Sendable {
     /// How the connection is encrypted.
     private enum Encryption: String, CaseIterable, Sendable {
@@ -23,19 +24,29 @@ struct LDAPSettings: Sendable {
 
     /// What is wrong is recorded.
     ///
+    /// - Parameters:
+    ///   - configuration: The plugin's line.
+    ///   - place: Where the directory is and whether TLS begins at the first octet; `nil`: as the arguments say.
     /// - Throws: What is wrong with the file or the host, and that there is no `ldap_base`.
-    init(_ configuration: PluginConfiguration) throws {
+    init(
+        _ configuration: PluginConfiguration,
+        at place: (host: String, isEncrypted: Bool)? = nil
+    ) throws {
         let reader = try LDAPArguments(configuration)
-        let host = reader.value("ldap_host", as: .text) ?? "127.0.0.1"
+        func ownValue<Value>(_ name: String, as type: ArgumentType<Value>) -> Value? {
+            place == nil ? reader.value(name, as: type) : nil
+        }
+        let host = place?.host ?? ownValue("ldap_host", as: .text) ?? "127.0.0.1"
         let isHere = Self.isHere(host)
         let encryption =
-            reader.value("ldap_tls", as: .choice) ?? (isHere ? Encryption.none : .starttls)
-        let port = reader.value("ldap_port", as: .integer(in: 1...65_535))
+            reader.value("ldap_tls", as: .choice)
+            ?? (place?.isEncrypted == true ? .ldaps : isHere ? Encryption.none : .starttls)
+        let port = ownValue("ldap_port", as: .integer(in: 1...65_535))
         self.time =
-            reader.value("ldap_timeout", as: .duration(in: .milliseconds(100)...(.seconds(60))))
+            ownValue("ldap_timeout", as: .duration(in: .milliseconds(100)...(.seconds(60))))
             ?? .seconds(5)
-        self.attribute = reader.value("ldap_auth_filter_attr", as: .attribute) ?? "uid"
-        self.part = reader.value("ldap_user", as: .choice) ?? .whole
+        self.attribute = ownValue("ldap_auth_filter_attr", as: .attribute) ?? "uid"
+        self.part = ownValue("ldap_user", as: .choice) ?? .whole
         let base = reader.value("ldap_base", as: .text)
         let name = reader.value("ldap_tls_name", as: .hostName)
         let file = reader.value("ldap_tls_ca_file", as: .text).map(configuration.resolve)

@@ -103,7 +103,7 @@ package struct Aliases: RcptHook, DataHook {
     ) -> AliasExpansion {
         event.value(of: self.table).expand(self.address(of: recipient), self.rules) { domain in
             domain == DomainSpelling.canonical(Array(self.hostname.utf8))
-                || self.ours.contain(domain, event)
+                || self.ours.contains(domain, event)
         }
     }
 }
