@@ -117,7 +117,7 @@ def postfix_with_rspamd() -> Iterator[Whole]:
             stack.callback(peer.close)
         settings = (
             f"smtpd_upstream_proxy_protocol = haproxy\nrelay_transport = lmtp:unix:{lmtp.socket}\n"
-            "in_flow_delay = 0\nrelay_recipient_maps =\nlmtp_destination_concurrency_limit = 20\ndefault_destination_recipient_limit = 1\n"
+            "in_flow_delay = 0\nsmtpd_peername_lookup = no\nrelay_recipient_maps =\nlmtp_destination_concurrency_limit = 20\ndefault_destination_recipient_limit = 1\n"
         )
         pids = [rspamd.program.pid, lmtp.program.pid]
         postfix = peers.postfix_with_milter(
