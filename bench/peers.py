@@ -101,12 +101,16 @@ def _milter(folder: pathlib.Path):
 
 
 @contextlib.contextmanager
-def postfix_with_milter(queue: bool = False, milter: bool = True, certificate=None):
+def postfix_with_milter(
+    queue: bool = False, milter: bool | str = True, certificate=None, settings: str = "", found=lambda pid: None
+):
     """A private Postfix: smtpd and one C milter, before a sink (proxy) or its own fsynced queue.
 
     Milter and sink are reached by Unix sockets: over TCP they wait for delayed acknowledgements of 40 ms.
     With a `certificate` it begins with TLS.
     With `queue` delivered mail is discarded by Postfix's discard(8), so that only receiving counts.
+    A `milter` may be the address of one that runs. `settings` are further lines of main.cf; `found` is told the
+    pid of Postfix's master(8).
     """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gatepost-postfix-", dir=DISK))
     with contextlib.ExitStack() as stack:
@@ -128,7 +132,7 @@ def postfix_with_milter(queue: bool = False, milter: bool = True, certificate=No
             if certificate
             else ""
         )
-        filters = stack.enter_context(_milter(folder)) if milter else ""
+        filters = milter if isinstance(milter, str) else stack.enter_context(_milter(folder)) if milter else ""
         (etc / "main.cf").write_text(
             f"""compatibility_level = 3.6
 queue_directory = {spool}
@@ -152,7 +156,7 @@ message_size_limit = 0
 relay_transport = discard
 maillog_file = /dev/null
 maillog_file_prefixes = /dev
-{tls}"""
+{tls}{settings}"""
         )
         (etc / "master.cf").write_text(
             f"""127.0.0.1:{port} inet n - n - 100 smtpd{proxy}
@@ -166,6 +170,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 discard unix - - n - - discard
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
@@ -177,7 +182,8 @@ tlsmgr unix - - n 1000? 1 tlsmgr
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(["postfix", "-c", str(etc), "start"], check=True, **quiet)
         stack.callback(subprocess.run, ["postfix", "-c", str(etc), "abort"], check=False, **quiet)
-        wait_for(port, greets=not certificate)
+        wait_for(port, greets=not certificate and "proxy_protocol" not in settings)
+        found(int((spool / "pid" / "master.pid").read_text()))
         yield port
 
 

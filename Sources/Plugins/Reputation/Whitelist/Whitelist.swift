@@ -68,10 +68,10 @@ package struct Whitelist: ConnectHook, HeloHook, EhloHook, MailHook, RcptHook, D
     }
 
     package func mail(_ event: MailEvent) async throws -> Answer {
-        let sender = event.sender
+        let sender = WhitelistSubject(event.sender.address, domain: event.sender.domain)
         guard
             event.value(of: self.senders).contains(where: {
-                $0.recipient == nil && $0.value.matches(sender.address, domain: sender.domain)
+                $0.recipient == nil && $0.value.matches(sender)
             })
         else { return event.pass("not listed") }
         event.notes[.whitelistsender] = .string("in whitelistsenders")
@@ -109,20 +109,22 @@ package struct Whitelist: ConnectHook, HeloHook, EhloHook, MailHook, RcptHook, D
         _ event: HookEvent<Stage>,
         _ recipient: Recipient
     ) throws -> Reason? {
-        let isMeant = { (listed: WhitelistAddress) in
-            listed.matches(recipient.address, domain: recipient.domain)
-        }
+        let subject = WhitelistSubject(recipient.address, domain: recipient.domain)
+        let isMeant = { (listed: WhitelistAddress) in listed.matches(subject) }
         if event.value(of: self.recipients).contains(where: isMeant) { return .recipient }
         guard self.isPerRecipient else { return nil }
         let address = try event.clientAddress()
         let ownHosts = event.value(of: self.hosts, for: recipient) ?? []
         let hosts = event.value(of: self.hosts).filter { $0.recipient.map(isMeant) == true }
         if (ownHosts + hosts).contains(where: { $0.value.contains(address) }) { return .host }
-        let sender = event.transaction.sender
+        let sender = WhitelistSubject(
+            event.transaction.sender.address,
+            domain: event.transaction.sender.domain
+        )
         let ownSenders = event.value(of: self.senders, for: recipient) ?? []
         let senders = event.value(of: self.senders).filter { $0.recipient.map(isMeant) == true }
         let isSender = (ownSenders + senders).contains {
-            $0.value.matches(sender.address, domain: sender.domain)
+            $0.value.matches(sender)
         }
         return isSender ? .sender : nil
     }
@@ -161,11 +163,22 @@ private enum WhitelistAddress: Sendable {
         self = .domain(DomainSpelling.canonical(domain))
     }
 
-    func matches(_ address: Bytes, domain: Bytes) -> Bool {
+    func matches(_ subject: WhitelistSubject) -> Bool {
         switch self {
-        case .address(let listed): DomainSpelling.canonical(address: address.octets) == listed
-        case .domain(let listed): DomainSpelling.canonical(domain.octets) == listed
+        case .address(let listed): subject.address == listed
+        case .domain(let listed): subject.domain == listed
         }
+    }
+}
+
+/// An address that is looked for, in the spelling of the lists: it is made once, and compared with every line.
+private struct WhitelistSubject {
+    let address: [UInt8]
+    let domain: [UInt8]
+
+    init(_ address: Bytes, domain: Bytes) {
+        self.address = DomainSpelling.canonical(address: address.octets)
+        self.domain = DomainSpelling.canonical(domain.octets)
     }
 }
 
