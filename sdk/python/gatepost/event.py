@@ -324,6 +324,11 @@ class Event:
         return list(self.raw.get("elided", ()))
 
     @property
+    def message(self) -> Message:
+        """The spool file's path, its size and where its body begins; needs `message`."""
+        return self._mail().message
+
+    @property
     def message_path(self) -> str:
         """The spool file, as it came from the client; needs `message`."""
         return self._mail().message.path
