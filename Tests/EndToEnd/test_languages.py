@@ -14,6 +14,7 @@ from harness.program import Program
 #: The command that runs each policy. A row is one SDK.
 LANGUAGES: dict[str, list[str]] = {
     "python": [sys.executable, "-u", "sdk/python/examples/policy.py"],
+    "perl": ["perl", "-Isdk/perl/lib", "sdk/perl/examples/policy.pl"],
 }
 POOL = "language"
 
