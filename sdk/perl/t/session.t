@@ -43,6 +43,18 @@ for my $row (
 ok(!eval { test_session(mistake(do => sub { select undef, undef, undef, 5; return }), deadline_ms => 100)->rcpt('a@example.org'); 1 }, 'slow');
 like($@, qr/deadline: /, 'a handler that takes too long is ended');
 
+my $stubborn = sub { for (1 .. 3) { eval { select undef, undef, undef, 5 } } return };
+ok(!eval { test_session(mistake(do => $stubborn), deadline_ms => 100)->rcpt('a@example.org'); 1 }, 'stubborn');
+like($@, qr/deadline: /, 'and so is one that catches that');
+
+my @log;
+my $told = Gatepost::Worker->new(name => 'v', log => sub { push @log, "@_" })->hook(rcpt => sub {return});
+is(${$told->hello->{violations}}, 1, 'hello asks for violations');
+my $heard = test_session($told);
+$heard->{connection}->receive(qq({"type":"violation","id":1,"hook":"rcpt","plugin":"x","violation":"reply_text","message":"reply.text[0]: no"}\n));
+is_deeply(\@log, ['error the frontend refused an answer: x at rcpt: reply_text: reply.text[0]: no'], 'a violation is logged');
+is($heard->{connection}->take, '', 'and not answered');
+
 my $notes = Gatepost::Worker->new(name => 'n');
 $notes->hook(rcpt => sub { $_[0]->session_notes->{asked}++; $_[0]->transaction_notes->{list} = [1, "\xc3\xa9"]; return DECLINED });
 $notes->hook(rcpt => sub { return (DENYSOFT, 'twice') if $_[0]->session_notes->{asked} > 1; return });

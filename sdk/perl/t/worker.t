@@ -44,19 +44,22 @@ sub event {
         transaction => {sender => {address => '', local => '', domain => undef, params => []}}, notes => {session => {}, transaction => {}}, %more};
 }
 
+my @started;
+END { kill KILL => @started if @started }
+
 sub start {
     my (%option) = @_;
     my $handler = delete $option{handler};
     my $pid = fork;
     die "fork: $!" if !defined $pid;
-    return $pid if $pid;
+    if ($pid) { push @started, $pid; return $pid }
     open STDOUT, '>', '/dev/null';
     my $worker = Gatepost::Worker->new(name => 'w', runtime_directory => $run, look_every => 0.1, log => sub { }, %option);
     $worker->hook(rcpt => $handler || sub {return});
     my $done = eval { $worker->run; 1 };
     POSIX::_exit($done ? 0 : 1);
 }
-sub exit_code { my ($pid) = @_; waitpid $pid, 0; return $? }
+sub exit_code { my ($pid) = @_; waitpid $pid, 0; @started = grep { $_ != $pid } @started; return $? }
 
 my $one = listener('mx1');
 my $pid = start(handler => sub {

@@ -119,15 +119,18 @@ sub serve_event {
             return;
         }
     }
-    my ($verdict, $plugin, $overdue);
+    my ($verdict, $plugin, $overdue, $at_work);
+    local $SIG{ALRM} = sub {
+        return if !$at_work;
+        my $left = $event->plugin_seconds;
+        if ($left > 0) { Time::HiRes::alarm($left); return }
+        $overdue = 1;
+        Time::HiRes::alarm(0.1);    # a handler may catch this one and go on
+        die "the deadline of $event->{raw}{deadline_ms} ms is over\n";
+    };
     my $answered = eval {
         local $SIG{__DIE__};
-        local $SIG{ALRM} = sub {
-            my $left = $event->plugin_seconds;
-            if ($left > 0) { Time::HiRes::ualarm(0); Time::HiRes::alarm($left); return }
-            $overdue = 1;
-            die "the deadline of $event->{raw}{deadline_ms} ms is over\n";
-        };
+        $at_work = 1;
         my $left = $event->plugin_seconds;
         Time::HiRes::alarm($left > 0.001 ? $left : 0.001);
         for my $handler (@handlers) {
@@ -140,12 +143,14 @@ sub serve_event {
             $event->take_actions($verdict->actions);
             $event->take_notes($verdict->notes);
         }
-        Time::HiRes::alarm(0);
+        $at_work = 0;
         1;
     };
     my $error = $@;
+    $at_work = 0;
     Time::HiRes::alarm(0);
-    if ($answered && $verdict) { $connection->answer($event, $verdict); return }
+    if ($overdue) { $error = "the deadline of $event->{raw}{deadline_ms} ms is over" }
+    elsif ($answered && $verdict) { $connection->answer($event, $verdict); return }
     my $why = defined $error && "$error" ne '' ? "$error" : 'the handler failed';
     chomp $why;
     $self->log('error', Gatepost::Connection::for_people("$plugin at " . $event->hook . ' ' . $event->key . ": $why"));
@@ -190,6 +195,7 @@ sub _supervise {
         if ($pid) { $born{$pid} = time; return }
         @SIG{qw(TERM INT)} = ($self->_stopper('TERM'), $self->_stopper('INT'));
         $self->{parent} = getppid;
+        $self->stop if $stop;
         srand;
         my $ended = eval { $self->serve; 1 };
         $self->log('error', "$@") if !$ended;
