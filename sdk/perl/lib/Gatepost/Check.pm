@@ -153,8 +153,7 @@ sub _address {
         && length $1 <= 64 && length $2 <= 255 && length $octets <= 254
         && ($2 =~ /\A\[/ || !grep { length $_ > 63 } split /\./, $2);
     $right = 1 if !$may_be_empty && lc $octets eq 'postmaster';
-    $right && ($octets !~ /[\x80-\xff]/ || valid_utf8($octets))
-        or _broken('address_invalid', $where, 'not an address of SMTP', $address);
+    $right or _broken('address_invalid', $where, 'not an address of SMTP', $address);
     return;
 }
 
