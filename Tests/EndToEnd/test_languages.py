@@ -15,6 +15,7 @@ from harness.program import Program
 LANGUAGES: dict[str, list[str]] = {
     "python": [sys.executable, "-u", "sdk/python/examples/policy.py"],
     "javascript": ["node", "sdk/javascript/examples/policy.js"],
+    "perl": ["perl", "-Isdk/perl/lib", "sdk/perl/examples/policy.pl"],
 }
 POOL = "language"
 

@@ -107,6 +107,7 @@ def test_it_needs_the_standard_library_only() -> None:
     names = {
         line.split()[1].split(".")[0]
         for path in Path(SDK / "gatepost").glob("*.py")
+        if path.name != "pytest_plugin.py"
         for line in path.read_text().splitlines()
         if line.startswith(("import ", "from ")) and not line.startswith("from .")
     }

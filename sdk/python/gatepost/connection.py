@@ -6,8 +6,9 @@ Not safe to use from several threads; the Worker sees to that.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
+from .check import PLAIN, check
 from .event import Event
 from .verdict import Verdict
 from .wire import LARGEST, FrameDecoder, ProtocolError, encode_line, parse_line
@@ -27,6 +28,36 @@ def _integer(value: Any, lowest: int) -> bool:
 
 def _for_people(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")[:LONGEST_TEXT]
+
+
+def verdict_message(event: Event, verdict: Verdict) -> Dict[str, Any]:
+    """The message that answers `event` with `verdict` and with what the event's methods asked for.
+
+    Its notes are a merge patch. ValueError or TypeError if there is no such message.
+    """
+    message: Dict[str, Any] = {"type": "verdict", "id": event.id, "verdict": verdict.word}
+    notes = event._notes_patch(verdict)
+    event._take(verdict.actions)
+    if verdict.word != "declined" and event.trace:
+        message["plugin"] = event.trace[-1]["plugin"]
+    reply = verdict.reply
+    if reply:
+        message["reply"] = reply
+    if notes:
+        message["notes"] = notes
+    if event.actions:
+        message["actions"] = event.actions
+    if event.trace:
+        message["trace"] = event.trace
+    return message
+
+
+def refusal(event: Event, message: Mapping[str, Any]) -> Optional[str]:
+    """Why no frontend would take this verdict: function, hook, rule, value; None if one would."""
+    violation = check(event.raw, message)
+    if violation is None:
+        return None
+    return f"{event._author(violation.message)} at {event.hook}: {violation.id}: {violation.message}"
 
 
 class Connection:
@@ -53,6 +84,8 @@ class Connection:
         self.closed = False
         #: Why, for the log.
         self.close_reason: Optional[str] = None
+        #: Called with a line for the log: a verdict that is not sent, or that the frontend did not take.
+        self.on_invalid: Optional[Callable[[str], None]] = None
 
     @property
     def outstanding(self) -> int:
@@ -108,28 +141,20 @@ class Connection:
         """Sends the verdict. False if the event has had its answer."""
         if event.id is None or self._outstanding.get(event.id) is not event:
             return False
-        message: Dict[str, Any] = {"type": "verdict", "id": event.id, "verdict": verdict.word}
+        plugin = event.trace[-1]["plugin"] if event.trace else None
         try:
-            notes = event._notes_patch(verdict)
-            event._take(verdict.actions)
-            actions = event.actions
-            if verdict.word != "declined" and event.trace:
-                message["plugin"] = event.trace[-1]["plugin"]
-            reply = verdict.reply
-            if reply:
-                message["reply"] = reply
-            if notes:
-                message["notes"] = notes
-            if actions:
-                message["actions"] = actions
-            if event.trace:
-                message["trace"] = event.trace
-            line = encode_line(message, check=bool(reply or notes or actions))
+            message = verdict_message(event, verdict)
+            has_values = "reply" in message or "notes" in message or "actions" in message
+            line = encode_line(message, check=has_values)
             if len(line) > self._peer_max_frame:
                 raise ValueError(f"the verdict has {len(line)} octets, the frontend takes {self._peer_max_frame}")
+            is_plain = not has_values and (event.hook, verdict.word) in PLAIN
+            wrong = None if is_plain else refusal(event, message)
         except (ProtocolError, TypeError, ValueError, RecursionError) as error:
-            plugin = event.trace[-1]["plugin"] if event.trace else None
-            return self.fail(event, "invalid_verdict", True, str(error), plugin)
+            wrong = f"{plugin} at {event.hook}: {error}"
+        if wrong is not None:
+            self._report(wrong)
+            return self.fail(event, "invalid_verdict", True, wrong, plugin)
         del self._outstanding[event.id]
         self._outgoing += line
         self._leave_if_done()
@@ -152,6 +177,10 @@ class Connection:
             self._put(message)
 
     # Messages
+
+    def _report(self, text: str) -> None:
+        if self.on_invalid is not None:
+            self.on_invalid(text)
 
     def _put(self, message: Dict[str, Any]) -> None:
         self._outgoing += encode_line(message)
@@ -181,6 +210,9 @@ class Connection:
         kind = message.get("type")
         if self.welcome is None:
             self._handshake(kind, message)
+            return None
+        if kind == "violation":
+            self._violation(message)
             return None
         if not isinstance(kind, str) or kind not in _TYPES:
             known = isinstance(kind, str) and (kind in _OURS or kind in ("welcome", "reject"))
@@ -214,6 +246,16 @@ class Connection:
             self.closed = True
             self.close_reason = f"the frontend said bye: {message.get('code')}: {message.get('message')}"
         return None
+
+    def _violation(self, message: Mapping[str, Any]) -> None:
+        """The frontend did not take an answer: its author hears of it in the log."""
+        words = [message.get(key) for key in ("hook", "violation", "message")]
+        if not _integer(message.get("id"), 1) or not all(isinstance(word, str) for word in words):
+            raise ProtocolError("bad_message", "violation without id, hook, violation or message")
+        hook, rule, text = (_for_people(str(word)) for word in words)
+        plugin = message.get("plugin")
+        author = f"{_for_people(plugin)} at " if isinstance(plugin, str) else ""
+        self._report(f"the frontend did not take the answer to event {message['id']}: {author}{hook}: {rule}: {text}")
 
     def _handshake(self, kind: Any, message: Dict[str, Any]) -> None:
         if kind == "welcome":

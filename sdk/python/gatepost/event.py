@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import re
 import threading
 import time
 import uuid
@@ -226,6 +227,7 @@ class Event:
         self._thread: Optional["Future[Any]"] = None
         self._notes: Dict[str, Dict[str, Any]] = {}
         self._names: Optional[Dict[int, Any]] = None
+        self._ends: List[int] = []  # how many actions there were after each plugin of `trace`
         self.id: Optional[int] = raw.get("id")
         self.hook: str = raw["hook"]
         #: Stable over retries: the idempotency key. Empty for notifications.
@@ -262,12 +264,13 @@ class Event:
     @property
     def recent_failures(self) -> Mapping[str, int]:
         """At `auth`: how many logins failed lately, from the client's `address` and of the `user`."""
-        return self.asked.get("failed", {"address": 0, "user": 0})
+        failed: Mapping[str, int] = self.asked.get("failed", {"address": 0, "user": 0})
+        return failed
 
     @property
     def step(self) -> int:
         """At `auth`: which message of a login of several steps this is; 0 with other mechanisms."""
-        return self.asked.get("step", 0)
+        return int(self.asked.get("step", 0))
 
     @property
     def bearer_token(self) -> Optional[bytes]:
@@ -455,6 +458,15 @@ class Event:
         if self._names is None:
             self._names = {raw["id"]: raw["name"] for raw in headers}
         return self._names
+
+    def _author(self, place: str) -> str:
+        """The plugin that asked for the action that `place` names, else the last one that was asked."""
+        found = re.match(r"actions\[(\d+)\]", place)
+        if found:
+            for entry, end in zip(self.trace, self._ends):
+                if int(found[1]) < end:
+                    return str(entry["plugin"])
+        return str(self.trace[-1]["plugin"]) if self.trace else "no plugin"
 
     @property
     def _is_replaced(self) -> bool:

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-WORDS = ("declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done")
+from .check import InvalidVerdict
+from .tables import LIMITS, WORDS
 
 #: Lines of a reply, and octets of a line of it.
-MOST_LINES = 20
-LONGEST_LINE = 500
+MOST_LINES = LIMITS["reply_lines"]
+LONGEST_LINE = LIMITS["reply_line_octets"]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -31,14 +32,14 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if self.word not in WORDS:
-            raise ValueError(f"{self.word!r} is no verdict")
+            raise InvalidVerdict(f"unknown_verdict: {self.word!r} is no verdict")
         if len(self.text) > MOST_LINES:
-            raise ValueError(f"a reply has at most {MOST_LINES} lines")
+            raise InvalidVerdict(f"reply_text: a reply has at most {MOST_LINES} lines")
         for line in self.text:
             if _CONTROL.search(line):
-                raise ValueError(f"a control character in the reply {line!r}")
+                raise InvalidVerdict(f"reply_text: a control character in the reply {line!r}")
             if len(line.encode("utf-8")) > LONGEST_LINE:
-                raise ValueError(f"a line of a reply has at most {LONGEST_LINE} octets")
+                raise InvalidVerdict(f"reply_text: a line of a reply has at most {LONGEST_LINE} octets")
 
     @property
     def reply(self) -> Optional[Dict[str, Any]]:

@@ -17,19 +17,14 @@ from dataclasses import dataclass
 from typing import Any, Awaitable, Callable, Deque, Dict, List, Optional, Sequence, Set, TypeVar, Union, cast, overload
 
 from .connection import Connection
+from .check import InvalidVerdict
 from .event import Event
+from .tables import DECIDED, NEEDS, NOTIFIED
 from .verdict import Verdict, declined
 
 #: What a handler is: a function of an event, plain or async, that returns a verdict, or None for declined.
 Handler = Callable[[Event], Union[Verdict, None, Awaitable[Optional[Verdict]]]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
-
-NEEDS = ("recipients", "headers", "message", "trace")
-NOTIFIED = ("reset_transaction", "queue_post", "deny", "ok", "disconnect", "status")
-DECIDED = (
-    *("connect", "helo", "ehlo", "auth", "mail", "rcpt", "data", "data_headers_end", "received_line"),
-    *("data_post_headers", "data_post", "queue_pre", "queue", "vrfy", "help", "noop", "unrecognized_command", "quit"),
-)
 
 #: Notifications that may wait for their handlers; further ones are dropped with a count.
 LARGEST_BACKLOG = 1024
@@ -224,6 +219,7 @@ class Worker:
             "plugins": plugins,
             "violations": True,
             "hooks": hooks,
+            "violations": True,
         }
 
     # Life
@@ -368,7 +364,8 @@ class Worker:
             event._take(verdict.actions)
             for scope, patch in verdict.notes.items():
                 _merge(event._scope(scope), patch)
-            return declined()
+            verdict = declined()
+        event._ends.append(len(event.actions) + (len(verdict.actions) if verdict.word != "declined" else 0))
         return verdict
 
     async def _call(self, entry: _Registration, event: Event) -> Any:
@@ -416,6 +413,7 @@ class Link(asyncio.Protocol):
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.core = Connection(worker.hello())
+        self.core.on_invalid = worker.logger.error
         self.loop = asyncio.get_running_loop()
         #: Done when the connection is closed.
         self.ended: "asyncio.Future[None]" = self.loop.create_future()
@@ -558,6 +556,9 @@ class Link(asyncio.Protocol):
     def _failed(self, event: Event, error: BaseException) -> None:
         plugin = self._at_work(event)
         self.worker.logger.error("%s: failed at %s %s", plugin, event.hook, event.key, exc_info=error)
+        if isinstance(error, InvalidVerdict):
+            self.core.fail(event, "invalid_verdict", True, f"{plugin} at {event.hook}: {error}", plugin)
+            return
         self.core.fail(event, "exception", True, str(error) or type(error).__name__, plugin)
 
     def _at_work(self, event: Event) -> str:
