@@ -29,7 +29,7 @@ export const HOOKS = {
 };
 
 /** Each message type, and the side that sends it. */
-export const MESSAGES = {"hello":"worker","welcome":"frontend","reject":"frontend","event":"frontend","notify":"frontend","verdict":"worker","error":"worker","progress":"worker","cancel":"frontend","ping":"both","pong":"both","drain":"both","bye":"both"};
+export const MESSAGES = {"hello":"worker","welcome":"frontend","reject":"frontend","event":"frontend","notify":"frontend","verdict":"worker","error":"worker","progress":"worker","cancel":"frontend","violation":"frontend","ping":"both","pong":"both","drain":"both","bye":"both"};
 
 /** The words of a verdict. */
 export const VERDICTS = ["declined","ok","deny","denysoft","deny_disconnect","denysoft_disconnect","done"];

@@ -505,7 +505,9 @@ our %WORDS = %{{
       "code" => "exception",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "true"
     },
@@ -513,7 +515,9 @@ our %WORDS = %{{
       "code" => "deadline",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "true"
     },
@@ -521,7 +525,9 @@ our %WORDS = %{{
       "code" => "invalid_verdict",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "true"
     },
@@ -529,7 +535,9 @@ our %WORDS = %{{
       "code" => "bad_event",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "true"
     },
@@ -537,7 +545,9 @@ our %WORDS = %{{
       "code" => "cancelled",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "either"
     },
@@ -545,7 +555,9 @@ our %WORDS = %{{
       "code" => "incomplete_event",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "false"
     },
@@ -553,7 +565,9 @@ our %WORDS = %{{
       "code" => "not_subscribed",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "false"
     },
@@ -561,7 +575,9 @@ our %WORDS = %{{
       "code" => "overloaded",
       "sdks" => [
         "Swift",
-        "Python"
+        "Python",
+        "JavaScript",
+        "Perl"
       ],
       "started" => "false"
     },
@@ -638,6 +654,7 @@ our %WORDS = %{{
     "progress" => "worker",
     "reject" => "frontend",
     "verdict" => "worker",
+    "violation" => "frontend",
     "welcome" => "frontend"
   },
   "needs" => [
