@@ -78,8 +78,6 @@ class Connection:
         self.welcome: Optional[Dict[str, Any]] = None
         #: The frontend's `reject`, if that was its answer.
         self.rejected: Optional[Dict[str, Any]] = None
-        #: What the frontend found wrong with our answers, for the log; the Worker takes them out.
-        self.violations: List[Dict[str, Any]] = []
         #: The connection is over: write what is left of `take()`, then close.
         self.closed = False
         #: Why, for the log.
@@ -211,9 +209,6 @@ class Connection:
         if self.welcome is None:
             self._handshake(kind, message)
             return None
-        if kind == "violation":
-            self._violation(message)
-            return None
         if not isinstance(kind, str) or kind not in _TYPES:
             known = isinstance(kind, str) and (kind in _OURS or kind in ("welcome", "reject"))
             raise ProtocolError("unexpected_message" if known else "unknown_type", f"type {kind!r}"[:80])
@@ -235,9 +230,7 @@ class Connection:
                 raise ProtocolError("bad_message", "ping without n")
             self._put({"type": "pong", "n": message["n"]})
         elif kind == "violation":
-            if not _integer(message.get("id"), 1):
-                raise ProtocolError("bad_message", "violation without an id")
-            self.violations.append(message)
+            self._violation(message)
         elif kind == "drain":
             self._drain_received = True
             self.drain(message["reason"] if isinstance(message.get("reason"), str) else "draining")

@@ -219,7 +219,6 @@ class Worker:
             "plugins": plugins,
             "violations": True,
             "hooks": hooks,
-            "violations": True,
         }
 
     # Life
@@ -440,13 +439,6 @@ class Link(asyncio.Protocol):
                 self.worker._notify(event)
             else:
                 self._start(event)
-        while self.core.violations:
-            found = self.core.violations.pop(0)
-            where = found.get("plugin") or "a handler"
-            self.worker.logger.error(
-                "%s at %s: the frontend found the verdict invalid: %s: %s",
-                where, found.get("hook"), found.get("violation"), found.get("message"),
-            )
         if not greeted and self.core.welcome is not None:
             self._welcomed(self.core.welcome)
         self._cancel_tasks()
