@@ -33,7 +33,7 @@ package struct KarmaRecord: Sendable, Hashable {
     /// How long a record is kept after the last session, unless the plugin's line says otherwise.
     package static let usualLifetime = Duration.seconds(60 * Self.day)
     /// A count goes no further.
-    private static let most = 1_000_000_000
+    package static let most = 1_000_000_000
     private static let day: Int64 = 86_400
 
     /// Until when the client is in the penalty box, in Unix seconds; 0: it is not.

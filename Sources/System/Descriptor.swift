@@ -38,6 +38,15 @@ package struct Descriptor: ~Copyable, Sendable {
         }
     }
 
+    /// Locks the file until this descriptor is closed (flock(2)).
+    ///
+    /// - Returns: False, and it is not locked, if another descriptor has it locked.
+    package func lock() throws(SystemError) -> Bool {
+        if retrying({ flock(self.number, LOCK_EX | LOCK_NB) }) == 0 { return true }
+        guard errno == EWOULDBLOCK else { throw SystemError("lock", self.path, errno) }
+        return false
+    }
+
     package func setMode(_ mode: mode_t) throws(SystemError) {
         guard fchmod(self.number, mode) == 0 else { throw SystemError("chmod", self.path, errno) }
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_a_server_that_refuses_or_is_gone_leaves_the_message(kept: Gatepost) -> 
     done = command(kept, "release", "--to", f"127.0.0.1:{kept.port}", id)
     assert done.returncode == 69 and b"550 5.7.1 " in done.stderr, done
     assert len(lines(kept)) == 2
+
+
+def test_two_commands_do_not_release_one_message(kept: Gatepost) -> None:
+    hop = RecordingHop(["PIPELINING", "8BITMIME"])
+    id = lines(kept)[0].split()[0]
+    [path] = kept.folder.rglob(f"{id}.json")
+    with path.open("rb") as entry:
+        fcntl.flock(entry, fcntl.LOCK_EX)
+        done = command(kept, "release", "--to", f"127.0.0.1:{hop.port}", id)
+        assert done.returncode == 69 and b"is being released by another command" in done.stderr, done
+    assert hop.messages == [] and len(lines(kept)) == 2
+    assert command(kept, "release", "--to", f"127.0.0.1:{hop.port}", id).returncode == 0
+    hop.close()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="dovecot(1) must be started by root")

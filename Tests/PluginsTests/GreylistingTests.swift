@@ -198,6 +198,29 @@ import Testing
         #expect(try await session.rcpt(to: "al@example.org") == Self.denied)
     }
 
+    @Test func `a recipient's own files count in place of the common ones`() async throws {
+        let session = try await self.session(
+            "greylisting per_recipient 1",
+            [
+                "greylist_recipients": "@example.com\n", "greylist_exclude": "192.0.2.1\n",
+                "worker.toml": "recipient_directory = \"config/own/%h/%u\"\n",
+            ]
+        )
+        try session.write("", to: "own/example.com/off/greylist_recipients")
+        try session.write("", to: "own/example.com/off/greylist_exclude")
+        try session.write("198.51.100.1\n", to: "own/example.com/strict/greylist_exclude")
+        try session.write("on@example.org\n", to: "own/example.org/on/greylist_recipients")
+        try session.write("", to: "own/example.org/on/greylist_exclude")
+        _ = try await session.mail(from: Self.bob)
+        for (recipient, answer) in [
+            ("jo@example.com", Answer.declined), ("off@example.com", .declined),
+            ("strict@example.com", Self.denied), ("on@example.org", Self.denied),
+            ("al@example.org", .declined),
+        ] {
+            #expect(try await session.rcpt(to: recipient) == answer, "\(recipient)")
+        }
+    }
+
     @Test(
         arguments: [
             ("192.0.2.0/24", nil, true), ("192.0.2.9", nil, false),

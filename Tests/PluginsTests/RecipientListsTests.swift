@@ -113,6 +113,23 @@ struct RcptMapTests {
         }
     }
 
+    @Test func `a recipient's own map counts in place of the common one`() async throws {
+        let session = try await TestSession(
+            [RcptMap.self],
+            plugins: "rcpt_map domain example.com file users",
+            files: [
+                "users": Self.map, "worker.toml": "recipient_directory = \"config/own/%h/%u\"\n",
+            ]
+        )
+        try session.write("bob@example.com OK\n", to: "own/example.com/bob/users")
+        try session.write("", to: "own/example.com/alice/users")
+        try await session.mail(from: "x@example.net")
+        #expect(try await session.rcpt(to: "bob@example.com") == .ok)
+        let missing = Answer.deny("No such user.", status: "5.1.1")
+        #expect(try await session.rcpt(to: "alice@example.com") == missing)
+        #expect(try await session.rcpt(to: "dave@example.com") == .declined)
+    }
+
     @Test(arguments: ["alice OK", "a@b", "a@b MAYBE", "a@b OK\nA@B DENY"])
     func `a line that cannot be read names itself`(lines: String) async throws {
         let error = await #expect(throws: PluginProblems.self) {

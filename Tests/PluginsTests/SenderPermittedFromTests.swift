@@ -101,6 +101,27 @@ struct SenderPermittedFromTests {
         }
     }
 
+    @Test func `with per_recipient each recipient's level counts at rcpt`() async throws {
+        let session = try await Self.session(
+            "reject 3 per_recipient 1",
+            files: ["worker.toml": "recipient_directory = \"config/own/%h/%u\"\n"]
+        )
+        try session.write("1\n", to: "own/example.com/mild/spfbehavior")
+        try session.write("4\n", to: "own/example.com/strict/spfbehavior")
+        for (sender, refused) in [
+            ("bob@pass.test", []), ("bob@soft.test", ["strict"]),
+            ("bob@fail.test", ["usual", "strict"]),
+        ] {
+            #expect(try await session.mail(from: sender) == .declined)
+            for recipient in ["usual", "mild", "strict"] {
+                let answer = try await session.rcpt(to: "\(recipient)@example.com")
+                let isRefused = answer.verdict == .deny && answer.reply?.status == "5.7.23"
+                #expect(isRefused == refused.contains(recipient), "\(sender) \(recipient)")
+                #expect(isRefused || answer == .declined)
+            }
+        }
+    }
+
     @Test func `the domain's own words are a line of their own`() async throws {
         let session = try await Self.session("reject 3 reject_type temp_disconnect")
         let answer = try await session.mail(from: "bob@fail.test")

@@ -170,6 +170,65 @@ import Testing
         return session
     }
 
+    @Test(arguments: [
+        (5.0, false, false), (7.5, false, false), (12.0, true, false), (7.5, true, false),
+        (25.0, false, true), (25.0, true, true),
+    ])
+    func `each recipient may have a threshold of its own`(
+        score: Double,
+        repliesEach: Bool,
+        isRefused: Bool
+    ) async throws {
+        // The common file says 20, and strict's own one 7.
+        let spamd = try self.spamd(Self.reply("\(score)", spam: true))
+        let session = try await TestSession(
+            [SpamAssassin.self, AcceptEveryone.self],
+            plugins:
+                "accept_everyone\nspamassassin spamd_socket \(spamd.address) reject 10 per_recipient 1",
+            files: [
+                "spamassassin_reject": "20\n",
+                "worker.toml": "recipient_directory = \"config/own/%h/%u\"\n",
+            ]
+        )
+        try session.write("7\n", to: "own/example.org/strict/spamassassin_reject")
+        session.repliesEach = repliesEach
+        try await session.mail(from: "bob@example.net")
+        try await session.rcpt(to: "usual@example.org")
+        try await session.rcpt(to: "strict@example.org")
+        let answer = try await session.message(Self.message)
+        #expect((answer.verdict == .deny) == isRefused)
+        let told = session.refusedRecipients.map { $0.recipient.local.string ?? "" }
+        #expect(told == (repliesEach && score >= 7 && score < 20 ? ["strict"] : []))
+        await session.stop()
+    }
+
+    @Test func `one recipient decides alone, and a file that is no score stops the worker`()
+        async throws
+    {
+        let spamd = try self.spamd(Self.reply("8.0", spam: true))
+        let line = "accept_everyone\nspamassassin spamd_socket \(spamd.address) per_recipient 1"
+        let session = try await TestSession(
+            [SpamAssassin.self, AcceptEveryone.self],
+            plugins: line,
+            files: ["worker.toml": "recipient_directory = \"config/own/%h/%u\"\n"]
+        )
+        try session.write("7\n", to: "own/example.org/strict/spamassassin_reject")
+        for (recipient, isRefused) in [("usual", false), ("strict", true)] {
+            try await session.mail(from: "bob@example.net")
+            try await session.rcpt(to: "\(recipient)@example.org")
+            let answer = try await session.message(Self.message)
+            #expect((answer.verdict == .deny) == isRefused, "\(recipient)")
+        }
+        await session.stop()
+        await #expect(throws: (any Error).self) {
+            try await TestSession(
+                [SpamAssassin.self],
+                plugins: "spamassassin per_recipient 1",
+                files: ["spamassassin_reject": "much\n"]
+            )
+        }
+    }
+
     private func fields(_ session: TestSession) -> [String] {
         session.headers.map { "\($0.name.string ?? "?"):\($0.value.string ?? "?")" }
     }
@@ -416,7 +475,9 @@ import Testing
         session.relay = true
         #expect(try await session.message(Self.message) == .declined)
         session.relay = false
+        #expect(session.headers.contains { $0.name == "X-Spam-Status" })
         #expect(try await session.message(Self.message + "x") == .declined)
+        #expect(!session.headers.contains { $0.name == "X-Spam-Status" })
         #expect(requests.list.withLock { $0.isEmpty })
         #expect(try await session.message(Self.message).verdict == .deny)
         let scanning = try await self.session(spamd.address, "reject 5 relayclient scan")

@@ -2,6 +2,7 @@ import Archives
 import ArgumentParser
 import Configuration
 import DMARC
+import DomainNames
 import Glibc
 import PolicyProtocol
 import Stores
@@ -115,7 +116,9 @@ struct DMARCCommand: ParsableCommand {
             }
             var found: [(DMARCPublishedPolicy, [(row: DMARCReportRow, count: Int)])] = []
             for entry in policies {
-                guard let policy = entry.value.string.flatMap({ DMARCPublishedPolicy(text: $0) })
+                // The domain becomes part of a file's name.
+                guard let policy = entry.value.string.flatMap({ DMARCPublishedPolicy(text: $0) }),
+                    DNSName(policy.domain) != nil
                 else { continue }
                 let prefix = Bytes("dmarc/\(DMARCReportKeys.rows(policy.domain, day: day))")
                 let rows = try await store.scan(prefix: prefix, limit: self.maximumRows)

@@ -77,7 +77,7 @@ struct KarmaCommand: ParsableCommand {
             let days = self.days
             try KarmaCommand.change(self.place, self.clients, "captured") { record, now in
                 var record = record ?? KarmaRecord()
-                record.naughty += 1
+                record.naughty = min(record.naughty + 1, KarmaRecord.most)
                 record.capture(days: days, at: now)
                 return record
             }

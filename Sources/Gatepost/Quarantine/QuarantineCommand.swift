@@ -134,6 +134,8 @@ struct QuarantineCommand: ParsableCommand {
             in folder: QuarantineFolder,
             to address: ServerAddress
         ) throws {
+            let lock = try QuarantinePlace.hold(id, in: folder)
+            defer { withExtendedLifetime(lock) {} }
             let entry = try QuarantinePlace.entry(id, in: folder)
             let speaksLMTP = if case .unix = address { true } else { self.lmtp }
             let time = Duration.seconds(self.timeout)

@@ -47,6 +47,22 @@ struct QuarantinePlace: ParsableArguments {
         }
     }
 
+    /// A message that no other command hands on as long as the lock is there.
+    static func hold(_ id: String, in folder: QuarantineFolder) throws -> Lock {
+        do throws(QuarantineFolder.Failure) {
+            return Lock(try folder.hold(id))
+        } catch {
+            throw Self.failed(error)
+        }
+    }
+
+    /// Ends with its last reference.
+    final class Lock {
+        private let file: Descriptor
+
+        init(_ file: consuming Descriptor) { self.file = file }
+    }
+
     static func failed(_ error: QuarantineFolder.Failure) -> ExitCode {
         let code = Self.failed("\(error)")
         if case .unknown = error { return QuarantineCommand.notThere }

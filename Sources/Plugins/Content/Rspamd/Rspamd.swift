@@ -102,6 +102,7 @@ package struct Rspamd: DataPostHook {
         }
         let message = try event.message
         guard message.size <= self.sizeLimit else {
+            self.dropForgedFields(event)
             return event.skip("too large (\(message.size))")
         }
         let request = HTTPRequest(
@@ -131,7 +132,9 @@ package struct Rspamd: DataPostHook {
         let text = "\(self.server.url): \(error)"
         switch self.onError {
         case .policy: throw PluginError(text)
-        case .decline: return event.error(text)
+        case .decline:
+            self.dropForgedFields(event)
+            return event.error(text)
         case .defer:
             event.error(text)
             return .denysoft("The message cannot be checked now, try again later", status: "4.7.1")
@@ -182,6 +185,7 @@ package struct Rspamd: DataPostHook {
             "required": .double(reply.required),
             "symbols": .array(reply.symbols.map { .string($0.name) }),
         ])
+        self.dropForgedFields(event)
         if reply.isSkipped { return event.skip("rspamd did not look at it") }
         switch reply.action {
         case .reject, .softReject:
@@ -228,11 +232,14 @@ package struct Rspamd: DataPostHook {
         return line.allSatisfy { $0 == " " } ? nil : line
     }
 
-    private func change(_ event: DataPostEvent, as reply: RspamdReply) {
-        // No field that a sender wrote may pass for one of ours.
+    /// No field that a sender wrote may pass for one of ours, also if rspamd is not asked or does not answer.
+    private func dropForgedFields(_ event: DataPostEvent) {
         for name in [self.spamField, self.scoreField, self.actionField, self.symbolsField] {
             if let name { event.deleteHeaders(named: name) }
         }
+    }
+
+    private func change(_ event: DataPostEvent, as reply: RspamdReply) {
         if self.changes != .none { self.changeHeaders(event, reply) }
         if let symbolsField {
             let symbols = reply.symbols.map { "\($0.name)(\($0.score))" }

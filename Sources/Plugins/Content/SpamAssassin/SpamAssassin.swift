@@ -19,6 +19,8 @@ package struct SpamAssassin: DataPostHook {
     }
 
     private let rejectThreshold: Double?
+    /// The threshold of a recipient that has a file of its own; `nil` without `per_recipient`.
+    private let ownThresholds: ControlFile<Threshold?>?
     private let refusalType: RefusalType
     private let mungeThreshold: Double?
     private let subjectPrefix: String?
@@ -37,6 +39,10 @@ package struct SpamAssassin: DataPostHook {
             configuration.record("reject and reject_threshold are the same; write one")
         }
         self.rejectThreshold = (reject ?? oldReject)?.number
+        let isPerRecipient = configuration.argument("per_recipient", as: .flag, default: false)
+        self.ownThresholds =
+            isPerRecipient
+            ? try configuration.controlFile("spamassassin_reject", parse: Threshold.read) : nil
         self.refusalType = configuration.refusalType(default: .perm)
         self.mungeThreshold =
             configuration.argument("munge_subject_threshold", as: .threshold)?.number
@@ -72,7 +78,8 @@ package struct SpamAssassin: DataPostHook {
     }
 
     package func subscription(at hook: Hook) -> Subscription? {
-        Subscription(self.asksForRecipient ? [.wholeMessage, .recipients] : .wholeMessage)
+        let wantsRecipients = self.asksForRecipient || self.ownThresholds != nil
+        return Subscription(wantsRecipients ? [.wholeMessage, .recipients] : .wholeMessage)
     }
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {
@@ -89,6 +96,8 @@ package struct SpamAssassin: DataPostHook {
         }
         let message = try event.message
         guard message.size <= self.sizeLimit else {
+            // The message goes on, and a sender's own X-Spam fields would pass for ours.
+            header.clean()
             return event.skip("too large (\(message.size))")
         }
         let user = self.user(for: event)
@@ -118,10 +127,10 @@ package struct SpamAssassin: DataPostHook {
             .map { SpamStatus($0.value) }
         self.note(reply, status, event)
         let summary = "\(reply.isSpam ? "Spam" : "Ham"), \(reply.score)"
-        if let rejectThreshold, reply.score >= rejectThreshold {
+        if self.isRefused(reply.score, event) {
             return event.refuse(
                 Refusal(.reject, self.refusalType),
-                "spam score exceeded threshold",
+                Self.refusalText,
                 detail: "7.1"
             )
         }
@@ -134,6 +143,37 @@ package struct SpamAssassin: DataPostHook {
             )
         }
         return reply.isSpam ? event.info("fail, tolerated, \(summary)") : event.pass(summary)
+    }
+
+    private static let refusalText = "spam score exceeded threshold"
+    /// The most recipients that are refused one by one: a verdict has at most 256 actions, and most of them
+    /// are the header's.
+    private static let mostRefusals = 50
+
+    /// Whether the whole message is refused.
+    ///
+    /// It is if the score is too high for every recipient. If it is for some of them, these are refused
+    /// where the client hears of each, and the message goes to all where it does not.
+    private func isRefused(_ score: Double, _ event: DataPostEvent) -> Bool {
+        guard let file = self.ownThresholds, !event.recipients.isEmpty else {
+            return self.rejectThreshold.map { score >= $0 } ?? false
+        }
+        let common = event.value(of: file) ?? Threshold(number: self.rejectThreshold)
+        let refusing = event.recipients.filter { recipient in
+            let threshold = (event.value(of: file, for: recipient) ?? nil) ?? common
+            return threshold.number.map { score >= $0 } ?? false
+        }
+        if refusing.count == event.recipients.count { return true }
+        if event.transaction.repliesEach, refusing.count <= Self.mostRefusals {
+            let answer: Answer =
+                self.refusalType.isPermanent
+                ? .deny(Self.refusalText, status: "5.7.1")
+                : .denysoft(Self.refusalText, status: "4.7.1")
+            for recipient in refusing { event.refuseRecipient(recipient, answer) }
+        } else if !refusing.isEmpty {
+            event.info("too high for \(refusing.count) of \(event.recipients.count) recipients")
+        }
+        return false
     }
 
     private func note(_ reply: SpamdReply, _ status: SpamStatus?, _ event: DataPostEvent) {
@@ -205,6 +245,29 @@ extension NoteKey<JSONValue> {
 private struct Threshold: Sendable {
     /// `nil`: never.
     let number: Double?
+
+    /// As the argument `reject` and the file `spamassassin_reject` have it.
+    init?(word: String) {
+        if word.lowercased() == "userprefs" {
+            self.number = nil
+        } else if let number = SpamdReply.number(word) {
+            self.number = number == 0 ? nil : number
+        } else {
+            return nil
+        }
+    }
+
+    init(number: Double?) { self.number = number }
+
+    /// The first line of a file; `nil` if there is none.
+    @Sendable
+    static func read(_ lines: [ControlLine]) throws -> Self? {
+        guard let line = lines.first else { return nil }
+        guard let threshold = Self(word: line.text) else {
+            throw line.problem("\(line.text) is no score")
+        }
+        return threshold
+    }
 }
 
 /// Text that may stand in a header field.
@@ -230,10 +293,7 @@ private struct UserName: Sendable {
 
 extension ArgumentType<Threshold> {
     fileprivate static var threshold: Self {
-        Self("a score, or userprefs (never), or 0 (never)") { word in
-            if word.lowercased() == "userprefs" { return Threshold(number: nil) }
-            return SpamdReply.number(word).map { Threshold(number: $0 == 0 ? nil : $0) }
-        }
+        Self("a score, or userprefs (never), or 0 (never)") { Threshold(word: $0) }
     }
 }
 

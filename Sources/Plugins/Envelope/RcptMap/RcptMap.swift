@@ -37,7 +37,8 @@ package struct RcptMap: RcptHook {
         guard self.domains.contains(DomainSpelling.canonical(recipient.domain.octets)) else {
             return event.skip("another domain")
         }
-        let line = event.value(of: self.map)[Self.key(recipient.address)]
+        let map = event.value(of: self.map, for: recipient) ?? event.value(of: self.map)
+        let line = map[Self.key(recipient.address)]
         if line == nil, event.notes[.aliasRecipient] == Int(clamping: recipient.id) {
             return event.pass("not in the map, but an alias")
         }

@@ -4,7 +4,7 @@ import SPF
 /// Asks the sender's domain whether the client may send for it (SPF, RFC 7208).
 ///
 /// See README.md.
-package struct SenderPermittedFrom: MailHook, DataPostHook {
+package struct SenderPermittedFrom: MailHook, RcptHook, DataPostHook {
     package static let name = "sender_permitted_from"
     package static let aliases = ["spf"]
 
@@ -13,6 +13,8 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
     private let behavior: ControlFile<Int>
     /// The level for messages whose author's domain has no DMARC policy; 0: nothing is refused for it.
     private let levelWithoutDMARC: Int
+    /// Whether a sender is refused at `rcpt`, by the level of each recipient.
+    private let isPerRecipient: Bool
     private let refusalType: RefusalType
     private let time: Duration
     private let resolver: any NameResolver
@@ -24,6 +26,7 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
         if level != nil, old != nil {
             configuration.record("reject and spf_deny are the same; write reject")
         }
+        self.isPerRecipient = configuration.argument("per_recipient", as: .flag, default: false)
         // qpsmtpd's spf_deny: 1 refuses fail, 2 softfail as well.
         self.level = level ?? old.flatMap { $0 == 0 ? nil : $0 + 2 }
         // It begins with `fail`, which is 3 at MAIL.
@@ -48,6 +51,10 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
         }
         self.resolver = try configuration.resolver()
         self.hostname = configuration.shared.hostname
+    }
+
+    package func subscription(at hook: Hook) -> Subscription? {
+        hook == .rcpt && !self.isPerRecipient ? nil : Subscription()
     }
 
     package func mail(_ event: MailEvent) async throws -> Answer {
@@ -87,7 +94,17 @@ package struct SenderPermittedFrom: MailHook, DataPostHook {
         case .temperror, .permerror: event.error("\(finding.domain): \(finding.problem ?? "")")
         case .none, .neutral, .fail, .softfail: break
         }
+        guard !self.isPerRecipient else { return event.info("\(finding.result.rawValue)") }
         return self.answer(judgement, level: self.level(event), event)
+    }
+
+    package func rcpt(_ event: RcptEvent) async throws -> Answer {
+        if event.isImmune { return event.skip("immune") }
+        guard let note = event.notes[.spf],
+            let judgement = Judgement(note, client: event.session.client.ip)
+        else { return .declined }
+        let own = event.value(of: self.behavior, for: event.recipient)
+        return self.answer(judgement, level: own ?? self.level(event), event)
     }
 
     package func dataPost(_ event: DataPostEvent) async throws -> Answer {

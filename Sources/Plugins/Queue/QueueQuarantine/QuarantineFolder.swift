@@ -28,12 +28,15 @@ package struct QuarantineFolder: Sendable {
         case system(SystemError)
         /// The file is no entry.
         case invalid(String)
+        /// Another process hands the message on.
+        case busy(String)
 
         package var description: String {
             switch self {
             case .unknown(let id): "there is no \"\(id)\""
             case .system(let error): "\(error)"
             case .invalid(let path): "\(path) is no entry of a quarantine"
+            case .busy(let id): "\(id) is being released by another command"
             }
         }
     }
@@ -162,6 +165,23 @@ package struct QuarantineFolder: Sendable {
             for file in files { unlink(file.temporary) }
             throw error
         }
+    }
+
+    /// Keeps other processes from handing a message on, until what it returns is gone.
+    package func hold(_ id: String) throws(Failure) -> Descriptor {
+        guard QuarantineEntry.isID(id) else { throw .unknown(id) }
+        let path = self.entryPath(id)
+        do throws(SystemError) {
+            let file = try Descriptor(opening: path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+            if try file.lock() {
+                // Another process may have handed it on and removed it before the lock was ours.
+                if access(path, F_OK) == 0 { return file }
+                throw SystemError("find", path, ENOENT)
+            }
+        } catch {
+            throw error.code == ENOENT ? .unknown(id) : .system(error)
+        }
+        throw .busy(id)
     }
 
     /// Removes a message: its JSON file first, and then it is gone.

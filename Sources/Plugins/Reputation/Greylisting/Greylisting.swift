@@ -75,10 +75,12 @@ package struct Greylisting: MailHook, RcptHook, DataHook {
     }
 
     package func rcpt(_ event: RcptEvent) async throws -> Answer {
-        if self.isPerRecipient,
-            !event.value(of: self.recipients).contains(where: { $0.contains(event.recipient) })
-        {
-            return event.skip("not in greylist_recipients")
+        if self.isPerRecipient {
+            let own = event.value(of: self.recipients, for: event.recipient)
+            let listed = own ?? event.value(of: self.recipients)
+            guard listed.contains(where: { $0.contains(event.recipient) }) else {
+                return event.skip("not in greylist_recipients")
+            }
         }
         return try await self.answer(event, event.transaction.sender, event.recipient)
     }
@@ -94,7 +96,10 @@ package struct Greylisting: MailHook, RcptHook, DataHook {
         _ recipient: Recipient?
     ) async throws -> Answer {
         let address = try event.clientAddress()
-        if let reason = try self.exemptions.reason(event, address) { return event.skip(reason) }
+        let one = self.isPerRecipient ? recipient : nil
+        if let reason = try self.exemptions.reason(event, address, for: one) {
+            return event.skip(reason)
+        }
         let keys = self.key.keys(address, sender, recipient)
         let now = event.nowMilliseconds
         let (times, count) = (self.times, self.autoWhitelist)
@@ -267,7 +272,13 @@ struct GreylistExemptions: Sendable {
     }
 
     /// Why this client is left alone; `nil`: it is not.
-    func reason<Stage>(_ event: HookEvent<Stage>, _ address: IPAddress) throws -> String? {
+    ///
+    /// The `recipient`'s own files count in place of the common ones; `nil`: only the common ones.
+    func reason<Stage>(
+        _ event: HookEvent<Stage>,
+        _ address: IPAddress,
+        for recipient: Recipient?
+    ) throws -> String? {
         if event.isImmune {
             let isByHost =
                 !self.isWhitelistedExempt && !event.session.relay
@@ -291,7 +302,8 @@ struct GreylistExemptions: Sendable {
             guard isMeant else { return "not of a system that is greylisted" }
         }
         for file in self.files {
-            for line in event.value(of: file)
+            let own = recipient.flatMap { event.value(of: file, for: $0) }
+            for line in own ?? event.value(of: file)
             where try line.contains(client: address, name: event.session.client.name) {
                 return "excluded"
             }
