@@ -13,6 +13,7 @@ struct GatepostCommand: ParsableCommand {
         subcommands: [
             RunCommand.self, CheckCommand.self, WorkersCommand.self, StoreCommand.self,
             DKIMCommand.self, DMARCCommand.self, KarmaCommand.self, QuarantineCommand.self,
+            ConformCommand.self,
             PoisonCommand.self, LaunchCommand.self,
         ]
     )

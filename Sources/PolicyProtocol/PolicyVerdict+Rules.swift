@@ -34,14 +34,11 @@ extension PolicyVerdict {
                 "notes.transaction: there is no transaction"
             )
         }
-        for (scope, patch) in [
-            ("session", self.sessionNotes), ("transaction", self.transactionNotes),
-        ]
-        where patch?.isLarger(than: Self.maximumNotesOctets) ?? false {
-            return ProtocolViolation(
-                .notes_too_large,
-                "notes.\(scope): a patch of more than \(Self.maximumNotesOctets) octets"
-            )
+        if self.sessionNotes?.isLarger(than: Self.maximumNotesOctets) ?? false {
+            return Self.largeNotes("session")
+        }
+        if self.transactionNotes?.isLarger(than: Self.maximumNotesOctets) ?? false {
+            return Self.largeNotes("transaction")
         }
         for (index, action) in self.actions.enumerated() {
             let violation = ActionRules.violation(
@@ -53,6 +50,13 @@ extension PolicyVerdict {
             if let violation { return violation.inAction(index) }
         }
         return hook == .auth ? self.violationOfChallenge : nil
+    }
+
+    private static func largeNotes(_ scope: StaticString) -> ProtocolViolation {
+        ProtocolViolation(
+            .notes_too_large,
+            "notes.\(scope): a patch of more than \(self.maximumNotesOctets) octets"
+        )
     }
 
     /// `done` at `auth` is a challenge and nothing else; the session knows whether its mechanism has one.

@@ -25,6 +25,11 @@ package struct UnixSocketAddress {
         self.withAddress { Glibc.connect(socket, $0, $1) }
     }
 
+    /// Binds `socket` to it; 0, or -1 and `errno` says why.
+    package func bind(_ socket: Int32) -> Int32 {
+        self.withAddress { Glibc.bind(socket, $0, $1) }
+    }
+
     /// Sends one datagram from `socket`; -1 if that fails, and `errno` says why.
     package func send(_ text: String, from socket: Int32, flags: Int32) -> Int {
         self.withAddress { sendto(socket, text, text.utf8.count, flags, $0, $1) }

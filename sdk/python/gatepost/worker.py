@@ -406,6 +406,10 @@ def _in_thread(function: Handler, event: Event) -> Any:
     return function(event)
 
 
+#: How long a frontend may take to welcome us (protocol/README.md §9, `timeout`).
+WELCOME_SECONDS = 5.0
+
+
 class Link(asyncio.Protocol):
     """A connection with its transport: runs what the core hands out, writes what it says."""
 
@@ -421,6 +425,7 @@ class Link(asyncio.Protocol):
         self._thread_id = threading.get_ident()
         self._tasks: Dict[Event, "asyncio.Task[None]"] = {}
         self._timers: Dict[Event, asyncio.TimerHandle] = {}
+        self._patience: Optional[asyncio.TimerHandle] = None
 
     # asyncio
 
@@ -430,7 +435,13 @@ class Link(asyncio.Protocol):
         stop = self.worker._stop
         if stop is not None and stop.is_set():
             self.core.leave()
+        self._patience = self.loop.call_later(WELCOME_SECONDS, self._not_welcomed)
         self._flush()
+
+    def _not_welcomed(self) -> None:
+        if self.core.welcome is None and not self.core.closed:
+            self.core.leave("timeout")
+            self._flush()
 
     def data_received(self, data: bytes) -> None:
         greeted = self.core.welcome is not None
@@ -454,6 +465,8 @@ class Link(asyncio.Protocol):
             self._transport.resume_reading()
 
     def connection_lost(self, error: Optional[Exception]) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
         self.core.lost()
         if self.core.close_reason is None:
             self.core.close_reason = str(error) if error else "end of file"
@@ -479,6 +492,8 @@ class Link(asyncio.Protocol):
     # Running
 
     def _welcomed(self, welcome: Dict[str, Any]) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
         self.worker.logger.info("serving frontend %s", welcome["frontend"]["id"] if "frontend" in welcome else "?")
         if self.worker.on_welcome is not None:
             self.worker.on_welcome(welcome)
