@@ -16,6 +16,7 @@ LANGUAGES: dict[str, list[str]] = {
     "python": [sys.executable, "-u", "sdk/python/examples/policy.py"],
     "javascript": ["node", "sdk/javascript/examples/policy.js"],
     "perl": ["perl", "-Isdk/perl/lib", "sdk/perl/examples/policy.pl"],
+    "c": ["bash", "-c", 'b=$GATEPOST_RUNTIME_DIRECTORY-c; make -s -C sdk/c "BUILD=$b" "$b/policy" && exec "$b/policy"'],
 }
 POOL = "language"
 
