@@ -17,6 +17,7 @@ LANGUAGES: dict[str, list[str]] = {
     "javascript": ["node", "sdk/javascript/examples/policy.js"],
     "perl": ["perl", "-Isdk/perl/lib", "sdk/perl/examples/policy.pl"],
     "c": ["bash", "-c", 'b=$GATEPOST_RUNTIME_DIRECTORY-c; make -s -C sdk/c "BUILD=$b" "$b/policy" && exec "$b/policy"'],
+    "ruby": ["ruby", "-Isdk/ruby/lib", "sdk/ruby/examples/policy.rb"],
 }
 POOL = "language"
 

@@ -1,0 +1,160 @@
+# frozen_string_literal: true
+
+# Made by sdk/ruby/generate of protocol/hooks.json and words.json.
+module Gatepost
+  # Hooks, words and limits of the protocol.
+  module Constants
+    WORDS = ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done"].freeze
+    NEEDS = ["recipients", "headers", "message", "trace"].freeze
+    EXTENSIONS = ["FUTURERELEASE", "MT-PRIORITY"].freeze
+    MESSAGES = {
+      "hello" => "worker",
+      "welcome" => "frontend",
+      "reject" => "frontend",
+      "event" => "frontend",
+      "notify" => "frontend",
+      "verdict" => "worker",
+      "error" => "worker",
+      "progress" => "worker",
+      "cancel" => "frontend",
+      "violation" => "frontend",
+      "ping" => "both",
+      "pong" => "both",
+      "drain" => "both",
+      "bye" => "both"
+    }.freeze
+    ACTIONS = {
+      "header.add" => ["name", "value"].freeze,
+      "header.set" => ["id", "value"].freeze,
+      "header.delete" => ["id"].freeze,
+      "header.delete_all" => ["name"].freeze,
+      "recipient.add" => ["address"].freeze,
+      "recipient.remove" => ["id"].freeze,
+      "recipient.replace" => ["id", "address"].freeze,
+      "recipient.refuse" => ["id", "verdict"].freeze,
+      "sender.replace" => ["address"].freeze,
+      "message.replace" => ["path"].freeze,
+      "session.relay" => ["value"].freeze,
+      "session.client_name" => ["value"].freeze,
+      "reply.delay" => ["ms"].freeze,
+      "auth.challenge" => ["challenge", "state"].freeze
+    }.freeze
+    VIOLATIONS = ["unknown_verdict", "plugin_malformed", "reply_malformed", "notes_malformed", "actions_malformed", "too_many_actions", "unknown_action", "trace_malformed", "hook_not_reached", "verdict_not_allowed", "reply_missing", "reply_not_allowed", "reply_code", "reply_status", "reply_text", "notes_no_transaction", "notes_too_large", "action_not_allowed", "header_name", "header_value", "path_invalid", "value_invalid", "unknown_header", "unknown_recipient", "address_invalid", "too_many_recipients", "no_recipients", "file_refused", "challenge_missing", "challenge_not_allowed", "challenge_too_large", "error_malformed"].freeze
+    LIMITS = {
+      "nesting" => 32,
+      "integer" => 9007199254740991,
+      "handshake_frame" => 65536,
+      "least_max_frame" => 65536,
+      "most_max_frame" => 16777216,
+      "default_max_frame" => 65536,
+      "sdk_max_frame" => 1048576,
+      "concurrency" => 65535,
+      "default_concurrency" => 1,
+      "plugins" => 1024,
+      "extensions" => 64,
+      "short_text" => 128,
+      "free_text" => 1024,
+      "code" => 64,
+      "pool_name" => 64,
+      "worker_name" => 64,
+      "actions" => 256,
+      "trace" => 256,
+      "notes_octets" => 65536,
+      "reply_lines" => 20,
+      "reply_line_octets" => 500,
+      "header_name_octets" => 255,
+      "header_value_octets" => 65536,
+      "header_line_octets" => 998,
+      "challenge_octets" => 8192,
+      "state_octets" => 4096,
+      "login_steps" => 8,
+      "client_name_octets" => 255,
+      "path_octets" => 255,
+      "attempts" => 8,
+      "losses" => 3,
+      "progress" => 100
+    }.freeze
+    ASKED = ["connect", "helo", "ehlo", "auth", "mail", "rcpt", "data", "data_headers_end", "received_line", "data_post_headers", "data_post", "queue_pre", "queue", "vrfy", "help", "noop", "unrecognized_command", "quit"].freeze
+    TOLD = ["reset_transaction", "queue_post", "deny", "ok", "disconnect", "status"].freeze
+    VERDICTS = {
+      "connect" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "helo" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "ehlo" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "auth" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done"].freeze,
+      "mail" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "rcpt" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "data" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "data_headers_end" => ["declined", "ok", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "received_line" => ["declined", "ok"].freeze,
+      "data_post_headers" => ["declined", "ok"].freeze,
+      "data_post" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done"].freeze,
+      "queue_pre" => ["declined", "ok", "done"].freeze,
+      "queue" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect"].freeze,
+      "vrfy" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done"].freeze,
+      "help" => ["declined", "ok", "deny", "done"].freeze,
+      "noop" => ["declined", "ok", "deny", "deny_disconnect", "done"].freeze,
+      "unrecognized_command" => ["declined", "ok", "deny", "denysoft", "deny_disconnect", "denysoft_disconnect", "done"].freeze,
+      "quit" => ["declined", "ok", "done"].freeze
+    }.freeze
+    OK_CODES = {
+      "connect" => [220].freeze,
+      "helo" => [250].freeze,
+      "ehlo" => [250].freeze,
+      "auth" => [235].freeze,
+      "mail" => [250].freeze,
+      "rcpt" => [250, 251].freeze,
+      "data" => [354].freeze,
+      "data_headers_end" => [].freeze,
+      "received_line" => [].freeze,
+      "data_post_headers" => [].freeze,
+      "data_post" => [].freeze,
+      "queue_pre" => [].freeze,
+      "queue" => [250].freeze,
+      "vrfy" => [250, 251, 252].freeze,
+      "help" => [211, 214].freeze,
+      "noop" => [250].freeze,
+      "unrecognized_command" => [500].freeze,
+      "quit" => [221].freeze
+    }.freeze
+    OK_REPLY = {
+      "connect" => "reply",
+      "helo" => "reply",
+      "ehlo" => "reply",
+      "auth" => "reply",
+      "mail" => "reply",
+      "rcpt" => "reply",
+      "data" => "reply",
+      "data_headers_end" => "none",
+      "received_line" => "text",
+      "data_post_headers" => "none",
+      "data_post" => "none",
+      "queue_pre" => "none",
+      "queue" => "reply",
+      "vrfy" => "reply",
+      "help" => "reply",
+      "noop" => "reply",
+      "unrecognized_command" => "reply",
+      "quit" => "reply"
+    }.freeze
+    ACTIONS_AT = {
+      "connect" => ["session.relay", "session.client_name", "reply.delay"].freeze,
+      "helo" => ["session.relay", "reply.delay"].freeze,
+      "ehlo" => ["session.relay", "reply.delay"].freeze,
+      "auth" => ["session.relay", "reply.delay", "auth.challenge"].freeze,
+      "mail" => ["sender.replace", "session.relay", "reply.delay"].freeze,
+      "rcpt" => ["recipient.add", "recipient.remove", "recipient.replace", "sender.replace", "session.relay", "reply.delay"].freeze,
+      "data" => ["recipient.add", "recipient.remove", "recipient.replace", "sender.replace"].freeze,
+      "data_headers_end" => ["header.add", "header.set", "header.delete", "header.delete_all", "recipient.add", "recipient.remove", "recipient.replace", "sender.replace"].freeze,
+      "received_line" => [].freeze,
+      "data_post_headers" => ["header.add", "header.set", "header.delete", "header.delete_all", "recipient.add", "recipient.remove", "recipient.replace", "sender.replace", "message.replace"].freeze,
+      "data_post" => ["header.add", "header.set", "header.delete", "header.delete_all", "recipient.add", "recipient.remove", "recipient.replace", "recipient.refuse", "sender.replace", "message.replace"].freeze,
+      "queue_pre" => ["header.add", "header.set", "header.delete", "header.delete_all", "recipient.add", "recipient.remove", "recipient.replace", "sender.replace"].freeze,
+      "queue" => ["recipient.refuse"].freeze,
+      "vrfy" => [].freeze,
+      "help" => [].freeze,
+      "noop" => [].freeze,
+      "unrecognized_command" => [].freeze,
+      "quit" => [].freeze
+    }.freeze
+  end
+end
