@@ -103,7 +103,7 @@ gp_dial() { # SOCKET: dials until it is gone, or the worker stops
     gp_backoff=50
     while [ -S "$1" ] && [ ! -e "$gp_dir/stop" ] && kill -0 $$ 2>/dev/null; do
         gp_at=$gp_dir/${1##*/}/connection; mkdir "$gp_at" && mkfifo "$gp_at/out" || break
-        socat - "UNIX-CONNECT:$1" <"$gp_at/out" 2>/dev/null | jq -Rr --unbuffered --argjson hooks "{${gp_hooks#,}}" "$gp_jq" | gp_talk 4>"$gp_at/out"
+        socat -t 0.1 - "UNIX-CONNECT:$1" <"$gp_at/out" 2>/dev/null | jq -Rr --unbuffered --argjson hooks "{${gp_hooks#,}}" "$gp_jq" | gp_talk 4>"$gp_at/out"
         if [ -e "$gp_at/welcome" ]; then gp_backoff=50; fi
         gp_wait=$(($(od -An -N2 -tu2 /dev/urandom) % gp_backoff)) gp_retry=0; if [ -e "$gp_at/retry" ]; then read -r gp_retry <"$gp_at/retry"; fi
         if [ "$gp_retry" -gt "$gp_wait" ]; then gp_wait=$gp_retry; fi

@@ -90,7 +90,7 @@ class Worker:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [shell, str(script)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**os.environ, "GATEPOST_RUNTIME_DIRECTORY": str(folder), "GATEPOST_SHELL": str(SDK), **environment},
+                env={**os.environ, "GATEPOST_RUNTIME_DIRECTORY": str(folder), "GATEPOST_SHELL": str(SDK), "TMPDIR": str(folder), **environment},
             )  # fmt: skip
 
     def terminate(self) -> None:
