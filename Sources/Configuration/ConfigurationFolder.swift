@@ -106,6 +106,7 @@ extension TOMLReader {
         let name = self.string(key, default: fallback)
         let isName =
             (1...64).contains(name.utf8.count)
+            && name.utf8.first != 0x2D && name.utf8.first != 0x5F
             && name.utf8.allSatisfy { octet in
                 switch octet {
                 case 0x61...0x7A, 0x30...0x39, 0x2D, 0x5F: true
@@ -116,7 +117,7 @@ extension TOMLReader {
             self.report(
                 key,
                 "\"\(name)\" is not a pool's name, and each of its workers would be refused",
-                remedy: "write 1 to 64 small letters, digits, hyphens or underscores"
+                remedy: "write 1 to 64 of a-z, 0-9, - and _, the first of a-z or 0-9"
             )
         }
         return name

@@ -18,6 +18,7 @@ LANGUAGES: dict[str, list[str]] = {
     "perl": ["perl", "-Isdk/perl/lib", "sdk/perl/examples/policy.pl"],
     "c": ["bash", "-c", 'b=$GATEPOST_RUNTIME_DIRECTORY-c; make -s -C sdk/c "BUILD=$b" "$b/policy" && exec "$b/policy"'],
     "ruby": ["ruby", "-Isdk/ruby/lib", "sdk/ruby/examples/policy.rb"],
+    "shell": ["dash", "sdk/shell/examples/policy.sh"],
 }
 POOL = "language"
 
