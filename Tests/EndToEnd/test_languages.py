@@ -16,6 +16,7 @@ LANGUAGES: dict[str, list[str]] = {
     "python": [sys.executable, "-u", "sdk/python/examples/policy.py"],
     "javascript": ["node", "sdk/javascript/examples/policy.js"],
     "perl": ["perl", "-Isdk/perl/lib", "sdk/perl/examples/policy.pl"],
+    "go": [str(ROOT / "sdk/go/examples/run"), "policy"],
 }
 POOL = "language"
 
