@@ -19,6 +19,7 @@ LANGUAGES: dict[str, list[str]] = {
     "c": ["bash", "-c", 'b=$GATEPOST_RUNTIME_DIRECTORY-c; make -s -C sdk/c "BUILD=$b" "$b/policy" && exec "$b/policy"'],
     "ruby": ["ruby", "-Isdk/ruby/lib", "sdk/ruby/examples/policy.rb"],
     "shell": ["dash", "sdk/shell/examples/policy.sh"],
+    "go": [str(ROOT / "sdk/go/examples/run"), "policy"],
 }
 POOL = "language"
 
