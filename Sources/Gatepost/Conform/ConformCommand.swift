@@ -27,6 +27,9 @@ struct ConformCommand: ParsableCommand {
     )
     var level = Level.must
 
+    @Option(help: "How many events one of the checks sends, 1 to 1,000,000.")
+    var events = 2_000
+
     @Option(help: "An empty folder for the sockets, for a worker that reads it from a file.")
     var runtimeDirectory: String?
 
@@ -37,12 +40,16 @@ struct ConformCommand: ParsableCommand {
         guard !self.command.isEmpty else {
             throw ValidationError("name the worker's command after --")
         }
+        guard (1...1_000_000).contains(self.events) else {
+            throw ValidationError("--events is 1 to 1000000")
+        }
         let folder = try self.runtimeDirectory ?? Self.temporaryFolder()
         let checks: ConformChecks
         do throws(SystemError) {
             checks = ConformChecks(
                 try TrialFrontend(self.command, pool: self.pool, folder: folder),
-                isStrict: self.level == .strict
+                isStrict: self.level == .strict,
+                events: self.events
             )
         } catch {
             StandardError.write("gatepost conform: \(error)")

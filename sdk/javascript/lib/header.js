@@ -26,8 +26,10 @@ export function legal(octets, nameOctets, allows8Bit) {
     value = lines.map((line, index) => (index === 0 || !/[^ \t]/.test(line) ? line : "\r\n" + line)).join("");
   }
   if (!allows8Bit && ABOVE.test(value)) value = encoded(value);
-  if (nameOctets + 2 + value.length > LONGEST_LINE) {
-    value = value.split(FOLD).map((line, index) => folded(line, index ? 0 : nameOctets + 1)).join("\r\n");
+  // A value that begins without white space gets a space in front.
+  const first = nameOctets + 1 + (/^[ \t\r]/.test(value) ? 0 : 1);
+  if (first + value.length > LONGEST_LINE) {
+    value = value.split(FOLD).map((line, index) => folded(line, index ? 0 : first)).join("\r\n");
   }
   return Buffer.from(value, "latin1");
 }

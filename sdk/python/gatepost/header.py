@@ -28,9 +28,11 @@ def legal(value: bytes, name_octets: int, allows_8bit: bool) -> bytes:
         value = _without_blank_lines([line.translate(None, b"\r\n\0") for line in _FOLD.split(value)])
     if not allows_8bit and not value.isascii():
         value = _encoded(value)
-    if name_octets + 2 + len(value) > LONGEST_LINE:
+    # A value that begins without white space gets a space in front.
+    first = name_octets + 1 + (value[:1] not in (b" ", b"\t", b"\r"))
+    if first + len(value) > LONGEST_LINE:
         lines = _FOLD.split(value)
-        before = [name_octets + 1] + [0] * (len(lines) - 1)
+        before = [first] + [0] * (len(lines) - 1)
         value = b"\r\n".join(_folded(line, taken) for line, taken in zip(lines, before))
     return value
 

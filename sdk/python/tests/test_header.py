@@ -78,3 +78,9 @@ def test_whatever_comes_is_legal_and_says_the_same():
         elif b"\xff" not in value and b"x" * 700 not in value:
             text = str(email.header.make_header(email.header.decode_header(result.decode())))
             assert text.split() == value.decode().replace("\r\n", "").split()
+
+
+@pytest.mark.parametrize("start", [b"", b" "])
+def test_the_space_in_front_of_a_value_counts(start):
+    first = legal(start + b"y" * 3000, 4, False).split(b"\r\n")[0]
+    assert 4 + 1 + len(first) + (not start) <= 998

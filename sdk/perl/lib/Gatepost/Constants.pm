@@ -507,7 +507,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "true"
     },
@@ -517,7 +521,10 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go"
       ],
       "started" => "true"
     },
@@ -527,7 +534,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "true"
     },
@@ -537,7 +548,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "true"
     },
@@ -547,7 +562,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "either"
     },
@@ -557,7 +576,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "false"
     },
@@ -567,7 +590,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "false"
     },
@@ -577,7 +604,11 @@ our %WORDS = %{{
         "Swift",
         "Python",
         "JavaScript",
-        "Perl"
+        "Perl",
+        "C",
+        "Ruby",
+        "Go",
+        "shell"
       ],
       "started" => "false"
     },

@@ -14,8 +14,9 @@ sub legal {
         $value = join '', defined $first ? $first : '', map { /[^ \t]/ ? "\r\n$_" : $_ } @lines;
     }
     $value = _encoded($value) if !$allows_8bit && $value =~ /[\x80-\xff]/;
-    if ($name_octets + 2 + length $value > LONGEST_LINE) {
-        my $before = $name_octets + 1;
+    # A value that begins without white space gets a space in front.
+    my $before = $name_octets + 1 + ($value =~ /\A[ \t\r]/ ? 0 : 1);
+    if ($before + length $value > LONGEST_LINE) {
         my @lines;
         for my $line (split /\r\n(?=[ \t])/, $value, -1) {
             push @lines, _folded($line, $before);
