@@ -469,7 +469,7 @@ final class ConformChecks {
         }
     }
 
-    /// Waits for a worker's drain, its answers and its bye, in the order that §9 allows.
+    /// Waits for a worker's drain, its answers and its bye, in the order that protocol/README.md §9 allows.
     private func takeEnd(
         _ link: WorkerLink,
         _ hooks: [Int64: Hook],

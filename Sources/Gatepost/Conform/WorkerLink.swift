@@ -13,7 +13,7 @@ final class WorkerLink {
     /// What the frontend's `welcome` says it accepts.
     static let maximumFrameOctets = 1_048_576
 
-    /// What the worker said; set by ``greet(spool:)``.
+    /// What the worker said; set by ``readHello(pool:)``.
     private(set) var hello: WorkerHello?
     private let socket: Int32
     private var decoder = FrameDecoder(maximumFrameOctets: WorkerLink.maximumFrameOctets)
