@@ -106,8 +106,8 @@ final class RecipientQuestions: Sendable {
         return .unknown("left alone, because it failed a short time ago", isOut: false)
     }
 
-    /// The source did not even say in time that it has no answer.
-    private func isLate(_ key: Bytes) {
+    /// The source did not even say in time that it has no answer: it is left alone for a while.
+    func isLate(_ key: Bytes) {
         self.state.withLock { state in
             if state.asked.contains(key) { state.rest.failed(at: .now) }
         }
