@@ -111,7 +111,7 @@ package struct LDAPLogin: Sendable {
         case putOff(String)
     }
 
-    /// Asks over a connection of its own whether any entry matches; nobody logs in.
+    /// Asks over a connection of its own whether any entry matches; no user is bound.
     ///
     /// Waits as ``outcome(of:_:until:_:)`` does.
     ///

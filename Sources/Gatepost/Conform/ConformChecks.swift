@@ -84,6 +84,24 @@ final class ConformChecks {
         return (id, line)
     }
 
+    /// Sends an event of each hook, all in one piece.
+    ///
+    /// - Returns: The hooks by the events' ids.
+    private func send(
+        _ hooks: some Sequence<Hook>,
+        _ link: WorkerLink
+    ) throws(Nonconformity) -> [Int64: Hook] {
+        var sent: [Int64: Hook] = [:]
+        var octets: [UInt8] = []
+        for hook in hooks {
+            let (id, line) = self.event(hook, link)
+            sent[id] = hook
+            octets += line
+        }
+        try link.send(octets)
+        return sent
+    }
+
     // MARK: - Answers
 
     /// Waits for the one answer to each event, and checks each.
@@ -91,17 +109,15 @@ final class ConformChecks {
     /// - Parameters:
     ///   - hooks: By the event's id.
     ///   - link: The connection.
-    ///   - milliseconds: How long each may take.
     /// - Throws: What is wrong with an answer, or that one did not come.
     private func takeAnswers(
         _ hooks: [Int64: Hook],
-        _ link: WorkerLink,
-        within milliseconds: Int32 = 10_000
+        _ link: WorkerLink
     ) throws(Nonconformity) {
         var open = hooks
         while let waiting = open.keys.min() {
             let message = try link.message(
-                within: milliseconds,
+                within: 10_000,
                 for: "the answer to event \(waiting)"
             )
             guard let id = try self.answered(message, hooks) else { continue }
@@ -162,8 +178,8 @@ final class ConformChecks {
     }
 
     /// Asks the worker for a pong: what it wrote before was all that it had to say.
-    private func sync(_ link: WorkerLink, _ number: Int64 = 4_711) throws(Nonconformity) {
-        try link.send { FrontendLine.ping(number, into: &$0) }
+    private func sync(_ link: WorkerLink) throws(Nonconformity) {
+        try link.send { FrontendLine.ping(4_711, into: &$0) }
         switch try link.message(within: 5_000, for: "the pong to a ping") {
         case .pong: break
         case .verdict(let id, _):
@@ -219,14 +235,8 @@ final class ConformChecks {
         }
         self.check("reads several lines that come at once", "§1") { () throws(Nonconformity) in
             let link = try self.frontend.ready()
-            var octets: [UInt8] = []
-            var hooks: [Int64: Hook] = [:]
-            for _ in 0..<max(1, min(self.hello?.concurrency ?? 1, 50)) {
-                let (id, line) = self.event(hook, link)
-                octets += line
-                hooks[id] = hook
-            }
-            try link.send(octets)
+            let count = max(1, min(self.hello?.concurrency ?? 1, 50))
+            let hooks = try self.send(repeatElement(hook, count: count), link)
             try self.takeAnswers(hooks, link)
             try self.sync(link)
         }
@@ -347,14 +357,8 @@ final class ConformChecks {
         self.check("answers each of more events than its concurrency once", "§6, overloaded") {
             () throws(Nonconformity) in
             let link = try self.frontend.ready()
-            var hooks: [Int64: Hook] = [:]
-            var octets: [UInt8] = []
-            for _ in 0..<(min(concurrency, 100) + 3) {
-                let (id, line) = self.event(hook, link)
-                hooks[id] = hook
-                octets += line
-            }
-            try link.send(octets)
+            let count = min(concurrency, 100) + 3
+            let hooks = try self.send(repeatElement(hook, count: count), link)
             try self.takeAnswers(hooks, link)
             try self.sync(link)
         }
@@ -456,12 +460,7 @@ final class ConformChecks {
         self.check("drains when the frontend asks for it, and dials again", "§9") {
             () throws(Nonconformity) in
             let link = try self.frontend.ready()
-            var hooks: [Int64: Hook] = [:]
-            if let hook = self.asked.first {
-                let (id, line) = self.event(hook, link)
-                hooks[id] = hook
-                try link.send(line)
-            }
+            let hooks = try self.send(self.asked.prefix(1), link)
             try link.send { FrontendLine.drain(.shutdown, into: &$0) }
             try self.takeEnd(link, hooks, drainIsOurs: true)
             self.frontend.drop()
@@ -515,12 +514,7 @@ final class ConformChecks {
         self.check("SIGTERM: drains, answers, says bye, and ends with 0", "§9") {
             () throws(Nonconformity) in
             let link = try self.frontend.ready()
-            var hooks: [Int64: Hook] = [:]
-            if let hook = self.asked.first {
-                let (id, line) = self.event(hook, link)
-                hooks[id] = hook
-                try link.send(line)
-            }
+            let hooks = try self.send(self.asked.prefix(1), link)
             self.frontend.worker?.terminate()
             try self.takeEnd(link, hooks, drainIsOurs: false)
             self.frontend.drop()
@@ -541,84 +535,8 @@ final class ConformChecks {
         guard let worker = self.frontend.worker, worker.ends(within: 10_000) else {
             throw Nonconformity(what: "its process still runs after 10 s")
         }
-        let code = self.frontend.reap()
-        guard code == 0 else {
-            throw Nonconformity(
-                what: code < 0
-                    ? "its process was ended by signal \(-code)"
-                    : "its process ended with exit code \(code)"
-            )
+        if let ending = self.frontend.reap(), ending != .exited(0) {
+            throw Nonconformity(what: "\(ending)")
         }
     }
-}
-
-/// A line after which a worker says bye and closes.
-struct BrokenLine {
-    let name: String
-    /// The code of the bye.
-    let code: String
-    let octets: [UInt8]
-    /// Whether every worker finds it; if not, many parsers of JSON hide it.
-    let isMust: Bool
-
-    private init(_ name: String, _ code: String, _ text: String, isMust: Bool = true) {
-        self.init(name, code, Array(text.utf8), isMust: isMust)
-    }
-
-    private init(_ name: String, _ code: String, _ octets: [UInt8], isMust: Bool = true) {
-        self.name = name
-        self.code = code
-        self.octets = octets + [0x0A]
-        self.isMust = isMust
-    }
-
-    static let all = [
-        Self("a line that is no JSON", "bad_frame", "hello"),
-        Self("an object that is cut short", "bad_frame", #"{"type":"ping","n":1"#),
-        Self("a list", "bad_frame", #"[{"type":"ping","n":1}]"#),
-        Self(
-            "octets that are no UTF-8",
-            "bad_frame",
-            Array(#"{"type":"ping","n":1,"x":""#.utf8) + [0xFF, 0x22, 0x7D],
-            isMust: false
-        ),
-        Self("a type that is unknown", "unknown_type", #"{"type":"nod","n":1}"#),
-        Self("an object without a type", "unknown_type", #"{"n":1}"#),
-        Self(
-            "a message of the worker's own",
-            "unexpected_message",
-            #"{"type":"verdict","id":1,"verdict":"ok"}"#
-        ),
-        Self(
-            "a second welcome",
-            "unexpected_message",
-            #"{"type":"welcome","protocol":1,"frontend":{"id":"a","version":"0","hostname":"a"},"#
-                + #""connection":"w1","max_frame":65536,"concurrency":1,"spool":"/tmp","#
-                + #""limits":{"notes_octets":65536,"actions":256,"reply_lines":20}}"#
-        ),
-        Self("a ping without n", "bad_message", #"{"type":"ping"}"#),
-        Self("an event without an id", "bad_message", #"{"type":"event","hook":"rcpt"}"#),
-        Self(
-            "a key that is there twice",
-            "bad_frame",
-            #"{"type":"ping","n":1,"n":2}"#,
-            isMust: false
-        ),
-        Self("1.0 for an integer", "bad_message", #"{"type":"ping","n":1.0}"#, isMust: false),
-        Self(
-            "a lone surrogate",
-            "bad_frame",
-            #"{"type":"ping","n":1,"x":"\ud800"}"#,
-            isMust: false
-        ),
-        Self("NaN", "bad_frame", #"{"type":"ping","n":1,"x":NaN}"#, isMust: false),
-        Self("U+0000 in a key", "bad_frame", #"{"type":"ping","n":1,"\u0000":1}"#, isMust: false),
-        Self(
-            "33 levels of nesting",
-            "bad_frame",
-            #"{"type":"ping","n":1,"x":"# + String(repeating: "[", count: 32)
-                + String(repeating: "]", count: 32) + "}",
-            isMust: false
-        ),
-    ]
 }

@@ -12,9 +12,8 @@ final class TrialFrontend {
     private var listener: Int32 = -1
     private var current: WorkerLink?
 
-    static let message = Array(
-        "From: Bob <bob@example.net>\r\nSubject: Gr\u{FC}\u{DF}e\r\n\r\nHello,\r\n.dot\r\n".utf8
-    )
+    private static let header = "From: Bob <bob@example.net>\r\nSubject: Gr\u{FC}\u{DF}e\r\n"
+    private static let message = Array("\(header)\r\nHello,\r\n.dot\r\n".utf8)
 
     /// - Parameters:
     ///   - command: The worker's program and arguments.
@@ -34,8 +33,9 @@ final class TrialFrontend {
         let path = "\(folder)/spool/m1"
         let file = try Descriptor(opening: path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
         try file.write(Self.message.span)
-        let header = "From: Bob <bob@example.net>\r\nSubject: Gr\u{FC}\u{DF}e\r\n".utf8.count
-        self.samples = SampleEvents(message: (path, Self.message.count, header))
+        self.samples = SampleEvents(
+            message: (path, Self.message.count, Self.header.utf8.count)
+        )
         try self.listen()
     }
 
@@ -65,10 +65,7 @@ final class TrialFrontend {
 
     /// Starts the worker, if it does not run.
     func start() throws(Nonconformity) {
-        if let worker, worker.ends(within: 0) {
-            _ = worker.reap()
-            self.worker = nil
-        }
+        if let worker, worker.ends(within: 0) { self.reap() }
         guard self.worker == nil else { return }
         do throws(SystemError) {
             self.worker = try TriedWorker(self.command, runtimeDirectory: self.folder)
@@ -81,14 +78,8 @@ final class TrialFrontend {
     func accept(within milliseconds: Int32 = 10_000) throws(Nonconformity) -> WorkerLink {
         var entry = pollfd(fd: self.listener, events: Int16(POLLIN), revents: 0)
         guard poll(&entry, 1, milliseconds) > 0 else {
-            if let worker, worker.ends(within: 0) {
-                let code = worker.reap()
-                self.worker = nil
-                throw Nonconformity(
-                    what: code < 0
-                        ? "its process was ended by signal \(-code)"
-                        : "its process ended with exit code \(code)"
-                )
+            if let worker, worker.ends(within: 0), let ending = self.reap() {
+                throw Nonconformity(what: "\(ending)")
             }
             throw Nonconformity(what: "it did not dial within \(milliseconds) ms")
         }
@@ -114,16 +105,17 @@ final class TrialFrontend {
 
     /// Takes the end of the worker, which is killed if it still runs.
     ///
-    /// - Returns: Its exit code, or the number of the signal that ended it, below 0; 0 if none was started.
-    func reap() -> Int32 {
+    /// - Returns: How it ended; `nil` if none was started.
+    @discardableResult
+    func reap() -> TriedWorker.Ending? {
         defer { self.worker = nil }
-        return self.worker?.reap() ?? 0
+        return self.worker?.reap()
     }
 
     /// Ends the worker and removes the files.
     func end() {
         self.current = nil
-        _ = self.worker?.reap()
+        self.reap()
         if self.listener >= 0 { close(self.listener) }
         unlink(self.socketPath)
         unlink("\(self.folder)/spool/m1")

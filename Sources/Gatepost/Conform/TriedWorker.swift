@@ -4,6 +4,19 @@ import System
 
 /// The process of a worker that is tried.
 struct TriedWorker {
+    /// How a process ended.
+    enum Ending: Equatable, CustomStringConvertible {
+        case exited(Int32)
+        case signal(Int32)
+
+        var description: String {
+            switch self {
+            case .exited(let code): "its process ended with exit code \(code)"
+            case .signal(let number): "its process was ended by signal \(number)"
+            }
+        }
+    }
+
     let process: Int32
     private let ended: Int32
 
@@ -38,12 +51,12 @@ struct TriedWorker {
 
     /// Kills it and what it has started, if that still runs.
     ///
-    /// - Returns: Its exit code, or the number of the signal that ended it, below 0.
-    func reap() -> Int32 {
+    /// - Returns: How it ended.
+    func reap() -> Ending {
         if !self.ends(within: 0) { kill(self.process, SIGKILL) }
         let code = Spawn.wait(for: self.process)
         kill(-self.process, SIGKILL)
         close(self.ended)
-        return code
+        return code < 0 ? .signal(-code) : .exited(code)
     }
 }

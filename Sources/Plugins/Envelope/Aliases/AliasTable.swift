@@ -42,7 +42,7 @@ struct AliasAddress: Sendable, Equatable {
 enum AliasExpansion: Sendable, Equatable {
     /// No line is about it.
     case none
-    /// Who gets the message in its place: one at least, each once, in the order of the file.
+    /// The addresses that get the message in its place: one at least, each once, in the order of the file.
     case targets([AliasAddress])
     /// There is no telling; why, for the log.
     case failed(String)
@@ -194,7 +194,7 @@ struct AliasTable: Sendable {
 
     // MARK: Looking up
 
-    /// Who gets the message in the place of a recipient.
+    /// The addresses that get the message in the place of a recipient.
     ///
     /// - Parameters:
     ///   - address: The recipient.

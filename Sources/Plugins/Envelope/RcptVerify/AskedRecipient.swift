@@ -23,7 +23,7 @@ struct AskedRecipient: Sendable, Equatable {
         )
     }
 
-    /// A recipient that nobody has, unless somebody has all.
+    /// A recipient that does not exist, unless the server accepts every recipient of the domain.
     init(inventedFor domain: [UInt8]) {
         let letters = (0..<20).map { _ in UInt8.random(in: 0x61...0x7A) }
         self.init(address: letters + [0x40] + domain, local: letters, domain: domain)

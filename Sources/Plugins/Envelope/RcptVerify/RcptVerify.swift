@@ -174,7 +174,7 @@ package struct RcptVerify: RcptHook {
         }
     }
 
-    /// Nobody knows whether the recipient exists.
+    /// The answer where it is unknown whether the recipient exists.
     private func putOff(_ reason: String, _ event: RcptEvent) -> Answer {
         event.error("\(self.questions.source.name): \(reason)")
         guard self.onFailure == .tempfail, self.refusal.mode != .tolerate else { return .declined }

@@ -3,7 +3,7 @@ import PolicyKit
 /// What is known of a recipient.
 enum RecipientFinding: Sendable, Equatable {
     case exists
-    /// Nobody has this address.
+    /// There is no such recipient.
     ///
     /// `code` is the reply's: 550 to 554, or 556; `detail` the enhanced status code without its class, as in `1.1`.
     case missing(code: Int, detail: String)
