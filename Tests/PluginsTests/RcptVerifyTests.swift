@@ -572,12 +572,7 @@ import Testing
 
     @Test func `the same question at the same time is asked once`() async throws {
         let source = GatedSource()
-        let questions = RecipientQuestions(
-            source,
-            atOnce: 2,
-            rest: .zero,
-            on: MultiThreadedEventLoopGroup.singleton.any()
-        )
+        let questions = Self.questions(source, atOnce: 2, rest: .zero)
         let asked = AskedRecipient(inventedFor: Array("example.com".utf8))
         let findings = try await withThrowingTaskGroup(of: Bool.self) { group in
             for _ in 0..<10 {
@@ -600,14 +595,22 @@ import Testing
         #expect(source.count == 2)
     }
 
-    @Test func `questions over the limit wait, and too many are unknown at once`() async throws {
-        let source = GatedSource()
-        let questions = RecipientQuestions(
+    private static func questions(
+        _ source: GatedSource,
+        atOnce: Int,
+        rest: Duration
+    ) -> RecipientQuestions {
+        RecipientQuestions(
             source,
-            atOnce: 1,
-            rest: .zero,
+            atOnce: atOnce,
+            rest: rest,
             on: MultiThreadedEventLoopGroup.singleton.any()
         )
+    }
+
+    @Test func `questions over the limit wait, and too many are unknown at once`() async throws {
+        let source = GatedSource()
+        let questions = Self.questions(source, atOnce: 1, rest: .zero)
         let asked = AskedRecipient(inventedFor: Array("example.com".utf8))
         let findings = try await withThrowingTaskGroup(of: RecipientFinding.self) { group in
             for number in 0..<20 {
@@ -636,12 +639,7 @@ import Testing
 
     @Test func `a source that does not keep its time is left alone`() async throws {
         let source = GatedSource()
-        let questions = RecipientQuestions(
-            source,
-            atOnce: 2,
-            rest: .seconds(3_600),
-            on: MultiThreadedEventLoopGroup.singleton.any()
-        )
+        let questions = Self.questions(source, atOnce: 2, rest: .seconds(3_600))
         let asked = AskedRecipient(inventedFor: Array("example.com".utf8))
         let first = Task {
             try await questions.finding(asked, key: "a", within: .seconds(600)).finding
@@ -661,12 +659,7 @@ import Testing
 
     @Test func `a question has an answer when its time is over`() async throws {
         let source = GatedSource()
-        let questions = RecipientQuestions(
-            source,
-            atOnce: 2,
-            rest: .seconds(3_600),
-            on: MultiThreadedEventLoopGroup.singleton.any()
-        )
+        let questions = Self.questions(source, atOnce: 2, rest: .seconds(3_600))
         let asked = AskedRecipient(inventedFor: Array("example.com".utf8))
         let late = try await questions.finding(asked, key: "a", within: .milliseconds(50))
         #expect(

@@ -31,17 +31,7 @@ struct NextHopSource: RecipientSource {
             configuration,
             default: route.allSatisfy(\.isUnix) ? .none : .may
         )
-        self.hops = NextHops(
-            loop: configuration.shared.eventLoop,
-            settings: settings,
-            machine: SMTPClientMachine(
-                dialect,
-                name: configuration.shared.hostname,
-                deliversPartially: false,
-                login: SMTPLogin(configuration, settings.tls.level)
-            ),
-            logger: configuration.logger
-        )
+        self.hops = NextHops(configuration, dialect, settings)
     }
 
     func stop() async { await self.hops.stopped() }

@@ -37,15 +37,10 @@ struct NextHopQueue: Sendable {
         let isLocal = route.allSatisfy(\.isUnix)
         let settings = NextHops.Settings(configuration, tls: isLocal ? .none : .may)
         self.hops = NextHops(
-            loop: configuration.shared.eventLoop,
-            settings: settings,
-            machine: SMTPClientMachine(
-                dialect,
-                name: configuration.shared.hostname,
-                deliversPartially: deliversPartially,
-                login: SMTPLogin(configuration, settings.tls.level)
-            ),
-            logger: configuration.logger
+            configuration,
+            dialect,
+            settings,
+            deliversPartially: deliversPartially
         )
     }
 
@@ -133,6 +128,34 @@ extension HookEvent {
     func deadline(within time: Duration) -> NIODeadline {
         let time = min(time, self.workingTime)
         return .now() + TimeAmount(max(time, .milliseconds(1)))
+    }
+}
+
+extension NextHops {
+    /// The hops of a plugin's line, with the login that its arguments name.
+    ///
+    /// - Parameters:
+    ///   - configuration: The plugin's line.
+    ///   - dialect: What the hops speak.
+    ///   - settings: How they are asked.
+    ///   - deliversPartially: Whether a message goes to the recipients that the hop takes, if it refuses others.
+    convenience init(
+        _ configuration: PluginConfiguration,
+        _ dialect: SMTPClientMachine.Dialect,
+        _ settings: Settings,
+        deliversPartially: Bool = false
+    ) {
+        self.init(
+            loop: configuration.shared.eventLoop,
+            settings: settings,
+            machine: SMTPClientMachine(
+                dialect,
+                name: configuration.shared.hostname,
+                deliversPartially: deliversPartially,
+                login: SMTPLogin(configuration, settings.tls.level)
+            ),
+            logger: configuration.logger
+        )
     }
 }
 

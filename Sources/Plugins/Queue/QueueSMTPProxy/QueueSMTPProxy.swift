@@ -32,19 +32,9 @@ package struct QueueSMTPProxy: MailHook, RcptHook, QueueHook, ResetTransactionHo
             default: .seconds(60)
         )
         let settings = NextHops.Settings(configuration, tls: .may)
-        let loop = configuration.shared.eventLoop
-        self.hops = NextHops(
-            loop: loop,
-            settings: settings,
-            machine: SMTPClientMachine(
-                name: configuration.shared.hostname,
-                deliversPartially: false,
-                login: SMTPLogin(configuration, settings.tls.level)
-            ),
-            logger: configuration.logger
-        )
+        self.hops = NextHops(configuration, .smtp, settings)
         self.transactions = ProxyTransactions(
-            loop: loop,
+            loop: configuration.shared.eventLoop,
             limit: settings.limits.connections,
             time: TimeAmount(hold)
         )
